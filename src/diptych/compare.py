@@ -1,0 +1,367 @@
+"""Runs side by side: what each workflow reached, at what cost, and whether the difference means
+anything."""
+
+import ast
+import importlib.util
+import io
+import statistics
+import tokenize
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from diptych import training, workflows
+from diptych.data import load_data
+from diptych.errors import InputError
+from diptych.evaluation import accuracy_interval
+from diptych.network import Network
+from diptych.recipe import Recipe
+from diptych.runs import SCHEMA, Run, new_folder, write_json
+from diptych.worker import Report
+
+SIGNIFICANCE = 0.05
+
+
+@dataclass(frozen=True)
+class Side:
+    """One workflow's part of a comparison: the medians and means over its seeds."""
+
+    workflow: str
+    runs: list[str]
+    seeds: list[int]
+    test_accuracy: float
+    """The mean over the seeds."""
+    test_accuracies: list[float]
+    deviation: float | None
+    """The standard deviation between seeds; None for one seed."""
+    interval: tuple[float, float]
+    """95%: of one run's accuracy (Wilson), or of the mean over seeds (Student's t)."""
+    validation_accuracy: float
+    epochs: float
+    train_seconds: float
+    seconds_an_epoch: float
+    images_per_second: float
+    start_seconds: float
+    peak_memory_mib: float
+    lines_of_code: int
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Two workflows' answers on the same test images."""
+
+    first: str
+    second: str
+    test: str
+    """The name of the test."""
+    p_value: float | None
+    only_first_right: int
+    """Images, over all seeds, that the first reads rightly and the second does not."""
+    only_second_right: int
+    both_wrong: int
+
+    @property
+    def means_something(self) -> bool:
+        return self.p_value is not None and self.p_value < SIGNIFICANCE
+
+
+@dataclass(frozen=True)
+class Disagreement:
+    """A test image that one workflow reads rightly and another does not, for the first seed."""
+
+    image: int
+    """Its number among the test images, from 0."""
+    label: str
+    answers: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several workflows' runs of one network by one recipe on the same data and seeds."""
+
+    folder: str
+    network: str
+    recipe: str
+    precision: str
+    data: str
+    sides: list[Side]
+    differences: list[Difference]
+    disagreements: list[Disagreement]
+    conclusion: str
+    machine: dict[str, Any]
+    versions: dict[str, str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as ``--json`` writes them."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+    def __str__(self) -> str:
+        from diptych import terminal
+
+        return terminal.plain(terminal.comparison(self))
+
+    def _repr_html_(self) -> str:
+        from diptych import terminal
+
+        return terminal.html(terminal.comparison(self))
+
+
+def compare(
+    workflow_names: Sequence[str] = ("tensorflow", "keras"),
+    network: Network | str = "article",
+    recipe: Recipe | str | None = None,
+    data: str = "mnist",
+    seeds: Sequence[int] = (0,),
+    *,
+    runs: str | Path = "runs",
+    adapt: bool = False,
+    checkpoint_every: int | None = None,
+    report: Report | None = None,
+) -> Comparison:
+    """Trains the network in each workflow with each seed, one after the other, and compares.
+
+    Args:
+        workflow_names: two or more of `diptych.workflows.NAMES`.
+        seeds: a run of each workflow for each; two runs with the same seed start from the same
+            weights and see the same batches.
+        network, recipe, data, runs, adapt, checkpoint_every, report: as `diptych.train` takes them.
+
+    Returns:
+        The comparison, which is also written to ``comparison.json`` in a folder below ``runs``.
+
+    Raises:
+        InputError: something given is wrong; nothing has been trained then.
+        KeyboardInterrupt: Ctrl-C; the run under way has been saved.
+    """
+    names, seeds = list(workflow_names), list(seeds)
+    for name in names:
+        workflows.check_name(name)
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputError(
+            f"workflows {', '.join(names)}: a comparison needs two or more different ones, "
+            "such as tensorflow,keras"
+        )
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"seeds {seeds}: expected one or more different ones")
+    loaded = load_data(data)
+    made: list[Run] = []
+    for seed in seeds:
+        for name in names:
+            run = training.create(
+                name,
+                network,
+                recipe,
+                loaded,
+                seed,
+                runs=runs,
+                adapt=adapt,
+                checkpoint_every=checkpoint_every,
+            )
+            made.append(training.carry_out(run, report))
+    return compare_runs(made, runs=runs)
+
+
+def compare_runs(made: Sequence[Run], *, runs: str | Path = "runs") -> Comparison:
+    """Compares finished runs of the same network, recipe, data and seeds by several workflows.
+
+    Raises:
+        InputError: a run has not ended, or the runs are not of the same thing.
+    """
+    by_workflow: dict[str, dict[int, Run]] = {}
+    for run in made:
+        by_workflow.setdefault(run.workflow, {})[run.seed] = run
+    _check_comparable(made, by_workflow)
+    sides = [_side(name, list(of.values())) for name, of in by_workflow.items()]
+    names = list(by_workflow)
+    differences = [
+        _difference(by_workflow[first], by_workflow[second])
+        for i, first in enumerate(names)
+        for second in names[i + 1 :]
+    ]
+    description = made[0].description()
+    seed = made[0].seed
+    folder = new_folder(Path(runs), f"comparison-{'-'.join(names)}-{made[0].network.name}")
+    comparison = Comparison(
+        folder=str(folder),
+        network=made[0].network.name,
+        recipe=made[0].recipe.name,
+        precision=made[0].recipe.precision,
+        data=description["data"]["name"],
+        sides=sides,
+        differences=differences,
+        disagreements=_disagreements(
+            {name: of[seed] for name, of in by_workflow.items()},
+            description["data"]["class_names"],
+        ),
+        conclusion=_conclusion(sides, differences),
+        machine=description["machine"],
+        versions=description["versions"],
+    )
+    created = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(folder / "comparison.json", comparison.to_dict() | {"created": created})
+    return comparison
+
+
+def lines_of_code(workflow: str) -> int:
+    """The lines of that workflow's file that hold code: no blank lines, comments or docstrings."""
+    spec = importlib.util.find_spec(f"diptych.workflows.{workflow}")
+    assert spec and spec.origin
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    skipped = {
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.NEWLINE,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+        tokenize.ENDMARKER,
+    }
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in skipped:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        # A string that stands alone is documentation.
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
+def _check_comparable(made: Sequence[Run], by_workflow: dict[str, dict[int, Run]]) -> None:
+    if len(by_workflow) < 2:
+        raise InputError("a comparison needs runs of two or more workflows")
+    for run in made:
+        if run.result() is None:
+            raise InputError(
+                f"run {run.folder}: it has not ended: `diptych resume {run.folder}` ends it"
+            )
+    first = made[0].description()
+    for run in made[1:]:
+        other = run.description()
+        for what in ("network", "recipe"):
+            if other[what] != first[what]:
+                raise InputError(
+                    f"runs {made[0].name} and {run.name}: their {what} differs, expected the same"
+                )
+        if other["data"]["fingerprint"] != first["data"]["fingerprint"]:
+            raise InputError(
+                f"runs {made[0].name} and {run.name}: their data differ, expected the same"
+            )
+    seeds = {name: sorted(of) for name, of in by_workflow.items()}
+    if len({tuple(s) for s in seeds.values()}) > 1:
+        raise InputError(f"runs: each workflow needs the same seeds, given {seeds}")
+
+
+def _side(workflow: str, runs: list[Run]) -> Side:
+    results = [run.result() or {} for run in runs]
+    accuracies = [result["test_accuracy"] for result in results]
+    mean = statistics.fmean(accuracies)
+
+    def median(key: str) -> float:
+        return statistics.median(result[key] for result in results)
+
+    if len(runs) == 1:
+        deviation = None
+        interval = accuracy_interval(results[0]["test_correct"], results[0]["test_images"])
+    else:
+        deviation = statistics.stdev(accuracies)
+        error = deviation / len(runs) ** 0.5
+        half = float(stats.t.ppf(0.975, len(runs) - 1)) * error
+        interval = (mean - half, mean + half)
+    return Side(
+        workflow=workflow,
+        runs=[str(run.folder) for run in runs],
+        seeds=[run.seed for run in runs],
+        test_accuracy=mean,
+        test_accuracies=accuracies,
+        deviation=deviation,
+        interval=interval,
+        validation_accuracy=statistics.fmean(result["validation_accuracy"] for result in results),
+        epochs=statistics.fmean(result["epochs"] for result in results),
+        train_seconds=median("train_seconds"),
+        seconds_an_epoch=statistics.median(r["train_seconds"] / r["epochs"] for r in results),
+        images_per_second=median("images_per_second"),
+        start_seconds=median("start_seconds"),
+        peak_memory_mib=max(result["peak_memory_mib"] for result in results),
+        lines_of_code=lines_of_code(workflow),
+    )
+
+
+def _difference(first: dict[int, Run], second: dict[int, Run]) -> Difference:
+    """McNemar's exact test for one seed; over several, the paired t-test of the accuracies.
+
+    McNemar (1947): of the images that exactly one side reads rightly, each side's share is one half
+    if the sides are equally good. Over seeds the same images come again, so their readings are not
+    independent; the accuracies of different seeds are.
+    """
+    only_first = only_second = neither = 0
+    gaps = []
+    for seed in first:
+        logits_a, labels = first[seed].predictions()
+        logits_b, _ = second[seed].predictions()
+        right_a, right_b = np.argmax(logits_a, 1) == labels, np.argmax(logits_b, 1) == labels
+        only_first += int(np.sum(right_a & ~right_b))
+        only_second += int(np.sum(~right_a & right_b))
+        neither += int(np.sum(~right_a & ~right_b))
+        gaps.append(float(right_a.mean() - right_b.mean()))
+    if len(gaps) == 1:
+        test, differing = "McNemar's exact test", only_first + only_second
+        p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
+    else:
+        test = "paired t-test over seeds"
+        spread = statistics.stdev(gaps)
+        p_value = float(stats.ttest_1samp(gaps, 0.0).pvalue) if spread else None
+    a, b = next(iter(first.values())), next(iter(second.values()))
+    return Difference(a.workflow, b.workflow, test, p_value, only_first, only_second, neither)
+
+
+def _disagreements(runs: dict[str, Run], class_names: list[str]) -> list[Disagreement]:
+    answers, labels = {}, np.empty(0, np.int64)
+    for name, run in runs.items():
+        logits, labels = run.predictions()
+        answers[name] = np.argmax(logits, axis=1)
+    right = np.stack([read == labels for read in answers.values()])
+    differing = np.flatnonzero(right.any(axis=0) & ~right.all(axis=0))
+    return [
+        Disagreement(
+            int(image),
+            class_names[labels[image]],
+            {name: class_names[read[image]] for name, read in answers.items()},
+        )
+        for image in differing
+    ]
+
+
+def _conclusion(sides: list[Side], differences: list[Difference]) -> str:
+    """One sentence in plain words."""
+    ranked = sorted(sides, key=lambda side: side.test_accuracy, reverse=True)
+    best, worst = ranked[0], ranked[-1]
+    real = [d for d in differences if d.means_something]
+    points = 100 * (best.test_accuracy - worst.test_accuracy)
+    if real:
+        pairs = "; ".join(
+            f"{d.first} and {d.second} differ (p = {d.p_value:.3g}, {d.test})" for d in real
+        )
+        accuracy = f"{best.workflow} reads {points:.2f} points more than {worst.workflow}: {pairs}"
+    elif points == 0:
+        accuracy = "the workflows are equally accurate"
+    else:
+        lowest = min((d.p_value for d in differences if d.p_value is not None), default=1.0)
+        accuracy = (
+            f"the workflows are equally accurate as far as this can tell: {points:.2f} points "
+            f"between {best.workflow} and {worst.workflow} are within chance (p = {lowest:.2g})"
+        )
+    ranked = sorted(sides, key=lambda side: side.train_seconds)
+    fast, slow = ranked[0], ranked[-1]
+    ratio = slow.train_seconds / fast.train_seconds
+    speed = f"{fast.workflow} trains {ratio:.2f} times as fast as {slow.workflow}"
+    if ratio < 1.05:
+        speed = "they take the same time"
+    short = min(sides, key=lambda side: side.lines_of_code)
+    long = max(sides, key=lambda side: side.lines_of_code)
+    lines = f"{short.workflow} needs {short.lines_of_code} lines to {long.lines_of_code}"
+    return f"{accuracy[0].upper()}{accuracy[1:]}; {speed}, and {lines}."

@@ -1,0 +1,73 @@
+"""Batches in the order that a run's seed gives, augmented as its recipe says.
+
+Every workflow is fed from here, so two of them with the same seed see the same images, moved by the
+same pixels, in the same order.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+
+from diptych.data import Split
+from diptych.randomness import generator
+from diptych.recipe import Recipe
+
+
+def to_float(images: np.ndarray) -> np.ndarray:
+    """Images uint8 (n, height, width, channels) as float32 in [0, 1], as in the article."""
+    return images * np.float32(1 / 255)
+
+
+def shifted(images: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """Moves each image by its own offset and fills with zeros.
+
+    Args:
+        images: (n, height, width, channels).
+        offsets: integers (n, 2): pixels down and pixels to the right.
+    """
+    count, height, width, _ = images.shape
+    reach = int(np.abs(offsets).max(initial=0))
+    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    rows = np.arange(height) + reach - offsets[:, :1]
+    columns = np.arange(width) + reach - offsets[:, 1:]
+    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
+
+
+class Batches:
+    """The training batches of one run; any of them can be had at any time, in any order."""
+
+    def __init__(self, split: Split, recipe: Recipe, seed: int) -> None:
+        self.split, self.recipe, self.seed = split, recipe, seed
+        self.steps_per_epoch = -(-len(split.labels) // recipe.batch_size)
+        self._plan = lru_cache(maxsize=2)(self._plan_epoch)
+
+    def _plan_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order of the images (n,) and their shifts (n, 2) in that epoch."""
+        count, reach = len(self.split.labels), self.recipe.shift
+        order = generator(self.seed, "order", epoch).permutation(count)
+        shifts = generator(self.seed, "shift", epoch)
+        return order, shifts.integers(-reach, reach, (count, 2), np.int8, endpoint=True)
+
+    def batch(self, epoch: int, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Batch ``step`` of ``epoch``, both counted from 0; the last one may be smaller.
+
+        Returns:
+            images uint8 (batch, height, width, channels) and labels int64 (batch,).
+        """
+        order, offsets = self._plan(epoch)
+        here = slice(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
+        images = self.split.images[order[here]]
+        if self.recipe.shift:
+            images = shifted(images, offsets[here])
+        return images, self.split.labels[order[here]].astype(np.int64)
+
+    def stacked(self, epoch: int, step: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """Up to ``most`` batches of the same size from ``step`` on, for several steps in one call.
+
+        Returns:
+            images uint8 (steps, batch, height, width, channels) and labels int64 (steps, batch).
+        """
+        whole = len(self.split.labels) // self.recipe.batch_size
+        end = min(step + most, whole) if step < whole else step + 1
+        images, labels = zip(*(self.batch(epoch, i) for i in range(step, end)), strict=True)
+        return np.stack(images), np.stack(labels)

@@ -1,0 +1,55 @@
+"""What a data set is to the rest of the package: three splits of images with class numbers."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Images and the class of each.
+
+    Attributes:
+        images: ``(n, height, width, channels)`` uint8, read-only; possibly a memory map, so slice
+            it and convert a batch at a time.
+        labels: ``(n,)`` int64 class numbers, read-only.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A data set, as ``load_data`` gives it.
+
+    Attributes:
+        name: ``"mnist"``, ``"fashion-mnist"``, or the folder's name.
+        source: what ``load_data`` takes to give the same data again, in any process and from any
+            working directory: the name, or the folder's absolute path.
+        train, validation, test: the splits; all three have images of one shape.
+        class_names: a name for each class number.
+        notice: authors and licence where known, else ``""``.
+    """
+
+    name: str
+    source: str
+    train: Split
+    validation: Split
+    test: Split
+    class_names: tuple[str, ...]
+    notice: str = ""
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of every image."""
+        height, width, channels = self.train.images.shape[1:]
+        return height, width, channels
+
+    @property
+    def classes(self) -> int:
+        """How many classes there are."""
+        return len(self.class_names)

@@ -1,0 +1,150 @@
+"""What a trained run is worth on images: accuracy with its interval, class by class, and answers."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import special, stats
+
+from diptych import workflows
+from diptych.data import Split, load_data
+from diptych.errors import InputError
+from diptych.runs import Run
+from diptych.worker import Arrays, Report, Worker
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """How well one class is read."""
+
+    name: str
+    images: int
+    precision: float | None
+    """Of the images read as this class, the share that are; None where none was read so."""
+    recall: float | None
+    """Of the images of this class, the share that were read so; None where there are none."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run's answers on a split, held against the labels."""
+
+    run: str
+    data: str
+    images: int
+    correct: int
+    interval: tuple[float, float]
+    """The 95% interval of the accuracy."""
+    loss: float
+    classes: list[ClassScore]
+    confusion: list[list[int]]
+    """``confusion[i][j]``: images of class i that were read as class j."""
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.images
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as ``--json`` writes them."""
+        return {"schema": 1, "accuracy": self.accuracy, **asdict(self)}
+
+
+def accuracy_interval(correct: int, images: int) -> tuple[float, float]:
+    """The 95% interval of an accuracy: Wilson's (1927) score interval for a proportion."""
+    low, high = stats.binomtest(correct, images).proportion_ci(0.95, method="wilson")
+    return float(low), float(high)
+
+
+def evaluate(run: Run | str | Path, data: str | None = None) -> Evaluation:
+    """Reads the test images of the run's own data, or of other data, with the run's weights.
+
+    Args:
+        run: a finished run or its folder.
+        data: a data set's name or folder; the run's own where not given.
+
+    Raises:
+        InputError: the run has not ended, or the data don't fit its network.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    loaded = load_data(data or run.description()["data"]["source"])
+    if data is None:
+        run.check_data(loaded)
+    run.network.check_data(loaded.image_shape, loaded.classes, loaded.name)
+    found = logits(run, loaded.test.images)
+    return scored(found, loaded.test, run.name, loaded.name, loaded.class_names)
+
+
+def scored(
+    found: np.ndarray, split: Split, run: str, data: str, class_names: tuple[str, ...]
+) -> Evaluation:
+    """The evaluation of logits (n, classes) for a split's images."""
+    labels, read = split.labels.astype(np.int64), np.argmax(found, axis=1)
+    count = len(class_names)
+    confusion = np.bincount(labels * count + read, minlength=count * count).reshape(count, count)
+    scores = []
+    for number, name in enumerate(class_names):
+        right = int(confusion[number, number])
+        of_class, read_so = int(confusion[number].sum()), int(confusion[:, number].sum())
+        scores.append(
+            ClassScore(
+                name,
+                of_class,
+                right / read_so if read_so else None,
+                right / of_class if of_class else None,
+            )
+        )
+    losses = -special.log_softmax(found.astype(np.float64), axis=1)[np.arange(len(labels)), labels]
+    correct = int(np.trace(confusion))
+    return Evaluation(
+        run,
+        data,
+        len(labels),
+        correct,
+        accuracy_interval(correct, len(labels)),
+        float(losses.mean()),
+        scores,
+        confusion.tolist(),
+    )
+
+
+def predict(run: Run | str | Path, images: np.ndarray) -> np.ndarray:
+    """The probability of each class for each image.
+
+    Args:
+        run: a finished run or its folder.
+        images: uint8 (n, height, width, channels), in the form of the run's data.
+
+    Returns:
+        float32 (n, classes), each row adding up to 1.
+
+    Raises:
+        InputError: the run has not ended, or the images are not of its network's shape.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    if images.dtype != np.uint8 or images.shape[1:] != run.network.input_shape:
+        raise InputError(
+            f"images: given {images.dtype} {images.shape}, expected uint8 "
+            f"(n, {', '.join(map(str, run.network.input_shape))})"
+        )
+    return special.softmax(logits(run, images), axis=1)
+
+
+def logits(run: Run, images: np.ndarray) -> np.ndarray:
+    """The run's logits, float32 (n, classes), computed by its workflow in its own process."""
+    run.weights()  # Says in the caller's process what is wrong, before a framework is loaded.
+    with Worker() as worker:
+        parameters = {"run": str(run.folder.absolute())}
+        _, answer = worker.call("evaluation:logits_job", parameters, {"images": images})
+    return answer["logits"]
+
+
+def logits_job(
+    parameters: dict[str, Any], arrays: Arrays, _: Report, __: object
+) -> tuple[dict[str, Any], Arrays]:
+    """In the worker's process: the logits of the given images."""
+    run = Run(Path(parameters["run"]))
+    recipe = run.recipe.with_changes(precision="float32")
+    workflow = workflows.load(run.workflow)(run.network, recipe, run.seed)
+    workflow.load(run.weights())
+    return {}, {"logits": workflow.logits(arrays["images"])}

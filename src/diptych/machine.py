@@ -1,0 +1,61 @@
+"""The machine that a run runs on: what a reader of its figures needs to know."""
+
+import os
+import platform
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+PACKAGES = ("diptych", "tensorflow", "keras", "torch", "jax", "numpy")
+
+
+@cache
+def processor() -> tuple[str, frozenset[str]]:
+    """The processor's name and its feature flags, as far as the system tells them."""
+    name, flags = platform.processor() or platform.machine(), frozenset[str]()
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return name, flags
+    for line in text.splitlines():
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            name = value.strip()
+        elif key.strip() == "flags":
+            flags = frozenset(value.split())
+    return name, flags
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself (AVX-512 BF16 or AMX)."""
+    return bool({"avx512_bf16", "amx_bf16"} & processor()[1])
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe() -> dict[str, Any]:
+    """Processor, cores, memory and system, as plain data."""
+    pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
+    return {
+        "processor": processor()[0],
+        "cores": cores(),
+        "memory_gib": round(pages * size / 2**30, 1),
+        "bfloat16": has_bfloat16(),
+        "system": f"{platform.system()} {platform.release()}",
+        "python": platform.python_version(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The installed versions of the packages that a run's numbers depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,482 @@
+"""What a network is: an input shape and layers in order. Data, not code.
+
+A network knows its shapes, its parameters, its multiply-adds and its initial weights; it does not
+know any framework. Each workflow turns the same description into its own kind of model.
+"""
+
+import math
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+import numpy as np
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from diptych import zoo
+from diptych.errors import InputError
+from diptych.randomness import generator
+from diptych.validation import first_problem
+
+Shape = tuple[int, ...]
+Weights = dict[str, np.ndarray]
+"""A network's weights in the one layout that all workflows share: ``layer/weight`` to float32.
+
+Convolution kernels are HWIO (height, width, input channels, filters), dense kernels are
+(inputs, units), and ``flatten`` runs over (height, width, channels) with channels fastest.
+"""
+
+
+def _pair(value: Any) -> Any:
+    """``3`` means ``(3, 3)``; a list from TOML or JSON means a tuple."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return (value, value)
+    return tuple(value) if isinstance(value, list) else value
+
+
+Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
+Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
+Padding = Literal["same", "valid"]
+Activation = Literal["linear", "relu", "leaky_relu", "elu", "gelu", "tanh"]
+
+
+class _Layer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(default="", pattern=r"^[A-Za-z][A-Za-z0-9_]*$|^$")
+
+    label: ClassVar[str]
+    """The stem of the name that a layer gets when it is given none: ``conv`` makes ``conv_1``."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """The shape that comes out, without the batch axis; ValueError where none can."""
+        return shape
+
+    def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
+        """The shapes of the weights, trained or not, for inputs of the given shape."""
+        return {}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        """Multiply-adds of one image's forward pass; elementwise work is not counted."""
+        return 0
+
+
+class _Activated(_Layer):
+    activation: Activation = "linear"
+    """``elu`` has an alpha of 1 and ``gelu`` is the exact one, by the error function."""
+    slope: float | None = Field(default=None, ge=0)
+    """The slope of ``leaky_relu`` below zero. Keras' own default is 0.3, TensorFlow's 0.2 and
+    PyTorch's 0.01, which is why it must be given."""
+
+    @model_validator(mode="after")
+    def _slope_belongs_to_leaky_relu(self) -> Self:
+        if self.activation == "leaky_relu" and self.slope is None:
+            raise ValueError("activation leaky_relu needs its slope, such as slope = 0.1")
+        if self.activation != "leaky_relu" and self.slope is not None:
+            raise ValueError(f"activation {self.activation} has no slope; leaky_relu has")
+        return self
+
+
+class _Windowed(_Layer):
+    """What convolution and pooling share: a window that moves over the image."""
+
+    padding: Padding
+
+    @property
+    def window(self) -> tuple[int, int]:
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        raise NotImplementedError
+
+    def pads(self, shape: Shape) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Zeros before and after, for height and width.
+
+        ``same`` pads as TensorFlow does: the output is ``ceil(input / stride)`` and an odd pixel
+        goes to the bottom and the right.
+        """
+        if self.padding == "valid":
+            return (0, 0), (0, 0)
+        totals = [
+            max((math.ceil(size / step) - 1) * step + window - size, 0)
+            for size, step, window in zip(shape, self.steps, self.window, strict=False)
+        ]
+        height, width = ((total // 2, total - total // 2) for total in totals)
+        return height, width
+
+    def _image_size(self, shape: Shape) -> tuple[int, int]:
+        if len(shape) != 3:
+            raise ValueError(
+                f"needs images (height, width, channels), gets {shape[0]} flat values: "
+                "put it before flatten"
+            )
+        height, width = (
+            math.ceil(size / step) if self.padding == "same" else (size - window) // step + 1
+            for size, step, window in zip(shape, self.steps, self.window, strict=False)
+        )
+        if min(height, width) < 1:
+            raise ValueError(
+                f"its {self.window[0]}×{self.window[1]} window is larger than its "
+                f"{shape[0]}×{shape[1]} input: make the window smaller or use padding same"
+            )
+        return height, width
+
+
+class Conv(_Windowed, _Activated):
+    """A 2-D convolution (cross-correlation, as in every framework), with a bias a filter."""
+
+    kind: Literal["conv"] = "conv"
+    filters: Count
+    kernel: Pair
+    stride: Pair = (1, 1)
+    label: ClassVar[str] = "conv"
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return self.kernel
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        return self.stride
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self._image_size(shape), self.filters)
+
+    def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"kernel": (*self.kernel, shape[2], self.filters), "bias": (self.filters,)}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        height, width, filters = self.output_shape(shape)
+        return height * width * filters * math.prod(self.kernel) * shape[2]
+
+
+class _Pool(_Windowed):
+    size: Pair
+    stride: Pair | None = None
+    """The size itself, unless given."""
+    padding: Padding = "valid"
+
+    @property
+    def window(self) -> tuple[int, int]:
+        return self.size
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        return self.stride or self.size
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*self._image_size(shape), shape[2])
+
+
+class MaxPool(_Pool):
+    """The largest value in each window."""
+
+    kind: Literal["max_pool"] = "max_pool"
+    label: ClassVar[str] = "max_pool"
+
+
+class AveragePool(_Pool):
+    """The mean of each window; padded pixels do not count."""
+
+    kind: Literal["average_pool"] = "average_pool"
+    label: ClassVar[str] = "average_pool"
+
+
+class Dropout(_Layer):
+    """In training, zeroes each value with probability ``rate`` and scales the rest up."""
+
+    kind: Literal["dropout"] = "dropout"
+    rate: float = Field(ge=0, lt=1)
+    label: ClassVar[str] = "dropout"
+
+
+class Flatten(_Layer):
+    """(height, width, channels) to one axis, channels fastest."""
+
+    kind: Literal["flatten"] = "flatten"
+    label: ClassVar[str] = "flatten"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        return (math.prod(shape),)
+
+
+class Dense(_Activated):
+    """Every input to every unit, with a bias a unit."""
+
+    kind: Literal["dense"] = "dense"
+    units: Count
+    label: ClassVar[str] = "dense"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) != 1:
+            raise ValueError(
+                f"needs flat values, gets images of shape {shape}: put a flatten layer before it"
+            )
+        return (self.units,)
+
+    def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return {"kernel": (shape[0], self.units), "bias": (self.units,)}
+
+    def multiply_adds(self, shape: Shape) -> int:
+        return shape[0] * self.units
+
+
+class BatchNorm(_Layer):
+    """Batch normalisation (Ioffe & Szegedy, 2015) over all axes but the last.
+
+    In training the batch's own mean and (biased) variance are used, and the moving ones become
+    ``momentum * moving + (1 - momentum) * batch``; at inference the moving ones are used.
+    """
+
+    kind: Literal["batch_norm"] = "batch_norm"
+    momentum: float = Field(default=0.99, ge=0, lt=1)
+    epsilon: float = Field(default=1e-3, gt=0)
+    label: ClassVar[str] = "batch_norm"
+
+    def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
+        return dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), shape[-1:])
+
+
+class Activate(_Activated):
+    """An activation as a layer of its own, such as the relu after a batch normalisation."""
+
+    kind: Literal["activation"] = "activation"
+    label: ClassVar[str] = "activation"
+
+
+Layer = Annotated[
+    Conv | MaxPool | AveragePool | Dropout | Flatten | Dense | BatchNorm | Activate,
+    Field(discriminator="kind"),
+]
+
+NOT_TRAINED = frozenset({"moving_mean", "moving_variance"})
+"""The weights that follow the data instead of the gradient."""
+
+
+@dataclass(frozen=True)
+class LayerSummary:
+    """One row of the summary: a layer in its place in the network."""
+
+    name: str
+    kind: str
+    output_shape: Shape
+    parameters: int
+    multiply_adds: int
+
+
+class Network(BaseModel):
+    """A network's description: ``input_shape`` (height, width, channels) and its layers.
+
+    The last layer is dense and linear, and gives one logit a class. Layers without a name get one
+    from their kind and number (``conv_1``), the last one ``output``.
+
+    Raises:
+        InputError: from `load` and `from_dict`, with one line that names the layer, where the
+            description is not one of a network that can be.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = "network"
+    description: str = ""
+    recipe: str | None = None
+    """The recipe that this network is trained by unless another is named."""
+    input_shape: Annotated[
+        tuple[Count, Count, Count],
+        BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    ]
+    layers: tuple[Layer, ...]
+
+    _shapes: tuple[Shape, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_layers(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not isinstance(data.get("layers"), list | tuple):
+            return data
+        layers = [
+            layer.model_dump() if isinstance(layer, _Layer) else layer for layer in data["layers"]
+        ]
+        counts: dict[str, int] = {}
+        named = []
+        for position, layer in enumerate(layers):
+            if isinstance(layer, dict):
+                kind = str(layer.get("kind"))
+                counts[kind] = counts.get(kind, 0) + 1
+                last = position == len(layers) - 1
+                layer = {"name": "output" if last else f"{kind}_{counts[kind]}"} | {
+                    key: value for key, value in layer.items() if (key, value) != ("name", "")
+                }
+            named.append(layer)
+        return data | {"layers": tuple(named)}
+
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> Self:
+        if not self.layers:
+            raise ValueError("it has no layers: give it at least flatten and dense")
+        shapes = [self.input_shape]
+        seen: set[str] = set()
+        for number, layer in enumerate(self.layers, 1):
+            try:
+                if layer.name in seen:
+                    raise ValueError("its name is taken by an earlier layer")
+                shapes.append(layer.output_shape(shapes[-1]))
+            except ValueError as problem:
+                raise ValueError(f"layer {number} ({layer.name}): {problem}") from None
+            seen.add(layer.name)
+        last = self.layers[-1]
+        if not isinstance(last, Dense) or last.activation != "linear":
+            raise ValueError(
+                f"layer {len(self.layers)} ({last.name}): the last layer must be dense with "
+                "activation linear and a unit a class; the loss applies the softmax"
+            )
+        if last.units < 2:
+            raise ValueError(
+                f"layer {len(self.layers)} ({last.name}): units = {last.units}, but a "
+                "classification has at least 2 classes"
+            )
+        self._shapes = tuple(shapes)
+        return self
+
+    @classmethod
+    def load(cls, name_or_file: str | Path) -> Self:
+        """The network of that name in the zoo, or the one described by that TOML file."""
+        text, source = zoo.read("networks", name_or_file)
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as problem:
+            raise InputError(f"network {source}: not TOML: {problem}") from None
+        return cls.from_dict({"name": Path(source).stem} | data, source)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], source: str | None = None) -> Self:
+        """The network that the given plain data describe, as from TOML or JSON."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as problem:
+            what = f"network {source or data.get('name', 'given')}"
+            raise InputError(f"{what}: {first_problem(problem, cls)}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data from which `from_dict` makes the same network."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @property
+    def classes(self) -> int:
+        """How many classes the output layer tells apart."""
+        return self._shapes[-1][0]
+
+    def steps(self) -> Iterator[tuple[Any, Shape, Shape]]:
+        """Each layer with its input shape and its output shape, in order."""
+        yield from zip(self.layers, self._shapes, self._shapes[1:], strict=False)
+
+    def summary(self) -> list[LayerSummary]:
+        """What each layer makes, holds and costs."""
+        return [
+            LayerSummary(
+                layer.name,
+                layer.kind,
+                after,
+                sum(math.prod(shape) for shape in layer.weight_shapes(before).values()),
+                layer.multiply_adds(before),
+            )
+            for layer, before, after in self.steps()
+        ]
+
+    def weight_shapes(self) -> dict[str, Shape]:
+        """The shape of every weight, by its name in the shared layout."""
+        return {
+            f"{layer.name}/{weight}": shape
+            for layer, before, _ in self.steps()
+            for weight, shape in layer.weight_shapes(before).items()
+        }
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights hold, trained or not."""
+        return sum(math.prod(shape) for shape in self.weight_shapes().values())
+
+    @property
+    def trained_parameters(self) -> int:
+        """How many of the parameters the gradient trains."""
+        return sum(
+            math.prod(shape)
+            for name, shape in self.weight_shapes().items()
+            if name.split("/")[1] not in NOT_TRAINED
+        )
+
+    def initial_weights(self, seed: int) -> Weights:
+        """Glorot uniform kernels (Glorot & Bengio, 2010), biases of zero, in float32.
+
+        Both TensorFlow's layers and Keras start so unless told otherwise. Any workflow that starts
+        from the same seed starts from these same numbers.
+        """
+        weights = {}
+        for name, shape in self.weight_shapes().items():
+            match name.split("/")[1]:
+                case "kernel":
+                    window = math.prod(shape[:-2])
+                    limit = math.sqrt(6 / (window * shape[-2] + window * shape[-1]))
+                    draws = generator(seed, f"weights/{name}").uniform(-limit, limit, shape)
+                    weights[name] = draws.astype(np.float32)
+                case "gamma" | "moving_variance":
+                    weights[name] = np.ones(shape, np.float32)
+                case _:
+                    weights[name] = np.zeros(shape, np.float32)
+        return weights
+
+    def check_weights(self, weights: Weights) -> None:
+        """Raises InputError unless the weights are this network's, by name and shape."""
+        expected = self.weight_shapes()
+        if missing := sorted(expected.keys() - weights.keys()):
+            raise InputError(f"weights of network {self.name}: {missing[0]} is missing")
+        if unknown := sorted(weights.keys() - expected.keys()):
+            raise InputError(f"weights of network {self.name}: {unknown[0]} belongs to no layer")
+        for name, shape in expected.items():
+            if weights[name].shape != shape:
+                raise InputError(
+                    f"weights of network {self.name}: {name} has shape {weights[name].shape}, "
+                    f"expected {shape}"
+                )
+
+    def check_data(self, image_shape: Shape, classes: int, data: str) -> None:
+        """Raises InputError unless images and classes of that data fit this network."""
+        if self.input_shape != image_shape:
+            given, expected = ("×".join(map(str, s)) for s in (image_shape, self.input_shape))
+            raise InputError(
+                f"network {self.name} takes {expected} images (height×width×channels), "
+                f"data {data} has {given}: give --adapt to fit the network to the data"
+            )
+        if self.classes != classes:
+            raise InputError(
+                f"network {self.name}, layer {len(self.layers)} ({self.layers[-1].name}): "
+                f"{self.classes} units, data {data} has {classes} classes: "
+                "give --adapt to fit the network to the data"
+            )
+
+    def adapted(self, image_shape: Shape, classes: int) -> Self:
+        """The same layers for other images and another number of classes."""
+        data = self.to_dict()
+        data["input_shape"] = list(image_shape)
+        data["layers"][-1]["units"] = classes
+        return self.from_dict(data)
+
+    def with_dropout_scaled(self, scale: float) -> Self:
+        """The same network with every dropout rate multiplied; the same one at inference."""
+        if scale == 1:
+            return self
+        data = self.to_dict()
+        for layer in data["layers"]:
+            if layer["kind"] == "dropout":
+                layer["rate"] *= scale
+        return self.from_dict(data)

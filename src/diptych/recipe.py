@@ -1,0 +1,93 @@
+"""How a network is trained: optimiser, schedule, batches, augmentation, precision."""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from diptych import zoo
+from diptych.errors import InputError
+from diptych.validation import first_problem
+
+Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
+Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Recipe(BaseModel):
+    """A recipe's values; every one of them can be set in a TOML file or on the command line.
+
+    Raises:
+        InputError: from `load`, `from_dict` and `with_changes`, with one line that names the key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = "recipe"
+    description: str = ""
+    epochs: Count = 10
+    batch_size: Count = 50
+
+    learning_rate: float = Field(default=0.001, gt=0)
+    """The rate throughout, or the peak of a schedule."""
+    schedule: Literal["constant", "one-cycle"] = "constant"
+    """``one-cycle`` (Smith, 2018): linearly up to the peak, then linearly down to nearly zero."""
+    warmup: Decay = 0.25
+    """The share of all steps in which ``one-cycle`` rises."""
+
+    beta_1: Decay = 0.9
+    beta_2: Decay = 0.999
+    epsilon: float = Field(default=1e-7, gt=0)
+    """Adam's epsilon where TensorFlow and Keras have it: added to the square root of the second
+    moment before its bias is corrected (the "epsilon hat" of Kingma & Ba, 2015, section 2)."""
+
+    dropout_scale: float = Field(default=1.0, ge=0, le=1)
+    """Every dropout rate of the network is multiplied by this while it trains."""
+    shift: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
+    """Each training image moves by up to so many pixels in each direction, anew every epoch."""
+
+    precision: Literal["float32", "bfloat16", "auto"] = "float32"
+    """The arithmetic of training; the weights stay float32. ``auto`` is bfloat16 where the
+    processor computes with it and float32 where it does not."""
+    early_stopping: Annotated[int, Field(strict=True, ge=1)] | None = None
+    """Stop after so many epochs without a smaller validation loss, and keep the best weights."""
+
+    @classmethod
+    def load(cls, name_or_file: str | Path) -> Self:
+        """The recipe of that name in the zoo, or the one in that TOML file."""
+        text, source = zoo.read("recipes", name_or_file)
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as problem:
+            raise InputError(f"recipe {source}: not TOML: {problem}") from None
+        return cls.from_dict({"name": Path(source).stem} | data, source)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], source: str | None = None) -> Self:
+        """The recipe of the given plain data, as from TOML or JSON."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as problem:
+            what = f"recipe {source or data.get('name', 'given')}"
+            raise InputError(f"{what}: {first_problem(problem, cls)}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data from which `from_dict` makes the same recipe."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    def with_changes(self, **changes: Any) -> Self:
+        """The same recipe with other values for the given keys."""
+        return self.from_dict(self.to_dict() | changes)
+
+    def learning_rates(self, steps: int) -> np.ndarray:
+        """The learning rate of each step of a training of that many steps, as float32 (steps,).
+
+        A table rather than a formula, so that no workflow can have a schedule of its own.
+        """
+        if self.schedule == "constant":
+            return np.full(steps, self.learning_rate, np.float32)
+        position = (np.arange(steps) + 1) / (steps + 1)
+        rise = position / self.warmup if self.warmup else np.ones(steps)
+        fall = (1 - position) / (1 - self.warmup)
+        return (self.learning_rate * np.minimum(rise, fall)).astype(np.float32)

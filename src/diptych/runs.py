@@ -1,0 +1,340 @@
+"""A run's folder: what was run, metrics as they come, the newest checkpoint, weights, the result.
+
+======================== =========================================================================
+``run.json``             network, recipe, workflow, data, seed, versions, machine, status
+``metrics.jsonl``        a line an epoch
+``checkpoint/``          ``state.safetensors``: all that a resume needs
+``weights.safetensors``  the trained weights, in the layout that all workflows share
+``predictions.safetensors`` the logits of the test images, float32 (n, classes), and their labels
+``result.json``          accuracy, times, memory
+======================== =========================================================================
+
+Every file is written aside and then renamed, so a run killed at any instant leaves whole files.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save_file
+
+from diptych import machine, workflows
+from diptych.data import Data
+from diptych.errors import InputError
+from diptych.network import Network, Weights
+from diptych.recipe import Recipe
+from diptych.workflows import Progress, State
+
+SCHEMA = 1
+Status = Literal["new", "running", "stopped", "failed", "done"]
+
+
+def fingerprint(data: Data) -> str:
+    """A short hash of the data: all labels and every hundredth image of each split."""
+    digest = hashlib.sha256()
+    for split in (data.train, data.validation, data.test):
+        digest.update(np.ascontiguousarray(split.labels, np.int64).tobytes())
+        digest.update(np.ascontiguousarray(split.images[::100]).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file so that at every instant it is the old one or the new one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    with aside.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes plain data as JSON; there is no NaN in it."""
+    write_whole(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray], **metadata: str) -> None:
+    """Writes arrays as safetensors, whole or not at all."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    save_file(whole, aside, metadata or None)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)
+
+
+def read_arrays(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a safetensors file.
+
+    Raises:
+        InputError: the file is not there, or is not a safetensors file.
+    """
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file") from None
+    except (SafetensorError, OSError) as problem:
+        raise InputError(f"{path}: not a safetensors file ({problem})") from None
+
+
+class Run:
+    """One training of one network by one workflow with one recipe: a folder on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @classmethod
+    def create(
+        cls,
+        root: Path,
+        network: Network,
+        recipe: Recipe,
+        workflow: str,
+        data: Data,
+        seed: int,
+        checkpoint_every: int | None = None,
+    ) -> "Run":
+        """A new run's folder below ``root``; nothing is trained yet."""
+        name = f"{workflow}-{network.name}-{recipe.name}-seed{seed}"
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            folder = new_folder(root, name)
+        except OSError as problem:
+            raise InputError(f"runs folder {root}: {problem.strerror or problem}") from None
+        description = {
+            "schema": SCHEMA,
+            "status": "new",
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "workflow": workflow,
+            "seed": seed,
+            "checkpoint_every": checkpoint_every,
+            "network": network.to_dict(),
+            "recipe": recipe.to_dict(),
+            "data": {
+                "name": data.name,
+                "source": data.source,
+                "fingerprint": fingerprint(data),
+                "image_shape": list(data.image_shape),
+                "class_names": list(data.class_names),
+            },
+            "machine": machine.describe(),
+            "versions": machine.versions(),
+        }
+        write_json(folder / "run.json", description)
+        return cls(folder)
+
+    @classmethod
+    def open(cls, path: str | Path, root: str | Path = "runs") -> "Run":
+        """The run in that folder, or the one of that name below ``root``.
+
+        Raises:
+            InputError: there is no run, or its description cannot be read.
+        """
+        for folder in (Path(path), Path(root) / path):
+            if (folder / "run.json").is_file():
+                run = cls(folder)
+                run.check()
+                return run
+        raise InputError(
+            f"run {path}: no run.json there or below {root}/; `diptych runs` lists the runs"
+        )
+
+    def check(self) -> None:
+        """Raises InputError unless the run's description is one that this version reads."""
+        description = self.description()
+        if description.get("schema") != SCHEMA:
+            raise InputError(
+                f"{self.folder}/run.json: schema {description.get('schema')!r}, expected {SCHEMA}"
+            )
+        try:
+            workflows.check_name(description["workflow"])
+            _ = self.network, self.recipe, self.seed, description["data"]["source"]
+            _ = description["data"]["fingerprint"], description["status"]
+        except (KeyError, TypeError) as problem:
+            raise InputError(f"{self.folder}/run.json: {problem} is missing or damaged") from None
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    def description(self) -> dict[str, Any]:
+        """What ``run.json`` says."""
+        return _read_json(self.folder / "run.json")
+
+    @property
+    def network(self) -> Network:
+        return Network.from_dict(self.description()["network"], f"of run {self.name}")
+
+    @property
+    def recipe(self) -> Recipe:
+        return Recipe.from_dict(self.description()["recipe"], f"of run {self.name}")
+
+    @property
+    def workflow(self) -> str:
+        return self.description()["workflow"]
+
+    @property
+    def seed(self) -> int:
+        return self.description()["seed"]
+
+    @property
+    def checkpoint_every(self) -> int | None:
+        """Steps between checkpoints, or None for one after each epoch."""
+        return self.description().get("checkpoint_every")
+
+    @property
+    def status(self) -> Status:
+        return self.description()["status"]
+
+    @property
+    def is_training(self) -> bool:
+        """Whether a process is training this run right now."""
+        try:
+            with self.locked():
+                return False
+        except InputError:
+            return True
+
+    def set_status(self, status: Status) -> None:
+        write_json(self.folder / "run.json", self.description() | {"status": status})
+
+    def check_data(self, data: Data) -> None:
+        """Raises InputError unless these are the data that the run was made for."""
+        expected = self.description()["data"]
+        if fingerprint(data) != expected["fingerprint"]:
+            raise InputError(
+                f"run {self.name}: data {expected['source']} changed since the run was started "
+                f"(fingerprint {fingerprint(data)}, expected {expected['fingerprint']}): "
+                "restore them, or start a new run"
+            )
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """What was measured, an epoch each; grows while the run trains."""
+        path = self.folder / "metrics.jsonl"
+        if not path.exists():
+            return []
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+    def save_metrics(self, progress: Progress) -> None:
+        lines = [json.dumps(asdict(epoch), allow_nan=False) + "\n" for epoch in progress.history]
+        write_whole(self.folder / "metrics.jsonl", "".join(lines))
+
+    def save_checkpoint(self, progress: Progress, state: State) -> None:
+        """Replaces the checkpoint by this one."""
+        folder = self.folder / "checkpoint"
+        folder.mkdir(exist_ok=True)
+        write_arrays(folder / "state.safetensors", state, progress=json.dumps(progress.to_dict()))
+
+    def load_checkpoint(self) -> tuple[Progress, State | None]:
+        """The newest checkpoint, or the beginning where there is none."""
+        path = self.folder / "checkpoint" / "state.safetensors"
+        if not path.exists():
+            return Progress(), None
+        state = read_arrays(path)
+        try:
+            with safe_open(path, framework="numpy") as file:
+                return Progress.from_dict(json.loads(file.metadata()["progress"])), state
+        except (KeyError, TypeError, ValueError):
+            raise InputError(f"{path}: its progress is missing or damaged") from None
+
+    def weights(self) -> Weights:
+        """The trained weights, checked against the network.
+
+        Raises:
+            InputError: the run has not ended, or its weights are damaged.
+        """
+        path = self.folder / "weights.safetensors"
+        if not path.exists():
+            raise InputError(
+                f"run {self.name}: no weights yet, its status is {self.status}: "
+                f"`diptych resume {self.folder}` ends it"
+            )
+        weights = read_arrays(path)
+        self.network.check_weights(weights)
+        return weights
+
+    def save_weights(self, weights: Weights) -> None:
+        write_arrays(self.folder / "weights.safetensors", weights)
+
+    def predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Logits float32 (n, classes) and labels int64 (n,) of the test images."""
+        arrays = read_arrays(self.folder / "predictions.safetensors")
+        return arrays["logits"], arrays["labels"]
+
+    def save_predictions(self, logits: np.ndarray, labels: np.ndarray) -> None:
+        arrays = {"logits": logits, "labels": labels.astype(np.int64)}
+        write_arrays(self.folder / "predictions.safetensors", arrays)
+
+    def result(self) -> dict[str, Any] | None:
+        """What ``result.json`` says; None while the run has not ended."""
+        path = self.folder / "result.json"
+        return _read_json(path) if path.exists() else None
+
+    def save_result(self, result: dict[str, Any]) -> None:
+        write_json(self.folder / "result.json", {"schema": SCHEMA} | result)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Holds the run for this process; the lock ends with the process, however that ends.
+
+        Raises:
+            InputError: another process is training this run.
+        """
+        with (self.folder / ".lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise InputError(f"run {self.name}: another process is training it") from None
+            yield
+
+    def remove_leftovers(self) -> None:
+        """Removes what a killed process had not finished writing."""
+        for leftover in self.folder.rglob(".*.partial"):
+            leftover.unlink(missing_ok=True)
+
+
+def find(root: str | Path) -> list[Run]:
+    """All runs directly below that folder, oldest first; damaged ones are left out."""
+    runs = []
+    for path in Path(root).glob("*/run.json"):
+        run = Run(path.parent)
+        try:
+            run.check()
+        except InputError:
+            continue
+        runs.append(run)
+    return sorted(runs, key=lambda run: (run.description()["created"], run.name))
+
+
+def new_folder(root: Path, name: str) -> Path:
+    """Makes ``name``, or ``name-2`` and so on: the first that is free."""
+    number = 1
+    while True:
+        folder = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return folder
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise InputError(f"{path}: {problem.strerror or problem}") from None
+    except ValueError:
+        raise InputError(f"{path}: not JSON; the file is damaged") from None
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")
+    return value

@@ -1,0 +1,271 @@
+"""Trains runs: each in its workflow's own process, watched, saved, and resumed where it was left."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych import machine, workflows
+from diptych.data import Data, load_data
+from diptych.errors import InputError
+from diptych.network import Network
+from diptych.recipe import Recipe
+from diptych.runs import Run
+from diptych.worker import Arrays, Report, Worker
+from diptych.workflows import Progress, State
+
+SECONDS_BETWEEN_REPORTS = 0.1
+
+
+class TrainingFailed(RuntimeError):
+    """The training itself came to nothing, such as a loss that is no number any more."""
+
+
+def train(
+    workflow: str,
+    network: Network | str = "article",
+    recipe: Recipe | str | None = None,
+    data: str = "mnist",
+    seed: int = 0,
+    *,
+    runs: str | Path = "runs",
+    adapt: bool = False,
+    checkpoint_every: int | None = None,
+    report: Report | None = None,
+) -> Run:
+    """Trains a network by one workflow, in a process of its own.
+
+    Args:
+        workflow: one of `diptych.workflows.NAMES`.
+        network: a network, or its name in the zoo, or a TOML file.
+        recipe: a recipe, or its name, or a TOML file; by default the one that the network names,
+            else ``fast``.
+        data: a data set's name or folder, as `diptych.load_data` takes it.
+        seed: where all random numbers come from.
+        runs: the folder in which the run gets its folder.
+        adapt: fit the network's input shape and number of classes to the data.
+        checkpoint_every: save a checkpoint every so many steps, not only after each epoch.
+        report: called with plain data as the training goes on; prints a line an epoch by default.
+
+    Returns:
+        The finished run.
+
+    Raises:
+        InputError: something given is wrong, or the network and the data don't fit.
+        KeyboardInterrupt: Ctrl-C; the run has been saved and can be resumed.
+        TrainingFailed: the loss stopped being a number.
+    """
+    run = create(
+        workflow,
+        network,
+        recipe,
+        data,
+        seed,
+        runs=runs,
+        adapt=adapt,
+        checkpoint_every=checkpoint_every,
+    )
+    return carry_out(run, report)
+
+
+def create(
+    workflow: str,
+    network: Network | str = "article",
+    recipe: Recipe | str | None = None,
+    data: str | Data = "mnist",
+    seed: int = 0,
+    *,
+    runs: str | Path = "runs",
+    adapt: bool = False,
+    checkpoint_every: int | None = None,
+) -> Run:
+    """A new run that is ready to be carried out; the arguments are those of `train`."""
+    workflows.check_name(workflow)
+    if not isinstance(network, Network):
+        network = Network.load(network)
+    if not isinstance(recipe, Recipe):
+        recipe = Recipe.load(recipe or network.recipe or "fast")
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise InputError(f"seed {seed!r}: expected a whole number from 0 to {2**31 - 1}")
+    if not isinstance(data, Data):
+        data = load_data(data)
+    if adapt:
+        network = network.adapted(data.image_shape, data.classes)
+    network.check_data(data.image_shape, data.classes, data.name)
+    if recipe.precision == "auto":
+        precision = "bfloat16" if machine.has_bfloat16() else "float32"
+        recipe = recipe.with_changes(precision=precision)
+    return Run.create(Path(runs), network, recipe, workflow, data, seed, checkpoint_every)
+
+
+def carry_out(run: Run, report: Report | None = None) -> Run:
+    """Trains a run from where it is to its end, in a process of its own; see `train`."""
+    if run.status == "done":
+        return run
+    with Worker() as worker:
+        parameters = {"run": str(run.folder.absolute()), "asked_at": time.time()}
+        answer, _ = worker.call("training:train_job", parameters, report=report or print_line)
+    if answer["status"] == "failed":
+        raise TrainingFailed(f"run {run.folder}: {answer['reason']}")
+    return run
+
+
+def print_line(event: dict[str, Any]) -> None:
+    """Prints a line an epoch, in the article's words, and one at the end."""
+    if line := line_of(event):
+        print(line, flush=True)
+
+
+def line_of(event: dict[str, Any]) -> str | None:
+    """The article's line for an event of a training that has one."""
+    match event["event"]:
+        case "epoch":
+            return (
+                f"Epoch {event['epoch']} | Last Batch Train Loss: {event['last_batch_loss']:.4f} | "
+                f"Last Batch Train Accuracy: {event['last_batch_accuracy']:.4f} | "
+                f"Validation Loss: {event['validation_loss']:.4f} | "
+                f"Validation Accuracy: {event['validation_accuracy']:.4f}"
+            )
+        case "done":
+            return f"Final accuracy on test set: {event['test_accuracy']:.4f}"
+    return None
+
+
+# What follows happens in the worker's process.
+
+
+class Recorder:
+    """The monitor of a run: reports, saves checkpoints, and passes on that the person wants out."""
+
+    def __init__(
+        self, run: Run, epochs: int, steps: int, report: Report, stopping: Callable[[], bool]
+    ) -> None:
+        self.run, self.epochs, self.steps = run, epochs, steps
+        self.report, self.stopping = report, stopping
+        self.checkpoint_every = run.checkpoint_every
+        self.saved_step = 0
+        self.reported_at = 0.0
+
+    def advanced(self, progress: Progress, state: Callable[[], State]) -> bool:
+        if not math.isfinite(progress.loss):
+            raise FloatingPointError(
+                f"the loss became {progress.loss} in epoch {progress.epoch + 1}, step "
+                f"{progress.step}: lower the learning rate (--set learning_rate=...)"
+            )
+        now = time.monotonic()
+        if now - self.reported_at >= SECONDS_BETWEEN_REPORTS:
+            self.reported_at = now
+            self.report(
+                {
+                    "event": "steps",
+                    "epoch": progress.epoch + 1,
+                    "epochs": self.epochs,
+                    "step": progress.step,
+                    "steps": self.steps,
+                    "loss": progress.loss,
+                    "accuracy": progress.accuracy,
+                }
+            )
+        stop = self.stopping()
+        every = self.checkpoint_every
+        if stop or (every and progress.step // every > self.saved_step // every):
+            self.run.save_checkpoint(progress, state())
+            self.saved_step = progress.step
+        return stop
+
+    def epoch_ended(self, progress: Progress, state: Callable[[], State]) -> bool:
+        epoch = progress.history[-1]
+        if not math.isfinite(epoch.validation_loss):
+            raise FloatingPointError(
+                f"the validation loss is {epoch.validation_loss} after epoch {epoch.epoch}: "
+                "lower the learning rate (--set learning_rate=...)"
+            )
+        self.saved_step = 0
+        self.run.save_checkpoint(progress, state())
+        self.run.save_metrics(progress)
+        self.report({"event": "epoch", **asdict(epoch)})
+        return self.stopping() and not progress.finished
+
+
+def train_job(
+    parameters: dict[str, Any], _: Arrays, report: Report, stopping: Callable[[], bool]
+) -> tuple[dict[str, Any], Arrays]:
+    """Trains a run from its checkpoint, or from the beginning, to its end."""
+    run = Run(Path(parameters["run"]))
+    with run.locked():
+        run.remove_leftovers()
+        run.set_status("running")
+        try:
+            status = _train(run, parameters["asked_at"], report, stopping)
+        except FloatingPointError as problem:
+            run.set_status("failed")
+            return {"status": "failed", "reason": str(problem)}, {}
+        except BaseException:
+            run.set_status("failed")
+            raise
+        run.set_status(status)
+    return {"status": status}, {}
+
+
+def _train(run: Run, asked_at: float, report: Report, stopping: Callable[[], bool]):
+    network, recipe, seed = run.network, run.recipe, run.seed
+    data = load_data(run.description()["data"]["source"])
+    run.check_data(data)
+    progress, state = run.load_checkpoint()
+    run.save_metrics(progress)
+    report({"event": "loading", "workflow": run.workflow})
+    Workflow = workflows.load(run.workflow)
+    workflow = Workflow(network.with_dropout_scaled(recipe.dropout_scale), recipe, seed)
+    steps = -(-len(data.train.labels) // recipe.batch_size)
+    start_seconds = time.time() - asked_at
+    report(
+        {
+            "event": "start",
+            "workflow": run.workflow,
+            "seed": seed,
+            "epoch": progress.epoch + 1,
+            "epochs": recipe.epochs,
+            "step": progress.step,
+            "steps": steps,
+        }
+    )
+    recorder = Recorder(run, recipe.epochs, steps, report, stopping)
+    workflow.fit(data, recorder, progress, state)
+    if not progress.finished:
+        return "stopped"
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run.save_weights(workflow.weights())
+    report({"event": "testing"})
+    began = time.perf_counter()
+    logits = workflow.logits(data.test.images)
+    test_seconds = time.perf_counter() - began
+    run.save_predictions(logits, data.test.labels)
+    train_seconds = sum(epoch.train_seconds for epoch in progress.history)
+    kept = progress.best_epoch or progress.epoch
+    correct = int(np.sum(np.argmax(logits, axis=1) == data.test.labels))
+    result = {
+        "test_accuracy": correct / len(data.test.labels),
+        "test_correct": correct,
+        "test_images": len(data.test.labels),
+        "validation_accuracy": progress.history[kept - 1].validation_accuracy,
+        "validation_loss": progress.history[kept - 1].validation_loss,
+        "epochs": progress.epoch,
+        "epoch_of_the_weights": kept,
+        "train_seconds": train_seconds,
+        "validation_seconds": sum(epoch.validation_seconds for epoch in progress.history),
+        "start_seconds": start_seconds,
+        "test_seconds": test_seconds,
+        "images_per_second": progress.epoch * len(data.train.labels) / train_seconds,
+        # Linux counts in KiB and macOS in bytes.
+        "peak_memory_mib": peak / (2**20 if sys.platform == "darwin" else 2**10),
+    }
+    run.save_result(result)
+    report({"event": "done", **result})
+    return "done"

@@ -1,0 +1,52 @@
+"""What pydantic found wrong with a person's input, in one line that a person can act on."""
+
+import difflib
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first problem of a validation: where it is, what was given and what was expected."""
+    problem = error.errors(include_url=False)[0]
+    location, where = _place(problem["loc"], error)
+    kind, given = problem["type"], problem.get("input")
+    if kind == "value_error":
+        return where + str(problem["ctx"]["error"])
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        tags = problem["ctx"].get("expected_tags") or "'kind'"
+        kind_given = given.get("kind") if isinstance(given, dict) else given
+        return f"{where}unknown kind {kind_given!r}; the kinds of layers are {_plain(tags)}"
+    key = ".".join(str(part) for part in location)
+    if kind == "extra_forbidden":
+        known = _keys(model, problem["loc"])
+        close = difflib.get_close_matches(str(key), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
+        return f"{where}unknown key {key!r} ({hint})"
+    if kind == "missing":
+        return f"{where}{key} is missing"
+    message = problem["msg"][0].lower() + problem["msg"][1:]
+    return f"{where}{key} = {given!r}: {message}" if key else f"{where}{message}"
+
+
+def _place(location: tuple[int | str, ...], error: ValidationError) -> tuple[tuple, str]:
+    """Splits ``('layers', 2, 'conv', 'filters')`` into the key and the words for the layer."""
+    if len(location) < 2 or location[0] != "layers":
+        return location, ""
+    number = int(location[1]) + 1
+    kind = f" ({location[2]})" if len(location) > 2 else ""
+    return location[3:], f"layer {number}{kind}: "
+
+
+def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys that the given place of the model knows."""
+    if location[0] != "layers" or len(location) < 3:
+        return sorted(model.model_fields)
+    layers: Any = model.model_fields["layers"].annotation
+    kinds = layers.__args__[0].__origin__.__args__
+    layer = next(k for k in kinds if k.model_fields["kind"].default == location[2])
+    return sorted(layer.model_fields)
+
+
+def _plain(tags: str) -> str:
+    return tags.replace("'", "")

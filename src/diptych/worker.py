@@ -1,0 +1,213 @@
+"""Runs one workflow in its own process.
+
+Keras fixes its backend once a process, frameworks fight over threads and memory, and a fair
+measurement needs a clean process. So the parent holds a `Worker`, the framework lives in its child,
+and between them go messages: a JSON header and arrays as safetensors, never pickle.
+
+The child ends when its parent does: it watches the pipe that it takes requests from.
+"""
+
+import importlib
+import json
+import os
+import queue
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, Any
+
+import numpy as np
+from safetensors.numpy import load, save
+
+from diptych.errors import InputError
+
+Arrays = dict[str, np.ndarray]
+Report = Callable[[dict[str, Any]], None]
+"""Called with plain data while a job runs."""
+Job = Callable[[dict[str, Any], Arrays, Report, Callable[[], bool]], tuple[dict[str, Any], Arrays]]
+"""What a child can be asked to do: (parameters, arrays, report, asked to stop?) to an answer."""
+
+LENGTHS = struct.Struct("!II")
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "TF_DETERMINISTIC_OPS": "1"}
+"""The child's environment: no chatter, and the same bits for the same seed."""
+
+
+class WorkerError(RuntimeError):
+    """The child failed in a way that nobody asked for; the message ends with what it said last."""
+
+
+def send(pipe: IO[bytes], header: dict[str, Any], arrays: Arrays | None = None) -> None:
+    """Writes one message: two lengths, the header as JSON, the arrays as safetensors."""
+    text = json.dumps(header).encode()
+    whole = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    body = save(whole) if whole else b""
+    pipe.write(LENGTHS.pack(len(text), len(body)) + text + body)
+    pipe.flush()
+
+
+def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
+    """Reads one message; None where the other side has gone."""
+    lengths = pipe.read(LENGTHS.size)
+    if len(lengths) < LENGTHS.size:
+        return None
+    header_length, body_length = LENGTHS.unpack(lengths)
+    header, body = pipe.read(header_length), pipe.read(body_length)
+    if len(header) < header_length or len(body) < body_length:
+        return None
+    return json.loads(header), load(body) if body else {}
+
+
+class Worker:
+    """A child process for one workflow; use it in a ``with`` statement."""
+
+    def __init__(self) -> None:
+        self._log = tempfile.TemporaryFile()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "diptych.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=QUIET | os.environ,
+            start_new_session=True,  # Ctrl-C is for the parent, which then asks the child to stop.
+        )
+        assert self._process.stdin and self._process.stdout
+        self._requests, self._answers = self._process.stdin, self._process.stdout
+        # A thread reads, since Ctrl-C in the middle of a message would lose its first half.
+        self._inbox: queue.Queue[tuple[dict[str, Any], Arrays] | None] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while (message := receive(self._answers)) is not None:
+            self._inbox.put(message)
+        self._inbox.put(None)
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def close(self) -> None:
+        """Ends the child, whatever it does at the moment."""
+        self._process.kill()
+        self._process.wait()
+        self._reader.join()
+        with suppress(BrokenPipeError):
+            self._requests.close()
+        self._answers.close()
+        self._log.close()
+
+    def call(
+        self,
+        job: str,
+        parameters: dict[str, Any],
+        arrays: Arrays | None = None,
+        report: Report = lambda _: None,
+    ) -> tuple[dict[str, Any], Arrays]:
+        """Has the child do one job and waits for the answer.
+
+        Args:
+            job: ``module:function`` below ``diptych``, such as ``training:train_job``.
+            parameters: plain data for the job.
+            arrays: arrays for the job.
+            report: called with what the job reports while it runs.
+
+        Raises:
+            InputError: as the job raised it.
+            KeyboardInterrupt: Ctrl-C was pressed; the job was asked to stop, and has.
+            WorkerError: the child failed or ended.
+        """
+        interrupted = False
+        with suppress(BrokenPipeError):  # The reader then finds that the child has gone.
+            send(self._requests, {"job": job, "parameters": parameters}, arrays)
+        while True:
+            try:
+                message = self._inbox.get()
+            except KeyboardInterrupt:
+                if interrupted:
+                    raise
+                interrupted = True
+                with suppress(BrokenPipeError):
+                    send(self._requests, {"stop": True})
+                continue
+            if message is None:
+                raise WorkerError(self._ending())
+            header, answer = message
+            match header["type"]:
+                case "report":
+                    report(header["value"])
+                case "input error":
+                    raise InputError(header["message"])
+                case "error":
+                    raise WorkerError(header["message"])
+                case "answer":
+                    if interrupted:
+                        raise KeyboardInterrupt
+                    return header["value"], answer
+
+    def _ending(self) -> str:
+        """How the child ended, and the last lines that it wrote."""
+        code = self._process.wait()
+        self._log.seek(0)
+        last = self._log.read().decode(errors="replace").strip().splitlines()[-15:]
+        how = f"exit code {code}"
+        if code < 0:
+            how = signal.Signals(-code).name
+            if how == "SIGKILL":
+                how += " (out of memory?)"
+        return "\n".join([f"the worker process ended by {how}", *last])
+
+
+def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    """The child's life: does one job after the other until the parent goes."""
+    inbox: queue.Queue[tuple[dict[str, Any], Arrays]] = queue.Queue()
+    stop = threading.Event()
+
+    def listen() -> None:
+        while (message := receive(requests)) is not None:
+            if message[0].get("stop"):
+                stop.set()
+            else:
+                inbox.put(message)
+        os._exit(1)  # The parent has gone, and nobody waits for the job under way.
+
+    threading.Thread(target=listen, daemon=True).start()
+    while True:
+        request, arrays = inbox.get()
+        module, function = request["job"].split(":")
+        try:
+            job: Job = getattr(importlib.import_module(f"diptych.{module}"), function)
+            value, answer = job(
+                request["parameters"],
+                arrays,
+                lambda value: send(answers, {"type": "report", "value": value}),
+                stop.is_set,
+            )
+            send(answers, {"type": "answer", "value": value}, answer)
+        except InputError as problem:
+            send(answers, {"type": "input error", "message": str(problem)})
+        except Exception:
+            send(answers, {"type": "error", "message": traceback.format_exc()})
+        stop.clear()
+
+
+def main() -> None:
+    """Keeps standard output for the answers; what frameworks print goes to standard error."""
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    serve(sys.stdin.buffer, answers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,386 @@
+"""The network in Keras: ``Sequential``, ``compile``, ``fit`` with callbacks, ``predict``."""
+
+import time
+
+import keras
+import numpy as np
+from keras import layers
+
+from diptych.data import Data
+from diptych.data.batches import Batches, to_float
+from diptych.network import (
+    Activate,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool,
+    Network,
+    Shape,
+    Weights,
+)
+from diptych.randomness import generator
+from diptych.recipe import Recipe
+from diptych.workflows import Epoch, Monitor, Progress, State
+
+IMAGES_A_CALL = 500
+"""Images a batch at inference."""
+
+
+def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequential:
+    """The network as a Keras model that gives logits; ``seed`` is for its dropout."""
+    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    model = keras.Sequential([keras.Input(network.input_shape)], name="network")
+    for layer in network.layers:
+        common = {"name": layer.name, "dtype": policy}
+        match layer:
+            case Conv():
+                model.add(
+                    layers.Conv2D(
+                        layer.filters,
+                        layer.kernel,
+                        strides=layer.stride,
+                        padding=layer.padding,
+                        activation=activation(layer, policy),
+                        **common,
+                    )
+                )
+            case MaxPool():
+                model.add(layers.MaxPooling2D(layer.size, layer.steps, layer.padding, **common))
+            case AveragePool():
+                model.add(layers.AveragePooling2D(layer.size, layer.steps, layer.padding, **common))
+            case Dropout():
+                dropout_seed = int(generator(seed, f"dropout/{layer.name}").integers(2**31))
+                model.add(layers.Dropout(layer.rate, seed=dropout_seed, **common))
+            case Flatten():
+                model.add(layers.Flatten(**common))
+            case Dense():
+                model.add(layers.Dense(layer.units, activation=activation(layer, policy), **common))
+            case BatchNorm():
+                model.add(
+                    layers.BatchNormalization(
+                        momentum=layer.momentum, epsilon=layer.epsilon, **common
+                    )
+                )
+            case Activate():
+                model.add(layers.Activation(activation(layer, policy), **common))
+    return model
+
+
+def activation(layer: Conv | Dense | Activate, policy: str) -> str | keras.Layer:
+    """Keras' name for the activation, or a layer where the activation has a parameter."""
+    if layer.activation == "leaky_relu":
+        return layers.LeakyReLU(negative_slope=layer.slope, dtype=policy)
+    return layer.activation
+
+
+class TrainingBatches(keras.utils.PyDataset):
+    """The batches that are left of the epoch under way, then those of each following epoch."""
+
+    def __init__(self, batches: Batches, progress: Progress) -> None:
+        super().__init__()
+        self.batches, self.progress, self.start = batches, progress, progress.step
+
+    @property
+    def num_batches(self) -> int:
+        return self.batches.steps_per_epoch - self.start
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+        images, labels = self.batches.batch(self.progress.epoch, self.start + index)
+        return to_float(images), labels
+
+
+class Images(keras.utils.PyDataset):
+    """A split's images, or images and labels, in order."""
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray | None = None) -> None:
+        super().__init__()
+        self.images, self.labels = images, labels
+
+    @property
+    def num_batches(self) -> int:
+        return -(-len(self.images) // IMAGES_A_CALL)
+
+    def __getitem__(self, index: int):
+        here = slice(index * IMAGES_A_CALL, (index + 1) * IMAGES_A_CALL)
+        images = to_float(self.images[here])
+        return (images,) if self.labels is None else (images, self.labels[here].astype(np.int64))
+
+
+@keras.saving.register_keras_serializable("diptych")
+class RateTable(keras.optimizers.schedules.LearningRateSchedule):
+    """A learning rate for each step, looked up in the recipe's table."""
+
+    def __init__(self, rates: np.ndarray) -> None:
+        self.rates = rates
+
+    def __call__(self, step):
+        return keras.ops.take(self.rates, keras.ops.cast(step, "int32"))
+
+
+class LastBatchLoss(keras.metrics.SparseCategoricalCrossentropy):
+    """The loss of the newest batch alone; Keras' own ``loss`` is the mean of the epoch so far."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.reset_state()
+        super().update_state(y_true, y_pred, sample_weight)
+
+
+class LastBatchAccuracy(keras.metrics.SparseCategoricalAccuracy):
+    """The accuracy of the newest batch alone."""
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        self.reset_state()
+        super().update_state(y_true, y_pred, sample_weight)
+
+
+class CaughtGradients(keras.optimizers.Optimizer):
+    """Keeps each gradient instead of applying it: Keras' way to gradients on any backend."""
+
+    def __init__(self) -> None:
+        super().__init__(learning_rate=1.0)
+
+    def build(self, variables) -> None:
+        if not self.built:
+            super().build(variables)
+            self.caught = self.add_optimizer_variables(variables, "gradient")
+
+    def update_step(self, gradient, variable, learning_rate) -> None:
+        self.assign(self.caught[self._get_variable_index(variable)], gradient)
+
+
+class EarlyStopping(keras.callbacks.EarlyStopping):
+    """Keras' own early stopping, able to go on where a checkpoint left it."""
+
+    def __init__(self, patience: int, progress: Progress, best: list[np.ndarray]) -> None:
+        super().__init__("val_loss", mode="min", patience=patience, restore_best_weights=True)
+        self.progress, self.kept = progress, best
+
+    def on_train_begin(self, logs=None) -> None:
+        super().on_train_begin(logs)
+        if self.kept:
+            self.best, self.best_epoch = self.progress.best_loss, self.progress.best_epoch - 1
+            self.best_weights, self.wait = self.kept, self.progress.waited
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        super().on_epoch_end(epoch, logs)
+        self.kept = self.best_weights
+        self.progress.best_loss, self.progress.best_epoch = float(self.best), self.best_epoch + 1
+        self.progress.waited = self.wait
+
+    def on_train_end(self, logs=None) -> None:
+        if self.progress.finished:
+            super().on_train_end(logs)
+
+
+class Stopped(Exception):
+    """The monitor asked `fit` to stop, and has saved the state."""
+
+
+class Recorder(keras.callbacks.Callback):
+    """Tells the monitor of every batch and epoch, and has it save the state."""
+
+    def __init__(
+        self,
+        workflow: "Workflow",
+        monitor: Monitor,
+        progress: Progress,
+        early_stopping: EarlyStopping | None,
+    ) -> None:
+        super().__init__()
+        self.workflow, self.monitor, self.progress = workflow, monitor, progress
+        self.early_stopping = early_stopping
+        self.clock = self.validation_seconds = 0.0
+
+    def state(self) -> State:
+        return self.workflow.state(self.early_stopping.kept if self.early_stopping else [])
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        if self.progress.step:
+            self.workflow.restore_metrics()
+        self.clock = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        now = time.perf_counter()
+        self.progress.seconds += now - self.clock
+        self.clock = now
+        self.progress.step += 1
+        self.progress.loss = float(logs["last_batch_loss"])
+        self.progress.accuracy = float(logs["last_batch_accuracy"])
+        if self.monitor.advanced(self.progress, self.state):
+            raise Stopped
+
+    def on_test_begin(self, logs=None) -> None:
+        self.clock = time.perf_counter()
+
+    def on_test_end(self, logs=None) -> None:
+        self.validation_seconds = time.perf_counter() - self.clock
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        self.progress.history.append(
+            Epoch(
+                epoch=epoch + 1,
+                last_batch_loss=self.progress.loss,
+                last_batch_accuracy=self.progress.accuracy,
+                train_loss=logs["loss"],
+                train_accuracy=logs["accuracy"],
+                validation_loss=logs["val_loss"],
+                validation_accuracy=logs["val_accuracy"],
+                train_seconds=self.progress.seconds,
+                validation_seconds=self.validation_seconds,
+            )
+        )
+        self.progress.next_epoch()
+        self.progress.finished = (
+            self.model.stop_training or self.progress.epoch == self.workflow.recipe.epochs
+        )
+        if self.progress.finished and self.early_stopping:
+            # Keras would put the best weights back only after the last checkpoint.
+            self.early_stopping.on_train_end()
+        if self.monitor.epoch_ended(self.progress, self.state):
+            raise Stopped
+
+
+class Workflow:
+    """The network as a compiled Keras model."""
+
+    def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
+        keras.utils.set_random_seed(seed)
+        self.network, self.recipe, self.seed = network, recipe, seed
+        self.model = build(network, seed, recipe.precision)
+        self.compile(recipe.learning_rate)
+        self.load(network.initial_weights(seed))
+        self.saved_metrics: list[np.ndarray] = []
+
+    def compile(self, learning_rate: float | RateTable) -> None:
+        self.model.compile(
+            optimizer=keras.optimizers.Adam(
+                learning_rate,
+                beta_1=self.recipe.beta_1,
+                beta_2=self.recipe.beta_2,
+                epsilon=self.recipe.epsilon,
+            ),
+            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=[
+                keras.metrics.SparseCategoricalAccuracy("accuracy"),
+                LastBatchLoss("last_batch_loss", from_logits=True),
+                LastBatchAccuracy("last_batch_accuracy"),
+            ],
+        )
+
+    def fit(
+        self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
+    ) -> None:
+        batches = Batches(data.train, self.recipe, self.seed)
+        if self.recipe.schedule != "constant":
+            steps = self.recipe.epochs * batches.steps_per_epoch
+            self.compile(RateTable(self.recipe.learning_rates(steps)))
+        best = self.restore(state) if state else []
+        early_stopping = (
+            EarlyStopping(self.recipe.early_stopping, progress, best)
+            if self.recipe.early_stopping
+            else None
+        )
+        recorder = Recorder(self, monitor, progress, early_stopping)
+        try:
+            while not progress.finished:
+                # An epoch that was broken off is shorter, so it gets a `fit` of its own.
+                broken_off = progress.step > 0
+                self.model.fit(
+                    TrainingBatches(batches, progress),
+                    shuffle=False,
+                    initial_epoch=progress.epoch,
+                    epochs=progress.epoch + 1 if broken_off else self.recipe.epochs,
+                    validation_data=Images(data.validation.images, data.validation.labels),
+                    callbacks=[early_stopping, recorder] if early_stopping else [recorder],
+                    verbose=0,
+                )
+        except Stopped:
+            return
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        model = self.model
+        if self.recipe.precision != "float32":
+            model = build(self.network, self.seed)
+            model.set_weights(self.model.get_weights())
+        if not len(images):
+            return np.empty((0, self.network.classes), np.float32)
+        return model.predict(Images(images), verbose=0)
+
+    def weights(self) -> Weights:
+        return {
+            f"{layer.name}/{variable.name}": np.array(variable)
+            for layer in self.model.layers
+            for variable in layer.weights
+        }
+
+    def load(self, weights: Weights) -> None:
+        self.network.check_weights(weights)
+        for layer in self.model.layers:
+            layer.set_weights([weights[f"{layer.name}/{v.name}"] for v in layer.weights])
+
+    def state(self, best: list[np.ndarray]) -> State:
+        """All arrays that `restore` needs: each variable of the model, dropout's seeds included."""
+        self.model.optimizer.build(self.model.trainable_variables)
+        groups = {
+            "model": [*self.model.trainable_variables, *self.model.non_trainable_variables],
+            "optimizer": self.model.optimizer.variables,
+            "metrics": self.model.metrics_variables,
+            "best": best,
+        }
+        return {
+            f"{group}/{number:03}": np.array(variable)
+            for group, variables in groups.items()
+            for number, variable in enumerate(variables)
+        }
+
+    def restore(self, state: State) -> list[np.ndarray]:
+        """Puts a checkpoint's arrays back; returns the best weights so far, if any."""
+
+        def group(name: str) -> list[np.ndarray]:
+            return [state[key] for key in sorted(state) if key.startswith(name + "/")]
+
+        self.model.optimizer.build(self.model.trainable_variables)
+        variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
+        for variable, value in zip(variables, group("model"), strict=True):
+            variable.assign(value)
+        for variable, value in zip(self.model.optimizer.variables, group("optimizer"), strict=True):
+            variable.assign(value)
+        self.saved_metrics = group("metrics")
+        return group("best")
+
+    def restore_metrics(self) -> None:
+        """Puts the metrics of an epoch that was broken off back; Keras has just reset them."""
+        for variable, value in zip(self.model.metrics_variables, self.saved_metrics, strict=True):
+            variable.assign(value)
+
+    # What the other workflows can be held against.
+
+    def summary(self) -> dict[str, tuple[Shape, int]]:
+        return {
+            layer.name: (tuple(layer.output.shape[1:]), layer.count_params())
+            for layer in self.model.layers
+        }
+
+    def loss_and_gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Weights]:
+        moving = self.model.non_trainable_variables
+        before, optimizer = [np.array(v) for v in moving], self.model.optimizer
+        catcher = CaughtGradients()
+        self.model.compile(catcher, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        loss = self.model.train_on_batch(to_float(images), labels)
+        self.compile(self.recipe.learning_rate)
+        self.model.optimizer = optimizer
+        for variable, value in zip(moving, before, strict=True):
+            variable.assign(value)
+        names = [
+            f"{layer.name}/{variable.name}"
+            for layer in self.model.layers
+            for variable in layer.trainable_weights
+        ]
+        return float(loss), dict(zip(names, map(np.array, catcher.caught), strict=True))
+
+    def step(self, images: np.ndarray, labels: np.ndarray) -> float:
+        logs = self.model.train_on_batch(to_float(images), labels, return_dict=True)
+        return float(logs["last_batch_loss"])

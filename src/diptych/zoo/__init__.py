@@ -1,0 +1,40 @@
+"""The named networks and recipes, as TOML files; a person's own file works wherever a name does."""
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Literal
+
+from diptych.errors import InputError
+
+Shelf = Literal["networks", "recipes"]
+
+
+def names(shelf: Shelf) -> list[str]:
+    """The names on that shelf of the zoo, in alphabetical order."""
+    files = (resources.files(__name__) / shelf).iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def read(shelf: Shelf, name_or_file: str | Path) -> tuple[str, str]:
+    """The TOML text of that name or file, and what to call its source in a message.
+
+    Raises:
+        InputError: there is neither such a name nor such a file, or it cannot be read.
+    """
+    given = str(name_or_file)
+    if given in names(shelf):
+        file = resources.files(__name__) / shelf / f"{given}.toml"
+        return file.read_text(encoding="utf-8"), given
+    what = shelf.removesuffix("s")
+    path = Path(given)
+    if path.suffix != ".toml":
+        close = difflib.get_close_matches(given, names(shelf), n=1)
+        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names(shelf))}"
+        raise InputError(f"{what} {given!r}: no such name ({hint}), and not a .toml file")
+    try:
+        return path.read_text(encoding="utf-8"), given
+    except OSError as problem:
+        raise InputError(f"{what} {given}: {problem.strerror or problem}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{what} {given}: not a text file (UTF-8 expected)") from None
