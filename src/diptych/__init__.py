@@ -1,0 +1,63 @@
+"""One convolutional network, built in several workflows, trained and compared side by side.
+
+>>> from diptych import compare
+>>> compare()  # doctest: +SKIP
+"""
+
+import importlib
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diptych.comparison import Comparison, compare
+    from diptych.data import Data, load_data
+    from diptych.errors import InputError
+    from diptych.evaluation import Evaluation, evaluate, predict
+    from diptych.network import Network
+    from diptych.recipe import Recipe
+    from diptych.runs import Run
+    from diptych.training import TrainingFailed, resume, train
+
+__version__ = version("diptych")
+__all__ = [
+    "Comparison",
+    "Data",
+    "Evaluation",
+    "InputError",
+    "Network",
+    "Recipe",
+    "Run",
+    "TrainingFailed",
+    "compare",
+    "evaluate",
+    "load_data",
+    "predict",
+    "resume",
+    "train",
+]
+
+_HOMES = {
+    "Comparison": "comparison",
+    "Data": "data",
+    "Evaluation": "evaluation",
+    "InputError": "errors",
+    "Network": "network",
+    "Recipe": "recipe",
+    "Run": "runs",
+    "TrainingFailed": "training",
+    "compare": "comparison",
+    "evaluate": "evaluation",
+    "load_data": "data",
+    "predict": "evaluation",
+    "resume": "training",
+    "train": "training",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first asked for, so that the command line starts at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -1,4 +1,4 @@
-"""What a trained run is worth on images: accuracy with its interval, class by class, and answers."""
+"""What a trained run is worth: accuracy with its interval, class by class, and its answers."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,6 +9,8 @@ from scipy import special, stats
 
 from diptych import workflows
 from diptych.data import Split, load_data
+from diptych.data.drawing import prepare_image
+from diptych.data.pictures import read_images
 from diptych.errors import InputError
 from diptych.runs import Run
 from diptych.worker import Arrays, Report, Worker
@@ -128,6 +130,39 @@ def predict(run: Run | str | Path, images: np.ndarray) -> np.ndarray:
             f"(n, {', '.join(map(str, run.network.input_shape))})"
         )
     return special.softmax(logits(run, images), axis=1)
+
+
+def predict_pictures(run: Run | str | Path, pictures: list[str]) -> list[dict[str, Any]]:
+    """What a run reads in picture files, put into the form of its data first.
+
+    Args:
+        run: a finished run or its folder.
+        pictures: files or folders; ``-`` for standard input.
+
+    Returns:
+        For each picture: its name as ``image``, the ``answer``, and the ``probabilities`` by class.
+
+    Raises:
+        InputError: a file is no picture, or there is nothing in it to read.
+    """
+    run = run if isinstance(run, Run) else Run.open(run)
+    data = run.description()["data"]
+    names, images = [], []
+    for name, picture in read_images(pictures):
+        try:
+            images.append(prepare_image(picture, run.network.input_shape, data["name"]))
+        except InputError as problem:
+            raise InputError(f"{name}: {problem}") from None
+        names.append(name)
+    classes = data["class_names"]
+    return [
+        {
+            "image": name,
+            "answer": classes[int(np.argmax(shares))],
+            "probabilities": dict(zip(classes, map(float, shares), strict=True)),
+        }
+        for name, shares in zip(names, predict(run, np.stack(images)), strict=True)
+    ]
 
 
 def logits(run: Run, images: np.ndarray) -> np.ndarray:

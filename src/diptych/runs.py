@@ -204,6 +204,12 @@ class Run:
         except InputError:
             return True
 
+    @property
+    def status_now(self) -> str:
+        """The status, or ``killed`` where the process that trained it is no more."""
+        status = self.status
+        return "killed" if status == "running" and not self.is_training else status
+
     def set_status(self, status: Status) -> None:
         write_json(self.folder / "run.json", self.description() | {"status": status})
 

@@ -1,4 +1,4 @@
-"""Trains runs: each in its workflow's own process, watched, saved, and resumed where it was left."""
+"""Trains runs: each in its workflow's own process, watched, saved, resumed where it was left."""
 
 import math
 import resource
@@ -16,7 +16,7 @@ from diptych.data import Data, load_data
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run
+from diptych.runs import Run, Status
 from diptych.worker import Arrays, Report, Worker
 from diptych.workflows import Progress, State
 
@@ -104,12 +104,27 @@ def create(
     return Run.create(Path(runs), network, recipe, workflow, data, seed, checkpoint_every)
 
 
+def resume(run: Run | str | Path, report: Report | None = None) -> Run:
+    """Goes on with a run that was stopped or killed, and ends as if it had not been.
+
+    Raises:
+        InputError: there is no such run, it is being trained, or its data changed.
+        KeyboardInterrupt: Ctrl-C; the run has been saved and can be resumed.
+        TrainingFailed: the loss stopped being a number.
+    """
+    return carry_out(run if isinstance(run, Run) else Run.open(run), report)
+
+
 def carry_out(run: Run, report: Report | None = None) -> Run:
     """Trains a run from where it is to its end, in a process of its own; see `train`."""
     if run.status == "done":
         return run
     with Worker() as worker:
-        parameters = {"run": str(run.folder.absolute()), "asked_at": time.time()}
+        parameters = {
+            "run": str(run.folder.absolute()),
+            "shown_as": str(run.folder),
+            "asked_at": time.time(),
+        }
         answer, _ = worker.call("training:train_job", parameters, report=report or print_line)
     if answer["status"] == "failed":
         raise TrainingFailed(f"run {run.folder}: {answer['reason']}")
@@ -202,7 +217,7 @@ def train_job(
         run.remove_leftovers()
         run.set_status("running")
         try:
-            status = _train(run, parameters["asked_at"], report, stopping)
+            status = _train(run, parameters, report, stopping)
         except FloatingPointError as problem:
             run.set_status("failed")
             return {"status": "failed", "reason": str(problem)}, {}
@@ -213,22 +228,32 @@ def train_job(
     return {"status": status}, {}
 
 
-def _train(run: Run, asked_at: float, report: Report, stopping: Callable[[], bool]):
+def _train(
+    run: Run, parameters: dict[str, Any], report: Report, stopping: Callable[[], bool]
+) -> Status:
     network, recipe, seed = run.network, run.recipe, run.seed
     data = load_data(run.description()["data"]["source"])
     run.check_data(data)
     progress, state = run.load_checkpoint()
     run.save_metrics(progress)
-    report({"event": "loading", "workflow": run.workflow})
+    report(
+        {
+            "event": "loading",
+            "run": parameters["shown_as"],
+            "workflow": run.workflow,
+            "network": network.name,
+            "recipe": recipe.name,
+            "precision": recipe.precision,
+            "seed": seed,
+        }
+    )
     Workflow = workflows.load(run.workflow)
     workflow = Workflow(network.with_dropout_scaled(recipe.dropout_scale), recipe, seed)
     steps = -(-len(data.train.labels) // recipe.batch_size)
-    start_seconds = time.time() - asked_at
+    start_seconds = time.time() - parameters["asked_at"]
     report(
         {
             "event": "start",
-            "workflow": run.workflow,
-            "seed": seed,
             "epoch": progress.epoch + 1,
             "epochs": recipe.epochs,
             "step": progress.step,

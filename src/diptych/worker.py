@@ -67,7 +67,7 @@ class Worker:
     """A child process for one workflow; use it in a ``with`` statement."""
 
     def __init__(self) -> None:
-        self._log = tempfile.TemporaryFile()
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
             [sys.executable, "-m", "diptych.worker"],
             stdin=subprocess.PIPE,

@@ -2,10 +2,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from diptych.data import Data, load_data
 from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
+
+# Machines that test are shared: how long an example takes says nothing.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A mirror on this machine: a real HTTP server with ranges, and with the faults that mirrors have."""
+"""A mirror on this machine: a real HTTP server, with ranges and with the faults of mirrors."""
 
 import threading
 from collections.abc import Iterator

@@ -100,7 +100,7 @@ def test_mnist_large_and_dark_on_light_as_jpeg(
 ) -> None:
     rng = np.random.default_rng(1)
     best, plain = [], []
-    for original in originals[:40]:
+    for original in originals[:25]:
         picture = as_file(on_paper(original, rng, **shown), "JPEG", quality=85)
         prepared = prepare_digit(picture)
         check_form(prepared)
@@ -120,14 +120,14 @@ def test_prepared_digits_are_read_as_well_as_the_originals(mnist: Data) -> None:
         return mnist.validation.labels[(lengths - 2 * flat @ known.T).argmin(axis=1)]
 
     rng = np.random.default_rng(2)
-    count = 150
+    count = 100
     originals = list(mnist.test.images[:count, ..., 0])
     shown = [prepare_digit(as_file(on_paper(each, rng), "JPEG")) for each in originals]
     labels = mnist.test.labels[:count]
     before, after = (float((read(each) == labels).mean()) for each in (originals, shown))
-    assert before > 0.9
-    # Two standard errors of a share of 0.95 in 150.
-    assert after > before - 0.036
+    assert before > 0.85
+    # Measured on 500: 0.906 and 0.918. Two standard errors of a share of 0.95 in 100.
+    assert after > before - 0.044
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P", "1", "LA", "CMYK", "I;16", "F"])
@@ -182,6 +182,17 @@ def test_dirt_is_not_ink(originals: np.ndarray) -> None:
     assert at_best(prepare_digit(Image.fromarray(sheet)), originals[0]) < 8
 
 
+@pytest.mark.parametrize("width", [1, 4])
+def test_a_frame_is_not_ink(originals: np.ndarray, width: int) -> None:
+    sheet = Image.fromarray(on_paper(originals[0], np.random.default_rng(4)))
+    ImageDraw.Draw(sheet).rectangle((0, 0, 699, 499), outline=0, width=width)
+    assert at_best(prepare_digit(sheet), originals[0]) < 8
+    empty = Image.new("L", (300, 200), 255)
+    ImageDraw.Draw(empty).rectangle((0, 0, 299, 199), outline=0, width=width)
+    with pytest.raises(InputError, match="blank"):
+        prepare_digit(empty)
+
+
 def test_a_thin_line_on_a_huge_sheet() -> None:
     image = Image.new("L", (4000, 3000), 255)
     ImageDraw.Draw(image).line([(2000, 500), (2000, 2500)], fill=0, width=6)
@@ -214,7 +225,7 @@ def test_the_smallest_pictures(size: tuple[int, int]) -> None:
 def test_a_blank_picture(level: int, noise: float) -> None:
     rng = np.random.default_rng(6)
     pixels = (level + rng.normal(0, noise, (300, 400))).clip(0, 255).astype(np.uint8)
-    with pytest.raises(InputError, match=r"^the picture is blank: nothing in its 400x300"):
+    with pytest.raises(InputError, match=r"^the picture is blank: nothing stands out"):
         prepare_digit(Image.fromarray(pixels))
 
 

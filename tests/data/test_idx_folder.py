@@ -77,7 +77,7 @@ def test_any_size_channels_and_classes(
 
 def test_class_names(digits: Path) -> None:
     assert load_data(digits).class_names == tuple("0123456789")
-    words = "zero one two three four five six seven eight nine ten".split()
+    words = [*(f"digit {number}" for number in range(10)), "none"]
     (digits / "classes.txt").write_text("\n".join(words) + "\n\n", "utf-8")
     assert load_data(digits).class_names == tuple(words)
 

@@ -115,8 +115,7 @@ def test_forms_of_pictures(tmp_path: Path, mnist: Data, suffix: str) -> None:
         with Image.open(path) as image:
             image.load()
         path.unlink()
-        options = {"lossless": True} if suffix == ".webp" else {}
-        image.save(path.with_suffix(suffix), **options)
+        image.save(path.with_suffix(suffix), lossless=True)
     data = load_data(tmp_path)
     # WebP has no grey form.
     assert data.image_shape == (28, 28, 3 if suffix == ".webp" else 1)

@@ -21,13 +21,17 @@ CENTRE = 14
 
 # Larger pictures are first averaged down to about this; 50 times the box keeps all that counts.
 WORKING_SIDE = 1000
-# Paper and pen differ by more than this, out of 255, in any picture that a person can read.
+# Paper and pen differ by more than this, out of 255, in any picture that a person can read, even
+# when it is averaged down to a glance, where grain is gone and a stroke is still there.
 LEAST_CONTRAST = 12.0
+GLANCE_SIDE = 100
 # The digit ends where its ink falls below this share of the darkest. Half would be right for a
 # blurred edge and zero for MNIST's own images; measured on both, this loses least on either.
 EXTENT = 0.25
 # A spot with less of the ink than this is dirt, not a stroke.
 SPECK = 0.01
+# Ink that covers more than this of the picture's outermost pixels is a frame, not a digit.
+FRAME = 0.6
 
 
 def prepare_digit(image: Image.Image) -> np.ndarray:
@@ -38,7 +42,8 @@ def prepare_digit(image: Image.Image) -> np.ndarray:
 
     Args:
         image: any size and mode; dark on light or light on dark, on a background that is plain or
-            shaded evenly across the picture, and that fills most of the picture's border.
+            shaded evenly across the picture, and that fills most of the picture's border; a thin
+            frame around it is left out.
 
     Returns:
         ``(28, 28)`` uint8.
@@ -47,7 +52,7 @@ def prepare_digit(image: Image.Image) -> np.ndarray:
         InputError: the picture is blank: nothing stands out from the background.
     """
     ink, noise = _ink(_grey(image))
-    ink = _without_specks(np.where(ink > noise, ink, 0))
+    ink = _strokes(np.where(ink > noise, ink, 0))
     rows, columns = _extent(ink > EXTENT * ink.max())
     ink = ink[rows, columns]
     box = _fit(ink / ink.max())
@@ -93,16 +98,24 @@ def prepare_image(
 
 def _grey(image: Image.Image) -> np.ndarray:
     """``(height, width)`` float32; transparent parts get what the visible parts are not."""
-    image = plain(image)
-    factor = -(-max(image.size) // WORKING_SIDE)
-    if factor > 1:
-        image = image.reduce((min(factor, image.width), min(factor, image.height)))
+    image = _reduced_image(plain(image), WORKING_SIDE)
     if "A" not in image.mode:
         return to_array(image, 1)[..., 0]
     on_white, on_black = (to_array(image, 1, behind)[..., 0] for behind in (WHITE, BLACK))
     opacity = 1 - (on_white - on_black) / np.float32(WHITE)
     visible = on_black.sum() / max(opacity.sum(), 1e-6)
     return on_white if visible < (BLACK + WHITE) / 2 else on_black
+
+
+def _reduced_image(image: Image.Image, side: int) -> Image.Image:
+    factor = -(-max(image.size) // side)
+    if factor == 1:
+        return image
+    return image.reduce((min(factor, image.width), min(factor, image.height)))
+
+
+def _reduced(pixels: np.ndarray, side: int) -> np.ndarray:
+    return np.asarray(_reduced_image(Image.fromarray(pixels.astype(np.float32)), side))
 
 
 def _ink(grey: np.ndarray) -> tuple[np.ndarray, float]:
@@ -112,13 +125,16 @@ def _ink(grey: np.ndarray) -> tuple[np.ndarray, float]:
     noise = 4 * 1.4826 * float(np.median(spread))  # four standard deviations, were it Gaussian
     light, dark = (float(np.maximum(each - noise, 0).sum()) for each in (difference, -difference))
     ink = np.maximum(difference if light > dark else -difference, 0)
-    contrast = float(ink.max())
-    if contrast < max(LEAST_CONTRAST, 1.5 * noise):
-        raise InputError(
-            f"the picture is blank: nothing in its {grey.shape[1]}x{grey.shape[0]} pixels stands "
-            "out from the background; draw the digit darker or crop closer to it"
-        )
+    if ink.max() < 1.5 * noise or _reduced(ink, GLANCE_SIDE).max() < LEAST_CONTRAST:
+        raise _blank()
     return ink, noise
+
+
+def _blank() -> InputError:
+    return InputError(
+        "the picture is blank: nothing stands out from its background; "
+        "draw the digit darker or crop closer to it"
+    )
 
 
 def _paper(grey: np.ndarray) -> np.ndarray:
@@ -136,20 +152,25 @@ def _paper(grey: np.ndarray) -> np.ndarray:
 
 
 def _border(pixels: np.ndarray) -> np.ndarray:
-    """The pixels of a frame, a fiftieth of the picture wide: ``(n,)``, or ``(n, k)`` of ``k``."""
+    """The pixels of a frame, a twentieth of the picture wide: ``(n,)``, or ``(n, k)`` of ``k``."""
     height, width = pixels.shape[:2]
-    frame = max(1, min(height, width) // 50)
+    frame = max(1, min(height, width) // 20)
     inside = np.zeros((height, width), bool)
     inside[frame:-frame, frame:-frame] = True
     return pixels[~inside]
 
 
-def _without_specks(ink: np.ndarray) -> np.ndarray:
+def _strokes(ink: np.ndarray) -> np.ndarray:
+    """The ink without dirt and without a frame drawn around the picture."""
     from scipy import ndimage
 
     spots, count = ndimage.label(ink, np.ones((3, 3)))  # pyright: ignore[reportGeneralTypeIssues]
     mass = np.bincount(spots.ravel(), ink.ravel(), count + 1)
+    outermost = np.concatenate([spots[0], spots[-1], spots[1:-1, 0], spots[1:-1, -1]])
+    mass[np.bincount(outermost, minlength=count + 1) > FRAME * len(outermost)] = 0
     mass[0] = 0
+    if not mass.any():
+        raise _blank()
     return np.where((mass >= SPECK * mass.max())[spots] & (spots > 0), ink, 0)
 
 
