@@ -1,8 +1,12 @@
 """The command line: parses, calls, prints. No logic of its own, and nothing imported early."""
 
 import json
+import os
+import signal
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 
     from diptych.recipe import Recipe
     from diptych.runs import Run
+    from diptych.terminal import TrainingView
 
 DONE, NO, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
@@ -56,10 +61,30 @@ CheckpointEvery = Annotated[
     int | None,
     typer.Option(min=1, metavar="STEPS", help="Save so often, not only after each epoch."),
 ]
+
+
+def _writable(file: Path | None) -> Path | None:
+    """Says before the work that an answer could not be written after it."""
+    if file is None or str(file) == "-":
+        return file
+    if file.is_dir():
+        raise InputError(f"--json {file}: this is a folder, expected a file")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"--json {file}: there is no folder {file.parent} to write it in")
+    if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+        raise InputError(f"--json {file}: it cannot be written there")
+    return file
+
+
 Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs.")]
 Json = Annotated[
     Path | None,
-    typer.Option("--json", metavar="FILE", help="Write the answer as JSON; - for standard output."),
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        callback=_writable,
+        help="Write the answer as JSON; - for standard output.",
+    ),
 ]
 
 
@@ -298,20 +323,23 @@ def _recipe(
 def _carry_out(run: "Run", json_file: Path | None) -> None:
     from diptych import training
 
-    try:
-        with _training_view(json_file) as view:
-            training.carry_out(run, view)
-    except KeyboardInterrupt:
-        print(f"\nStopped and saved. `diptych resume {run.folder}` goes on.", file=sys.stderr)
-        raise
+    with _training_view(json_file) as view:
+        training.carry_out(run, view)
     answer = {"schema": 1, "run": str(run.folder), "result": run.result(), "epochs": run.metrics()}
     _answer(answer, f"Run: {run.folder}", json_file)
 
 
-def _training_view(json_file: Path | None, trainings: int = 1):
+@contextmanager
+def _training_view(json_file: Path | None, trainings: int = 1) -> "Iterator[TrainingView]":
     from diptych import terminal
 
-    return terminal.TrainingView(terminal.console(_to_standard_output(json_file)), trainings)
+    lines = terminal.console(_to_standard_output(json_file))
+    try:
+        with terminal.TrainingView(lines, trainings) as view:
+            yield view
+    except KeyboardInterrupt as stopped:
+        print(f"\n{str(stopped) or 'Stopped.'}", file=sys.stderr)
+        raise
 
 
 def _to_standard_output(json_file: Path | None) -> bool:
@@ -322,21 +350,23 @@ def _answer(answer: dict[str, Any], shown: "RenderableType", json_file: Path | N
     """Prints the answer, and writes it as JSON where that is asked for."""
     from diptych import terminal
 
+    text = json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False)
+    if _to_standard_output(json_file):
+        print(text)
+        return
+    console = terminal.console()
+    console.print(shown if console.is_terminal else terminal.plain(shown), soft_wrap=True)
     if json_file is not None:
-        text = json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False)
-        if _to_standard_output(json_file):
-            print(text)
-            return
         try:
             json_file.write_text(text + "\n", encoding="utf-8")
         except OSError as problem:
             raise InputError(f"--json {json_file}: {problem.strerror or problem}") from None
-    console = terminal.console()
-    console.print(shown if console.is_terminal else terminal.plain(shown), soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point: runs the command and exits with its code."""
+    # A polite request to end, as from a batch system, is Ctrl-C by another name.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(_run(arguments))
 
 
@@ -364,15 +394,19 @@ def _run(arguments: list[str] | None) -> int:
         return DONE
     except Exception as problem:
         from diptych.training import TrainingFailed
+        from diptych.worker import WorkerError
 
-        if not isinstance(problem, TrainingFailed):
+        if not isinstance(problem, TrainingFailed | WorkerError):
             raise
         print(f"diptych: {problem}", file=sys.stderr)
         return NO
 
 
 def _commands() -> set[str | None]:
-    names = {command.name or command.callback.__name__ for command in app.registered_commands}
+    names = {
+        command.name or getattr(command.callback, "__name__", None)
+        for command in app.registered_commands
+    }
     return names | {group.name for group in app.registered_groups}
 
 

@@ -24,8 +24,6 @@ from diptych.recipe import Recipe
 from diptych.runs import SCHEMA, Run, new_folder, write_json
 from diptych.worker import Report
 
-SIGNIFICANCE = 0.05
-
 
 @dataclass(frozen=True)
 class Side:
@@ -64,10 +62,12 @@ class Difference:
     """Images, over all seeds, that the first reads rightly and the second does not."""
     only_second_right: int
     both_wrong: int
+    significance: float = 0.05
+    """A p-value below this is taken to be more than chance."""
 
     @property
     def means_something(self) -> bool:
-        return self.p_value is not None and self.p_value < SIGNIFICANCE
+        return self.p_value is not None and self.p_value < self.significance
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,8 @@ def compare(
             f"workflows {', '.join(names)}: a comparison needs two or more different ones, "
             "such as tensorflow,keras"
         )
+    for seed in seeds:
+        training.check_seed(seed)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"seeds {seeds}: expected one or more different ones")
     loaded = load_data(data)
@@ -174,7 +176,13 @@ def compare_runs(made: Sequence[Run], *, runs: str | Path = "runs") -> Compariso
     """
     by_workflow: dict[str, dict[int, Run]] = {}
     for run in made:
-        by_workflow.setdefault(run.workflow, {})[run.seed] = run
+        of = by_workflow.setdefault(run.workflow, {})
+        if run.seed in of:
+            raise InputError(
+                f"runs {of[run.seed].folder} and {run.folder}: both are {run.workflow} with seed "
+                f"{run.seed}, expected one of each"
+            )
+        of[run.seed] = run
     _check_comparable(made, by_workflow)
     sides = [_side(name, list(of.values())) for name, of in by_workflow.items()]
     names = list(by_workflow)
@@ -307,14 +315,14 @@ def _difference(first: dict[int, Run], second: dict[int, Run]) -> Difference:
         only_first += int(np.sum(right_a & ~right_b))
         only_second += int(np.sum(~right_a & right_b))
         neither += int(np.sum(~right_a & ~right_b))
-        gaps.append(float(right_a.mean() - right_b.mean()))
+        gaps.append(int(right_a.sum()) - int(right_b.sum()))  # Whole numbers: equal is equal.
     if len(gaps) == 1:
         test, differing = "McNemar's exact test", only_first + only_second
         p_value = float(stats.binomtest(only_first, differing).pvalue) if differing else 1.0
     else:
         test = "paired t-test over seeds"
         spread = statistics.stdev(gaps)
-        p_value = float(stats.ttest_1samp(gaps, 0.0).pvalue) if spread else None
+        p_value = float(np.asarray(stats.ttest_1samp(gaps, 0.0))[1]) if spread else None
     a, b = next(iter(first.values())), next(iter(second.values()))
     return Difference(a.workflow, b.workflow, test, p_value, only_first, only_second, neither)
 
@@ -350,11 +358,11 @@ def _conclusion(sides: list[Side], differences: list[Difference]) -> str:
     elif points == 0:
         accuracy = "the workflows are equally accurate"
     else:
-        lowest = min((d.p_value for d in differences if d.p_value is not None), default=1.0)
+        known = [d.p_value for d in differences if d.p_value is not None]
         accuracy = (
             f"the workflows are equally accurate as far as this can tell: {points:.2f} points "
-            f"between {best.workflow} and {worst.workflow} are within chance (p = {lowest:.2g})"
-        )
+            f"between {best.workflow} and {worst.workflow} are "
+        ) + (f"within chance (p = {min(known):.2g})" if known else "too few seeds to test")
     ranked = sorted(sides, key=lambda side: side.train_seconds)
     fast, slow = ranked[0], ranked[-1]
     ratio = slow.train_seconds / fast.train_seconds

@@ -16,6 +16,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -25,17 +26,43 @@ from typing import Any, Literal
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from diptych import machine, workflows
 from diptych.data import Data
 from diptych.errors import InputError
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows import Progress, State
+from diptych.workflows import Epoch, Progress, State
 
 SCHEMA = 1
 Status = Literal["new", "running", "stopped", "failed", "done"]
+
+# What others rely on in the files, which may have been changed by hand or come from elsewhere.
+DESCRIPTION = {
+    "status": str,
+    "created": str,
+    "workflow": str,
+    "seed": int,
+    "checkpoint_every": int | None,
+    "network": dict,
+    "recipe": dict,
+    "data": dict,
+    "machine": dict,
+    "versions": dict,
+}
+DATA = {"name": str, "source": str, "fingerprint": str, "class_names": list}
+RESULT = {
+    "test_accuracy": float,
+    "test_correct": int,
+    "test_images": int,
+    "validation_accuracy": float,
+    "epochs": int,
+    "train_seconds": float,
+    "start_seconds": float,
+    "images_per_second": float,
+    "peak_memory_mib": float,
+}
 
 
 def fingerprint(data: Data) -> str:
@@ -47,11 +74,11 @@ def fingerprint(data: Data) -> str:
     return digest.hexdigest()[:16]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a text file so that at every instant it is the old one or the new one."""
+def write_whole(path: Path, contents: bytes) -> None:
+    """Writes a file so that at every instant it is the old one or the new one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with aside.open("w", encoding="utf-8") as file:
-        file.write(text)
+    with aside.open("wb") as file:
+        file.write(contents)
         file.flush()
         os.fsync(file.fileno())
     aside.replace(path)
@@ -59,17 +86,15 @@ def write_whole(path: Path, text: str) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes plain data as JSON; there is no NaN in it."""
-    write_whole(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    write_whole(path, text.encode())
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], **metadata: str) -> None:
     """Writes arrays as safetensors, whole or not at all."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    save_file(whole, aside, metadata or None)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)
+    # Not `save_file`: it writes to a name of its own first, which a kill would leave behind.
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    write_whole(path, save(whole, metadata or None))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -104,12 +129,6 @@ class Run:
         checkpoint_every: int | None = None,
     ) -> "Run":
         """A new run's folder below ``root``; nothing is trained yet."""
-        name = f"{workflow}-{network.name}-{recipe.name}-seed{seed}"
-        try:
-            root.mkdir(parents=True, exist_ok=True)
-            folder = new_folder(root, name)
-        except OSError as problem:
-            raise InputError(f"runs folder {root}: {problem.strerror or problem}") from None
         description = {
             "schema": SCHEMA,
             "status": "new",
@@ -129,6 +148,8 @@ class Run:
             "machine": machine.describe(),
             "versions": machine.versions(),
         }
+        name = f"{workflow}-{network.name}-{recipe.name}-seed{seed}"
+        folder = new_folder(root, re.sub(r"[^\w.+-]+", "_", name))
         write_json(folder / "run.json", description)
         return cls(folder)
 
@@ -140,7 +161,11 @@ class Run:
             InputError: there is no run, or its description cannot be read.
         """
         for folder in (Path(path), Path(root) / path):
-            if (folder / "run.json").is_file():
+            try:
+                found = (folder / "run.json").is_file()
+            except OSError as problem:
+                raise InputError(f"run {path}: {problem.strerror or problem}") from None
+            if found:
                 run = cls(folder)
                 run.check()
                 return run
@@ -155,12 +180,13 @@ class Run:
             raise InputError(
                 f"{self.folder}/run.json: schema {description.get('schema')!r}, expected {SCHEMA}"
             )
+        _check_keys(self.folder / "run.json", description, DESCRIPTION)
+        _check_keys(self.folder / "run.json", description["data"], DATA)
         try:
             workflows.check_name(description["workflow"])
-            _ = self.network, self.recipe, self.seed, description["data"]["source"]
-            _ = description["data"]["fingerprint"], description["status"]
-        except (KeyError, TypeError) as problem:
-            raise InputError(f"{self.folder}/run.json: {problem} is missing or damaged") from None
+            _ = self.network, self.recipe
+        except InputError as problem:
+            raise InputError(f"{self.folder}/run.json: {problem}") from None
 
     @property
     def name(self) -> str:
@@ -199,10 +225,14 @@ class Run:
     def is_training(self) -> bool:
         """Whether a process is training this run right now."""
         try:
-            with self.locked():
+            # Opened for reading: a run may lie where nobody can write.
+            with (self.folder / ".lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
-        except InputError:
+        except BlockingIOError:
             return True
+        except OSError:
+            return False
 
     @property
     def status_now(self) -> str:
@@ -228,11 +258,15 @@ class Run:
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        try:
+            epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+            return [asdict(Epoch(**epoch)) for epoch in epochs]
+        except (OSError, TypeError, ValueError):
+            raise InputError(f"{path}: expected a line an epoch; the file is damaged") from None
 
     def save_metrics(self, progress: Progress) -> None:
         lines = [json.dumps(asdict(epoch), allow_nan=False) + "\n" for epoch in progress.history]
-        write_whole(self.folder / "metrics.jsonl", "".join(lines))
+        write_whole(self.folder / "metrics.jsonl", "".join(lines).encode())
 
     def save_checkpoint(self, progress: Progress, state: State) -> None:
         """Replaces the checkpoint by this one."""
@@ -273,7 +307,11 @@ class Run:
 
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
         """Logits float32 (n, classes) and labels int64 (n,) of the test images."""
-        arrays = read_arrays(self.folder / "predictions.safetensors")
+        path = self.folder / "predictions.safetensors"
+        arrays = read_arrays(path)
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes.get("logits") != (*shapes.get("labels", ()), self.network.classes):
+            raise InputError(f"{path}: expected the logits of each label's image, found {shapes}")
         return arrays["logits"], arrays["labels"]
 
     def save_predictions(self, logits: np.ndarray, labels: np.ndarray) -> None:
@@ -283,7 +321,11 @@ class Run:
     def result(self) -> dict[str, Any] | None:
         """What ``result.json`` says; None while the run has not ended."""
         path = self.folder / "result.json"
-        return _read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        result = _read_json(path)
+        _check_keys(path, result, RESULT)
+        return result
 
     def save_result(self, result: dict[str, Any]) -> None:
         write_json(self.folder / "result.json", {"schema": SCHEMA} | result)
@@ -315,6 +357,7 @@ def find(root: str | Path) -> list[Run]:
         run = Run(path.parent)
         try:
             run.check()
+            run.metrics(), run.result()
         except InputError:
             continue
         runs.append(run)
@@ -322,16 +365,31 @@ def find(root: str | Path) -> list[Run]:
 
 
 def new_folder(root: Path, name: str) -> Path:
-    """Makes ``name``, or ``name-2`` and so on: the first that is free."""
-    number = 1
-    while True:
-        folder = root / (name if number == 1 else f"{name}-{number}")
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            number += 1
-        else:
-            return folder
+    """Makes ``name`` below ``root``, or ``name-2`` and so on: the first that is free.
+
+    Raises:
+        InputError: no folder can be made there.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        number = 1
+        while True:
+            folder = root / (name if number == 1 else f"{name}-{number}")
+            try:
+                folder.mkdir()
+            except FileExistsError:
+                number += 1
+            else:
+                return folder
+    except OSError as problem:
+        raise InputError(f"runs folder {root}: {problem.strerror or problem}") from None
+
+
+def _check_keys(path: Path, value: Any, kinds: dict[str, Any]) -> None:
+    """Raises InputError unless each key is there and its value is of its kind."""
+    for key, kind in kinds.items():
+        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
+            raise InputError(f"{path}: {key} is missing or damaged")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

@@ -3,44 +3,49 @@
 import io
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
-from diptych.comparison import SIGNIFICANCE, Comparison, Side
-from diptych.data import Data, KnownData
-from diptych.evaluation import Evaluation
-from diptych.network import Network
-from diptych.recipe import Recipe
-from diptych.runs import Run
 from diptych.training import line_of
+
+if TYPE_CHECKING:
+    from diptych.comparison import Comparison, Side
+    from diptych.data import Data, KnownData
+    from diptych.evaluation import Evaluation
+    from diptych.network import Network
+    from diptych.recipe import Recipe
+    from diptych.runs import Run
 
 PIPE_WIDTH = 160
 """Columns where nobody says how many there are, so that no line is broken in two."""
 DISAGREEMENTS_SHOWN = 12
+AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
+"""Folders and classes may be named ``[red]`` or ``:smile:``."""
 
 
 def console(stderr: bool = False) -> Console:
     """Where to print; wide enough for whole lines if it is not a terminal."""
-    found = Console(stderr=stderr, highlight=False)
+    found = Console(stderr=stderr, **AS_IT_IS)
     if found.is_terminal:
         return found
-    return Console(stderr=stderr, highlight=False, width=PIPE_WIDTH, soft_wrap=True)
+    return Console(stderr=stderr, width=PIPE_WIDTH, soft_wrap=True, **AS_IT_IS)
 
 
 def plain(shown: RenderableType) -> str:
     """The same as plain text, for a pipe or ``print``."""
     text = io.StringIO()
-    Console(file=text, width=PIPE_WIDTH, highlight=False).print(shown)
+    lines = Console(file=text, width=PIPE_WIDTH, force_terminal=False, no_color=True, **AS_IT_IS)
+    lines.print(shown, soft_wrap=True)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def html(shown: RenderableType) -> str:
     """The same as HTML, for a notebook."""
-    recorder = Console(file=io.StringIO(), width=PIPE_WIDTH, highlight=False, record=True)
+    recorder = Console(file=io.StringIO(), width=PIPE_WIDTH, record=True, **AS_IT_IS)
     recorder.print(shown)
     return recorder.export_html(code_format="<pre>{code}</pre>", inline_styles=True)
 
@@ -125,7 +130,7 @@ class TrainingView:
             self.lines.print(line)
 
 
-def summary(network: Network) -> RenderableType:
+def summary(network: "Network") -> RenderableType:
     """The article's table, with the multiply-adds beside it."""
     rows = table("Layer (kind)", "Output shape", "Parameters", "Multiply-adds", left=2)
     for row in network.summary():
@@ -151,7 +156,7 @@ def summary(network: Network) -> RenderableType:
     )
 
 
-def comparison(found: Comparison) -> RenderableType:
+def comparison(found: "Comparison") -> RenderableType:
     """The sides, whether they differ, where they do, and the conclusion."""
     several = len(found.sides[0].seeds) > 1
     seeds = ", ".join(map(str, found.sides[0].seeds))
@@ -171,7 +176,11 @@ def comparison(found: Comparison) -> RenderableType:
             f"{difference.only_second_right}, neither on {difference.both_wrong} test images"
             f"{' (summed over the seeds)' if several else ''}; {difference.test}: p = "
             + (p or f"{difference.p_value:.3g}")
-            + (f" (a real difference has p < {SIGNIFICANCE})" if not p else "")
+            + (
+                f" (below {difference.significance:g} it would be a real difference)"
+                if not p
+                else ""
+            )
         ]
     if found.disagreements:
         parts += ["", *_disagreements(found)]
@@ -189,7 +198,7 @@ def _side_rows(several: bool) -> Iterable[tuple[str, Any]]:
     def percent(value: float) -> str:
         return f"{100 * value:.2f}%"
 
-    def interval(side: Side) -> str:
+    def interval(side: "Side") -> str:
         return f"{100 * side.interval[0]:.2f} to {100 * side.interval[1]:.2f}%"
 
     yield (
@@ -211,7 +220,7 @@ def _side_rows(several: bool) -> Iterable[tuple[str, Any]]:
     yield "Lines of code", lambda side: f"{side.lines_of_code}"
 
 
-def _disagreements(found: Comparison) -> Iterable[RenderableType]:
+def _disagreements(found: "Comparison") -> Iterable[RenderableType]:
     names = [side.workflow for side in found.sides]
     total = len(found.disagreements)
     rest = f", the first {DISAGREEMENTS_SHOWN}" if total > DISAGREEMENTS_SHOWN else ""
@@ -226,7 +235,7 @@ def _disagreements(found: Comparison) -> Iterable[RenderableType]:
     yield rows
 
 
-def evaluation(found: Evaluation) -> RenderableType:
+def evaluation(found: "Evaluation") -> RenderableType:
     """Accuracy, a row a class, and the confusion matrix."""
     low, high = found.interval
     scores = table("Class", "Images", "Precision", "Recall")
@@ -264,7 +273,7 @@ def predictions(found: list[dict[str, Any]]) -> RenderableType:
     return rows
 
 
-def runs(found: list[Run]) -> RenderableType:
+def runs(found: "list[Run]") -> RenderableType:
     """A row a run."""
     rows = table(
         "Run",
@@ -295,7 +304,7 @@ def runs(found: list[Run]) -> RenderableType:
     return rows
 
 
-def zoo(networks: list[Network], recipes: list[Recipe]) -> RenderableType:
+def zoo(networks: "list[Network]", recipes: "list[Recipe]") -> RenderableType:
     """A row a network, and a row a recipe."""
     shown = table("Network", "Parameters", "Description", left=1)
     shown.columns[2].justify = "left"
@@ -308,7 +317,7 @@ def zoo(networks: list[Network], recipes: list[Recipe]) -> RenderableType:
     return Group(shown, "", below)
 
 
-def data_list(found: Iterable[KnownData]) -> RenderableType:
+def data_list(found: "Iterable[KnownData]") -> RenderableType:
     """A row a data set that has a name."""
     rows = table("Data", "Here", "Description", left=3)
     for one in found:
@@ -318,7 +327,7 @@ def data_list(found: Iterable[KnownData]) -> RenderableType:
     )
 
 
-def data_facts(data: Data) -> dict[str, Any]:
+def data_facts(data: "Data") -> dict[str, Any]:
     """What `data_info` shows, as plain data."""
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return {
@@ -336,7 +345,7 @@ def data_facts(data: Data) -> dict[str, Any]:
     }
 
 
-def data_info(data: Data) -> RenderableType:
+def data_info(data: "Data") -> RenderableType:
     """Images of each class in each split."""
     facts = data_facts(data)
     height, width, channels = data.image_shape

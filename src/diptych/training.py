@@ -2,6 +2,7 @@
 
 import math
 import resource
+import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, Status
-from diptych.worker import Arrays, Report, Worker
+from diptych.worker import Arrays, Report, Worker, WorkerError
 from diptych.workflows import Progress, State
 
 SECONDS_BETWEEN_REPORTS = 0.1
@@ -91,8 +92,7 @@ def create(
         network = Network.load(network)
     if not isinstance(recipe, Recipe):
         recipe = Recipe.load(recipe or network.recipe or "fast")
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
-        raise InputError(f"seed {seed!r}: expected a whole number from 0 to {2**31 - 1}")
+    check_seed(seed)
     if not isinstance(data, Data):
         data = load_data(data)
     if adapt:
@@ -102,6 +102,12 @@ def create(
         precision = "bfloat16" if machine.has_bfloat16() else "float32"
         recipe = recipe.with_changes(precision=precision)
     return Run.create(Path(runs), network, recipe, workflow, data, seed, checkpoint_every)
+
+
+def check_seed(seed: int) -> None:
+    """Raises InputError unless it is a seed."""
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**31:
+        raise InputError(f"seed {seed!r}: expected a whole number from 0 to {2**31 - 1}")
 
 
 def resume(run: Run | str | Path, report: Report | None = None) -> Run:
@@ -119,16 +125,29 @@ def carry_out(run: Run, report: Report | None = None) -> Run:
     """Trains a run from where it is to its end, in a process of its own; see `train`."""
     if run.status == "done":
         return run
-    with Worker() as worker:
-        parameters = {
-            "run": str(run.folder.absolute()),
-            "shown_as": str(run.folder),
-            "asked_at": time.time(),
-        }
-        answer, _ = worker.call("training:train_job", parameters, report=report or print_line)
+    parameters = {
+        "run": str(run.folder.absolute()),
+        "shown_as": str(run.folder),
+        "asked_at": time.time(),
+    }
+    try:
+        with Worker() as worker:
+            answer, _ = worker.call("training:train_job", parameters, report=report or print_line)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_interrupted(run)) from None
+    except WorkerError as problem:
+        raise WorkerError(f"run {run.folder}: {problem}") from None
     if answer["status"] == "failed":
         raise TrainingFailed(f"run {run.folder}: {answer['reason']}")
     return run
+
+
+def _interrupted(run: Run) -> str:
+    """What a person who pressed Ctrl-C needs to know."""
+    if run.status == "done":
+        return f"Stopped; run {run.folder} had just ended and is whole."
+    saved = "Stopped and saved." if run.status == "stopped" else "Stopped."
+    return f"{saved} `diptych resume {shlex.quote(str(run.folder))}` goes on."
 
 
 def print_line(event: dict[str, Any]) -> None:
@@ -215,9 +234,12 @@ def train_job(
     run = Run(Path(parameters["run"]))
     with run.locked():
         run.remove_leftovers()
+        data = load_data(run.description()["data"]["source"])
+        run.check_data(data)
+        progress, state = run.load_checkpoint()
         run.set_status("running")
         try:
-            status = _train(run, parameters, report, stopping)
+            status = _train(run, data, progress, state, parameters, report, stopping)
         except FloatingPointError as problem:
             run.set_status("failed")
             return {"status": "failed", "reason": str(problem)}, {}
@@ -229,12 +251,15 @@ def train_job(
 
 
 def _train(
-    run: Run, parameters: dict[str, Any], report: Report, stopping: Callable[[], bool]
+    run: Run,
+    data: Data,
+    progress: Progress,
+    state: State | None,
+    parameters: dict[str, Any],
+    report: Report,
+    stopping: Callable[[], bool],
 ) -> Status:
     network, recipe, seed = run.network, run.recipe, run.seed
-    data = load_data(run.description()["data"]["source"])
-    run.check_data(data)
-    progress, state = run.load_checkpoint()
     run.save_metrics(progress)
     report(
         {
@@ -265,7 +290,7 @@ def _train(
     if not progress.finished:
         return "stopped"
 
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = peak_memory_mib()
     run.save_weights(workflow.weights())
     report({"event": "testing"})
     began = time.perf_counter()
@@ -288,9 +313,19 @@ def _train(
         "start_seconds": start_seconds,
         "test_seconds": test_seconds,
         "images_per_second": progress.epoch * len(data.train.labels) / train_seconds,
-        # Linux counts in KiB and macOS in bytes.
-        "peak_memory_mib": peak / (2**20 if sys.platform == "darwin" else 2**10),
+        "peak_memory_mib": peak,
     }
     run.save_result(result)
     report({"event": "done", **result})
     return "done"
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has had at once."""
+    try:
+        # On Linux `getrusage` also counts the parent's memory at the time of the fork.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts in bytes.

@@ -18,8 +18,8 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import numpy as np
@@ -33,19 +33,22 @@ Report = Callable[[dict[str, Any]], None]
 Job = Callable[[dict[str, Any], Arrays, Report, Callable[[], bool]], tuple[dict[str, Any], Arrays]]
 """What a child can be asked to do: (parameters, arrays, report, asked to stop?) to an answer."""
 
-LENGTHS = struct.Struct("!II")
+LENGTHS = struct.Struct("!QQ")
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "TF_DETERMINISTIC_OPS": "1"}
 """The child's environment: no chatter, and the same bits for the same seed."""
 
 
 class WorkerError(RuntimeError):
-    """The child failed in a way that nobody asked for; the message ends with what it said last."""
+    """The child failed in a way that nobody asked for.
+
+    The first line says what happened; what the child said last comes below it.
+    """
 
 
 def send(pipe: IO[bytes], header: dict[str, Any], arrays: Arrays | None = None) -> None:
     """Writes one message: two lengths, the header as JSON, the arrays as safetensors."""
     text = json.dumps(header).encode()
-    whole = {name: np.ascontiguousarray(array) for name, array in (arrays or {}).items()}
+    whole = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
     body = save(whole) if whole else b""
     pipe.write(LENGTHS.pack(len(text), len(body)) + text + body)
     pipe.flush()
@@ -69,7 +72,8 @@ class Worker:
     def __init__(self) -> None:
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "diptych.worker"],
+            # -P: a file of the person's named tensorflow.py must not stand in for the framework.
+            [sys.executable, "-P", "-m", "diptych.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
@@ -79,7 +83,7 @@ class Worker:
         assert self._process.stdin and self._process.stdout
         self._requests, self._answers = self._process.stdin, self._process.stdout
         # A thread reads, since Ctrl-C in the middle of a message would lose its first half.
-        self._inbox: queue.Queue[tuple[dict[str, Any], Arrays] | None] = queue.Queue()
+        self._inbox: queue.SimpleQueue[tuple[dict[str, Any], Arrays] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
@@ -129,32 +133,36 @@ class Worker:
             WorkerError: the child failed or ended.
         """
         interrupted = False
-        with suppress(BrokenPipeError):  # The reader then finds that the child has gone.
-            send(self._requests, {"job": job, "parameters": parameters}, arrays)
-        while True:
-            try:
+
+        def interrupt(*_: object) -> None:
+            nonlocal interrupted
+            if interrupted:
+                raise KeyboardInterrupt
+            interrupted = True
+            self._inbox.put(({"type": "interrupt"}, {}))
+
+        with _on_interrupt(interrupt):
+            with suppress(BrokenPipeError):  # The reader then finds that the child has gone.
+                send(self._requests, {"job": job, "parameters": parameters}, arrays)
+            while True:
                 message = self._inbox.get()
-            except KeyboardInterrupt:
-                if interrupted:
-                    raise
-                interrupted = True
-                with suppress(BrokenPipeError):
-                    send(self._requests, {"stop": True})
-                continue
-            if message is None:
-                raise WorkerError(self._ending())
-            header, answer = message
-            match header["type"]:
-                case "report":
-                    report(header["value"])
-                case "input error":
-                    raise InputError(header["message"])
-                case "error":
-                    raise WorkerError(header["message"])
-                case "answer":
-                    if interrupted:
-                        raise KeyboardInterrupt
-                    return header["value"], answer
+                if message is None:
+                    raise WorkerError(self._ending())
+                header, answer = message
+                match header["type"]:
+                    case "interrupt":
+                        with suppress(BrokenPipeError):
+                            send(self._requests, {"stop": True})
+                    case "report":
+                        report(header["value"])
+                    case "input error":
+                        raise InputError(header["message"])
+                    case "error":
+                        raise WorkerError(f"the worker process failed: {header['message']}")
+                    case "answer":
+                        if interrupted:
+                            raise KeyboardInterrupt
+                        return header["value"], answer
 
     def _ending(self) -> str:
         """How the child ended, and the last lines that it wrote."""
@@ -169,10 +177,35 @@ class Worker:
         return "\n".join([f"the worker process ended by {how}", *last])
 
 
+@contextmanager
+def _on_interrupt(do: Callable[..., None]) -> Iterator[None]:
+    """Has ``do`` called where KeyboardInterrupt would be raised, which can be in any line.
+
+    Signals go to the main thread; in any other thread there is nothing to do.
+    """
+    ours = []
+    if threading.current_thread() is threading.main_thread():
+        signals = (signal.SIGINT, signal.SIGTERM)
+        ours = [each for each in signals if signal.getsignal(each) is signal.default_int_handler]
+    try:
+        for each in ours:
+            signal.signal(each, do)
+        yield
+    finally:
+        for each in ours:
+            signal.signal(each, signal.default_int_handler)
+
+
 def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     """The child's life: does one job after the other until the parent goes."""
     inbox: queue.Queue[tuple[dict[str, Any], Arrays]] = queue.Queue()
     stop = threading.Event()
+
+    def say(message: dict[str, Any], arrays: Arrays | None = None) -> None:
+        try:
+            send(answers, message, arrays)
+        except BrokenPipeError:
+            os._exit(1)
 
     def listen() -> None:
         while (message := receive(requests)) is not None:
@@ -191,14 +224,15 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             value, answer = job(
                 request["parameters"],
                 arrays,
-                lambda value: send(answers, {"type": "report", "value": value}),
+                lambda value: say({"type": "report", "value": value}),
                 stop.is_set,
             )
-            send(answers, {"type": "answer", "value": value}, answer)
+            say({"type": "answer", "value": value}, answer)
         except InputError as problem:
-            send(answers, {"type": "input error", "message": str(problem)})
-        except Exception:
-            send(answers, {"type": "error", "message": traceback.format_exc()})
+            say({"type": "input error", "message": str(problem)})
+        except Exception as problem:
+            what = " ".join("".join(traceback.format_exception_only(problem)).split())
+            say({"type": "error", "message": f"{what}\n{traceback.format_exc().rstrip()}"})
         stop.clear()
 
 

@@ -2,15 +2,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
-from diptych.data import Data, load_data
+from diptych.data import Data
 from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
-
-# Machines that test are shared: how long an example takes says nothing.
-settings.register_profile("untimed", deadline=None)
-settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +13,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPa
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("DIPTYCH_CACHE", str(folder))
     return folder
-
-
-@pytest.fixture(scope="session")
-def mnist() -> Data:
-    return load_data("mnist")
 
 
 @pytest.fixture(scope="session")

@@ -83,7 +83,8 @@ class Progress:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Progress":
         """The progress of the given plain data."""
-        return cls(**data | {"history": [Epoch(**epoch) for epoch in data["history"]]})
+        history = [Epoch(**epoch) for epoch in data["history"]]
+        return cls(**(data | {"history": history}))
 
 
 class Monitor(Protocol):

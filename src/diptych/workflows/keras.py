@@ -1,6 +1,7 @@
 """The network in Keras: ``Sequential``, ``compile``, ``fit`` with callbacks, ``predict``."""
 
 import time
+from typing import Any
 
 import keras
 import numpy as np
@@ -34,7 +35,7 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
     model = keras.Sequential([keras.Input(network.input_shape)], name="network")
     for layer in network.layers:
-        common = {"name": layer.name, "dtype": policy}
+        common: dict[str, Any] = {"name": layer.name, "dtype": policy}
         match layer:
             case Conv():
                 model.add(
@@ -158,19 +159,19 @@ class EarlyStopping(keras.callbacks.EarlyStopping):
         super().__init__("val_loss", mode="min", patience=patience, restore_best_weights=True)
         self.progress, self.kept = progress, best
 
-    def on_train_begin(self, logs=None) -> None:
+    def on_train_begin(self, logs: Any = None) -> None:
         super().on_train_begin(logs)
         if self.kept:
             self.best, self.best_epoch = self.progress.best_loss, self.progress.best_epoch - 1
             self.best_weights, self.wait = self.kept, self.progress.waited
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch, logs: Any = None) -> None:
         super().on_epoch_end(epoch, logs)
         self.kept = self.best_weights
         self.progress.best_loss, self.progress.best_epoch = float(self.best), self.best_epoch + 1
         self.progress.waited = self.wait
 
-    def on_train_end(self, logs=None) -> None:
+    def on_train_end(self, logs: Any = None) -> None:
         if self.progress.finished:
             super().on_train_end(logs)
 
@@ -197,12 +198,12 @@ class Recorder(keras.callbacks.Callback):
     def state(self) -> State:
         return self.workflow.state(self.early_stopping.kept if self.early_stopping else [])
 
-    def on_epoch_begin(self, epoch, logs=None) -> None:
+    def on_epoch_begin(self, epoch, logs: Any = None) -> None:
         if self.progress.step:
             self.workflow.restore_metrics()
         self.clock = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None) -> None:
+    def on_train_batch_end(self, batch, logs: Any = None) -> None:
         now = time.perf_counter()
         self.progress.seconds += now - self.clock
         self.clock = now
@@ -212,13 +213,13 @@ class Recorder(keras.callbacks.Callback):
         if self.monitor.advanced(self.progress, self.state):
             raise Stopped
 
-    def on_test_begin(self, logs=None) -> None:
+    def on_test_begin(self, logs: Any = None) -> None:
         self.clock = time.perf_counter()
 
-    def on_test_end(self, logs=None) -> None:
+    def on_test_end(self, logs: Any = None) -> None:
         self.validation_seconds = time.perf_counter() - self.clock
 
-    def on_epoch_end(self, epoch, logs=None) -> None:
+    def on_epoch_end(self, epoch, logs: Any = None) -> None:
         self.progress.history.append(
             Epoch(
                 epoch=epoch + 1,

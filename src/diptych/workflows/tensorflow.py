@@ -4,6 +4,9 @@ No Keras. Everything that happens to the numbers is written out below, in the or
 happens: the layers, the loss, the optimiser, the training loop.
 """
 
+# TensorFlow has no types of its own; the stubs for it take no arrays where TensorFlow takes them.
+# pyright: reportArgumentType=false, reportReturnType=false
+
 import time
 
 import numpy as np

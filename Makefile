@@ -1,0 +1,46 @@
+# The commands of the README. Everything is set up in .venv, with the versions of constraints.txt.
+
+# The first Python that is new enough; `make PYTHON=...` chooses another.
+PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& { echo $$python; break; }; done)
+VENV := .venv
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help setup compare test lint format constraints clean
+
+help:  ## Show these lines
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+setup: $(READY)  ## Set up .venv with pinned versions
+
+$(READY): constraints.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "diptych needs Python 3.11, 3.12 or 3.13 on the path, or: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@echo "Setting up $(VENV) (once, a minute or two)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r constraints.txt
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+compare: setup  ## Train the article's network in TensorFlow and in Keras, and compare the two
+	@$(VENV)/bin/diptych compare $(ARGUMENTS)
+
+test: setup  ## Run the tests
+	@$(VENV)/bin/python -m pytest $(ARGUMENTS)
+
+lint: setup  ## Check style and types
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/pyright
+
+format: setup  ## Put the code into its format
+	@$(VENV)/bin/ruff check --fix .
+	@$(VENV)/bin/ruff format .
+
+constraints:  ## Write constraints.txt anew, for what pyproject.toml asks for (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-emit-index-url --output-file constraints.txt --upgrade
+
+clean:  ## Remove .venv and what tools left behind; runs stay
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,125 @@
+"""What more than one folder of tests needs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from diptych import training
+from diptych.data import Data, load_data
+from diptych.data.idx import write_idx
+from diptych.data.idx_folder import IDX_NAMES
+from diptych.network import Network
+from diptych.recipe import Recipe
+from diptych.runs import Run
+
+# Machines that test are shared: how long an example takes says nothing.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
+NETWORK = """
+description = "Small enough for NumPy: 490 parameters"
+input_shape = [28, 28, 1]
+layers = [
+  { kind = "conv", filters = 4, kernel = 3, stride = 2, padding = "same", activation = "relu" },
+  { kind = "max_pool", size = 4 },
+  { kind = "dropout", rate = 0.25 },
+  { kind = "flatten" },
+  { kind = "dense", units = 10 },
+]
+"""
+
+
+@pytest.fixture(scope="session")
+def mnist() -> Data:
+    return load_data("mnist")
+
+
+def write_digits(mnist: Data, folder: Path, train: int, test: int) -> Path:
+    """Writes the first digits of MNIST as a folder of IDX files; a twelfth of them validates."""
+    folder.mkdir(parents=True)
+    arrays = (
+        mnist.train.images[:train, ..., 0],
+        mnist.train.labels[:train].astype(np.uint8),
+        mnist.test.images[:test, ..., 0],
+        mnist.test.labels[:test].astype(np.uint8),
+    )
+    for name, array in zip(IDX_NAMES, arrays, strict=True):
+        write_idx(folder / name, array)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_digits(tmp_path_factory: pytest.TempPathFactory, mnist: Data) -> Path:
+    """A data folder of real digits: 330 to train with, 30 to validate, 200 to test."""
+    return write_digits(mnist, tmp_path_factory.mktemp("data") / "few", 360, 200)
+
+
+@pytest.fixture(scope="session")
+def small_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small network's file."""
+    path = tmp_path_factory.mktemp("network") / "small.toml"
+    path.write_text(NETWORK)
+    return path
+
+
+@pytest.fixture(scope="session")
+def small(small_toml: Path) -> Network:
+    return Network.load(small_toml)
+
+
+@pytest.fixture(scope="session")
+def quick() -> Recipe:
+    """Two epochs of eleven steps each with the few digits."""
+    return Recipe(name="quick", epochs=2, batch_size=30, learning_rate=0.01)
+
+
+@pytest.fixture
+def new_run(tmp_path: Path, few_digits: Path, small: Network, quick: Recipe) -> Callable[..., Run]:
+    """Makes runs that nobody has trained yet, with other values for the recipe where given."""
+
+    def make(workflow: str = "numpy", seed: int = 0, every: int | None = None, **values) -> Run:
+        recipe = quick.with_changes(**values)
+        data = str(few_digits)
+        return training.create(
+            workflow, small, recipe, data, seed, runs=tmp_path / "runs", checkpoint_every=every
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory: pytest.TempPathFactory, mnist: Data) -> Run:
+    """A run that reads most digits: two epochs of 5,500 real ones, in low-level TensorFlow."""
+    folder = tmp_path_factory.mktemp("reader")
+    data = write_digits(mnist, folder / "mnist", 6000, 1000)
+    network = Network.from_dict(
+        {
+            "name": "reader",
+            "input_shape": [28, 28, 1],
+            "layers": [
+                {"kind": "conv", "filters": 16, "kernel": 5, "stride": 2, "padding": "same"}
+                | {"activation": "relu"},
+                {"kind": "max_pool", "size": 2},
+                {"kind": "flatten"},
+                {"kind": "dense", "units": 64, "activation": "relu"},
+                {"kind": "dense", "units": 10},
+            ],
+        }
+    )
+    recipe = Recipe(name="two", epochs=2, batch_size=50, learning_rate=0.004, schedule="one-cycle")
+    return training.train("tensorflow", network, recipe, str(data), runs=folder / "runs")
+
+
+@pytest.fixture(scope="session")
+def pair(
+    tmp_path_factory: pytest.TempPathFactory, few_digits: Path, small: Network, quick: Recipe
+) -> dict[str, Run]:
+    """A finished run in each of two workflows: the same network, recipe, data and seed."""
+    runs = tmp_path_factory.mktemp("pair")
+    return {
+        name: training.train(name, small, quick, str(few_digits), runs=runs)
+        for name in ("tensorflow", "numpy")
+    }

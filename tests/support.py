@@ -1,0 +1,105 @@
+"""What tests of runs and of the command line share."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import load_file
+
+from diptych.runs import Run
+
+COMMAND = (sys.executable, "-m", "diptych.cli")
+TIMES = {"train_seconds", "validation_seconds"}
+
+
+def diptych(
+    *arguments: str | Path, stdin: bytes | None = None, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Runs the real command line in a process of its own."""
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        env=os.environ | environment,
+        timeout=300,
+    )
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+def start(*arguments: str | Path) -> subprocess.Popen[str]:
+    """Starts the real command line; its standard output and error are pipes."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def measured(run: Run) -> list[dict[str, Any]]:
+    """A run's metrics but for the seconds, which no two trainings share."""
+    return [{k: v for k, v in epoch.items() if k not in TIMES} for epoch in run.metrics()]
+
+
+def assert_same_training(run: Run, reference: Run) -> None:
+    """Both ended with the same bits: weights, logits and every number measured."""
+    assert run.status == reference.status == "done"
+    for name in ("weights.safetensors", "predictions.safetensors"):
+        ours, theirs = load_file(run.folder / name), load_file(reference.folder / name)
+        assert ours.keys() == theirs.keys()
+        for key, value in theirs.items():
+            assert ours[key].dtype == value.dtype
+            assert np.array_equal(ours[key], value), f"{name}: {key}"
+    assert measured(run) == measured(reference)
+    assert (run.result() or {})["test_correct"] == (reference.result() or {})["test_correct"]
+
+
+def whole_files(folder: Path) -> list[str]:
+    """The names of the files that readers see, each of which is parsed; raises where one is not
+    whole."""
+    names = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or path.name == ".lock" or path.name.endswith(".partial"):
+            continue
+        match path.suffix:
+            case ".json":
+                json.loads(path.read_text())
+            case ".jsonl":
+                for line in path.read_text().splitlines(keepends=True):
+                    assert line.endswith("\n")
+                    json.loads(line)
+            case ".safetensors":
+                load_file(path)
+            case _:
+                raise AssertionError(f"{path} does not belong in a run's folder")
+        names.append(str(path.relative_to(folder)))
+    return names
+
+
+def children(pid: int) -> list[int]:
+    """The processes that a process has started, and those that they have."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            after_the_name = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents.setdefault(int(after_the_name[1]), []).append(int(stat.parent.name))
+    found = parents.get(pid, [])
+    return found + [below for child in found for below in children(child)]
+
+
+def is_alive(pid: int) -> bool:
+    """Whether the process runs; one that has ended and was not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
