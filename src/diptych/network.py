@@ -324,7 +324,7 @@ class Network(BaseModel):
     def _shapes_fit(self) -> Self:
         if not self.layers:
             raise ValueError("it has no layers: give it at least flatten and dense")
-        shapes = [self.input_shape]
+        shapes: list[Shape] = [self.input_shape]
         seen: set[str] = set()
         for number, layer in enumerate(self.layers, 1):
             try:

@@ -10,11 +10,11 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem of a validation: where it is, what was given and what was expected."""
     problem = error.errors(include_url=False)[0]
     location, where = _place(problem["loc"], error)
-    kind, given = problem["type"], problem.get("input")
+    kind, given, details = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind == "value_error":
-        return where + str(problem["ctx"]["error"])
+        return where + str(details["error"])
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        tags = problem["ctx"].get("expected_tags") or "'kind'"
+        tags = details.get("expected_tags") or "'kind'"
         kind_given = given.get("kind") if isinstance(given, dict) else given
         return f"{where}unknown kind {kind_given!r}; the kinds of layers are {_plain(tags)}"
     key = ".".join(str(part) for part in location)

@@ -83,8 +83,9 @@ class Progress:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Progress":
         """The progress of the given plain data."""
-        history = [Epoch(**epoch) for epoch in data["history"]]
-        return cls(**(data | {"history": history}))
+        progress = cls(**data)
+        progress.history = [Epoch(**epoch) for epoch in data["history"]]
+        return progress
 
 
 class Monitor(Protocol):

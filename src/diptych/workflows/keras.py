@@ -1,5 +1,8 @@
 """The network in Keras: ``Sequential``, ``compile``, ``fit`` with callbacks, ``predict``."""
 
+# Keras' annotations say less than Keras takes and gives: verbose=0, a schedule as a learning rate.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+
 import time
 from typing import Any
 
@@ -235,7 +238,7 @@ class Recorder(keras.callbacks.Callback):
         )
         self.progress.next_epoch()
         self.progress.finished = (
-            self.model.stop_training or self.progress.epoch == self.workflow.recipe.epochs
+            self.workflow.model.stop_training or self.progress.epoch == self.workflow.recipe.epochs
         )
         if self.progress.finished and self.early_stopping:
             # Keras would put the best weights back only after the last checkpoint.
