@@ -1,6 +1,7 @@
 """The command line: parses, calls, prints. No logic of its own, and nothing imported early."""
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -25,7 +26,6 @@ DONE, NO, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="diptych",
-    help="One convolutional network, built in several workflows, trained and compared.",
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,7 +37,11 @@ Workflow = Annotated[str, typer.Argument(help="tensorflow, keras or numpy.")]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
 NetworkName = Annotated[str, typer.Option("--network", help="A name in the zoo, or a TOML file.")]
 RecipeName = Annotated[
-    str | None, typer.Option("--recipe", help="A name in the zoo, or a TOML file.  [default: fast]")
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="A name in the zoo, or a TOML file; where not given, the network's own, or fast.",
+    ),
 ]
 DataSource = Annotated[
     str, typer.Option("--data", help="mnist, fashion-mnist, or a folder of IDX files or images.")
@@ -56,7 +60,9 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the recipe; repeatable."),
 ]
-Adapt = Annotated[bool, typer.Option(help="Fit the network to the data's images and classes.")]
+Adapt = Annotated[
+    bool, typer.Option("--adapt", help="Fit the network to the data's images and classes.")
+]
 CheckpointEvery = Annotated[
     int | None,
     typer.Option(min=1, metavar="STEPS", help="Save so often, not only after each epoch."),
@@ -86,6 +92,23 @@ Json = Annotated[
         help="Write the answer as JSON; - for standard output.",
     ),
 ]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from diptych import __version__
+
+        print(f"diptych {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """One convolutional network, built in several workflows, trained and compared."""
 
 
 @app.command()
@@ -367,6 +390,8 @@ def main(arguments: list[str] | None = None) -> None:
     """The entry point: runs the command and exits with its code."""
     # A polite request to end, as from a batch system, is Ctrl-C by another name.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    logging.getLogger("diptych").setLevel(logging.INFO)
     sys.exit(_run(arguments))
 
 
