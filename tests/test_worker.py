@@ -1,0 +1,273 @@
+import ast
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays_of
+from support import is_alive
+
+import diptych.worker
+from diptych.errors import InputError
+from diptych.worker import Worker, WorkerError, receive, send
+
+JOBS = '''
+import os, signal, sys, time
+from diptych.errors import InputError
+
+def echo(parameters, arrays, report, stopping):
+    report({"heard": parameters})
+    return parameters, arrays
+
+def about(parameters, arrays, report, stopping):
+    return {"pid": os.getpid(), "cwd_first": sys.path[0] in ("", os.getcwd()),
+            "modules": [name for name in parameters["modules"] if name in sys.modules]}, {}
+
+def boom(parameters, arrays, report, stopping):
+    raise KeyError("the engine room\\nis on fire")
+
+def wrong(parameters, arrays, report, stopping):
+    raise InputError("colour: given mauve,\\n  expected red")
+
+def die(parameters, arrays, report, stopping):
+    print("last words", file=sys.stderr, flush=True)
+    os.kill(os.getpid(), parameters["signal"])
+
+def leave(parameters, arrays, report, stopping):
+    os._exit(7)
+
+def chatter(parameters, arrays, report, stopping):
+    print("frameworks print" * 5000)
+    os.write(1, b"even below Python" * 5000)
+    return {"said": True}, {}
+
+def until_stopped(parameters, arrays, report, stopping):
+    report({"pid": os.getpid()})
+    while not stopping():
+        time.sleep(0.01)
+    return {"stopped": True}, {}
+
+def forever(parameters, arrays, report, stopping):
+    report({"pid": os.getpid()})
+    time.sleep(1000)
+'''
+
+
+@pytest.fixture(autouse=True)
+def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Puts the jobs above where a child finds its jobs: below the package."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import diptych, os; diptych.__path__.append(os.path.dirname(__file__))"
+    )
+    (tmp_path / "test_jobs.py").write_text(JOBS)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+
+
+@pytest.fixture
+def worker() -> Iterator[Worker]:
+    with Worker() as made:
+        yield made
+
+
+HEADERS = st.dictionaries(
+    st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.text(max_size=20)
+)
+DTYPES = st.one_of(
+    arrays_of.boolean_dtypes(),
+    arrays_of.integer_dtypes(),
+    arrays_of.unsigned_integer_dtypes(),
+    arrays_of.floating_dtypes(sizes=(16, 32, 64)),
+)
+SHAPES = arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
+ARRAYS = st.dictionaries(st.text(max_size=5), arrays_of.arrays(DTYPES, SHAPES), max_size=3)
+
+
+@given(st.lists(st.tuples(HEADERS, ARRAYS), max_size=3))
+def test_messages_come_out_as_they_went_in(messages: list[tuple[dict, dict]]) -> None:
+    pipe = io.BytesIO()
+    for header, arrays in messages:
+        send(pipe, header, arrays)
+    pipe.seek(0)
+    for header, arrays in messages:
+        found = receive(pipe)
+        assert found
+        assert found[0] == header
+        assert found[1].keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert found[1][name].shape == array.shape
+            assert found[1][name].dtype == array.dtype.newbyteorder("=")
+            assert np.array_equal(found[1][name], array, equal_nan=array.dtype.kind == "f")
+    assert receive(pipe) is None
+
+
+@given(st.data())
+def test_a_message_that_was_cut_off_is_no_message(data: st.DataObject) -> None:
+    pipe = io.BytesIO()
+    send(pipe, {"a": 1}, {"b": np.arange(10)})
+    cut = data.draw(st.integers(0, len(pipe.getvalue()) - 1))
+    assert receive(io.BytesIO(pipe.getvalue()[:cut])) is None
+
+
+def test_arrays_that_are_views_are_sent_as_they_look() -> None:
+    whole = np.arange(24).reshape(2, 3, 4)
+    for view in (whole.T, whole[:, ::2], whole[::-1], np.broadcast_to(np.arange(4), (3, 4))):
+        pipe = io.BytesIO()
+        send(pipe, {}, {"view": view})
+        pipe.seek(0)
+        _, found = receive(pipe) or ({}, {})
+        assert np.array_equal(found["view"], view)
+
+
+def test_a_child_answers_one_job_after_the_other(worker: Worker) -> None:
+    sent = {"small": np.arange(3), "large": np.zeros((3000, 1000), np.float32), "none": np.zeros(0)}
+    for parameters in ({"a": 1}, {"b": "ü×"}):
+        heard: list[dict] = []
+        answer, found = worker.call("test_jobs:echo", parameters, sent, heard.append)
+        assert answer == parameters
+        assert heard == [{"heard": parameters}]
+        for name, array in sent.items():
+            assert np.array_equal(found[name], array)
+    pid = worker.pid
+    assert worker.call("test_jobs:about", {"modules": []})[0]["pid"] == pid != os.getpid()
+
+
+def test_a_child_imports_no_framework_by_itself(worker: Worker) -> None:
+    frameworks = ["tensorflow", "keras", "torch", "jax", "pickle5", "multiprocessing"]
+    answer, _ = worker.call("test_jobs:about", {"modules": frameworks})
+    assert answer["modules"] == []
+
+
+def test_an_exception_comes_back_with_its_traceback(worker: Worker) -> None:
+    with pytest.raises(WorkerError) as raised:
+        worker.call("test_jobs:boom", {})
+    first, *rest = str(raised.value).splitlines()
+    assert first == r"the worker process failed: KeyError: 'the engine room\nis on fire'"
+    assert rest[0] == "Traceback (most recent call last):"
+    assert any("in boom" in line for line in rest)
+    assert worker.call("test_jobs:echo", {})[0] == {}, "the child lives on"
+
+
+@pytest.mark.parametrize("job", ["test_jobs:missing", "no_such_module:job"])
+def test_a_job_that_is_not_there(worker: Worker, job: str) -> None:
+    with pytest.raises(WorkerError, match="the worker process failed"):
+        worker.call(job, {})
+
+
+def test_a_wrong_input_comes_back_as_such(worker: Worker) -> None:
+    with pytest.raises(InputError, match=r"^colour: given mauve, expected red$"):
+        worker.call("test_jobs:wrong", {})
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGTERM"])
+def test_a_child_that_was_killed_is_named(name: str) -> None:
+    with Worker() as worker, pytest.raises(WorkerError, match=name) as raised:
+        worker.call("test_jobs:die", {"signal": int(signal.Signals[name])})
+    assert str(raised.value).endswith("\nlast words")
+    assert ("out of memory" in str(raised.value)) == (name == "SIGKILL")
+
+
+def test_a_child_that_left(worker: Worker) -> None:
+    with pytest.raises(WorkerError, match="exit code 7"):
+        worker.call("test_jobs:leave", {})
+    with pytest.raises(WorkerError, match="exit code 7"):
+        worker.call("test_jobs:echo", {})
+
+
+def test_what_a_child_prints_does_not_disturb_its_answers(worker: Worker) -> None:
+    assert worker.call("test_jobs:chatter", {})[0] == {"said": True}
+
+
+def test_a_closed_worker_has_no_process() -> None:
+    worker = Worker()
+    worker.close()
+    assert not is_alive(worker.pid)
+
+
+def test_ctrl_c_asks_the_job_to_stop_and_waits_for_it(worker: Worker) -> None:
+    """It comes while the parent is busy with a report: the worst moment."""
+    answered = []
+
+    def report(value: dict) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        answered.append(value)
+
+    with pytest.raises(KeyboardInterrupt):
+        worker.call("test_jobs:until_stopped", {}, report=report)
+    assert len(answered) == 1, "the report was cut off"
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert worker.call("test_jobs:echo", {"still": "there"})[0] == {"still": "there"}
+
+
+def test_a_second_ctrl_c_does_not_wait(worker: Worker) -> None:
+    def report(_: dict) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    with pytest.raises(KeyboardInterrupt):
+        worker.call("test_jobs:forever", {}, report=report)
+
+
+def test_a_worker_can_be_used_from_another_thread(worker: Worker) -> None:
+    answers = []
+    thread = threading.Thread(
+        target=lambda: answers.append(worker.call("test_jobs:echo", {"a": 1})[0])
+    )
+    thread.start()
+    thread.join()
+    assert answers == [{"a": 1}]
+
+
+def test_a_child_ends_with_its_parent() -> None:
+    code = (
+        "from diptych.worker import Worker\n"
+        "with Worker() as worker:\n"
+        "    worker.call('test_jobs:forever', {}, report=lambda v: print(v['pid'], flush=True))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
+        assert parent.stdout
+        child = int(parent.stdout.readline())
+        assert is_alive(child)
+        parent.kill()
+    until = time.monotonic() + 30
+    while is_alive(child) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not is_alive(child), "an orphan stayed behind"
+
+
+def test_a_persons_files_do_not_stand_in_for_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    for name in ("tensorflow", "keras", "numpy", "random"):
+        (scripts / f"{name}.py").write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(scripts)
+    with Worker() as worker:
+        assert worker.call("test_jobs:about", {"modules": ["numpy"]})[0] == {
+            "pid": worker.pid,
+            "cwd_first": False,
+            "modules": ["numpy"],
+        }
+
+
+def test_nothing_is_pickled() -> None:
+    folder = Path(diptych.worker.__file__).parent
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [
+                alias.name
+                for alias in (node.names if isinstance(node, ast.Import | ast.ImportFrom) else [])
+            ]
+            if isinstance(node, ast.ImportFrom):
+                names.append(node.module or "")
+            taken = {name.split(".")[0] for name in names}
+            assert not taken & {"pickle", "multiprocessing", "dill", "cloudpickle"}, path
