@@ -204,9 +204,7 @@ class Rounded(reference.Workflow):
             for i, operation in enumerate(operations)
         ]
 
-    def rounded(
-        self, where: str, operation: partial, x: Array
-    ) -> tuple[Array, reference.Reverse]:
+    def rounded(self, where: str, operation: partial, x: Array) -> tuple[Array, reference.Reverse]:
         exact, reverse = operation(x)
         operation = operation if isinstance(operation, partial) else partial(operation)
         y = self.disturbed(exact, where, lambda: forward_errors(operation, x, exact))

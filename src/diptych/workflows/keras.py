@@ -80,6 +80,11 @@ def activation(layer: Conv | Dense | Activate, policy: str) -> str | keras.Layer
     return layer.activation
 
 
+def to_array(variable: keras.Variable) -> np.ndarray:
+    """A copy of a variable's value."""
+    return np.array(keras.ops.convert_to_numpy(variable))
+
+
 class TrainingBatches(keras.utils.PyDataset):
     """The batches that are left of the epoch under way, then those of each following epoch."""
 
@@ -315,7 +320,7 @@ class Workflow:
 
     def weights(self) -> Weights:
         return {
-            f"{layer.name}/{variable.name}": np.array(variable)
+            f"{layer.name}/{variable.name}": to_array(variable)
             for layer in self.model.layers
             for variable in layer.weights
         }
@@ -335,7 +340,7 @@ class Workflow:
             "best": best,
         }
         return {
-            f"{group}/{number:03}": np.array(variable)
+            f"{group}/{number:03}": to_array(variable)
             for group, variables in groups.items()
             for number, variable in enumerate(variables)
         }
@@ -370,10 +375,10 @@ class Workflow:
 
     def loss_and_gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Weights]:
         moving = self.model.non_trainable_variables
-        before, optimizer = [np.array(v) for v in moving], self.model.optimizer
+        before, optimizer = [to_array(v) for v in moving], self.model.optimizer
         catcher = CaughtGradients()
         self.model.compile(catcher, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
-        loss = self.model.train_on_batch(to_float(images), labels)
+        loss = self.model.train_on_batch(to_float(images), labels, return_dict=True)["loss"]
         self.compile(self.recipe.learning_rate)
         self.model.optimizer = optimizer
         for variable, value in zip(moving, before, strict=True):
@@ -383,7 +388,7 @@ class Workflow:
             for layer in self.model.layers
             for variable in layer.trainable_weights
         ]
-        return float(loss), dict(zip(names, map(np.array, catcher.caught), strict=True))
+        return float(loss), dict(zip(names, map(to_array, catcher.caught), strict=True))
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> float:
         logs = self.model.train_on_batch(to_float(images), labels, return_dict=True)
