@@ -1,19 +1,18 @@
 """What more than one folder of tests needs."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from hypothesis import settings
 
 from diptych import training
 from diptych.data import Data, load_data
-from diptych.data.idx import write_idx
-from diptych.data.idx_folder import IDX_NAMES
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run
+from diptych.runs import Run, write_json
+from support import write_digits
 
 # Machines that test are shared: how long an example takes says nothing.
 settings.register_profile("untimed", deadline=None)
@@ -35,20 +34,6 @@ layers = [
 @pytest.fixture(scope="session")
 def mnist() -> Data:
     return load_data("mnist")
-
-
-def write_digits(mnist: Data, folder: Path, train: int, test: int) -> Path:
-    """Writes the first digits of MNIST as a folder of IDX files; a twelfth of them validates."""
-    folder.mkdir(parents=True)
-    arrays = (
-        mnist.train.images[:train, ..., 0],
-        mnist.train.labels[:train].astype(np.uint8),
-        mnist.test.images[:test, ..., 0],
-        mnist.test.labels[:test].astype(np.uint8),
-    )
-    for name, array in zip(IDX_NAMES, arrays, strict=True):
-        write_idx(folder / name, array)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +76,7 @@ def new_run(tmp_path: Path, few_digits: Path, small: Network, quick: Recipe) -> 
 
 
 @pytest.fixture(scope="session")
-def reader(tmp_path_factory: pytest.TempPathFactory, mnist: Data) -> Run:
+def tensorflow_reader(tmp_path_factory: pytest.TempPathFactory, mnist: Data) -> Run:
     """A run that reads most digits: two epochs of 5,500 real ones, in low-level TensorFlow."""
     folder = tmp_path_factory.mktemp("reader")
     data = write_digits(mnist, folder / "mnist", 6000, 1000)
@@ -111,6 +96,15 @@ def reader(tmp_path_factory: pytest.TempPathFactory, mnist: Data) -> Run:
     )
     recipe = Recipe(name="two", epochs=2, batch_size=50, learning_rate=0.004, schedule="one-cycle")
     return training.train("tensorflow", network, recipe, str(data), runs=folder / "runs")
+
+
+@pytest.fixture(scope="session")
+def reader(tensorflow_reader: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """The same run, its weights in the hands of NumPy, which starts sooner."""
+    folder = tmp_path_factory.mktemp("reader") / "numpy"
+    run = Run(Path(shutil.copytree(tensorflow_reader.folder, folder)))
+    write_json(folder / "run.json", run.description() | {"workflow": "numpy"})
+    return run
 
 
 @pytest.fixture(scope="session")

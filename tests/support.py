@@ -2,14 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
 
+from diptych.data import Data
+from diptych.data.idx import write_idx
+from diptych.data.idx_folder import IDX_NAMES
 from diptych.runs import Run
 
 COMMAND = (sys.executable, "-m", "diptych.cli")
@@ -42,6 +47,20 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def write_digits(mnist: Data, folder: Path, train: int, test: int) -> Path:
+    """Writes the first digits of MNIST as a folder of IDX files; a twelfth of them validates."""
+    folder.mkdir(parents=True)
+    arrays = (
+        mnist.train.images[:train, ..., 0],
+        mnist.train.labels[:train].astype(np.uint8),
+        mnist.test.images[:test, ..., 0],
+        mnist.test.labels[:test].astype(np.uint8),
+    )
+    for name, array in zip(IDX_NAMES, arrays, strict=True):
+        write_idx(folder / name, array)
+    return folder
 
 
 def measured(run: Run) -> list[dict[str, Any]]:
@@ -98,8 +117,15 @@ def children(pid: int) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that has ended and was not waited for does not."""
+    """Whether any of its threads runs; a process that only waits to be waited for does not."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        stats = [stat.read_text() for stat in Path(f"/proc/{pid}/task").glob("*/stat")]
     except OSError:
-        return False
+        return is_alive(pid)  # A thread ended while we looked.
+    return any(stat.rpartition(")")[2].split()[0] not in "ZX" for stat in stats)
+
+
+def kill(pid: int) -> None:
+    """Kills a process that may have ended by itself in the meantime."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays_of
-from support import is_alive
 
 import diptych.worker
 from diptych.errors import InputError
 from diptych.worker import Worker, WorkerError, receive, send
+from support import is_alive
 
-JOBS = '''
+JOBS = """
 import os, signal, sys, time
 from diptych.errors import InputError
 
@@ -59,7 +59,7 @@ def until_stopped(parameters, arrays, report, stopping):
 def forever(parameters, arrays, report, stopping):
     report({"pid": os.getpid()})
     time.sleep(1000)
-'''
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +69,7 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "import diptych, os; diptych.__path__.append(os.path.dirname(__file__))"
     )
     (tmp_path / "test_jobs.py").write_text(JOBS)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
 
 
 @pytest.fixture

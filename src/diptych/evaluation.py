@@ -124,6 +124,7 @@ def predict(run: Run | str | Path, images: np.ndarray) -> np.ndarray:
         InputError: the run has not ended, or the images are not of its network's shape.
     """
     run = run if isinstance(run, Run) else Run.open(run)
+    images = np.asarray(images)
     if images.dtype != np.uint8 or images.shape[1:] != run.network.input_shape:
         raise InputError(
             f"images: given {images.dtype} {images.shape}, expected uint8 "

@@ -73,7 +73,7 @@ class _Layer(BaseModel):
 class _Activated(_Layer):
     activation: Activation = "linear"
     """``elu`` has an alpha of 1 and ``gelu`` is the exact one, by the error function."""
-    slope: float | None = Field(default=None, ge=0)
+    slope: float | None = Field(default=None, strict=True, ge=0)
     """The slope of ``leaky_relu`` below zero. Keras' own default is 0.3, TensorFlow's 0.2 and
     PyTorch's 0.01, which is why it must be given."""
 
@@ -196,7 +196,7 @@ class Dropout(_Layer):
     """In training, zeroes each value with probability ``rate`` and scales the rest up."""
 
     kind: Literal["dropout"] = "dropout"
-    rate: float = Field(ge=0, lt=1)
+    rate: float = Field(strict=True, ge=0, lt=1)
     label: ClassVar[str] = "dropout"
 
 
@@ -239,8 +239,8 @@ class BatchNorm(_Layer):
     """
 
     kind: Literal["batch_norm"] = "batch_norm"
-    momentum: float = Field(default=0.99, ge=0, lt=1)
-    epsilon: float = Field(default=1e-3, gt=0)
+    momentum: float = Field(default=0.99, strict=True, ge=0, lt=1)
+    epsilon: float = Field(default=1e-3, strict=True, gt=0)
     label: ClassVar[str] = "batch_norm"
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:

@@ -16,7 +16,8 @@ def generator(seed: int, purpose: str, *position: int) -> np.random.Generator:
     Args:
         seed: the run's seed, zero or more.
         purpose: what the numbers are for, such as ``"order"`` or ``"weights/conv_1"``.
-        position: where in the run, such as the epoch; zero or more each.
+        position: where in the run, such as the epoch; zero or more each, and always as many for
+            the same purpose: NumPy's seeds take no notice of zeros at the end.
     """
     entropy = (seed, zlib.crc32(purpose.encode()), *position)
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(entropy)))

@@ -12,7 +12,8 @@ from diptych.errors import InputError
 from diptych.validation import first_problem
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(strict=True, gt=0)]
+Decay = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
 class Recipe(BaseModel):
@@ -29,7 +30,7 @@ class Recipe(BaseModel):
     epochs: Count = 10
     batch_size: Count = 50
 
-    learning_rate: float = Field(default=0.001, gt=0)
+    learning_rate: Positive = 0.001
     """The rate throughout, or the peak of a schedule."""
     schedule: Literal["constant", "one-cycle"] = "constant"
     """``one-cycle`` (Smith, 2018): linearly up to the peak, then linearly down to nearly zero."""
@@ -38,11 +39,11 @@ class Recipe(BaseModel):
 
     beta_1: Decay = 0.9
     beta_2: Decay = 0.999
-    epsilon: float = Field(default=1e-7, gt=0)
+    epsilon: Positive = 1e-7
     """Adam's epsilon where TensorFlow and Keras have it: added to the square root of the second
     moment before its bias is corrected (the "epsilon hat" of Kingma & Ba, 2015, section 2)."""
 
-    dropout_scale: float = Field(default=1.0, ge=0, le=1)
+    dropout_scale: Annotated[float, Field(strict=True, ge=0, le=1)] = 1.0
     """Every dropout rate of the network is multiplied by this while it trains."""
     shift: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
     """Each training image moves by up to so many pixels in each direction, anew every epoch."""

@@ -357,7 +357,7 @@ def find(root: str | Path) -> list[Run]:
         run = Run(path.parent)
         try:
             run.check()
-            run.metrics(), run.result()
+            _ = run.metrics(), run.result()
         except InputError:
             continue
         runs.append(run)

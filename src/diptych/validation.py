@@ -14,9 +14,10 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     if kind == "value_error":
         return where + str(details["error"])
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        tags = details.get("expected_tags") or "'kind'"
-        kind_given = given.get("kind") if isinstance(given, dict) else given
-        return f"{where}unknown kind {kind_given!r}; the kinds of layers are {_plain(tags)}"
+        known = f"the kinds of layers are {', '.join(_kinds(model))}"
+        if isinstance(given, dict) and "kind" in given:
+            return f"{where}unknown kind {given['kind']!r}; {known}"
+        return f"{where}kind is missing; {known}"
     key = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
         known = _keys(model, problem["loc"])
@@ -42,11 +43,11 @@ def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The keys that the given place of the model knows."""
     if location[0] != "layers" or len(location) < 3:
         return sorted(model.model_fields)
+    return sorted(_kinds(model)[str(location[2])].model_fields)
+
+
+def _kinds(model: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    """The model's kinds of layers, by the name that ``kind`` gives them."""
     layers: Any = model.model_fields["layers"].annotation
     kinds = layers.__args__[0].__origin__.__args__
-    layer = next(k for k in kinds if k.model_fields["kind"].default == location[2])
-    return sorted(layer.model_fields)
-
-
-def _plain(tags: str) -> str:
-    return tags.replace("'", "")
+    return {kind.model_fields["kind"].default: kind for kind in kinds}

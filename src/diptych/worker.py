@@ -88,9 +88,11 @@ class Worker:
         self._reader.start()
 
     def _read(self) -> None:
-        while (message := receive(self._answers)) is not None:
-            self._inbox.put(message)
-        self._inbox.put(None)
+        try:
+            while (message := receive(self._answers)) is not None:
+                self._inbox.put(message)
+        finally:
+            self._inbox.put(None)
 
     def __enter__(self) -> "Worker":
         return self
@@ -147,6 +149,7 @@ class Worker:
             while True:
                 message = self._inbox.get()
                 if message is None:
+                    self._inbox.put(None)  # For the next call, which would wait forever.
                     raise WorkerError(self._ending())
                 header, answer = message
                 match header["type"]:
@@ -208,12 +211,14 @@ def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
             os._exit(1)
 
     def listen() -> None:
-        while (message := receive(requests)) is not None:
-            if message[0].get("stop"):
-                stop.set()
-            else:
-                inbox.put(message)
-        os._exit(1)  # The parent has gone, and nobody waits for the job under way.
+        try:
+            while (message := receive(requests)) is not None:
+                if message[0].get("stop"):
+                    stop.set()
+                else:
+                    inbox.put(message)
+        finally:
+            os._exit(1)  # The parent has gone, and nobody waits for the job under way.
 
     threading.Thread(target=listen, daemon=True).start()
     while True:

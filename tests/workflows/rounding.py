@@ -174,17 +174,19 @@ class Rounded(reference.Workflow):
     ) -> None:
         super().__init__(network, recipe, seed=0)
         self.sizes, self.chance = sizes, chance
+        self.table = chance.standard_normal(2**16) if chance else None
         self.loss = self.rounded_loss
         self.branches: dict[str, Array] = {}
 
     def noise(self, values: Array) -> Array:
         """Normal numbers: one for each different float32 value in each channel."""
-        if self.chance is None:
+        if self.chance is None or self.table is None:
             return np.zeros_like(values)
-        table = self.chance.standard_normal(2**16)
         bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
         channel = np.arange(values.shape[-1], dtype=np.uint32) * np.uint32(0x85EBCA6B)
-        return WIDTH * table[((bits + channel) * np.uint32(0x9E3779B9)) >> np.uint32(16)]
+        here = self.chance.integers(2**32, dtype=np.uint32)  # Each operation has its own numbers.
+        mixed = (bits ^ here) + channel
+        return WIDTH * self.table[(mixed * np.uint32(0x9E3779B9)) >> np.uint32(16)]
 
     def disturbed(self, values: Array, where: str, errors: Callable[[], list[Error]]) -> Array:
         """The values with their errors, which are measured first where that is this run's job."""

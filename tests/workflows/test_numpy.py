@@ -1,6 +1,8 @@
-"""The reference: held to finite differences, to TensorFlow in float64, and to Adam by hand."""
+"""The reference: held to definitions, to finite differences, and to Adam by hand."""
 
-from functools import partial
+import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from networks import SMALL, lively_weights, network_named, small_network
 
 from diptych.data import Data
-from diptych.network import AveragePool, Conv, MaxPool
+from diptych.network import Activate, AveragePool, BatchNorm, Conv, MaxPool, Weights
 from diptych.recipe import Recipe
 from diptych.workflows import numpy as reference
 
@@ -28,20 +30,18 @@ def loss_at(workflow: reference.Workflow, name: str, at: tuple, value: float, ba
     return loss
 
 
-@pytest.mark.parametrize("name", [*SMALL, "leaky"])
+@pytest.mark.parametrize("name", SMALL)
 def test_gradients_are_those_of_finite_differences(name: str, mnist: Data) -> None:
     network = network_named(name)
     workflow = reference.Workflow(network, Recipe(), seed=0)
     workflow.load(lively_weights(network))
-    count = IMAGES if name in SMALL else 1
-    batch = mnist.test.images[:count], mnist.test.labels[:count]
+    batch = mnist.test.images[:IMAGES], mnist.test.labels[:IMAGES]
     _, gradients, _ = workflow.backward(*batch)
     chance = np.random.default_rng(0)
-    checked = 12 if name in SMALL else 2
     for weight, gradient in gradients.items():
-        for flat in chance.choice(gradient.size, min(checked, gradient.size), replace=False):
+        for flat in chance.choice(gradient.size, min(12, gradient.size), replace=False):
             at = np.unravel_index(flat, gradient.shape)
-            value = workflow.values[weight][at]
+            value = float(workflow.values[weight][at])
             above, below = (
                 loss_at(workflow, weight, at, value + step, batch) for step in (STEP, -STEP)
             )
@@ -65,18 +65,52 @@ def test_gradients_with_dropout_are_those_of_finite_differences(mnist: Data) -> 
         assert gradient[i] == pytest.approx((above - below) / (2 * STEP), rel=1e-5, abs=3e-9)
 
 
-def as_in_tensorflow(operation, x: np.ndarray, gradient: np.ndarray, *weights: np.ndarray):
-    """The output of a TensorFlow operation in float64, and its gradients."""
-    import tensorflow as tf
+def assert_reversed(
+    operation: Callable[[Weights, np.ndarray], tuple[np.ndarray, reference.Reverse]],
+    weights: Weights,
+    x: np.ndarray,
+) -> None:
+    """The reverse gives the slopes along any direction of the input and of the weights."""
+    chance = np.random.default_rng(0)
+    y, reverse = operation(weights, x)
+    gradient = chance.standard_normal(y.shape)
+    to_x, to_weights = reverse(gradient)
+    assert to_weights.keys() == weights.keys()
+    along_x = chance.standard_normal(x.shape)
+    along = {name: chance.standard_normal(value.shape) for name, value in weights.items()}
 
-    inputs = [tf.constant(value) for value in (x, *weights)]
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        y = operation(*inputs)
-    return y.numpy(), [g.numpy() for g in tape.gradient(y, inputs, tf.constant(gradient))]
+    def loss(step: float) -> float:
+        moved = {name: value + step * along[name] for name, value in weights.items()}
+        return (operation(moved, x + step * along_x)[0] * gradient).sum()
+
+    slope = (to_x * along_x).sum() + sum((to_weights[k] * along[k]).sum() for k in weights)
+    assert slope == pytest.approx((loss(STEP) - loss(-STEP)) / (2 * STEP), rel=1e-6, abs=1e-6)
 
 
-@settings(max_examples=40)
+def by_definition(layer: Any, weights: Weights, x: np.ndarray) -> np.ndarray:
+    """A convolution or a pooling, window by window, with only the pixels that there are."""
+    height, width, _ = layer.output_shape(x.shape[1:])
+    (top, _), (left, _) = layer.pads(x.shape[1:])
+    places = {}
+    for row, column in np.ndindex(height, width):
+        places[row, column] = [
+            ((i, j), x[:, row * layer.steps[0] - top + i, column * layer.steps[1] - left + j])
+            for i, j in np.ndindex(*layer.window)
+            if 0 <= row * layer.steps[0] - top + i < x.shape[1]
+            and 0 <= column * layer.steps[1] - left + j < x.shape[2]
+        ]
+    value = {
+        "conv": lambda seen: sum(p @ weights["kernel"][at] for at, p in seen) + weights["bias"],
+        "max_pool": lambda seen: np.max([pixel for _, pixel in seen], axis=0),
+        "average_pool": lambda seen: np.mean([pixel for _, pixel in seen], axis=0),
+    }[layer.kind]
+    return np.stack(
+        [np.stack([value(places[r, c]) for c in range(width)], axis=1) for r in range(height)],
+        axis=1,
+    )
+
+
+@settings(max_examples=60)
 @given(
     size=st.tuples(SIDES, SIDES),
     window=st.tuples(WINDOWS, WINDOWS),
@@ -84,51 +118,70 @@ def as_in_tensorflow(operation, x: np.ndarray, gradient: np.ndarray, *weights: n
     padding=st.sampled_from(["same", "valid"]),
     kind=st.sampled_from(["conv", "max_pool", "average_pool"]),
 )
-def test_windows_of_any_geometry_are_those_of_tensorflow(
-    size: tuple[int, int],
-    window: tuple[int, int],
-    stride: tuple[int, int],
-    padding: str,
-    kind: str,
+def test_windows_of_any_geometry_are_those_of_the_definition(
+    size: tuple[int, int], window: tuple[int, int], stride: tuple[int, int], padding: Any, kind: str
 ) -> None:
-    import tensorflow as tf
-
     if padding == "valid":
         size = (max(size[0], window[0]), max(size[1], window[1]))
     chance = np.random.default_rng(0)
-    x = chance.standard_normal((2, *size, 3))
-    weights: list[np.ndarray] = []
-    options = {"name": "it", "stride": stride, "padding": padding}
+    x, weights = chance.standard_normal((2, *size, 3)), {}
     if kind == "conv":
-        layer = Conv(filters=2, kernel=window, **options)
-        weights = [chance.standard_normal((*window, 3, 2)), chance.standard_normal(2)]
-        ours = partial(
-            reference.convolve, layer, dict(zip(("kernel", "bias"), weights, strict=True))
-        )
-
-        def theirs(x, kernel, bias):
-            return tf.nn.conv2d(x, kernel, stride, padding.upper()) + bias
-
+        layer = Conv(filters=2, kernel=window, stride=stride, padding=padding)
+        weights = {"kernel": chance.standard_normal((*window, 3, 2)), "bias": np.array([0.5, -2])}
+    elif kind == "max_pool":
+        layer = MaxPool(size=window, stride=stride, padding=padding)
     else:
-        pools = {
-            "max_pool": (MaxPool, reference.max_pool, tf.nn.max_pool2d),
-            "average_pool": (AveragePool, reference.average_pool, tf.nn.avg_pool2d),
-        }
-        make, operation, tensorflow = pools[kind]
-        layer = make(size=window, **options)
-        ours = partial(operation, layer)
+        layer = AveragePool(size=window, stride=stride, padding=padding)
 
-        def theirs(x):
-            return tensorflow(x, window, stride, padding.upper())
+    def operation(weights: Weights, x: np.ndarray) -> tuple[np.ndarray, reference.Reverse]:
+        if isinstance(layer, Conv):
+            return reference.convolve(layer, weights, x)
+        pool = reference.max_pool if isinstance(layer, MaxPool) else reference.average_pool
+        return pool(layer, x)  # type: ignore[arg-type]
 
-    y, reverse = ours(x)
-    assert y.shape[1:] == layer.output_shape(x.shape[1:])
-    gradient = chance.standard_normal(y.shape)
-    to_x, to_weights = reverse(gradient)
-    expected_y, expected = as_in_tensorflow(theirs, x, gradient, *weights)
-    np.testing.assert_allclose(y, expected_y, rtol=1e-12, atol=1e-12)
-    for found, right in zip([to_x, *to_weights.values()], expected, strict=True):
-        np.testing.assert_allclose(found, right, rtol=1e-12, atol=1e-12)
+    y, _ = operation(weights, x)
+    np.testing.assert_allclose(y, by_definition(layer, weights, x), rtol=1e-12, atol=1e-12)
+    assert_reversed(operation, weights, x)
+
+
+@pytest.mark.parametrize(
+    ("activation", "definition"),
+    [
+        ({"activation": "linear"}, lambda x: x),
+        ({"activation": "relu"}, lambda x: max(x, 0)),
+        ({"activation": "leaky_relu", "slope": 0.3}, lambda x: x if x > 0 else 0.3 * x),
+        ({"activation": "elu"}, lambda x: x if x > 0 else math.exp(x) - 1),
+        ({"activation": "gelu"}, lambda x: x / 2 * (1 + math.erf(x / math.sqrt(2)))),
+        ({"activation": "tanh"}, math.tanh),
+    ],
+    ids=lambda value: value["activation"] if isinstance(value, dict) else "",
+)
+def test_activations_are_those_of_their_formulas(
+    activation: dict[str, Any], definition: Callable[[float], float]
+) -> None:
+    layer, x = Activate(**activation), np.linspace(-4.05, 4, 24)
+    y, _ = reference.activate(layer, x)
+    np.testing.assert_allclose(y, [definition(value) for value in x], rtol=1e-12, atol=1e-14)
+    assert_reversed(lambda _, x: reference.activate(layer, x), {}, x)
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (3, 2, 4, 3)])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_normalisation_is_that_of_its_formula(shape: tuple[int, ...], training: bool) -> None:
+    layer = BatchNorm(epsilon=0.1)
+    chance = np.random.default_rng(0)
+    x, axes = 2 + 3 * chance.standard_normal(shape), tuple(range(len(shape) - 1))
+    trained = {"gamma": np.array([0.5, -1, 2]), "beta": np.array([0.0, 1, 2])}
+    moving = {"moving_mean": np.array([1.0, 2, 3]), "moving_variance": np.array([9.0, 4, 1])}
+
+    def operation(weights: Weights, x: np.ndarray) -> tuple[np.ndarray, reference.Reverse]:
+        return reference.batch_norm(layer, weights | moving, training, x)
+
+    mean, variance = (x.mean(axes), x.var(axes)) if training else tuple(moving.values())
+    expected = (x - mean) / np.sqrt(variance + 0.1) * trained["gamma"] + trained["beta"]
+    np.testing.assert_allclose(operation(trained, x)[0], expected, rtol=1e-12, atol=1e-12)
+    if training:  # The reverse is that of training.
+        assert_reversed(operation, trained, x)
 
 
 def test_a_pools_gradient_goes_to_the_first_of_equal_maxima() -> None:

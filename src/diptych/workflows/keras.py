@@ -1,7 +1,8 @@
 """The network in Keras: ``Sequential``, ``compile``, ``fit`` with callbacks, ``predict``."""
 
-# Keras' annotations say less than Keras takes and gives: verbose=0, a schedule as a learning rate.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# Keras' annotations say less than Keras takes and gives: verbose=0, a schedule as a learning rate,
+# parameters of a callback.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 
 import time
 from typing import Any
@@ -218,7 +219,9 @@ class Recorder(keras.callbacks.Callback):
         self.progress.step += 1
         self.progress.loss = float(logs["last_batch_loss"])
         self.progress.accuracy = float(logs["last_batch_accuracy"])
-        if self.monitor.advanced(self.progress, self.state):
+        # After an epoch's last batch comes its validation, and `fit` could not begin there again.
+        last = batch + 1 == self.params["steps"]
+        if not last and self.monitor.advanced(self.progress, self.state):
             raise Stopped
 
     def on_test_begin(self, logs: Any = None) -> None:
@@ -352,6 +355,8 @@ class Workflow:
             return [state[key] for key in sorted(state) if key.startswith(name + "/")]
 
         self.model.optimizer.build(self.model.trainable_variables)
+        # Keras makes the metrics' variables with the first batch.
+        self.model.test_on_batch(np.zeros((1, *self.network.input_shape)), np.zeros(1))
         variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
         for variable, value in zip(variables, group("model"), strict=True):
             variable.assign(value)

@@ -327,8 +327,10 @@ class Workflow:
                     progress.best_epoch, progress.best_loss = progress.epoch, loss
                     self.best = {name: value.copy() for name, value in self.values.items()}
                 progress.waited = progress.epoch - progress.best_epoch
-            patience = self.recipe.early_stopping or self.recipe.epochs + 1
-            progress.finished = progress.epoch == self.recipe.epochs or progress.waited >= patience
+            progress.finished = progress.epoch == self.recipe.epochs or (
+                self.recipe.early_stopping is not None
+                and progress.waited >= self.recipe.early_stopping
+            )
             if progress.finished and self.best:
                 self.load(self.best)
             if monitor.epoch_ended(progress, self.state):

@@ -8,6 +8,7 @@ happens: the layers, the loss, the optimiser, the training loop.
 # pyright: reportArgumentType=false, reportReturnType=false
 
 import time
+from functools import partial
 
 import numpy as np
 import tensorflow as tf
@@ -94,6 +95,25 @@ class Workflow:
         self.adam = Adam(recipe, self.trained)
         self.best: Weights = {}
         self.steps_taken = 0
+        # One graph for batches of any size: graphs of several sizes would round differently, and
+        # which of them a step meets would depend on where a training was resumed.
+        images = [None, *network.input_shape]
+        self.run_steps = tf.function(
+            self.train_steps,
+            input_signature=[
+                tf.TensorSpec([None, *images], tf.uint8),
+                tf.TensorSpec([None, None], tf.int64),
+                tf.TensorSpec([None], tf.float32),
+                tf.TensorSpec([], tf.int32),
+            ],
+        )
+        self.predict, self.predict_in_float32 = (
+            tf.function(
+                partial(self.forward, dtype=dtype),
+                input_signature=[tf.TensorSpec(images, tf.uint8)],
+            )
+            for dtype in (self.dtype, tf.float32)
+        )
         self.dropout_seeds = {
             layer.name: int(generator(seed, f"dropout/{layer.name}").integers(2**31))
             for layer in network.layers
@@ -195,7 +215,6 @@ class Workflow:
             self.variables[name].assign(average)
         return loss, accuracy
 
-    @tf.function(reduce_retracing=True)
     def train_steps(
         self, images: tf.Tensor, labels: tf.Tensor, rates: tf.Tensor, first: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
@@ -227,9 +246,7 @@ class Workflow:
                 images, labels = batches.stacked(progress.epoch, progress.step, STEPS_A_CALL)
                 steps, size = labels.shape
                 now = rates[self.steps_taken : self.steps_taken + steps]
-                losses, accuracies = self.train_steps(
-                    images, labels, now, np.int32(self.steps_taken)
-                )
+                losses, accuracies = self.run_steps(images, labels, now, np.int32(self.steps_taken))
                 self.steps_taken += steps
 
                 progress.step += steps
@@ -291,13 +308,9 @@ class Workflow:
 
     # Inference.
 
-    @tf.function(reduce_retracing=True)
-    def predict(self, images: tf.Tensor, in_float32: bool) -> tf.Tensor:
-        return self.forward(images, tf.float32 if in_float32 else self.dtype)
-
     def logits(self, images: np.ndarray) -> np.ndarray:
         parts = [
-            self.predict(images[i : i + IMAGES_A_CALL], in_float32=True).numpy()
+            self.predict_in_float32(images[i : i + IMAGES_A_CALL]).numpy()
             for i in range(0, len(images), IMAGES_A_CALL)
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.network.classes), np.float32)
@@ -307,7 +320,7 @@ class Workflow:
         loss = correct = 0.0
         for i in range(0, len(split.labels), IMAGES_A_CALL):
             labels = split.labels[i : i + IMAGES_A_CALL].astype(np.int64)
-            logits = self.predict(split.images[i : i + IMAGES_A_CALL], in_float32=False)
+            logits = self.predict(split.images[i : i + IMAGES_A_CALL])
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss += float(tf.reduce_sum(losses))
             correct += int(np.sum(np.argmax(logits, axis=1) == labels))
@@ -341,6 +354,6 @@ class Workflow:
         rate = np.float32([self.recipe.learning_rate])
         labels = labels.astype(np.int64)
         step = np.int32(self.steps_taken)
-        losses, _ = self.train_steps(images[None], labels[None], rate, step)
+        losses, _ = self.run_steps(images[None], labels[None], rate, step)
         self.steps_taken += 1
         return float(losses[0])

@@ -33,7 +33,7 @@ def read(shelf: Shelf, name_or_file: str | Path) -> tuple[str, str]:
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names(shelf))}"
         raise InputError(f"{what} {given!r}: no such name ({hint}), and not a .toml file")
     try:
-        return path.read_text(encoding="utf-8"), given
+        return path.read_text(encoding="utf-8-sig"), given  # Windows' editors begin with a mark.
     except OSError as problem:
         raise InputError(f"{what} {given}: {problem.strerror or problem}") from None
     except UnicodeDecodeError:

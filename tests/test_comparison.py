@@ -1,0 +1,357 @@
+import json
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pygments import lex
+from pygments.lexers.python import PythonLexer
+from pygments.token import Comment, String, Whitespace
+from scipy import stats
+
+import diptych
+from diptych import comparison, training, workflows
+from diptych.comparison import Comparison, compare, compare_runs, lines_of_code
+from diptych.errors import InputError
+from diptych.runs import Run, write_json
+
+LABELS = np.arange(200) % 10
+
+
+@pytest.fixture
+def made(tmp_path: Path, pair: dict[str, Run]):
+    """Makes finished runs whose answers are given: for each, the test images it misreads."""
+    count = 0
+
+    def make(workflow: str, wrong: Sequence[int], seed: int = 0, seconds: float = 10.0) -> Run:
+        nonlocal count
+        count += 1
+        folder = tmp_path / "made" / f"{workflow}-{seed}-{count}"
+        run = Run(Path(shutil.copytree(pair["numpy"].folder, folder)))
+        write_json(folder / "run.json", run.description() | {"workflow": workflow, "seed": seed})
+        read = LABELS.copy()
+        read[list(wrong)] = (read[list(wrong)] + 1) % 10
+        run.save_predictions(np.eye(10, dtype=np.float32)[read], LABELS)
+        correct = int((read == LABELS).sum())
+        measured = {"test_correct": correct, "test_accuracy": correct / 200}
+        run.save_result((run.result() or {}) | measured | {"train_seconds": seconds})
+        return run
+
+    return make
+
+
+@pytest.fixture
+def compared(made, tmp_path: Path):
+    """Compares made runs: for each workflow, the images that it misreads, seed by seed."""
+
+    def do(**wrong: Sequence[Sequence[int]]) -> Comparison:
+        runs = [
+            made(workflow, images, seed)
+            for workflow, by_seed in wrong.items()
+            for seed, images in enumerate(by_seed)
+        ]
+        return compare_runs(runs, runs=tmp_path / "comparisons")
+
+    return do
+
+
+def test_mcnemar_s_exact_test_by_hand(compared) -> None:
+    """5 images on one side and 1 on the other: 2 × (1 + 6) / 2⁶."""
+    found = compared(numpy=[[0, 1, 2, 3, 4, 9]], keras=[[5, 9]])
+    [difference] = found.differences
+    assert (difference.first, difference.second) == ("numpy", "keras")
+    assert (difference.only_first_right, difference.only_second_right) == (1, 5)
+    assert difference.both_wrong == 1
+    assert difference.test == "McNemar's exact test"
+    assert difference.p_value == pytest.approx(2 * (1 + 6) / 2**6)
+    assert not difference.means_something
+    assert re.search(r"2\.00 points between keras and numpy are within chance", found.conclusion)
+
+
+def test_a_difference_that_means_something(compared) -> None:
+    found = compared(numpy=[range(10)], keras=[[]])
+    [difference] = found.differences
+    assert difference.p_value == pytest.approx(2 / 2**10)
+    assert difference.means_something
+    assert found.conclusion.startswith(
+        "Keras reads 5.00 points more than numpy: numpy and keras differ (p = 0.00195"
+    )
+
+
+def test_equal_runs(compared) -> None:
+    for wrong in ([], [3, 4]):
+        found = compared(numpy=[wrong], keras=[wrong])
+        [difference] = found.differences
+        assert difference.p_value == 1
+        assert (difference.only_first_right, difference.only_second_right) == (0, 0)
+        assert difference.both_wrong == len(wrong)
+        assert found.disagreements == []
+        assert found.conclusion.startswith("The workflows are equally accurate;")
+
+
+def test_disagreements_are_the_images_that_not_all_read_alike(compared) -> None:
+    found = compared(numpy=[[3, 17]], keras=[[17, 40, 5]], tensorflow=[[17]])
+    assert [one.image for one in found.disagreements] == [3, 5, 40]
+    first, _, last = found.disagreements
+    assert (first.label, first.answers) == ("3", {"numpy": "4", "keras": "3", "tensorflow": "3"})
+    assert (last.label, last.answers) == ("0", {"numpy": "0", "keras": "1", "tensorflow": "0"})
+    assert len(found.differences) == 3
+
+
+def test_the_paired_t_test_over_seeds(compared) -> None:
+    found = compared(numpy=[range(6), range(9), range(4)], keras=[range(2), range(3), range(3)])
+    [difference] = found.differences
+    assert difference.test == "paired t-test over seeds"
+    gaps = [-4, -6, -1]
+    t = np.mean(gaps) / (np.std(gaps, ddof=1) / 3**0.5)
+    assert difference.p_value == pytest.approx(2 * stats.t.sf(abs(t), df=2))
+    assert difference.only_second_right == 4 + 6 + 1
+    side = found.sides[0]
+    assert side.seeds == [0, 1, 2]
+    assert side.test_accuracies == [194 / 200, 191 / 200, 196 / 200]
+    assert side.test_accuracy == pytest.approx(581 / 600)
+    assert side.deviation == pytest.approx(np.std(side.test_accuracies, ddof=1))
+    half = 4.302653 * np.std(side.test_accuracies, ddof=1) / 3**0.5  # t of 97.5%, 2 degrees
+    assert side.interval == pytest.approx((581 / 600 - half, 581 / 600 + half), abs=1e-6)
+    assert [one.image for one in found.disagreements] == [2, 3, 4, 5], "of the first seed"
+
+
+@pytest.mark.parametrize(
+    ("numpy", "keras"),
+    [
+        ([[1], [2, 3]], [[], [2]]),
+        # As shares of 200, these two gaps of one image differ in the last bit.
+        ([range(1), range(61)], [[], range(60)]),
+    ],
+)
+def test_differences_that_are_the_same_for_each_seed_prove_nothing(compared, numpy, keras) -> None:
+    found = compared(numpy=numpy, keras=keras)
+    [difference] = found.differences
+    assert difference.p_value is None
+    assert not difference.means_something
+    assert "0.50 points between keras and numpy are too few seeds to test" in found.conclusion
+    assert "p = none" in str(found)
+
+
+def test_speed_and_code_are_concluded(made, tmp_path: Path) -> None:
+    runs = [made("numpy", [], seconds=30.0), made("tensorflow", [], seconds=12.0)]
+    conclusion = compare_runs(runs, runs=tmp_path).conclusion
+    assert "tensorflow trains 2.50 times as fast as numpy" in conclusion
+    lines = sorted((lines_of_code(name), name) for name in ("numpy", "tensorflow"))
+    assert f"{lines[0][1]} needs {lines[0][0]} lines to {lines[1][0]}." in conclusion
+    runs = [made("numpy", [], seconds=30.0), made("keras", [], seconds=30.5)]
+    assert "they take the same time" in compare_runs(runs, runs=tmp_path).conclusion
+
+
+@given(st.data())
+def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
+    names = data.draw(st.permutations(list(workflows.NAMES)))[: data.draw(st.integers(2, 3))]
+    share = st.integers(9000, 10000).map(lambda correct: correct / 10000)
+    sides = [
+        comparison.Side(
+            workflow=name,
+            runs=[],
+            seeds=[0],
+            test_accuracy=data.draw(share),
+            test_accuracies=[],
+            deviation=None,
+            interval=(0, 1),
+            validation_accuracy=1,
+            epochs=1,
+            train_seconds=data.draw(st.floats(0.1, 1e5)),
+            seconds_an_epoch=1,
+            images_per_second=1,
+            start_seconds=1,
+            peak_memory_mib=1,
+            lines_of_code=data.draw(st.integers(1, 999)),
+        )
+        for name in names
+    ]
+    p = st.none() | st.floats(0, 1)
+    differences = [
+        comparison.Difference(a, b, "a test", data.draw(p), 1, 1, 1)
+        for i, a in enumerate(names)
+        for b in names[i + 1 :]
+    ]
+    said = comparison._conclusion(sides, differences)
+    assert said[0].isupper()
+    assert said.endswith(".")
+    assert "\n" not in said
+    assert "nan" not in said
+    assert "None" not in said
+
+
+# Lines of code.
+
+
+def counted_by_hand(workflow: str) -> int:
+    """By another program: Pygments, which knows documentation strings by itself."""
+    source = (Path(workflows.__file__).parent / f"{workflow}.py").read_text()
+    lines, line = set(), 1
+    for kind, text in lex(source, PythonLexer(stripnl=False)):
+        if text.strip() and kind not in Comment and kind not in String.Doc:
+            first = line + len(text[: len(text) - len(text.lstrip())].split("\n")) - 1
+            lines.update(range(first, first + text.strip().count("\n") + 1))
+        line += text.count("\n")
+        assert kind not in Whitespace or not text.strip()
+    return len(lines)
+
+
+@pytest.mark.parametrize("workflow", list(workflows.NAMES))
+def test_lines_of_code_agree_with_another_counter(workflow: str) -> None:
+    assert lines_of_code(workflow) == counted_by_hand(workflow)
+
+
+SOURCE = '''"""Documentation
+
+of three lines."""
+
+# A comment.
+import os  # 1
+
+
+class Here:  # 2
+    """Documentation."""
+
+    word = """not
+    documentation"""  # 3 and 4
+
+    def run(
+        self,
+    ) -> str:  # 5, 6, 7
+        """Documentation."""
+        # A comment.
+
+        return os.path.join(  # 8
+
+            "#"  # 9: the line above is blank
+        )  # 10
+'''
+
+
+def test_lines_of_code_counted_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine.py").write_text(SOURCE)
+    monkeypatch.setattr(workflows, "__path__", [str(tmp_path)])
+    assert lines_of_code("mine") == 10
+
+
+# What cannot be compared.
+
+
+def refused(action: Any) -> str:
+    with pytest.raises(InputError, match=r"^[^\n]+$") as raised:
+        action()
+    return str(raised.value)
+
+
+def test_runs_that_are_not_of_the_same_thing(made, tmp_path: Path) -> None:
+    def changed(run: Run, **changes: Any) -> Run:
+        write_json(run.folder / "run.json", run.description() | changes)
+        return run
+
+    numpy, keras = made("numpy", [1]), made("keras", [2])
+    recipe = keras.recipe.with_changes(epochs=9).to_dict()
+    network = keras.network.to_dict() | {"name": "other"}
+    data = keras.description()["data"] | {"fingerprint": "0" * 16}
+    unfinished = made("keras", [])
+    (unfinished.folder / "result.json").unlink()
+    root = tmp_path / "none"
+    for others, said in (
+        ([], "two or more workflows"),
+        ([made("numpy", [], seed=1)], "two or more workflows"),
+        ([keras, made("keras", [], seed=0)], "both are keras with seed 0"),
+        ([made("keras", [], seed=1)], "the same seeds"),
+        ([changed(made("keras", []), recipe=recipe)], "recipe differs"),
+        ([changed(made("keras", []), network=network)], "network differs"),
+        ([changed(made("keras", []), data=data)], "data differ"),
+        ([unfinished], f"`diptych resume {unfinished.folder}` ends it"),
+    ):
+        assert said in refused(lambda others=others: compare_runs([numpy, *others], runs=root))
+    assert not root.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"workflow_names": ["numpy"]}, "two or more different ones"),
+        ({"workflow_names": ["numpy", "numpy"]}, "two or more different ones"),
+        ({"workflow_names": []}, "two or more different ones"),
+        ({"workflow_names": ["numpy", "kears"]}, "did you mean keras?"),
+        ({"seeds": []}, "one or more different ones"),
+        ({"seeds": [1, 1]}, "one or more different ones"),
+        ({"seeds": [0, 2**31]}, "expected a whole number from 0"),
+        ({"seeds": [0, -1]}, "expected a whole number from 0"),
+        ({"network": "artcle"}, "did you mean article?"),
+        ({"recipe": "fats"}, "did you mean fast?"),
+        ({"data": "nowhere"}, "nowhere"),
+    ],
+)
+def test_what_is_wrong_is_told_before_anything_is_trained(
+    arguments: dict[str, Any], said: str, tmp_path: Path, few_digits: Path
+) -> None:
+    given = {"workflow_names": ["numpy", "keras"], "data": str(few_digits)} | arguments
+    assert said in refused(lambda: compare(**given, runs=tmp_path / "runs"))
+    assert not (tmp_path / "runs").exists()
+
+
+# The whole way.
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, pair: dict[str, Run]) -> Comparison:
+    return compare_runs(list(pair.values()), runs=tmp_path_factory.mktemp("comparisons"))
+
+
+def test_a_comparison_is_written_down(whole: Comparison, pair: dict[str, Run]) -> None:
+    written = json.loads((Path(whole.folder) / "comparison.json").read_text())
+    assert written["schema"] == 1
+    assert written.pop("created")
+    assert written == json.loads(json.dumps(whole.to_dict()))
+    assert Path(whole.folder).name == "comparison-tensorflow-numpy-small"
+    for side in whole.sides:
+        result = pair[side.workflow].result() or {}
+        assert side.runs == [str(pair[side.workflow].folder)]
+        assert side.test_accuracy == result["test_accuracy"]
+        assert side.validation_accuracy == result["validation_accuracy"]
+        assert side.train_seconds == result["train_seconds"]
+        assert side.seconds_an_epoch == result["train_seconds"] / 2
+        assert side.peak_memory_mib == result["peak_memory_mib"]
+        assert side.deviation is None
+
+
+def test_a_comparison_in_print_and_in_a_notebook(whole: Comparison) -> None:
+    text = str(whole)
+    for word in ("tensorflow", "numpy", "Test accuracy", "Lines of code", whole.conclusion):
+        assert word in text
+        assert word.split()[0] in whole._repr_html_()
+    assert "\x1b" not in text
+    assert whole._repr_html_().startswith("<pre>")
+
+
+def test_compare_trains_each_workflow_with_each_seed(
+    tmp_path: Path, few_digits: Path, small: Any, quick: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second workflow is NumPy under another name, which starts sooner."""
+
+    def carry_out(run: Run, report: Any) -> Run:
+        real = run.description()
+        write_json(run.folder / "run.json", real | {"workflow": "numpy"})
+        training_of(run, lambda _: None)
+        write_json(run.folder / "run.json", run.description() | {"workflow": real["workflow"]})
+        return run
+
+    training_of = training.carry_out
+    monkeypatch.setattr(training, "carry_out", carry_out)
+    found = diptych.compare(
+        ("numpy", "keras"), small, quick, str(few_digits), (4, 5), runs=tmp_path
+    )
+    assert [side.seeds for side in found.sides] == [[4, 5], [4, 5]]
+    assert found.sides[0].test_accuracies == found.sides[1].test_accuracies
+    assert found.differences[0].p_value is None
+    assert found.disagreements == []
+    assert found.conclusion.startswith("The workflows are equally accurate;")

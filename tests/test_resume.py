@@ -1,0 +1,249 @@
+"""Trainings that were killed or stopped, and resumed: they end as if nothing had happened.
+
+The real command line is killed at random instants of its life, which are seeded, so that a failure
+names the instant that caused it.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from diptych import training
+from diptych.runs import Run, find
+from support import assert_same_training, children, diptych, is_alive, kill, start, whole_files
+
+KILLS, OF_FRAMEWORKS = 20, 2
+MakeCommand = Callable[[str, Path], list[str]]
+
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="child processes are found in /proc"
+)
+
+
+@pytest.fixture(scope="module")
+def command(small_toml: Path, few_digits: Path) -> MakeCommand:
+    """Everything that has a state: dropout, shifts, a schedule, early stopping, small batches."""
+
+    def make(workflow: str, runs: Path) -> list[str]:
+        numpy = workflow == "numpy"
+        return (
+            f"train {workflow} --network {small_toml} --data {few_digits} --runs {runs} --seed 3 "
+            f"--epochs {8 if numpy else 4} --batch-size {11 if numpy else 7} --early-stopping 3 "
+            f"--set shift=2 --set learning_rate=0.02 --checkpoint-every {7 if numpy else 20}"
+        ).split()
+
+    return make
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def gone(pids: list[int]) -> bool:
+    until = time.monotonic() + 30
+    while any(map(is_alive, pids)) and time.monotonic() < until:
+        time.sleep(0.01)
+    return not any(map(is_alive, pids))
+
+
+def the_run(runs: Path) -> Run | None:
+    found = find(runs)
+    assert len(found) <= 1
+    return found[0] if found else None
+
+
+class Reference:
+    """A training that nobody disturbed, and how long it took from its folder's birth."""
+
+    def __init__(self, command: list[str], runs: Path) -> None:
+        began, process = time.monotonic(), start(*command)
+        while not (run := the_run(runs)):
+            time.sleep(0.005)
+            assert process.poll() is None or the_run(runs)
+        self.birth = time.monotonic() - began
+        code, _, self.err = ended(process)
+        assert code == 0, self.err
+        self.run, self.seconds = run, time.monotonic() - began - self.birth
+
+
+def kill_at(command: list[str], runs: Path, after: float, whole_tree: bool) -> str:
+    """Starts a training, kills it so long after its folder's birth, and looks at what is left.
+
+    Returns:
+        What the killed run's status had become.
+    """
+    process = start(*command)
+    while not runs.exists() or not the_run(runs):
+        time.sleep(0.005)
+        assert process.poll() is None
+    time.sleep(after)
+    workers = children(process.pid)
+    if whole_tree:
+        process.kill()
+    for pid in workers:
+        kill(pid)
+    code, _, err = ended(process)
+    assert gone(workers), "a worker stayed behind"
+    run = the_run(runs)
+    assert run
+    whole_files(run.folder)
+    status = run.status_now
+    assert status in ("new", "killed", "done")
+    if not whole_tree and status != "done":
+        assert code == 1
+        assert err.startswith(f"diptych: run {run.folder}: the worker process ended by SIGKILL")
+    return status
+
+
+@pytest.fixture(scope="module")
+def numpy_reference(command: MakeCommand, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    runs = tmp_path_factory.mktemp("reference") / "runs"
+    return Reference(command("numpy", runs), runs)
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_killed_at_a_random_instant(
+    number: int, command: MakeCommand, numpy_reference: Reference, tmp_path: Path
+) -> None:
+    """Instant ``number`` lies in its own twentieth of the run's life."""
+    share = (number + np.random.default_rng(number).random()) / KILLS
+    runs = tmp_path / "runs"
+    kill_at(
+        command("numpy", runs), runs, share * numpy_reference.seconds, whole_tree=number % 3 != 0
+    )
+    run = the_run(runs)
+    assert run
+    training.resume(run, lambda _: None)
+    assert_same_training(run, numpy_reference.run)
+    assert whole_files(run.folder) == whole_files(numpy_reference.run.folder)
+    assert not list(run.folder.rglob(".*.partial")), "what was half-written is still there"
+
+
+def test_killed_again_and_again(
+    command: MakeCommand, numpy_reference: Reference, tmp_path: Path
+) -> None:
+    """The parent alone is killed, so its worker has to notice."""
+    chance = np.random.default_rng(20)
+    process = start(*command("numpy", tmp_path / "runs"))
+    while not ((tmp_path / "runs").exists() and (run := the_run(tmp_path / "runs"))):
+        time.sleep(0.005)
+        assert process.poll() is None
+    for _ in range(4):
+        time.sleep(numpy_reference.birth + chance.uniform(0.2, 0.5) * numpy_reference.seconds)
+        workers = children(process.pid)
+        process.kill()
+        process.communicate()
+        assert gone(workers), "an orphan trains on"
+        process = start("resume", run.folder)
+    code, _, err = ended(process)
+    assert code == 0 or "there is nothing to resume" in err
+    assert_same_training(run, numpy_reference.run)
+
+
+@pytest.mark.parametrize("workflow", ["tensorflow", "keras"])
+def test_frameworks_killed_at_random_instants(
+    workflow: str, command: MakeCommand, tmp_path: Path
+) -> None:
+    """Killed in either half of the training, each time after the last resume."""
+    reference = Reference(command(workflow, tmp_path / "reference"), tmp_path / "reference")
+    epochs = len(reference.run.metrics())
+    chance = np.random.default_rng(len(workflow))
+    run = training.create(
+        workflow,
+        reference.run.network,
+        reference.run.recipe,
+        reference.run.description()["data"]["source"],
+        reference.run.seed,
+        runs=tmp_path / "runs",
+        checkpoint_every=reference.run.checkpoint_every,
+    )
+    steps = -(-330 // 7)
+    for number in range(OF_FRAMEWORKS):
+        at = int((number + chance.random()) / OF_FRAMEWORKS * steps * epochs)
+        with pytest.raises(Exception, match="SIGKILL"):
+            training.carry_out(run, lambda event, at=at: kill_after_step(event, at, steps))
+        assert run.status_now == "killed"
+        whole_files(run.folder)
+    resumed: list[dict] = []
+    training.resume(run, resumed.append)
+    first = next(event for event in resumed if event["event"] == "start")
+    assert (first["epoch"], first["step"]) != (1, 0), "nothing had been saved"
+    assert_same_training(run, reference.run)
+
+
+def kill_after_step(event: dict, at: int, steps: int) -> None:
+    """Kills the worker once its training has come so far."""
+    done = (event["epoch"] - 1) * steps + event["step"] if event["event"] == "steps" else 0
+    if event["event"] == "epoch":
+        done = event["epoch"] * steps
+    if done > at or event["event"] == "done":
+        for pid in children(os.getpid()):
+            kill(pid)
+
+
+# Asked to stop.
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_training_that_is_asked_to_stop(
+    name: str, command: MakeCommand, numpy_reference: Reference, tmp_path: Path
+) -> None:
+    process = start(*command("numpy", tmp_path / "runs"))
+    assert process.stdout
+    while not process.stdout.readline().startswith("Epoch 2"):
+        assert process.poll() is None
+    workers = children(process.pid)
+    process.send_signal(signal.Signals[name])
+    code, _, err = ended(process)
+    run = the_run(tmp_path / "runs")
+    assert run
+    assert code == 130
+    assert err.strip() == f"Stopped and saved. `diptych resume {run.folder}` goes on."
+    assert run.status_now == "stopped"
+    assert gone(workers)
+    done = diptych("resume", run.folder)
+    assert done.returncode == 0, done.stderr
+    assert "Resumed in epoch" in done.stdout
+    assert_same_training(run, numpy_reference.run)
+
+
+def test_a_comparison_that_is_asked_to_stop(command: MakeCommand, tmp_path: Path) -> None:
+    runs = tmp_path / "my runs"
+    arguments = command("numpy", tmp_path / "unused")[2:]
+    arguments[arguments.index("--runs") + 1] = str(runs)
+    process = start("compare", "--workflows", "numpy,tensorflow", *arguments)
+    assert process.stdout
+    while not process.stdout.readline().startswith("Epoch 2"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    run = the_run(runs)
+    assert run
+    assert code == 130
+    assert err.strip() == f"Stopped and saved. `diptych resume '{run.folder}'` goes on."
+    assert run.status == "stopped"
+
+
+def test_closing_the_terminal_leaves_a_run_that_can_be_resumed(
+    command: MakeCommand, numpy_reference: Reference, tmp_path: Path
+) -> None:
+    process = start(*command("numpy", tmp_path / "runs"))
+    assert process.stdout
+    while not process.stdout.readline().startswith("Epoch 1"):
+        assert process.poll() is None
+    workers = children(process.pid)
+    process.send_signal(signal.SIGHUP)
+    ended(process)
+    assert gone(workers), "an orphan trains on"
+    run = the_run(tmp_path / "runs")
+    assert run
+    assert run.status_now == "killed"
+    training.resume(run, lambda _: None)
+    assert_same_training(run, numpy_reference.run)

@@ -1,0 +1,100 @@
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from diptych import terminal
+from diptych.network import Network
+from diptych.runs import Run
+from diptych.terminal import TrainingView
+
+EPOCH = {"event": "epoch", "epoch": 1, "last_batch_loss": 0.5, "last_batch_accuracy": 0.75} | {
+    "validation_loss": 0.25,
+    "validation_accuracy": 0.875,
+}
+LINE = (
+    "Epoch 1 | Last Batch Train Loss: 0.5000 | Last Batch Train Accuracy: 0.7500 | "
+    "Validation Loss: 0.2500 | Validation Accuracy: 0.8750"
+)
+
+
+def loading(workflow: str, run: str = "runs/a") -> dict[str, Any]:
+    event = {"event": "loading", "workflow": workflow, "run": run, "network": "article"}
+    return event | {"recipe": "fast", "precision": "bfloat16", "seed": 3}
+
+
+def shown(events: list[dict[str, Any]], trainings: int = 1) -> list[str]:
+    """The lines that a view prints into a pipe."""
+    file = io.StringIO()
+    with TrainingView(
+        Console(file=file, width=300, soft_wrap=True, **terminal.AS_IT_IS), trainings
+    ) as view:
+        for event in events:
+            view(event)
+    return file.getvalue().splitlines()
+
+
+def test_a_training_is_one_line_an_epoch() -> None:
+    start = {"event": "start", "epoch": 1, "epochs": 2, "step": 0, "steps": 9}
+    step = {"event": "steps", "epoch": 1, "epochs": 2, "step": 5, "steps": 9} | {
+        "loss": 1.0,
+        "accuracy": 0.5,
+    }
+    done = {"event": "done", "test_accuracy": 0.9932}
+    lines = shown([loading("keras"), start, step, EPOCH, {"event": "testing"}, done])
+    assert lines[1:] == [LINE, "Final accuracy on test set: 0.9932"]
+    for word in ("keras", "article", "fast", "seed 3", "runs/a"):
+        assert word in lines[0]
+
+
+def test_several_trainings_are_counted() -> None:
+    lines = shown([loading("tensorflow"), loading("keras")], trainings=2)
+    assert "(1 of 2)" in lines[0]
+    assert "(2 of 2)" in lines[1]
+    assert "of" not in shown([loading("keras")])[0].split("network")[0]
+
+
+@pytest.mark.parametrize(("epoch", "step", "said"), [(1, 0, False), (2, 0, True), (1, 7, True)])
+def test_a_resumed_training_says_where_it_goes_on(epoch: int, step: int, said: bool) -> None:
+    lines = shown([{"event": "start", "epoch": epoch, "epochs": 2, "step": step, "steps": 9}])
+    assert lines == ([f"Resumed in epoch {epoch}, after step {step}"] if said else [])
+
+
+def test_the_table_of_runs_fits_a_terminal(pair: dict[str, Run]) -> None:
+    """Of 80 columns, with the paths whole, so that they can be copied."""
+    file = io.StringIO()
+    screen = Console(file=file, width=80, **terminal.AS_IT_IS)
+    screen.print(terminal.runs(list(pair.values())))
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    assert "…" not in file.getvalue()
+    first_column = "".join(line.split("  ")[0] for line in lines[1:])
+    for run in pair.values():
+        assert str(run.folder) in first_column
+
+
+def test_the_summary_is_the_article_s() -> None:
+    text = terminal.plain(terminal.summary(Network.load("article")))
+    rows = [line.split() for line in text.splitlines()]
+    for name, parameters in (("conv_1", "640"), ("conv_2", "36,928"), ("output", "2,570")):
+        [row] = [row for row in rows if row and row[0] == name]
+        assert parameters in row
+    assert "Total parameters: 469,514" in text
+
+
+@pytest.mark.parametrize("text", ["[red]a[/red]", "[/]", ":smile:", "https://a.b/c 1.5 'd'"])
+def test_text_is_shown_as_it_is(text: str) -> None:
+    assert terminal.plain(text) == text
+    rows = terminal.table("Name")
+    rows.add_row(text)
+    assert terminal.plain(rows) == f"Name\n{text}"
+    assert shown([loading("numpy", run=text)])[0].endswith(text)
+
+
+def test_plain_text_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    rows = terminal.table("Name")
+    rows.add_row("value", style="bold red")
+    assert terminal.plain(rows) == "Name\nvalue"
+    assert "<pre>" in terminal.html(rows)

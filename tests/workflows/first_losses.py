@@ -1,0 +1,42 @@
+"""The article's first twenty losses, and how far rounding in float32 may take each of them.
+
+On the network `article` without dropout, by its own recipe: the reference takes two minutes and
+more for these steps with all their Monte Carlo runs, so what it found is kept in
+`first_losses.json`. To find it anew: ``python tests/workflows/first_losses.py``.
+
+The bounds grow from 3e-5 to 0.1 on the way. Adam divides a gradient by its own size, so where a
+gradient is nearly zero a rounding decides which way a weight goes, by as much as any other weight.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import rounding
+from networks import network_named
+
+from diptych.data import Data, load_data
+from diptych.data.batches import Batches
+from diptych.recipe import Recipe
+
+FILE = Path(__file__).with_suffix(".json")
+STEPS, RUNS = 20, 8
+NETWORK, RECIPE = network_named("article"), Recipe.load("article")
+
+
+def batches(mnist: Data) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The batches of 50 real images that a run with seed 0 begins with."""
+    every = Batches(mnist.train, RECIPE, seed=0)
+    return [every.batch(0, step) for step in range(STEPS)]
+
+
+def losses_and_bounds() -> list[tuple[float, float]]:
+    """For each step, the exact loss and how far from it float32 may be."""
+    return json.loads(FILE.read_text())
+
+
+if __name__ == "__main__":
+    weights = NETWORK.initial_weights(0)
+    bounds = rounding.training_bounds(NETWORK, RECIPE, weights, batches(load_data()), RUNS)
+    rows = [json.dumps([float(part) for part in step["loss"]]) for step in bounds]
+    FILE.write_text("[\n  " + ",\n  ".join(rows) + "\n]\n")

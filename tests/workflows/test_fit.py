@@ -1,0 +1,267 @@
+"""Training by each workflow: repeated, stopped anywhere, resumed, and stopped early."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load, save
+
+from diptych import workflows
+from diptych.data import Data
+from diptych.network import Network, Weights
+from diptych.recipe import Recipe
+from diptych.workflows import Progress, State
+
+ALL = ("tensorflow", "keras", "numpy")
+RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=0.01, schedule="one-cycle", shift=1)
+"""42 steps an epoch; the last batch of each has 2 images."""
+NETWORK = Network.from_dict(
+    {
+        "name": "fit",
+        "input_shape": [28, 28, 1],
+        "layers": [
+            {"kind": "conv", "filters": 4, "kernel": 4, "stride": 3, "padding": "valid"},
+            {"kind": "batch_norm", "momentum": 0.9},
+            {"kind": "activation", "activation": "relu"},
+            {"kind": "max_pool", "size": 2},
+            {"kind": "dropout", "rate": 0.2},
+            {"kind": "flatten"},
+            {"kind": "dense", "units": 10},
+        ],
+    }
+)
+
+
+Place = tuple[int, int]
+"""Epochs finished, and steps done in the next."""
+
+
+@dataclass
+class Watcher:
+    """A monitor that keeps every state, as a checkpoint would, and may stop at a place."""
+
+    workflow: workflows.Workflow
+    stop_at: Place | None = None
+    checkpoints: dict[Place, tuple[bytes, str]] = field(default_factory=dict)
+    weights: list[Weights] = field(default_factory=list)
+    """After each epoch."""
+
+    def advanced(self, progress: Progress, state: Callable[[], State]) -> bool:
+        here = (progress.epoch, progress.step)
+        self.checkpoints[here] = save(state()), json.dumps(progress.to_dict())
+        return here == self.stop_at
+
+    def epoch_ended(self, progress: Progress, state: Callable[[], State]) -> bool:
+        self.weights.append(self.workflow.weights())
+        return self.advanced(progress, state)
+
+
+@dataclass
+class Trained:
+    """What is left of a training."""
+
+    watcher: Watcher
+    progress: Progress
+    weights: Weights
+    state: State
+
+    def history(self) -> list[dict[str, Any]]:
+        """What was measured, but for the seconds, which no two trainings share."""
+        return [
+            {k: v for k, v in vars(epoch).items() if not k.endswith("seconds")}
+            for epoch in self.progress.history
+        ]
+
+
+def train(
+    name: str,
+    data: Data,
+    recipe: Recipe = RECIPE,
+    network: Network = NETWORK,
+    seed: int = 0,
+    stop_at: Place | None = None,
+    checkpoint: tuple[bytes, str] | None = None,
+) -> Trained:
+    workflow = workflows.load(name)(network, recipe, seed)
+    watcher, progress, state = Watcher(workflow, stop_at), Progress(), None
+    if checkpoint:
+        state, progress = load(checkpoint[0]), Progress.from_dict(json.loads(checkpoint[1]))
+    workflow.fit(data, watcher, progress, state)
+    last = (progress.epoch, progress.step)
+    return Trained(watcher, progress, workflow.weights(), load(watcher.checkpoints[last][0]))
+
+
+def assert_same(one: Trained, other: Trained) -> None:
+    """Both ended with the same bits: weights, everything in the checkpoint, what was measured."""
+    for ours, theirs in ((one.weights, other.weights), (one.state, other.state)):
+        assert ours.keys() == theirs.keys()
+        assert [name for name in ours if not np.array_equal(ours[name], theirs[name])] == []
+    assert one.progress.finished
+    assert one.history() == other.history()
+
+
+@pytest.fixture(scope="module")
+def whole(digits: Data) -> Callable[[str], Trained]:
+    """A training that nothing interrupted, once for each workflow."""
+    return cache(lambda name: train(name, digits))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_training_repeats_bit_for_bit(
+    name: str, digits: Data, whole: Callable[[str], Trained]
+) -> None:
+    assert_same(train(name, digits), whole(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_another_seed_trains_to_other_weights(
+    name: str, digits: Data, whole: Callable[[str], Trained]
+) -> None:
+    other = train(name, digits, seed=1, stop_at=(0, 20))
+    at_the_same_place = load(whole(name).watcher.checkpoints[0, 20][0])
+    assert other.state.keys() == at_the_same_place.keys()
+    assert any(not np.array_equal(v, at_the_same_place[k]) for k, v in other.state.items())
+    assert other.weights["output/kernel"].std() > 0
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_training_goes_on_from_any_checkpoint_as_if_nothing_had_been(
+    name: str, digits: Data, whole: Callable[[str], Trained]
+) -> None:
+    checkpoints = whole(name).watcher.checkpoints
+    # After a few steps, before and after the smaller last batch, between epochs, in the second.
+    places = {(0, 20), (0, 41), (0, 42), (1, 0), (1, 40)} & checkpoints.keys()
+    assert len(places) >= 4  # Keras is not asked after an epoch's last batch.
+    for place in sorted(places):
+        assert_same(train(name, digits, checkpoint=checkpoints[place]), whole(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_training_can_be_stopped_again_and_again(
+    name: str, digits: Data, whole: Callable[[str], Trained]
+) -> None:
+    checkpoint = None
+    for stop_at in ((0, 20), (0, 40), (1, 20)):
+        stopped = train(name, digits, stop_at=stop_at, checkpoint=checkpoint)
+        assert (stopped.progress.epoch, stopped.progress.step) == stop_at
+        assert not stopped.progress.finished
+        checkpoint = stopped.watcher.checkpoints[stop_at]
+    assert_same(train(name, digits, checkpoint=checkpoint), whole(name))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_every_epoch_is_measured(name: str, whole: Callable[[str], Trained]) -> None:
+    trained = whole(name)
+    first, second = trained.history()
+    assert (first["epoch"], second["epoch"]) == (1, 2)
+    assert (trained.progress.epoch, trained.progress.step) == (2, 0)
+    for epoch in (first, second):
+        assert epoch["last_batch_accuracy"] in (0, 0.5, 1)  # of 2 images
+        assert 0 < epoch["train_loss"] < 5
+    assert second["train_accuracy"] > first["train_accuracy"] > 0.1
+    assert all(epoch.train_seconds > 0 for epoch in trained.progress.history)
+
+
+def test_without_dropout_the_workflows_train_to_the_same_measurements(digits: Data) -> None:
+    recipe, network = RECIPE.with_changes(learning_rate=0.001), NETWORK.with_dropout_scaled(0)
+    histories = {name: train(name, digits, recipe, network).history() for name in ALL}
+    for name in ("tensorflow", "keras"):
+        for found, right in zip(histories[name], histories["numpy"], strict=True):
+            # Roundings grow in 84 steps, and a digit in 330 may change sides.
+            for key in ("last_batch_loss", "train_loss", "validation_loss"):
+                assert found[key] == pytest.approx(right[key], rel=1e-3)
+            for key in ("train_accuracy", "validation_accuracy"):
+                assert found[key] == pytest.approx(right[key], abs=0.02)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -> None:
+    # A rate this high does not get better for long.
+    recipe = RECIPE.with_changes(
+        epochs=40, early_stopping=2, learning_rate=0.1, schedule="constant", batch_size=33
+    )
+    whole = train(name, digits, recipe)
+    losses = [epoch["validation_loss"] for epoch in whole.history()]
+    best = int(np.argmin(losses)) + 1
+    assert whole.progress.finished
+    assert len(losses) == best + 2 < 40
+    assert whole.progress.best_epoch == best
+    for key, value in whole.watcher.weights[best - 1].items():
+        assert np.array_equal(whole.weights[key], value)
+    for place in ((best, 0), (best + 1, 0)):
+        assert_same(train(name, digits, recipe, checkpoint=whole.watcher.checkpoints[place]), whole)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_early_stopping_that_never_strikes_still_keeps_the_best(name: str, digits: Data) -> None:
+    recipe = RECIPE.with_changes(
+        epochs=2, early_stopping=3, learning_rate=0.2, schedule="constant", batch_size=33
+    )
+    trained = train(name, digits, recipe)
+    first, second = (epoch["validation_loss"] for epoch in trained.history())
+    assert first < second
+    assert (trained.progress.best_epoch, trained.progress.waited) == (1, 1)
+    for key, value in trained.watcher.weights[0].items():
+        assert np.array_equal(trained.weights[key], value)
+
+
+@pytest.mark.parametrize("name", ["tensorflow", "keras"])
+def test_bfloat16_trains_and_reports_float32_logits(name: str, digits: Data) -> None:
+    recipe = RECIPE.with_changes(precision="bfloat16")
+    workflow = workflows.load(name)(NETWORK, recipe, 0)
+    exact = workflows.load(name)(NETWORK, RECIPE, 0)
+    progress = Progress()
+    workflow.fit(digits, Watcher(workflow), progress)
+    assert progress.history[1].train_accuracy > 0.3
+    exact.load(workflow.weights())
+    found, right = workflow.logits(digits.test.images), exact.logits(digits.test.images)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, right, rtol=1e-5, atol=1e-5)
+    loss, gradients = workflow.loss_and_gradients(digits.test.images, digits.test.labels)
+    exact_loss, _ = exact.loss_and_gradients(digits.test.images, digits.test.labels)
+    assert loss != exact_loss  # bfloat16 has 8 bits: it was really used.
+    assert all(gradient.dtype == np.float32 for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str) -> None:
+    # One dense layer of zeros after the dropout: its kernel's gradient shows what got through.
+    size = 64
+    layers = [
+        {"kind": "flatten"},
+        {"kind": "dropout", "rate": 0.3},
+        {"kind": "dense", "units": 2},
+    ]
+    network = Network.from_dict({"input_shape": [size, size, 1], "layers": layers})
+    workflow = workflows.load(name)(network, Recipe(learning_rate=1e-9), 0)
+    workflow.load(
+        {
+            "output/kernel": np.zeros((size**2, 2), np.float32),
+            "output/bias": np.zeros(2, np.float32),
+        }
+    )
+    images, labels = np.full((1, size, size, 1), 255, np.uint8), np.array([0])
+    masks = []
+    for _ in range(2):
+        _, gradients = workflow.loss_and_gradients(images, labels)
+        through = -2 * gradients["output/kernel"][:, 0]
+        assert set(np.unique(np.round(through, 5))) == {0, np.round(np.float32(1 / 0.7), 5)}
+        masks.append(through > 0)
+        workflow.step(images, labels)
+    # Five standard deviations of a binomial share.
+    kept = np.mean(masks)
+    assert abs(kept - 0.7) < 5 * np.sqrt(0.3 * 0.7 / (2 * size**2))
+    assert not np.array_equal(*masks)
+    np.testing.assert_array_equal(workflow.logits(images), workflow.logits(images))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_logits_of_no_images_are_no_logits(name: str) -> None:
+    workflow = workflows.load(name)(NETWORK, RECIPE, 0)
+    found = workflow.logits(np.empty((0, 28, 28, 1), np.uint8))
+    assert found.shape == (0, 10)
+    assert found.dtype == np.float32
