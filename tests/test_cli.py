@@ -124,6 +124,14 @@ def test_a_comparison_in_a_pipe(arguments: list[str], tmp_path: Path) -> None:
     assert done.stderr == ""
 
 
+def test_runs_that_have_ended_are_compared(pair: dict[str, Run], tmp_path: Path) -> None:
+    folders = [run.folder for run in pair.values()]
+    answer = answer_of("compare", *folders, "--runs", tmp_path)
+    assert [side["workflow"] for side in answer["sides"]] == ["tensorflow", "numpy"]
+    assert [side["precision"] for side in answer["sides"]] == ["float32", "float64"]
+    assert [path.name for path in tmp_path.iterdir()] == [Path(answer["folder"]).name]
+
+
 def test_a_comparison_that_answers_in_json(
     arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -367,6 +375,7 @@ WRONG = {
     f"{TRAIN} --epochs -1": "epochs = -1",
     f"{TRAIN} --epochs x": "'--epochs'",
     f"{TRAIN} --batch-size 0": "batch_size = 0",
+    f"{TRAIN} --epochs 10001": "epochs = 10001",
     f"{TRAIN} --early-stopping 0": "early_stopping = 0",
     f"{TRAIN} --checkpoint-every 0": "--checkpoint-every",
     f"{TRAIN} --set foo=1": "unknown key 'foo'",
@@ -398,6 +407,11 @@ WRONG = {
     "compare --workflows ,": "two or more different ones",
     "compare --workflows numpy,kears": "did you mean keras?",
     f"{COMPARE} --seeds 0": "--seeds",
+    "compare finished": "two or more workflows, given numpy",
+    "compare finished finished": "expected one of each",
+    "compare finished unfinished": "expected one of each",
+    "compare finished nowhere": "no run.json there",
+    "compare finished --seeds 1": "--seeds",
     f"{COMPARE} --seed 2147483647 --seeds 2": "expected a whole number from 0",
     f"{COMPARE} --json missing/answer.json": "there is no folder missing",
     f"{COMPARE} --set foo=1": "unknown key 'foo'",

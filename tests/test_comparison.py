@@ -155,6 +155,7 @@ def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
     sides = [
         comparison.Side(
             workflow=name,
+            precision="float32",
             runs=[],
             seeds=[0],
             test_accuracy=data.draw(share),

@@ -120,8 +120,20 @@ def test_data_of_another_form_are_refused(tmp_path: Path, reader: Run) -> None:
             for number in range(3):
                 picture = Image.new("L", (28, 28), 50 * number)
                 picture.save(tmp_path / "two" / name / kind / f"{number}.png")
-    with pytest.raises(InputError, match=r"^[^\n]*10 units, data two has 2 classes"):
+    with pytest.raises(InputError, match=r"^[^\n]*10 units, data two has 2 classes$"):
         evaluate(reader, str(tmp_path / "two"))
+
+
+def test_data_with_other_classes_are_refused(tmp_path: Path, mnist: Data, reader: Run) -> None:
+    for number in range(10):
+        place = tmp_path / "words" / f"digit {number}"
+        place.mkdir(parents=True)
+        for i, image in enumerate(mnist.test.images[mnist.test.labels == number][:3]):
+            Image.fromarray(image[..., 0]).save(place / f"{i}.png")
+    with pytest.raises(InputError) as raised:
+        evaluate(reader, str(tmp_path / "words"))
+    assert "classes are digit 0, digit 1" in str(raised.value)
+    assert str(raised.value).endswith("was trained on: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9")
 
 
 def test_a_run_that_has_not_ended(new_run: Callable[..., Run]) -> None:

@@ -334,8 +334,8 @@ def test_a_damaged_result(trained: Run, text: str) -> None:
 # Finding and resuming.
 
 
-def test_runs_are_found_oldest_first_and_damaged_ones_left_out(
-    tmp_path: Path, new_run: MakeRun
+def test_runs_are_found_oldest_first_and_damaged_ones_named(
+    tmp_path: Path, new_run: MakeRun, caplog: pytest.LogCaptureFixture
 ) -> None:
     runs = [new_run(seed=seed) for seed in (3, 1, 2)]
     for run, year in zip(runs, (2003, 2001, 2002), strict=True):
@@ -345,6 +345,8 @@ def test_runs_are_found_oldest_first_and_damaged_ones_left_out(
     damaged = new_run()
     (damaged.folder / "run.json").write_text("{")
     assert [run.seed for run in find(tmp_path / "runs")] == [1, 2, 3]
+    [said] = caplog.messages
+    assert said == f"left out: {damaged.folder}/run.json: not JSON; the file is damaged"
     assert find(tmp_path / "nowhere") == []
 
 

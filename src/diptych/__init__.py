@@ -9,7 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diptych.comparison import Comparison, compare
+    from diptych.comparison import Comparison, compare, compare_runs
     from diptych.data import Data, load_data
     from diptych.errors import InputError
     from diptych.evaluation import Evaluation, evaluate, predict
@@ -29,6 +29,7 @@ __all__ = [
     "Run",
     "TrainingFailed",
     "compare",
+    "compare_runs",
     "evaluate",
     "load_data",
     "predict",
@@ -46,6 +47,7 @@ _HOMES = {
     "Run": "runs",
     "TrainingFailed": "training",
     "compare": "comparison",
+    "compare_runs": "comparison",
     "evaluate": "evaluation",
     "load_data": "data",
     "predict": "evaluation",

@@ -18,6 +18,7 @@ from diptych.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from diptych.comparison import Comparison
     from diptych.recipe import Recipe
     from diptych.runs import Run
     from diptych.terminal import TrainingView
@@ -65,7 +66,11 @@ Adapt = Annotated[
 ]
 CheckpointEvery = Annotated[
     int | None,
-    typer.Option(min=1, metavar="STEPS", help="Save so often, not only after each epoch."),
+    typer.Option(
+        min=1,
+        metavar="STEPS",
+        help="Save so often, not only after each epoch; tensorflow saves at every 20th step.",
+    ),
 ]
 
 
@@ -156,6 +161,11 @@ def resume(run: RunFolder, runs: Runs = Path("runs"), json_file: Json = None) ->
 
 @app.command()
 def compare(
+    context: typer.Context,
+    trained: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[RUN...]", help="Runs that have ended; nothing is trained then."),
+    ] = None,
     workflows: Annotated[
         str, typer.Option(metavar="A,B", help="Two or more workflows.")
     ] = "tensorflow,keras",
@@ -173,9 +183,15 @@ def compare(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Train a network in several workflows and hold them side by side."""
-    from diptych import comparison, terminal
+    """Train a network in several workflows, or take runs that have ended, side by side."""
+    from diptych import comparison
+    from diptych.runs import Run
 
+    if trained:
+        _refuse_others(context, "trained", "runs", "json_file")
+        found = comparison.compare_runs([Run.open(run, runs) for run in trained], runs=runs)
+        _answer_comparison(found, json_file)
+        return
     names = [name.strip() for name in workflows.split(",") if name.strip()]
     with _training_view(json_file, len(names) * seeds) as view:
         found = comparison.compare(
@@ -189,12 +205,7 @@ def compare(
             checkpoint_every=checkpoint_every,
             report=view,
         )
-    _answer(found.to_dict(), terminal.comparison(found), json_file)
-    if not _to_standard_output(json_file):
-        print("\nRuns:")
-        for side in found.sides:
-            print(*(f"  {folder}" for folder in side.runs), sep="\n")
-        print(f"Comparison:\n  {found.folder}")
+    _answer_comparison(found, json_file)
 
 
 @app.command("runs")
@@ -341,6 +352,28 @@ def _recipe(
     options = {"epochs": epochs, "batch_size": batch_size, "early_stopping": early_stopping}
     values |= {key: value for key, value in options.items() if value is not None}
     return recipe.with_changes(**values) if values else recipe
+
+
+def _refuse_others(context: typer.Context, *allowed: str) -> None:
+    """Raises InputError where an option was given that `compare RUN...` has no use for."""
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name not in allowed and source and source.name == "COMMANDLINE":
+            raise InputError(
+                f"{parameter.opts[0]}: given with runs that have ended, which is for a training; "
+                "expected only --runs and --json"
+            )
+
+
+def _answer_comparison(found: "Comparison", json_file: Path | None) -> None:
+    from diptych import terminal
+
+    _answer(found.to_dict(), terminal.comparison(found), json_file)
+    if not _to_standard_output(json_file):
+        print("\nRuns:")
+        for side in found.sides:
+            print(*(f"  {folder}" for folder in side.runs), sep="\n")
+        print(f"Comparison:\n  {found.folder}")
 
 
 def _carry_out(run: "Run", json_file: Path | None) -> None:

@@ -30,6 +30,8 @@ class Side:
     """One workflow's part of a comparison: the medians and means over its seeds."""
 
     workflow: str
+    precision: str
+    """The arithmetic of its training; the test images are always read in float32."""
     runs: list[str]
     seeds: list[int]
     test_accuracy: float
@@ -87,7 +89,6 @@ class Comparison:
     folder: str
     network: str
     recipe: str
-    precision: str
     data: str
     sides: list[Side]
     differences: list[Difference]
@@ -198,7 +199,6 @@ def compare_runs(made: Sequence[Run], *, runs: str | Path = "runs") -> Compariso
         folder=str(folder),
         network=made[0].network.name,
         recipe=made[0].recipe.name,
-        precision=made[0].recipe.precision,
         data=description["data"]["name"],
         sides=sides,
         differences=differences,
@@ -241,7 +241,8 @@ def lines_of_code(workflow: str) -> int:
 
 def _check_comparable(made: Sequence[Run], by_workflow: dict[str, dict[int, Run]]) -> None:
     if len(by_workflow) < 2:
-        raise InputError("a comparison needs runs of two or more workflows")
+        given = ", ".join(by_workflow)
+        raise InputError(f"a comparison needs runs of two or more workflows, given {given}")
     for run in made:
         if run.result() is None:
             raise InputError(
@@ -282,6 +283,7 @@ def _side(workflow: str, runs: list[Run]) -> Side:
         interval = (mean - half, mean + half)
     return Side(
         workflow=workflow,
+        precision=workflows.precision(workflow, runs[0].recipe),
         runs=[str(run.folder) for run in runs],
         seeds=[run.seed for run in runs],
         test_accuracy=mean,

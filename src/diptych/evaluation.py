@@ -66,13 +66,21 @@ def evaluate(run: Run | str | Path, data: str | None = None) -> Evaluation:
         data: a data set's name or folder; the run's own where not given.
 
     Raises:
-        InputError: the run has not ended, or the data don't fit its network.
+        InputError: the run has not ended, or the data don't fit its network, or have other classes
+            than the run was trained on.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    loaded = load_data(data or run.description()["data"]["source"])
+    own = run.description()["data"]
+    loaded = load_data(data or own["source"])
     if data is None:
         run.check_data(loaded)
     run.network.check_data(loaded.image_shape, loaded.classes, loaded.name)
+    if list(loaded.class_names) != own["class_names"]:
+        given, expected = (", ".join(names) for names in (loaded.class_names, own["class_names"]))
+        raise InputError(
+            f"data {loaded.name}: the classes are {given}; expected those that run {run.name} was "
+            f"trained on: {expected}"
+        )
     found = logits(run, loaded.test.images)
     return scored(found, loaded.test, run.name, loaded.name, loaded.class_names)
 

@@ -455,13 +455,12 @@ class Network(BaseModel):
             given, expected = ("×".join(map(str, s)) for s in (image_shape, self.input_shape))
             raise InputError(
                 f"network {self.name} takes {expected} images (height×width×channels), "
-                f"data {data} has {given}: give --adapt to fit the network to the data"
+                f"data {data} has {given}"
             )
         if self.classes != classes:
             raise InputError(
                 f"network {self.name}, layer {len(self.layers)} ({self.layers[-1].name}): "
-                f"{self.classes} units, data {data} has {classes} classes: "
-                "give --adapt to fit the network to the data"
+                f"{self.classes} units, data {data} has {classes} classes"
             )
 
     def adapted(self, image_shape: Shape, classes: int) -> Self:

@@ -27,7 +27,7 @@ class Recipe(BaseModel):
 
     name: str = "recipe"
     description: str = ""
-    epochs: Count = 10
+    epochs: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
     batch_size: Count = 50
 
     learning_rate: Positive = 0.001

@@ -15,6 +15,7 @@ Every file is written aside and then renamed, so a run killed at any instant lea
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -34,6 +35,8 @@ from diptych.errors import InputError
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows import Epoch, Progress, State
+
+logger = logging.getLogger(__name__)
 
 SCHEMA = 1
 Status = Literal["new", "running", "stopped", "failed", "done"]
@@ -351,14 +354,15 @@ class Run:
 
 
 def find(root: str | Path) -> list[Run]:
-    """All runs directly below that folder, oldest first; damaged ones are left out."""
+    """All runs directly below that folder, oldest first; damaged ones are named and left out."""
     runs = []
     for path in Path(root).glob("*/run.json"):
         run = Run(path.parent)
         try:
             run.check()
             _ = run.metrics(), run.result()
-        except InputError:
+        except InputError as problem:
+            logger.warning("left out: %s", problem)
             continue
         runs.append(run)
     return sorted(runs, key=lambda run: (run.description()["created"], run.name))

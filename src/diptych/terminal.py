@@ -95,12 +95,6 @@ class TrainingView:
         match event["event"]:
             case "loading":
                 self.training += 1
-                count = f" ({self.training} of {self.trainings})" if self.trainings > 1 else ""
-                self._print(
-                    f"{event['workflow']}{count}: network {event['network']}, recipe "
-                    f"{event['recipe']} ({event['precision']}), seed {event['seed']}, "
-                    f"in {event['run']}"
-                )
                 self._bar(f"{event['workflow']}: loading", total=None, completed=0)
             case "start":
                 if event["epoch"] > 1 or event["step"]:
@@ -118,7 +112,8 @@ class TrainingView:
             case "done":
                 self.bar.update(self.task, visible=False)
         if line := line_of(event):
-            self._print(line)
+            counted = event["event"] == "loading" and self.trainings > 1
+            self._print(f"({self.training} of {self.trainings}) {line}" if counted else line)
 
     def _bar(self, description: str, **values: Any) -> None:
         self.bar.update(self.task, description=description, visible=True, **values)
@@ -161,7 +156,7 @@ def comparison(found: "Comparison") -> RenderableType:
     several = len(found.sides[0].seeds) > 1
     seeds = ", ".join(map(str, found.sides[0].seeds))
     title = (
-        f"Network {found.network}, recipe {found.recipe} ({found.precision}), data {found.data}, "
+        f"Network {found.network}, recipe {found.recipe}, data {found.data}, "
         f"{'seeds' if several else 'seed'} {seeds}"
     )
     sides = table("", *(side.workflow for side in found.sides))
@@ -211,6 +206,7 @@ def _side_rows(several: bool) -> Iterable[tuple[str, Any]]:
     else:
         yield "  95% interval", interval
     yield "Validation accuracy", lambda side: percent(side.validation_accuracy)
+    yield "Arithmetic", lambda side: side.precision
     yield "Epochs", lambda side: f"{side.epochs:g}"
     yield "Training time", lambda side: f"{side.train_seconds:.1f} s"
     yield "  an epoch", lambda side: f"{side.seconds_an_epoch:.1f} s"

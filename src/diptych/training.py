@@ -97,7 +97,10 @@ def create(
         data = load_data(data)
     if adapt:
         network = network.adapted(data.image_shape, data.classes)
-    network.check_data(data.image_shape, data.classes, data.name)
+    try:
+        network.check_data(data.image_shape, data.classes, data.name)
+    except InputError as problem:
+        raise InputError(f"{problem}: give --adapt to fit the network to the data") from None
     if recipe.precision == "auto":
         precision = "bfloat16" if machine.has_bfloat16() else "float32"
         recipe = recipe.with_changes(precision=precision)
@@ -151,14 +154,19 @@ def _interrupted(run: Run) -> str:
 
 
 def print_line(event: dict[str, Any]) -> None:
-    """Prints a line an epoch, in the article's words, and one at the end."""
+    """Prints what is trained, a line an epoch in the article's words, and one at the end."""
     if line := line_of(event):
         print(line, flush=True)
 
 
 def line_of(event: dict[str, Any]) -> str | None:
-    """The article's line for an event of a training that has one."""
+    """The line for an event of a training that has one; for an epoch it is the article's."""
     match event["event"]:
+        case "loading":
+            return (
+                f"{event['workflow']}: network {event['network']}, recipe {event['recipe']} "
+                f"({event['precision']}), seed {event['seed']}, in {event['run']}"
+            )
         case "epoch":
             return (
                 f"Epoch {event['epoch']} | Last Batch Train Loss: {event['last_batch_loss']:.4f} | "
@@ -268,7 +276,7 @@ def _train(
             "workflow": run.workflow,
             "network": network.name,
             "recipe": recipe.name,
-            "precision": recipe.precision,
+            "precision": workflows.precision(run.workflow, recipe),
             "seed": seed,
         }
     )

@@ -166,6 +166,11 @@ def load(name: str) -> type[Workflow]:
     return importlib.import_module(f"{__name__}.{name}").Workflow
 
 
+def precision(name: str, recipe: Recipe) -> str:
+    """The arithmetic that a workflow trains in: the recipe's, but the reference's is float64."""
+    return "float64" if name == "numpy" else recipe.precision
+
+
 def check_name(name: str) -> None:
     """Raises InputError unless a workflow has that name; imports no framework."""
     if name not in NAMES:
