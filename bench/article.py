@@ -46,7 +46,7 @@ def table(title: str, loss: str, key: str, printed: str, printed_test: str, run:
     names = (loss, "validation loss", "validation accuracy")
     lines = [
         " | ".join(["| epoch", *(f"article: {n}" for n in names), *(f"here: {n}" for n in names)]),
-        "| ---: " * 7,
+        " ".join(["| ---:"] * 7),
     ]
     theirs = [line.split() for line in printed.strip().splitlines()]
     for number, (article, here) in enumerate(zip(theirs, run.metrics(), strict=True), 1):

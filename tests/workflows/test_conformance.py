@@ -42,11 +42,11 @@ class Case:
     clear_labels: np.ndarray
     gradients: Bounded
 
-    def outside(self, workflow: workflows.Workflow) -> dict[str, float]:
-        """Which of the workflow's logits, loss and gradients are not the reference's."""
-        logits = outside({"logits": workflow.logits(self.images)}, self.logits)
+    def shares(self, workflow: workflows.Workflow) -> dict[str, float]:
+        """By logits, loss and gradient: the largest error, as a share of its bound."""
+        logits = shares({"logits": workflow.logits(self.images)}, self.logits)
         loss, gradients = workflow.loss_and_gradients(self.clear_images, self.clear_labels)
-        return logits | outside(gradients | {"loss": np.array(loss)}, self.gradients)
+        return logits | shares(gradients | {"loss": np.array(loss)}, self.gradients)
 
 
 @pytest.fixture(scope="module")
@@ -87,16 +87,21 @@ def build(
     return workflow
 
 
-def outside(found: Weights, bounds: Bounded) -> dict[str, float]:
-    """By name, how many times its bound the largest error is, where it is more than once."""
+def shares(found: Weights, bounds: Bounded) -> dict[str, float]:
+    """By name, the largest error as a share of its bound."""
     assert found.keys() == bounds.keys()
-    ratios = {}
+    largest = {}
     for name, (exact, bound) in bounds.items():
         error = np.abs(found[name] - exact)
         assert error.shape == np.shape(exact)
         # Where no operation rounds, as behind a gate that is shut, there is no error to allow.
-        ratios[name] = float(np.max(error / np.maximum(bound, 1e-30)))
-    return {name: ratio for name, ratio in ratios.items() if not ratio <= 1}
+        largest[name] = float(np.max(error / np.maximum(bound, 1e-30)))
+    return largest
+
+
+def outside(shares: dict[str, float]) -> dict[str, float]:
+    """Those that rounding does not explain, or that are no numbers."""
+    return {name: share for name, share in shares.items() if not share <= 1}
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -107,7 +112,10 @@ def test_logits_loss_and_every_gradient_are_the_references(
     case = case_of(network)
     built = build(workflow, case.network, case.weights)
     assert built.logits(case.images).dtype == np.float32
-    assert not case.outside(built)
+    found = case.shares(built)
+    worst = max(found, key=lambda name: found[name])
+    print(f"{workflow} {network}: at most {found[worst]:.3f} of the bound, at {worst}")
+    assert not outside(found)
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -161,7 +169,7 @@ def test_steps_of_adam_are_the_references(
     bounds = trainings(network, steps, size)
     for batch, bound in zip(batches_of(mnist, steps, size), bounds, strict=True):
         loss = built.step(*batch)
-        assert not outside(built.weights() | {"loss": np.array(loss)}, bound)
+        assert not outside(shares(built.weights() | {"loss": np.array(loss)}, bound))
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS)
@@ -209,7 +217,7 @@ def test_another_network_is_outside_the_bounds(
 ) -> None:
     case = case_of(network)
     built = build("tensorflow", with_layers(case.network, **changes), case.weights)
-    assert case.outside(built)
+    assert outside(case.shares(built))
 
 
 @pytest.mark.parametrize("weight", ["conv_1/kernel", "conv_4/kernel", "output/kernel"])
@@ -220,7 +228,7 @@ def test_one_weight_off_by_a_ten_thousandth_is_outside_the_bounds(
     changed = case.weights[weight].copy()
     changed.flat[np.argmax(np.abs(case.gradients[weight][0]))] += 1e-4
     built = build("tensorflow", case.network, case.weights | {weight: changed})
-    assert case.outside(built)
+    assert outside(case.shares(built))
 
 
 @pytest.mark.parametrize("changes", [{"epsilon": 1e-8}, {"beta_2": 0.9991}, {"beta_1": 0.901}])
@@ -230,6 +238,6 @@ def test_another_adam_is_outside_the_bounds(
     network = network_named("normalised")
     recipe = RECIPE.with_changes(**changes)
     built = build("tensorflow", network, lively_weights(network), recipe)
-    steps = zip(batches_of(mnist, 3, 10), trainings("normalised", 10, 10), strict=False)
-    found = [outside({"loss": np.array(built.step(*b))} | built.weights(), c) for b, c in steps]
-    assert found[-1]
+    losses = [built.step(*batch) for batch in batches_of(mnist, 3, 10)]
+    third = trainings("normalised", 10, 10)[2]
+    assert outside(shares(built.weights() | {"loss": np.array(losses[-1])}, third))
