@@ -5,10 +5,8 @@ know any framework. Each workflow turns the same description into its own kind o
 """
 
 import math
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
@@ -18,14 +16,12 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
-    ValidationError,
     model_validator,
 )
 
-from diptych import zoo
 from diptych.errors import InputError
 from diptych.randomness import generator
-from diptych.validation import first_problem
+from diptych.validation import Described
 
 Shape = tuple[int, ...]
 Weights = dict[str, np.ndarray]
@@ -274,7 +270,7 @@ class LayerSummary:
     multiply_adds: int
 
 
-class Network(BaseModel):
+class Network(Described):
     """A network's description: ``input_shape`` (height, width, channels) and its layers.
 
     The last layer is dense and linear, and gives one logit a class. Layers without a name get one
@@ -285,10 +281,9 @@ class Network(BaseModel):
             description is not one of a network that can be.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    shelf = "networks"
 
     name: str = "network"
-    description: str = ""
     recipe: str | None = None
     """The recipe that this network is trained by unless another is named."""
     input_shape: Annotated[
@@ -347,29 +342,6 @@ class Network(BaseModel):
             )
         self._shapes = tuple(shapes)
         return self
-
-    @classmethod
-    def load(cls, name_or_file: str | Path) -> Self:
-        """The network of that name in the zoo, or the one described by that TOML file."""
-        text, source = zoo.read("networks", name_or_file)
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as problem:
-            raise InputError(f"network {source}: not TOML: {problem}") from None
-        return cls.from_dict({"name": Path(source).stem} | data, source)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], source: str | None = None) -> Self:
-        """The network that the given plain data describe, as from TOML or JSON."""
-        try:
-            return cls.model_validate(data)
-        except ValidationError as problem:
-            what = f"network {source or data.get('name', 'given')}"
-            raise InputError(f"{what}: {first_problem(problem, cls)}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data from which `from_dict` makes the same network."""
-        return self.model_dump(mode="json", exclude_none=True)
 
     @property
     def classes(self) -> int:

@@ -1,32 +1,27 @@
 """How a network is trained: optimiser, schedule, batches, augmentation, precision."""
 
-import tomllib
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
-from diptych import zoo
-from diptych.errors import InputError
-from diptych.validation import first_problem
+from diptych.validation import Described
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
 Positive = Annotated[float, Field(strict=True, gt=0)]
 Decay = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
-class Recipe(BaseModel):
+class Recipe(Described):
     """A recipe's values; every one of them can be set in a TOML file or on the command line.
 
     Raises:
         InputError: from `load`, `from_dict` and `with_changes`, with one line that names the key.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    shelf = "recipes"
 
     name: str = "recipe"
-    description: str = ""
     epochs: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
     batch_size: Count = 50
 
@@ -53,29 +48,6 @@ class Recipe(BaseModel):
     processor computes with it and float32 where it does not."""
     early_stopping: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Stop after so many epochs without a smaller validation loss, and keep the best weights."""
-
-    @classmethod
-    def load(cls, name_or_file: str | Path) -> Self:
-        """The recipe of that name in the zoo, or the one in that TOML file."""
-        text, source = zoo.read("recipes", name_or_file)
-        try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as problem:
-            raise InputError(f"recipe {source}: not TOML: {problem}") from None
-        return cls.from_dict({"name": Path(source).stem} | data, source)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any], source: str | None = None) -> Self:
-        """The recipe of the given plain data, as from TOML or JSON."""
-        try:
-            return cls.model_validate(data)
-        except ValidationError as problem:
-            what = f"recipe {source or data.get('name', 'given')}"
-            raise InputError(f"{what}: {first_problem(problem, cls)}") from None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data from which `from_dict` makes the same recipe."""
-        return self.model_dump(mode="json", exclude_none=True)
 
     def with_changes(self, **changes: Any) -> Self:
         """The same recipe with other values for the given keys."""

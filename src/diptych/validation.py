@@ -1,9 +1,61 @@
-"""What pydantic found wrong with a person's input, in one line that a person can act on."""
+"""What people describe in TOML files, and what is wrong with it in one line they can act on."""
 
 import difflib
-from typing import Any
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from diptych import zoo
+from diptych.errors import InputError
+
+
+class Described(BaseModel):
+    """A network or a recipe: named in the zoo, or described by a person's own TOML file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    shelf: ClassVar[zoo.Shelf]
+    """Where the zoo keeps what has a name."""
+
+    name: str
+    description: str = ""
+
+    @classmethod
+    def load(cls, name_or_file: str | Path) -> Self:
+        """The one of that name in the zoo, or the one described by that TOML file.
+
+        Raises:
+            InputError: there is none, or its description is wrong.
+        """
+        text, source = zoo.read(cls.shelf, name_or_file)
+        try:
+            data = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as problem:
+            raise InputError(f"{cls._what()} {source}: not TOML: {problem}") from None
+        return cls.from_dict({"name": Path(source).stem} | data, source)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], source: str | None = None) -> Self:
+        """The one that the given plain data describe, as from TOML or JSON.
+
+        Raises:
+            InputError: the description is wrong.
+        """
+        try:
+            return cls.model_validate(data)
+        except ValidationError as problem:
+            what = f"{cls._what()} {source or data.get('name', 'given')}"
+            raise InputError(f"{what}: {first_problem(problem, cls)}") from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data from which `from_dict` makes the same."""
+        return self.model_dump(mode="json", exclude_none=True)
+
+    @classmethod
+    def _what(cls) -> str:
+        return cls.shelf.removesuffix("s")
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
