@@ -41,8 +41,8 @@ KERAS_TEST = "0.9930"
 def table(title: str, loss: str, key: str, printed: str, printed_test: str, run: Run) -> str:
     """Epochs as rows: the article's three columns, then the run's."""
     result = run.result()
-    if result is None:
-        raise InputError(f"run {run.folder}: it has not ended")
+    if result is None or run.workflow != title.lower() or run.recipe.name != "article":
+        raise InputError(f"run {run.folder}: expected one of {title} by the recipe article, ended")
     names = (loss, "validation loss", "validation accuracy")
     lines = [
         " | ".join(["| epoch", *(f"article: {n}" for n in names), *(f"here: {n}" for n in names)]),

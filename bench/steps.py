@@ -19,7 +19,7 @@ from rich.table import Table
 
 from diptych import Network, Recipe, load_data, machine, workflows
 from diptych.data import Data, Split
-from diptych.worker import QUIET
+from diptych.worker import ENVIRONMENT
 from diptych.workflows import Progress
 
 SIDES = ["tensorflow:float32", "tensorflow:bfloat16", "keras:float32", "keras:bfloat16"]
@@ -66,6 +66,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--once", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    an_epoch = 55_000 // given.batch_size
+    if WARM_UP + given.steps > an_epoch:
+        parser.error(f"{WARM_UP} + {given.steps} steps: an epoch at that batch size has {an_epoch}")
     if given.once:
         print(json.dumps(measure(given.sides[0], given.network, given.batch_size, given.steps)))
         return
@@ -74,7 +77,7 @@ def main() -> None:
         for side in given.sides:
             options = [f"--network={given.network}", f"--batch-size={given.batch_size}"]
             command = [sys.executable, __file__, side, "--once", *options, f"--steps={given.steps}"]
-            environment = QUIET | os.environ
+            environment = os.environ | ENVIRONMENT
             output = subprocess.run(
                 command, env=environment, capture_output=True, check=True
             ).stdout

@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from safetensors.numpy import load_file
 
 from diptych.data import Data
 from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.runs import Run
+
+WORKFLOWS = ("tensorflow", "keras")
+"""Those that are held to the reference."""
+
+NEEDS_PROC = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="child processes are found in /proc"
+)
 
 COMMAND = (sys.executable, "-m", "diptych.cli")
 TIMES = {"train_seconds", "validation_seconds"}
@@ -30,12 +38,17 @@ def diptych(
         input=stdin,
         stdin=subprocess.DEVNULL if stdin is None else None,
         capture_output=True,
-        env=os.environ | environment,
+        env=plain_environment() | environment,
         timeout=300,
     )
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
     )
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment without what makes programs colour even what goes into a pipe."""
+    return {k: v for k, v in os.environ.items() if k not in ("FORCE_COLOR", "CLICOLOR_FORCE")}
 
 
 def start(*arguments: str | Path) -> subprocess.Popen[str]:
@@ -45,6 +58,7 @@ def start(*arguments: str | Path) -> subprocess.Popen[str]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=plain_environment(),
         text=True,
     )
 

@@ -1,7 +1,7 @@
 import json
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from diptych import comparison, training, workflows
 from diptych.comparison import Comparison, compare, compare_runs, lines_of_code
 from diptych.errors import InputError
 from diptych.runs import Run, write_json
+from support import assert_same_training
 
 LABELS = np.arange(200) % 10
 
@@ -179,7 +180,7 @@ def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
         for i, a in enumerate(names)
         for b in names[i + 1 :]
     ]
-    said = comparison._conclusion(sides, differences)
+    said = comparison._conclusion(sides, differences, data.draw(st.booleans()))
     assert said[0].isupper()
     assert said.endswith(".")
     assert "\n" not in said
@@ -259,8 +260,8 @@ def test_runs_that_are_not_of_the_same_thing(made, tmp_path: Path) -> None:
     recipe = keras.recipe.with_changes(epochs=9).to_dict()
     network = keras.network.to_dict() | {"name": "other"}
     data = keras.description()["data"] | {"fingerprint": "0" * 16}
-    unfinished = made("keras", [])
-    (unfinished.folder / "result.json").unlink()
+    damaged = made("keras", [])
+    (damaged.folder / "result.json").unlink()
     root = tmp_path / "none"
     for others, said in (
         ([], "two or more workflows"),
@@ -270,7 +271,7 @@ def test_runs_that_are_not_of_the_same_thing(made, tmp_path: Path) -> None:
         ([changed(made("keras", []), recipe=recipe)], "recipe differs"),
         ([changed(made("keras", []), network=network)], "network differs"),
         ([changed(made("keras", []), data=data)], "data differ"),
-        ([unfinished], f"`diptych resume {unfinished.folder}` ends it"),
+        ([damaged], "its result.json is missing"),
     ):
         assert said in refused(lambda others=others: compare_runs([numpy, *others], runs=root))
     assert not root.exists()
@@ -334,6 +335,32 @@ def test_a_comparison_in_print_and_in_a_notebook(whole: Comparison) -> None:
     assert whole._repr_html_().startswith("<pre>")
 
 
+def test_runs_that_have_not_ended_are_trained_to_their_end(
+    new_run: Callable[..., Run], pair: dict[str, Run], tmp_path: Path
+) -> None:
+    events: list[dict[str, Any]] = []
+    made = [new_run("numpy"), pair["tensorflow"]]
+    found = compare_runs(made, runs=tmp_path, report=events.append)
+    assert made[0].status == "done"
+    assert [event["run"] for event in events if event["event"] == "loading"] == found.sides[0].runs
+    assert_same_training(made[0], pair["numpy"])
+
+
+def test_runs_of_several_machines_or_versions(made, tmp_path: Path) -> None:
+    laptop, server = made("numpy", [1], seconds=30.0), made("keras", [2], seconds=12.0)
+    machine = server.description()["machine"] | {"processor": "another"}
+    versions = server.description()["versions"] | {"numpy": "1.0"}
+    other = server.description() | {"machine": machine, "versions": versions}
+    write_json(server.folder / "run.json", other)
+    found = compare_runs([laptop, server], runs=tmp_path)
+    assert found.machine is None
+    assert found.versions["numpy"] == f"{np.__version__} and 1.0"
+    assert "keras 3" in ", ".join(f"{name} {version}" for name, version in found.versions.items())
+    assert "several machines" in found.conclusion
+    assert "times as fast" not in found.conclusion
+    assert "several machines" in str(found)
+
+
 def test_compare_trains_each_workflow_with_each_seed(
     tmp_path: Path, few_digits: Path, small: Any, quick: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,9 +375,8 @@ def test_compare_trains_each_workflow_with_each_seed(
 
     training_of = training.carry_out
     monkeypatch.setattr(training, "carry_out", carry_out)
-    found = diptych.compare(
-        ("numpy", "keras"), small, quick, str(few_digits), (4, 5), runs=tmp_path
-    )
+    data = diptych.load_data(few_digits)
+    found = diptych.compare(("numpy", "keras"), small, quick, data, (4, 5), runs=tmp_path)
     assert [side.seeds for side in found.sides] == [[4, 5], [4, 5]]
     assert found.sides[0].test_accuracies == found.sides[1].test_accuracies
     assert found.differences[0].p_value is None

@@ -5,6 +5,7 @@ names the instant that caused it.
 """
 
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -16,14 +17,22 @@ import pytest
 
 from diptych import training
 from diptych.runs import Run, find
-from support import assert_same_training, children, diptych, is_alive, kill, start, whole_files
+from support import (
+    NEEDS_PROC,
+    WORKFLOWS,
+    assert_same_training,
+    children,
+    diptych,
+    is_alive,
+    kill,
+    start,
+    whole_files,
+)
 
 KILLS, OF_FRAMEWORKS = 20, 2
 MakeCommand = Callable[[str, Path], list[str]]
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/stat").exists(), reason="child processes are found in /proc"
-)
+pytestmark = NEEDS_PROC
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +156,7 @@ def test_killed_again_and_again(
     assert_same_training(run, numpy_reference.run)
 
 
-@pytest.mark.parametrize("workflow", ["tensorflow", "keras"])
+@pytest.mark.parametrize("workflow", WORKFLOWS)
 def test_frameworks_killed_at_random_instants(
     workflow: str, command: MakeCommand, tmp_path: Path
 ) -> None:
@@ -214,7 +223,9 @@ def test_a_training_that_is_asked_to_stop(
     assert_same_training(run, numpy_reference.run)
 
 
-def test_a_comparison_that_is_asked_to_stop(command: MakeCommand, tmp_path: Path) -> None:
+def test_a_comparison_that_is_asked_to_stop(
+    command: MakeCommand, numpy_reference: Reference, tmp_path: Path
+) -> None:
     runs = tmp_path / "my runs"
     arguments = command("numpy", tmp_path / "unused")[2:]
     arguments[arguments.index("--runs") + 1] = str(runs)
@@ -224,11 +235,20 @@ def test_a_comparison_that_is_asked_to_stop(command: MakeCommand, tmp_path: Path
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
-    run = the_run(runs)
-    assert run
+    made = {run.workflow: run for run in find(runs)}
+    assert {name: run.status for name, run in made.items()} == {
+        "numpy": "stopped",
+        "tensorflow": "new",
+    }
     assert code == 130
-    assert err.strip() == f"Stopped and saved. `diptych resume '{run.folder}'` goes on."
-    assert run.status == "stopped"
+    folders = [str(made[name].folder) for name in ("numpy", "tensorflow")]
+    assert err.strip() == f"Stopped and saved. `diptych compare {shlex.join(folders)}` goes on."
+    done = diptych("compare", *folders, "--runs", runs)
+    assert done.returncode == 0, done.stderr
+    assert "(1 of 2) numpy" in done.stdout
+    assert "Resumed in epoch" in done.stdout
+    assert [run.status for run in made.values()] == ["done", "done"]
+    assert_same_training(made["numpy"], numpy_reference.run)
 
 
 def test_closing_the_terminal_leaves_a_run_that_can_be_resumed(

@@ -152,18 +152,21 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
         "import sys, itertools, numpy as np; from pathlib import Path\n"
         "from diptych.runs import write_arrays, write_json\n"
         "path = Path(sys.argv[1])\n"
-        "for i in itertools.count():\n"
+        "for i in itertools.count(int(sys.argv[2])):\n"
         "    write_arrays(path, {'a': np.full(400_000, i)}, i=str(i))\n"
         "    write_json(path.with_suffix('.json'), [i] * 20_000)\n"
+        "    print(i, flush=True)\n"
     )
-    seen: set[int] = set()
-    for wait in np.linspace(0.05, 0.4, 4):  # Killed wherever it happens to be.
-        with subprocess.Popen([sys.executable, "-c", code, path]) as writer:
+    for number in range(4):  # Each writer is killed wherever it happens to be.
+        command = [sys.executable, "-c", code, path, str(number * 10**6)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             try:
-                while not path.with_suffix(".json").exists():
-                    time.sleep(0.01)
-                until = time.monotonic() + wait
-                while time.monotonic() < until:
+                assert writer.stdout
+                assert writer.stdout.readline()
+                seen: set[int] = set()
+                until = time.monotonic() + 60
+                while len(seen) < 5 + number:
+                    assert time.monotonic() < until
                     array = read_arrays(path)["a"]
                     assert (array == array[0]).all()
                     numbers = json.loads(path.with_suffix(".json").read_text())
@@ -174,7 +177,6 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
         array = read_arrays(path)["a"]
         assert array.shape == (400_000,)
         assert (array == array[0]).all()
-    assert len(seen) > 1
     names = {path.name.split(".")[-1] for path in tmp_path.iterdir()}
     assert names <= {"json", "safetensors", "partial"}
 

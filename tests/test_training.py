@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych import training, workflows
+from diptych import machine, training, workflows
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.network import Network
@@ -19,7 +19,7 @@ from diptych.recipe import Recipe
 from diptych.runs import Run, find
 from diptych.training import TrainingFailed, line_of, print_line
 from diptych.worker import WorkerError
-from support import assert_same_training, children, measured
+from support import NEEDS_PROC, WORKFLOWS, assert_same_training, children, measured
 
 MakeRun = Callable[..., Run]
 ARTICLE = (
@@ -82,7 +82,7 @@ def test_a_loss_that_is_no_number_fails(new_run: MakeRun) -> None:
     assert run.result() is None
 
 
-@pytest.mark.parametrize("workflow", ["numpy", "tensorflow", "keras"])
+@pytest.mark.parametrize("workflow", ["numpy", *WORKFLOWS])
 def test_early_stopping_keeps_the_best_epoch(workflow: str, new_run: MakeRun) -> None:
     """At a rate at which the few digits are soon known by heart."""
     run = new_run(workflow, epochs=60, learning_rate=0.05, early_stopping=2, dropout_scale=0.0)
@@ -149,11 +149,26 @@ def test_the_recipe_is_the_network_s_own_unless_given(tmp_path: Path, few_digits
     assert of_network.recipe.name == "article-keras"
     of_none = training.create("numpy", "article", data=str(few_digits), runs=tmp_path)
     assert of_none.recipe.name == "fast"
-    assert of_none.recipe.precision in ("float32", "bfloat16"), "a run says what it will do"
+
+
+@pytest.mark.parametrize(
+    ("flags", "precision"),
+    [({"avx2", "avx512f"}, "float32"), ({"avx512_bf16"}, "bfloat16"), ({"amx_bf16"}, "bfloat16")],
+)
+def test_arithmetic_is_bfloat16_where_the_processor_has_it(
+    flags: set[str],
+    precision: str,
+    tmp_path: Path,
+    few_digits: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "processor", lambda: ("a processor", frozenset(flags)))
+    run = training.create("keras", "article", "fast", str(few_digits), runs=tmp_path)
+    assert run.recipe.precision == precision, "a run says what it will do"
 
 
 def test_ctrl_c_saves_the_run_and_says_how_to_go_on(new_run: MakeRun) -> None:
-    run, reference = new_run(epochs=15), new_run(epochs=15)
+    run, reference = new_run(epochs=40), new_run(epochs=40)
 
     def press(event: dict[str, Any]) -> None:
         if event["event"] == "epoch" and event["epoch"] == 2:
@@ -164,7 +179,7 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(new_run: MakeRun) -> None:
     assert str(raised.value) == f"Stopped and saved. `diptych resume {run.folder}` goes on."
     assert run.status == "stopped"
     done = len(run.metrics())
-    assert 2 <= done < 15
+    assert 2 <= done < 40
     events: list[dict[str, Any]] = []
     training.resume(run.folder, events.append)
     assert next(event for event in events if event["event"] == "start")["epoch"] == done + 1
@@ -184,8 +199,9 @@ def test_ctrl_c_in_the_last_moment(new_run: MakeRun) -> None:
     assert run.result()
 
 
+@NEEDS_PROC
 def test_a_worker_that_was_killed(new_run: MakeRun) -> None:
-    run, reference = new_run(epochs=15), new_run(epochs=15)
+    run, reference = new_run(epochs=40), new_run(epochs=40)
 
     def kill(event: dict[str, Any]) -> None:
         if event["event"] == "epoch":

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as arrays_of
 import diptych.worker
 from diptych.errors import InputError
 from diptych.worker import Worker, WorkerError, receive, send
-from support import is_alive
+from support import NEEDS_PROC, is_alive
 
 JOBS = """
 import os, signal, sys, time
@@ -186,6 +186,7 @@ def test_what_a_child_prints_does_not_disturb_its_answers(worker: Worker) -> Non
     assert worker.call("test_jobs:chatter", {})[0] == {"said": True}
 
 
+@NEEDS_PROC
 def test_a_closed_worker_has_no_process() -> None:
     worker = Worker()
     worker.close()
@@ -226,6 +227,7 @@ def test_a_worker_can_be_used_from_another_thread(worker: Worker) -> None:
     assert answers == [{"a": 1}]
 
 
+@NEEDS_PROC
 def test_a_child_ends_with_its_parent() -> None:
     code = (
         "from diptych.worker import Worker\n"

@@ -164,7 +164,10 @@ def compare(
     context: typer.Context,
     trained: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[RUN...]", help="Runs that have ended; nothing is trained then."),
+        typer.Argument(
+            metavar="[RUN...]",
+            help="Runs to take instead of new ones; those that have not ended are resumed.",
+        ),
     ] = None,
     workflows: Annotated[
         str, typer.Option(metavar="A,B", help="Two or more workflows.")
@@ -183,13 +186,16 @@ def compare(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Train a network in several workflows, or take runs that have ended, side by side."""
+    """Train a network in several workflows, or take runs there are, and hold them side by side."""
     from diptych import comparison
     from diptych.runs import Run
 
     if trained:
         _refuse_others(context, "trained", "runs", "json_file")
-        found = comparison.compare_runs([Run.open(run, runs) for run in trained], runs=runs)
+        made = [Run.open(run, runs) for run in trained]
+        unfinished = sum(run.status != "done" for run in made)
+        with _training_view(json_file, unfinished) as view:
+            found = comparison.compare_runs(made, runs=runs, report=view)
         _answer_comparison(found, json_file)
         return
     names = [name.strip() for name in workflows.split(",") if name.strip()]
@@ -296,7 +302,7 @@ def zoo(json_file: Json = None) -> None:
     answer = {
         "schema": 1,
         "networks": [network.to_dict() for network in networks],
-        "recipes": [recipe.to_dict() for recipe in recipes],
+        "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
     }
     _answer(answer, terminal.zoo(networks, recipes), json_file)
 
@@ -360,7 +366,7 @@ def _refuse_others(context: typer.Context, *allowed: str) -> None:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name not in allowed and source and source.name == "COMMANDLINE":
             raise InputError(
-                f"{parameter.opts[0]}: given with runs that have ended, which is for a training; "
+                f"{parameter.opts[0]}: given with runs, which have their own; "
                 "expected only --runs and --json"
             )
 
@@ -447,8 +453,8 @@ def _run(arguments: list[str] | None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has seen enough.
-        sys.stdout = None
+        # The reader of a pipe, such as `head`, has seen enough; Python would try again at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
     except Exception as problem:
         from diptych.training import TrainingFailed

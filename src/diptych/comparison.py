@@ -4,6 +4,7 @@ anything."""
 import ast
 import importlib.util
 import io
+import shlex
 import statistics
 import tokenize
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from scipy import stats
 
 from diptych import training, workflows
-from diptych.data import load_data
+from diptych.data import Data, load_data
 from diptych.errors import InputError
 from diptych.evaluation import accuracy_interval
 from diptych.network import Network
@@ -27,7 +28,7 @@ from diptych.worker import Report
 
 @dataclass(frozen=True)
 class Side:
-    """One workflow's part of a comparison: the medians and means over its seeds."""
+    """One workflow's part of a comparison: means of accuracies over its seeds, medians of times."""
 
     workflow: str
     precision: str
@@ -48,6 +49,7 @@ class Side:
     images_per_second: float
     start_seconds: float
     peak_memory_mib: float
+    """The most of any seed."""
     lines_of_code: int
 
 
@@ -94,7 +96,8 @@ class Comparison:
     differences: list[Difference]
     disagreements: list[Disagreement]
     conclusion: str
-    machine: dict[str, Any]
+    machine: dict[str, Any] | None
+    """The runs' machine; None if they are of several, whose times do not compare."""
     versions: dict[str, str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -116,7 +119,7 @@ def compare(
     workflow_names: Sequence[str] = ("tensorflow", "keras"),
     network: Network | str = "article",
     recipe: Recipe | str | None = None,
-    data: str = "mnist",
+    data: str | Data = "mnist",
     seeds: Sequence[int] = (0,),
     *,
     runs: str | Path = "runs",
@@ -151,29 +154,36 @@ def compare(
         training.check_seed(seed)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"seeds {seeds}: expected one or more different ones")
-    loaded = load_data(data)
-    made: list[Run] = []
-    for seed in seeds:
-        for name in names:
-            run = training.create(
-                name,
-                network,
-                recipe,
-                loaded,
-                seed,
-                runs=runs,
-                adapt=adapt,
-                checkpoint_every=checkpoint_every,
-            )
-            made.append(training.carry_out(run, report))
-    return compare_runs(made, runs=runs)
+    loaded = data if isinstance(data, Data) else load_data(data)
+    made = [
+        training.create(
+            name,
+            network,
+            recipe,
+            loaded,
+            seed,
+            runs=runs,
+            adapt=adapt,
+            checkpoint_every=checkpoint_every,
+        )
+        for seed in seeds
+        for name in names
+    ]
+    return compare_runs(made, runs=runs, report=report)
 
 
-def compare_runs(made: Sequence[Run], *, runs: str | Path = "runs") -> Comparison:
-    """Compares finished runs of the same network, recipe, data and seeds by several workflows.
+def compare_runs(
+    made: Sequence[Run], *, runs: str | Path = "runs", report: Report | None = None
+) -> Comparison:
+    """Compares runs of the same network, recipe, data and seeds by several workflows.
+
+    Args:
+        made: the runs; those that have not ended are trained to their end first.
+        runs, report: as `diptych.train` takes them.
 
     Raises:
-        InputError: a run has not ended, or the runs are not of the same thing.
+        InputError: the runs are not of the same thing; nothing has been trained then.
+        KeyboardInterrupt: Ctrl-C; the run under way has been saved.
     """
     by_workflow: dict[str, dict[int, Run]] = {}
     for run in made:
@@ -185,6 +195,12 @@ def compare_runs(made: Sequence[Run], *, runs: str | Path = "runs") -> Compariso
             )
         of[run.seed] = run
     _check_comparable(made, by_workflow)
+    try:
+        for run in made:
+            training.carry_out(run, report)
+    except KeyboardInterrupt:
+        command = shlex.join(["diptych", "compare", *(str(run.folder) for run in made)])
+        raise KeyboardInterrupt(f"Stopped and saved. `{command}` goes on.") from None
     sides = [_side(name, list(of.values())) for name, of in by_workflow.items()]
     names = list(by_workflow)
     differences = [
@@ -192,8 +208,9 @@ def compare_runs(made: Sequence[Run], *, runs: str | Path = "runs") -> Compariso
         for i, first in enumerate(names)
         for second in names[i + 1 :]
     ]
-    description = made[0].description()
-    seed = made[0].seed
+    descriptions = [run.description() for run in made]
+    description, seed = descriptions[0], made[0].seed
+    one_machine = all(other["machine"] == description["machine"] for other in descriptions)
     folder = new_folder(Path(runs), f"comparison-{'-'.join(names)}-{made[0].network.name}")
     comparison = Comparison(
         folder=str(folder),
@@ -206,9 +223,9 @@ def compare_runs(made: Sequence[Run], *, runs: str | Path = "runs") -> Compariso
             {name: of[seed] for name, of in by_workflow.items()},
             description["data"]["class_names"],
         ),
-        conclusion=_conclusion(sides, differences),
-        machine=description["machine"],
-        versions=description["versions"],
+        conclusion=_conclusion(sides, differences, one_machine),
+        machine=description["machine"] if one_machine else None,
+        versions=_versions([other["versions"] for other in descriptions]),
     )
     created = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder / "comparison.json", comparison.to_dict() | {"created": created})
@@ -244,10 +261,8 @@ def _check_comparable(made: Sequence[Run], by_workflow: dict[str, dict[int, Run]
         given = ", ".join(by_workflow)
         raise InputError(f"a comparison needs runs of two or more workflows, given {given}")
     for run in made:
-        if run.result() is None:
-            raise InputError(
-                f"run {run.folder}: it has not ended: `diptych resume {run.folder}` ends it"
-            )
+        if run.status == "done" and run.result() is None:
+            raise InputError(f"run {run.folder}: it has ended, but its result.json is missing")
     first = made[0].description()
     for run in made[1:]:
         other = run.description()
@@ -346,7 +361,16 @@ def _disagreements(runs: dict[str, Run], class_names: list[str]) -> list[Disagre
     ]
 
 
-def _conclusion(sides: list[Side], differences: list[Difference]) -> str:
+def _versions(of_runs: list[dict[str, str]]) -> dict[str, str]:
+    """Each package's version, or its versions where the runs have several."""
+    packages = dict.fromkeys(package for versions in of_runs for package in versions)
+    return {
+        package: " and ".join(dict.fromkeys(v[package] for v in of_runs if package in v))
+        for package in packages
+    }
+
+
+def _conclusion(sides: list[Side], differences: list[Difference], one_machine: bool) -> str:
     """One sentence in plain words."""
     ranked = sorted(sides, key=lambda side: side.test_accuracy, reverse=True)
     best, worst = ranked[0], ranked[-1]
@@ -369,7 +393,9 @@ def _conclusion(sides: list[Side], differences: list[Difference]) -> str:
     fast, slow = ranked[0], ranked[-1]
     ratio = slow.train_seconds / fast.train_seconds
     speed = f"{fast.workflow} trains {ratio:.2f} times as fast as {slow.workflow}"
-    if ratio < 1.05:
+    if not one_machine:
+        speed = "they ran on several machines, so their times say nothing"
+    elif ratio < 1.05:
         speed = "they take the same time"
     short = min(sides, key=lambda side: side.lines_of_code)
     long = max(sides, key=lambda side: side.lines_of_code)

@@ -81,7 +81,7 @@ def evaluate(run: Run | str | Path, data: str | None = None) -> Evaluation:
             f"data {loaded.name}: the classes are {given}; expected those that run {run.name} was "
             f"trained on: {expected}"
         )
-    found = logits(run, loaded.test.images)
+    found = _logits(run, {"data": loaded.source}, {})
     return scored(found, loaded.test, run.name, loaded.name, loaded.class_names)
 
 
@@ -138,7 +138,7 @@ def predict(run: Run | str | Path, images: np.ndarray) -> np.ndarray:
             f"images: given {images.dtype} {images.shape}, expected uint8 "
             f"(n, {', '.join(map(str, run.network.input_shape))})"
         )
-    return special.softmax(logits(run, images), axis=1)
+    return special.softmax(_logits(run, {}, {"images": images}), axis=1)
 
 
 def predict_pictures(run: Run | str | Path, pictures: list[str]) -> list[dict[str, Any]]:
@@ -174,21 +174,24 @@ def predict_pictures(run: Run | str | Path, pictures: list[str]) -> list[dict[st
     ]
 
 
-def logits(run: Run, images: np.ndarray) -> np.ndarray:
+def _logits(run: Run, parameters: dict[str, Any], images: Arrays) -> np.ndarray:
     """The run's logits, float32 (n, classes), computed by its workflow in its own process."""
     run.weights()  # Says in the caller's process what is wrong, before a framework is loaded.
     with Worker() as worker:
-        parameters = {"run": str(run.folder.absolute())}
-        _, answer = worker.call("evaluation:logits_job", parameters, {"images": images})
+        parameters = parameters | {"run": str(run.folder.absolute())}
+        _, answer = worker.call("evaluation:logits_job", parameters, images)
     return answer["logits"]
 
 
 def logits_job(
     parameters: dict[str, Any], arrays: Arrays, _: Report, __: object
 ) -> tuple[dict[str, Any], Arrays]:
-    """In the worker's process: the logits of the given images."""
+    """In the worker's process: the logits of the given images, or of the test images of data."""
     run = Run(Path(parameters["run"]))
     recipe = run.recipe.with_changes(precision="float32")
     workflow = workflows.load(run.workflow)(run.network, recipe, run.seed)
     workflow.load(run.weights())
-    return {}, {"logits": workflow.logits(arrays["images"])}
+    data = parameters.get("data")
+    # Data are opened here rather than sent: they may be larger than memory.
+    images = load_data(data).test.images if data else arrays["images"]
+    return {}, {"logits": workflow.logits(images)}

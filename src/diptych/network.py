@@ -7,7 +7,7 @@ know any framework. Each workflow turns the same description into its own kind o
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import (
@@ -49,9 +49,6 @@ class _Layer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(default="", pattern=r"^[A-Za-z][A-Za-z0-9_]*$|^$")
-
-    label: ClassVar[str]
-    """The stem of the name that a layer gets when it is given none: ``conv`` makes ``conv_1``."""
 
     def output_shape(self, shape: Shape) -> Shape:
         """The shape that comes out, without the batch axis; ValueError where none can."""
@@ -135,7 +132,6 @@ class Conv(_Windowed, _Activated):
     filters: Count
     kernel: Pair
     stride: Pair = (1, 1)
-    label: ClassVar[str] = "conv"
 
     @property
     def window(self) -> tuple[int, int]:
@@ -178,14 +174,12 @@ class MaxPool(_Pool):
     """The largest value in each window."""
 
     kind: Literal["max_pool"] = "max_pool"
-    label: ClassVar[str] = "max_pool"
 
 
 class AveragePool(_Pool):
     """The mean of each window; padded pixels do not count."""
 
     kind: Literal["average_pool"] = "average_pool"
-    label: ClassVar[str] = "average_pool"
 
 
 class Dropout(_Layer):
@@ -193,14 +187,12 @@ class Dropout(_Layer):
 
     kind: Literal["dropout"] = "dropout"
     rate: float = Field(strict=True, ge=0, lt=1)
-    label: ClassVar[str] = "dropout"
 
 
 class Flatten(_Layer):
     """(height, width, channels) to one axis, channels fastest."""
 
     kind: Literal["flatten"] = "flatten"
-    label: ClassVar[str] = "flatten"
 
     def output_shape(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
@@ -211,7 +203,6 @@ class Dense(_Activated):
 
     kind: Literal["dense"] = "dense"
     units: Count
-    label: ClassVar[str] = "dense"
 
     def output_shape(self, shape: Shape) -> Shape:
         if len(shape) != 1:
@@ -237,7 +228,6 @@ class BatchNorm(_Layer):
     kind: Literal["batch_norm"] = "batch_norm"
     momentum: float = Field(default=0.99, strict=True, ge=0, lt=1)
     epsilon: float = Field(default=1e-3, strict=True, gt=0)
-    label: ClassVar[str] = "batch_norm"
 
     def weight_shapes(self, shape: Shape) -> dict[str, Shape]:
         return dict.fromkeys(("gamma", "beta", "moving_mean", "moving_variance"), shape[-1:])
@@ -247,7 +237,6 @@ class Activate(_Activated):
     """An activation as a layer of its own, such as the relu after a batch normalisation."""
 
     kind: Literal["activation"] = "activation"
-    label: ClassVar[str] = "activation"
 
 
 Layer = Annotated[

@@ -27,12 +27,19 @@ AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 """Folders and classes may be named ``[red]`` or ``:smile:``."""
 
 
+class Output(Console):
+    """A console that tells its caller when the reader of a pipe, such as `head`, has gone."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def console(stderr: bool = False) -> Console:
     """Where to print; wide enough for whole lines if it is not a terminal."""
-    found = Console(stderr=stderr, **AS_IT_IS)
+    found = Output(stderr=stderr, **AS_IT_IS)
     if found.is_terminal:
         return found
-    return Console(stderr=stderr, width=PIPE_WIDTH, soft_wrap=True, **AS_IT_IS)
+    return Output(stderr=stderr, width=PIPE_WIDTH, soft_wrap=True, **AS_IT_IS)
 
 
 def plain(shown: RenderableType) -> str:
@@ -119,10 +126,12 @@ class TrainingView:
         self.bar.update(self.task, description=description, visible=True, **values)
 
     def _print(self, line: str) -> None:
-        if self.lines.is_terminal and not self.bar.disable:
-            self.bar.console.print(line) if self.lines.stderr else self.lines.print(line)
-        else:
-            self.lines.print(line)
+        # On a terminal the bar's own console knows how to print above the bar.
+        shared = self.lines.is_terminal and not self.bar.disable
+        try:
+            (self.bar.console if shared else self.lines).print(line)
+        except BrokenPipeError:
+            self.lines.quiet = True  # The training is worth more than its reader.
 
 
 def summary(network: "Network") -> RenderableType:
@@ -179,10 +188,14 @@ def comparison(found: "Comparison") -> RenderableType:
         ]
     if found.disagreements:
         parts += ["", *_disagreements(found)]
+    where = (
+        f"{found.machine['processor']}, {found.machine['cores']} cores"
+        if found.machine
+        else "several machines, so their times say nothing"
+    )
     parts += [
         "",
-        f"{found.machine['processor']}, {found.machine['cores']} cores; "
-        + ", ".join(f"{name} {version}" for name, version in found.versions.items()),
+        f"{where}; " + ", ".join(f"{name} {version}" for name, version in found.versions.items()),
         "",
         found.conclusion,
     ]

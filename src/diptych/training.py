@@ -32,7 +32,7 @@ def train(
     workflow: str,
     network: Network | str = "article",
     recipe: Recipe | str | None = None,
-    data: str = "mnist",
+    data: str | Data = "mnist",
     seed: int = 0,
     *,
     runs: str | Path = "runs",
@@ -47,7 +47,7 @@ def train(
         network: a network, or its name in the zoo, or a TOML file.
         recipe: a recipe, or its name, or a TOML file; by default the one that the network names,
             else ``fast``.
-        data: a data set's name or folder, as `diptych.load_data` takes it.
+        data: a data set's name or folder, as `diptych.load_data` takes it, or what that gave.
         seed: where all random numbers come from.
         runs: the folder in which the run gets its folder.
         adapt: fit the network's input shape and number of classes to the data.
@@ -137,20 +137,16 @@ def carry_out(run: Run, report: Report | None = None) -> Run:
         with Worker() as worker:
             answer, _ = worker.call("training:train_job", parameters, report=report or print_line)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(_interrupted(run)) from None
+        if run.status == "done":
+            raise KeyboardInterrupt(f"Stopped; run {run.folder} had just ended.") from None
+        saved = "Stopped and saved." if run.status == "stopped" else "Stopped."
+        go_on = f"`diptych resume {shlex.quote(str(run.folder))}` goes on."
+        raise KeyboardInterrupt(f"{saved} {go_on}") from None
     except WorkerError as problem:
         raise WorkerError(f"run {run.folder}: {problem}") from None
     if answer["status"] == "failed":
         raise TrainingFailed(f"run {run.folder}: {answer['reason']}")
     return run
-
-
-def _interrupted(run: Run) -> str:
-    """What a person who pressed Ctrl-C needs to know."""
-    if run.status == "done":
-        return f"Stopped; run {run.folder} had just ended and is whole."
-    saved = "Stopped and saved." if run.status == "stopped" else "Stopped."
-    return f"{saved} `diptych resume {shlex.quote(str(run.folder))}` goes on."
 
 
 def print_line(event: dict[str, Any]) -> None:

@@ -61,7 +61,7 @@ class Described(BaseModel):
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem of a validation: where it is, what was given and what was expected."""
     problem = error.errors(include_url=False)[0]
-    location, where = _place(problem["loc"], error)
+    location, where = _place(problem["loc"])
     kind, given, details = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind == "value_error":
         return where + str(details["error"])
@@ -82,7 +82,7 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     return f"{where}{key} = {given!r}: {message}" if key else f"{where}{message}"
 
 
-def _place(location: tuple[int | str, ...], error: ValidationError) -> tuple[tuple, str]:
+def _place(location: tuple[int | str, ...]) -> tuple[tuple, str]:
     """Splits ``('layers', 2, 'conv', 'filters')`` into the key and the words for the layer."""
     if len(location) < 2 or location[0] != "layers":
         return location, ""

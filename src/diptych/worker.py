@@ -34,8 +34,12 @@ Job = Callable[[dict[str, Any], Arrays, Report, Callable[[], bool]], tuple[dict[
 """What a child can be asked to do: (parameters, arrays, report, asked to stop?) to an answer."""
 
 LENGTHS = struct.Struct("!QQ")
-QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "TF_DETERMINISTIC_OPS": "1"}
-"""The child's environment: no chatter, and the same bits for the same seed."""
+ENVIRONMENT = {
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "KERAS_BACKEND": "tensorflow",
+    "TF_DETERMINISTIC_OPS": "1",
+}
+"""What the child gets whatever the person has set: no chatter, the same bits for the same seed."""
 
 
 class WorkerError(RuntimeError):
@@ -77,7 +81,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=QUIET | os.environ,
+            env=os.environ | ENVIRONMENT,
             start_new_session=True,  # Ctrl-C is for the parent, which then asks the child to stop.
         )
         assert self._process.stdin and self._process.stdout

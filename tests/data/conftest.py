@@ -12,6 +12,7 @@ from diptych.data.idx_folder import IDX_NAMES
 def cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("DIPTYCH_CACHE", str(folder))
+    monkeypatch.setenv("no_proxy", "*")  # The mirrors of the tests are on this machine.
     return folder
 
 

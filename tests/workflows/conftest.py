@@ -3,9 +3,9 @@ import os
 import pytest
 
 from diptych.data import Data, Split
-from diptych.worker import QUIET
+from diptych.worker import ENVIRONMENT
 
-os.environ.update(QUIET | os.environ)  # Before a framework is imported, as in a worker.
+os.environ.update(ENVIRONMENT)  # Before a framework is imported, as in a worker.
 
 
 @pytest.fixture(scope="session")

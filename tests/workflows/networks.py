@@ -5,9 +5,6 @@ import numpy as np
 from diptych import zoo
 from diptych.network import Network, Weights
 
-WORKFLOWS = ("tensorflow", "keras")
-"""Those that are held to the reference."""
-
 SMALL = {
     # Odd sizes, odd pads, overlapping windows, and every activation that no zoo network has.
     "geometry": [

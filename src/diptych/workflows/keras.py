@@ -33,6 +33,10 @@ from diptych.workflows import Epoch, Monitor, Progress, State
 IMAGES_A_CALL = 500
 """Images a batch at inference."""
 
+# Whatever the person's own keras.json says.
+keras.config.set_floatx("float32")
+keras.config.set_image_data_format("channels_last")
+
 
 def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequential:
     """The network as a Keras model that gives logits; ``seed`` is for its dropout."""
@@ -119,7 +123,6 @@ class Images(keras.utils.PyDataset):
         return (images,) if self.labels is None else (images, self.labels[here].astype(np.int64))
 
 
-@keras.saving.register_keras_serializable("diptych")
 class RateTable(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate for each step, looked up in the recipe's table."""
 
@@ -213,9 +216,7 @@ class Recorder(keras.callbacks.Callback):
         self.clock = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs: Any = None) -> None:
-        now = time.perf_counter()
-        self.progress.seconds += now - self.clock
-        self.clock = now
+        self.progress.seconds += time.perf_counter() - self.clock
         self.progress.step += 1
         self.progress.loss = float(logs["last_batch_loss"])
         self.progress.accuracy = float(logs["last_batch_accuracy"])
@@ -223,6 +224,7 @@ class Recorder(keras.callbacks.Callback):
         last = batch + 1 == self.params["steps"]
         if not last and self.monitor.advanced(self.progress, self.state):
             raise Stopped
+        self.clock = time.perf_counter()  # What the monitor does is not training.
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.clock = time.perf_counter()
