@@ -395,6 +395,7 @@ WRONG = {
     f"{TRAIN} --epochs x": "'--epochs'",
     f"{TRAIN} --batch-size 0": "batch_size = 0",
     f"{TRAIN} --epochs 10001": "epochs = 10001",
+    f"{TRAIN} --epochs many": "given 'many'",
     f"{TRAIN} --early-stopping 0": "early_stopping = 0",
     f"{TRAIN} --checkpoint-every 0": "--checkpoint-every",
     f"{TRAIN} --set foo=1": "unknown key 'foo'",

@@ -444,7 +444,11 @@ def _run(arguments: list[str] | None) -> int:
         print(f"diptych: {problem}", file=sys.stderr)
         return WRONG_REQUEST
     except typer.TyperException as problem:
+        from pydantic import ValidationError
+
         words = " ".join(problem.format_message().split())
+        if isinstance(problem.__cause__, ValidationError):
+            words += f", given {problem.__cause__.errors()[0]['input']!r}"
         where = (
             " ".join(["diptych", *given[:1]]) if given and given[0] in _commands() else "diptych"
         )
