@@ -396,6 +396,7 @@ WRONG = {
     f"{TRAIN} --batch-size 0": "batch_size = 0",
     f"{TRAIN} --epochs 10001": "epochs = 10001",
     f"{TRAIN} --epochs many": "given 'many'",
+    f"{TRAIN} --epochs 1 --set epochs=3": "expected one of them",
     f"{TRAIN} --early-stopping 0": "early_stopping = 0",
     f"{TRAIN} --checkpoint-every 0": "--checkpoint-every",
     f"{TRAIN} --set foo=1": "unknown key 'foo'",

@@ -92,7 +92,7 @@ def test_equal_runs(compared) -> None:
         assert (difference.only_first_right, difference.only_second_right) == (0, 0)
         assert difference.both_wrong == len(wrong)
         assert found.disagreements == []
-        assert found.conclusion.startswith("The workflows are equally accurate;")
+        assert found.conclusion.startswith("The workflows are equally accurate as far as this")
 
 
 def test_disagreements_are_the_images_that_not_all_read_alike(compared) -> None:
@@ -142,11 +142,13 @@ def test_differences_that_are_the_same_for_each_seed_prove_nothing(compared, num
 def test_speed_and_code_are_concluded(made, tmp_path: Path) -> None:
     runs = [made("numpy", [], seconds=30.0), made("tensorflow", [], seconds=12.0)]
     conclusion = compare_runs(runs, runs=tmp_path).conclusion
-    assert "tensorflow trains 2.50 times as fast as numpy" in conclusion
+    assert "tensorflow trained 2.50 times as fast as numpy here" in conclusion
     lines = sorted((lines_of_code(name), name) for name in ("numpy", "tensorflow"))
     assert f"{lines[0][1]} needs {lines[0][0]} lines to {lines[1][0]}." in conclusion
     runs = [made("numpy", [], seconds=30.0), made("keras", [], seconds=30.5)]
-    assert "they take the same time" in compare_runs(runs, runs=tmp_path).conclusion
+    assert "they took the same time" in compare_runs(runs, runs=tmp_path).conclusion
+    runs = [made("numpy", [], seconds=1.0), made("keras", [], seconds=9.0)]
+    assert "trained too briefly" in compare_runs(runs, runs=tmp_path).conclusion
 
 
 @given(st.data())
@@ -381,4 +383,7 @@ def test_compare_trains_each_workflow_with_each_seed(
     assert found.sides[0].test_accuracies == found.sides[1].test_accuracies
     assert found.differences[0].p_value is None
     assert found.disagreements == []
-    assert found.conclusion.startswith("The workflows are equally accurate;")
+    # A spread of nothing would be an interval of no width.
+    equal = found.sides[0].test_accuracies[0] == found.sides[0].test_accuracies[1]
+    assert (found.sides[0].interval is None) == equal
+    assert found.conclusion.startswith("The workflows are equally accurate as far as this")

@@ -8,6 +8,7 @@ from diptych import terminal
 from diptych.network import Network
 from diptych.runs import Run
 from diptych.terminal import TrainingView
+from diptych.zoo import names
 
 EPOCH = {"event": "epoch", "epoch": 1, "last_batch_loss": 0.5, "last_batch_accuracy": 0.75} | {
     "validation_loss": 0.25,
@@ -33,6 +34,29 @@ def shown(events: list[dict[str, Any]], trainings: int = 1) -> list[str]:
         for event in events:
             view(event)
     return file.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(
+    ("early", "said"),
+    [
+        (True, "Stopped early after epoch 4: the weights of epoch 2 are kept"),
+        (False, "The weights of epoch 2 are kept"),
+    ],
+)
+def test_early_stopping_says_which_weights_it_kept(early: bool, said: str) -> None:
+    assert shown([{"event": "kept", "epoch": 2, "epochs": 4, "early": early}]) == [said]
+
+
+@pytest.mark.parametrize("width", [50, 80])
+def test_a_narrow_screen_cuts_nothing_off(width: int) -> None:
+    path = "a folder with a rather long name for pictures of scanned digits/seven.png"
+    found = [{"image": path, "answer": "7", "probabilities": {"1": 0.25, "7": 0.625, "9": 0.125}}]
+    networks = [Network.load(name) for name in names("networks")]
+    for table in (terminal.predictions(found), terminal.zoo(networks, []), terminal.data_list([])):
+        file = io.StringIO()
+        Console(file=file, width=width, **terminal.AS_IT_IS).print(table)
+        assert "…" not in file.getvalue()
+        assert all(len(line) <= width for line in file.getvalue().splitlines())
 
 
 def test_a_training_is_one_line_an_epoch() -> None:

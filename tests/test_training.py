@@ -86,12 +86,15 @@ def test_a_loss_that_is_no_number_fails(new_run: MakeRun) -> None:
 def test_early_stopping_keeps_the_best_epoch(workflow: str, new_run: MakeRun) -> None:
     """At a rate at which the few digits are soon known by heart."""
     run = new_run(workflow, epochs=60, learning_rate=0.05, early_stopping=2, dropout_scale=0.0)
-    training.carry_out(run, lambda _: None)
+    events: list[dict[str, Any]] = []
+    training.carry_out(run, events.append)
     losses = [epoch["validation_loss"] for epoch in run.metrics()]
     result = run.result() or {}
     best = int(np.argmin(losses)) + 1
     assert len(losses) == result["epochs"] == best + 2 < 60
     assert result["epoch_of_the_weights"] == best
+    [kept] = [event for event in events if event["event"] == "kept"]
+    assert kept == {"event": "kept", "epoch": best, "epochs": best + 2, "early": True}
     assert result["validation_loss"] == losses[best - 1]
     assert result["validation_accuracy"] == run.metrics()[best - 1]["validation_accuracy"]
 

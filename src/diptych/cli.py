@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from diptych.errors import InputError
+from diptych.errors import InputError, command
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -69,7 +69,7 @@ CheckpointEvery = Annotated[
     typer.Option(
         min=1,
         metavar="STEPS",
-        help="Save so often, not only after each epoch; tensorflow saves at every 20th step.",
+        help="Save so often, not only after each epoch; tensorflow rounds up to a multiple of 20.",
     ),
 ]
 
@@ -227,7 +227,9 @@ def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
         for run in found
     ]
     shown = (
-        terminal.runs(found) if found else f"No runs in {runs}/ yet: `diptych compare` makes some"
+        terminal.runs(found)
+        if found
+        else f"No runs in {runs}/ yet: {command('compare')} makes some"
     )
     _answer({"schema": 1, "runs": listed}, shown, json_file)
 
@@ -356,7 +358,15 @@ def _recipe(
         except tomllib.TOMLDecodeError:
             values[key.strip()] = text.strip()
     options = {"epochs": epochs, "batch_size": batch_size, "early_stopping": early_stopping}
-    values |= {key: value for key, value in options.items() if value is not None}
+    for key, value in options.items():
+        if value is None:
+            continue
+        if key in values:
+            option = "--" + key.replace("_", "-")
+            raise InputError(
+                f"{option} {value} and --set {key}={values[key]}: expected one of them"
+            )
+        values[key] = value
     return recipe.with_changes(**values) if values else recipe
 
 
@@ -417,7 +427,10 @@ def _answer(answer: dict[str, Any], shown: "RenderableType", json_file: Path | N
         print(text)
         return
     console = terminal.console()
-    console.print(shown if console.is_terminal else terminal.plain(shown), soft_wrap=True)
+    if console.is_terminal:
+        console.print(shown)
+    else:
+        console.print(terminal.plain(shown), soft_wrap=True)
     if json_file is not None:
         try:
             json_file.write_text(text + "\n", encoding="utf-8")

@@ -4,7 +4,6 @@ anything."""
 import ast
 import importlib.util
 import io
-import shlex
 import statistics
 import tokenize
 from collections.abc import Sequence
@@ -18,12 +17,15 @@ from scipy import stats
 
 from diptych import training, workflows
 from diptych.data import Data, load_data
-from diptych.errors import InputError
+from diptych.errors import InputError, command
 from diptych.evaluation import accuracy_interval
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import SCHEMA, Run, new_folder, write_json
 from diptych.worker import Report
+
+LEAST_SECONDS = 10
+"""Times of trainings that are all shorter say more about the machine's mood than the workflow."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,9 @@ class Side:
     test_accuracies: list[float]
     deviation: float | None
     """The standard deviation between seeds; None for one seed."""
-    interval: tuple[float, float]
-    """95%: of one run's accuracy (Wilson), or of the mean over seeds (Student's t)."""
+    interval: tuple[float, float] | None
+    """95%: of one run's accuracy (Wilson), or of the mean over seeds (Student's t); None where all
+    seeds have the same accuracy, which says nothing about their spread."""
     validation_accuracy: float
     epochs: float
     train_seconds: float
@@ -84,7 +87,7 @@ class Disagreement:
     answers: dict[str, str]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """Several workflows' runs of one network by one recipe on the same data and seeds."""
 
@@ -104,7 +107,8 @@ class Comparison:
         """Plain data, as ``--json`` writes them."""
         return {"schema": SCHEMA, **asdict(self)}
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
+        """The table: what a person wants to see who calls `compare` at a prompt."""
         from diptych import terminal
 
         return terminal.plain(terminal.comparison(self))
@@ -199,8 +203,8 @@ def compare_runs(
         for run in made:
             training.carry_out(run, report)
     except KeyboardInterrupt:
-        command = shlex.join(["diptych", "compare", *(str(run.folder) for run in made)])
-        raise KeyboardInterrupt(f"Stopped and saved. `{command}` goes on.") from None
+        again = command("compare", *(run.folder for run in made))
+        raise KeyboardInterrupt(f"Stopped and saved. {again} goes on.") from None
     sides = [_side(name, list(of.values())) for name, of in by_workflow.items()]
     names = list(by_workflow)
     differences = [
@@ -295,7 +299,7 @@ def _side(workflow: str, runs: list[Run]) -> Side:
         deviation = statistics.stdev(accuracies)
         error = deviation / len(runs) ** 0.5
         half = float(stats.t.ppf(0.975, len(runs) - 1)) * error
-        interval = (mean - half, mean + half)
+        interval = (mean - half, mean + half) if deviation else None
     return Side(
         workflow=workflow,
         precision=workflows.precision(workflow, runs[0].recipe),
@@ -382,7 +386,10 @@ def _conclusion(sides: list[Side], differences: list[Difference], one_machine: b
         )
         accuracy = f"{best.workflow} reads {points:.2f} points more than {worst.workflow}: {pairs}"
     elif points == 0:
-        accuracy = "the workflows are equally accurate"
+        accuracy = (
+            "the workflows are equally accurate as far as this can tell: they read as many test "
+            "images"
+        )
     else:
         known = [d.p_value for d in differences if d.p_value is not None]
         accuracy = (
@@ -392,11 +399,13 @@ def _conclusion(sides: list[Side], differences: list[Difference], one_machine: b
     ranked = sorted(sides, key=lambda side: side.train_seconds)
     fast, slow = ranked[0], ranked[-1]
     ratio = slow.train_seconds / fast.train_seconds
-    speed = f"{fast.workflow} trains {ratio:.2f} times as fast as {slow.workflow}"
+    speed = f"{fast.workflow} trained {ratio:.2f} times as fast as {slow.workflow} here"
     if not one_machine:
         speed = "they ran on several machines, so their times say nothing"
+    elif slow.train_seconds < LEAST_SECONDS:
+        speed = "they trained too briefly to compare their times"
     elif ratio < 1.05:
-        speed = "they take the same time"
+        speed = "they took the same time"
     short = min(sides, key=lambda side: side.lines_of_code)
     long = max(sides, key=lambda side: side.lines_of_code)
     lines = f"{short.workflow} needs {short.lines_of_code} lines to {long.lines_of_code}"

@@ -31,7 +31,7 @@ from safetensors.numpy import load_file, save
 
 from diptych import machine, workflows
 from diptych.data import Data
-from diptych.errors import InputError
+from diptych.errors import InputError, command
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows import Epoch, Progress, State
@@ -173,7 +173,7 @@ class Run:
                 run.check()
                 return run
         raise InputError(
-            f"run {path}: no run.json there or below {root}/; `diptych runs` lists the runs"
+            f"run {path}: no run.json there or below {root}/; {command('runs')} lists the runs"
         )
 
     def check(self) -> None:
@@ -299,7 +299,7 @@ class Run:
         if not path.exists():
             raise InputError(
                 f"run {self.name}: no weights yet, its status is {self.status}: "
-                f"`diptych resume {self.folder}` ends it"
+                f"{command('resume', self.folder)} ends it"
             )
         weights = read_arrays(path)
         self.network.check_weights(weights)

@@ -67,6 +67,13 @@ def table(*columns: str, left: int = 1, title: str | None = None) -> Table:
     return made
 
 
+def words(made: Table, column: int) -> None:
+    """Lets a column of words take more lines where the screen is narrow: the others stay whole."""
+    made.columns[column].justify = "left"
+    made.columns[column].no_wrap = False
+    made.columns[column].overflow = "fold"
+
+
 class TrainingView:
     """Shows trainings as their events come in: a bar on a terminal, the article's lines anywhere.
 
@@ -207,6 +214,8 @@ def _side_rows(several: bool) -> Iterable[tuple[str, Any]]:
         return f"{100 * value:.2f}%"
 
     def interval(side: "Side") -> str:
+        if side.interval is None:
+            return "–"
         return f"{100 * side.interval[0]:.2f} to {100 * side.interval[1]:.2f}%"
 
     yield (
@@ -275,6 +284,7 @@ def _share(value: float | None) -> str:
 def predictions(found: list[dict[str, Any]]) -> RenderableType:
     """A row a picture: the answer, its probability, and the two next ones."""
     rows = table("Picture", "Answer", "Probability", "Then", left=2)
+    words(rows, 0)
     for one in found:
         ranked = sorted(one["probabilities"].items(), key=lambda item: item[1], reverse=True)
         then = ", ".join(f"{name} {100 * share:.1f}%" for name, share in ranked[1:3])
@@ -285,7 +295,7 @@ def predictions(found: list[dict[str, Any]]) -> RenderableType:
 def runs(found: "list[Run]") -> RenderableType:
     """A row a run, in 80 columns; its name says workflow, network, recipe and seed."""
     rows = table("Run", "Data", "Status", "Epochs", "Accuracy", "Time", left=3)
-    rows.columns[0].no_wrap, rows.columns[0].overflow = False, "fold"  # To be copied whole.
+    words(rows, 0)
     for run in found:
         description, result = run.description(), run.result()
         seconds = sum(epoch["train_seconds"] for epoch in run.metrics())
@@ -295,7 +305,7 @@ def runs(found: "list[Run]") -> RenderableType:
             run.status_now,
             f"{len(run.metrics())}/{run.recipe.epochs}",
             f"{100 * result['test_accuracy']:.2f}%" if result else "–",
-            f"{seconds:.0f} s",
+            f"{seconds:.0f} s" if seconds else "–",
         )
     return rows
 
@@ -303,11 +313,11 @@ def runs(found: "list[Run]") -> RenderableType:
 def zoo(networks: "list[Network]", recipes: "list[Recipe]") -> RenderableType:
     """A row a network, and a row a recipe."""
     shown = table("Network", "Parameters", "Description", left=1)
-    shown.columns[2].justify = "left"
+    words(shown, 2)
     for network in networks:
         shown.add_row(network.name, f"{network.parameters:,}", network.description)
     below = table("Recipe", "Epochs", "Description", left=1)
-    below.columns[2].justify = "left"
+    words(below, 2)
     for recipe in recipes:
         below.add_row(recipe.name, str(recipe.epochs), recipe.description)
     return Group(shown, "", below)
@@ -316,6 +326,7 @@ def zoo(networks: "list[Network]", recipes: "list[Recipe]") -> RenderableType:
 def data_list(found: "Iterable[KnownData]") -> RenderableType:
     """A row a data set that has a name."""
     rows = table("Data", "Here", "Description", left=3)
+    words(rows, 2)
     for one in found:
         rows.add_row(one.name, "yes" if one.offline else "to download", one.description)
     return Group(

@@ -2,7 +2,6 @@
 
 import math
 import resource
-import shlex
 import sys
 import time
 from collections.abc import Callable
@@ -14,7 +13,7 @@ import numpy as np
 
 from diptych import machine, workflows
 from diptych.data import Data, load_data
-from diptych.errors import InputError
+from diptych.errors import InputError, command
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, Status
@@ -140,8 +139,7 @@ def carry_out(run: Run, report: Report | None = None) -> Run:
         if run.status == "done":
             raise KeyboardInterrupt(f"Stopped; run {run.folder} had just ended.") from None
         saved = "Stopped and saved." if run.status == "stopped" else "Stopped."
-        go_on = f"`diptych resume {shlex.quote(str(run.folder))}` goes on."
-        raise KeyboardInterrupt(f"{saved} {go_on}") from None
+        raise KeyboardInterrupt(f"{saved} {command('resume', run.folder)} goes on.") from None
     except WorkerError as problem:
         raise WorkerError(f"run {run.folder}: {problem}") from None
     if answer["status"] == "failed":
@@ -170,6 +168,9 @@ def line_of(event: dict[str, Any]) -> str | None:
                 f"Validation Loss: {event['validation_loss']:.4f} | "
                 f"Validation Accuracy: {event['validation_accuracy']:.4f}"
             )
+        case "kept":
+            early = f"Stopped early after epoch {event['epochs']}: t" if event["early"] else "T"
+            return f"{early}he weights of epoch {event['epoch']} are kept"
         case "done":
             return f"Final accuracy on test set: {event['test_accuracy']:.4f}"
     return None
@@ -294,6 +295,10 @@ def _train(
     if not progress.finished:
         return "stopped"
 
+    kept = progress.best_epoch or progress.epoch
+    if recipe.early_stopping:
+        early = progress.epoch < recipe.epochs
+        report({"event": "kept", "epoch": kept, "epochs": progress.epoch, "early": early})
     peak = peak_memory_mib()
     run.save_weights(workflow.weights())
     report({"event": "testing"})
@@ -302,7 +307,6 @@ def _train(
     test_seconds = time.perf_counter() - began
     run.save_predictions(logits, data.test.labels)
     train_seconds = sum(epoch.train_seconds for epoch in progress.history)
-    kept = progress.best_epoch or progress.epoch
     correct = int(np.sum(np.argmax(logits, axis=1) == data.test.labels))
     result = {
         "test_accuracy": correct / len(data.test.labels),

@@ -1,0 +1,23 @@
+"""How a message tells a person the command that mends things."""
+
+import shutil
+import sys
+
+import pytest
+
+from diptych.errors import InputError, command
+
+
+def test_a_command_can_be_called_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    monkeypatch.setattr(sys, "argv", [".venv/bin/diptych", "compare"])
+    assert command("resume", "my runs/a") == "`.venv/bin/diptych resume 'my runs/a'`"
+    monkeypatch.setattr(sys, "argv", ["notebook.py"])
+    assert command("runs") == "`diptych runs`"
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/diptych")
+    monkeypatch.setattr(sys, "argv", [".venv/bin/diptych", "compare"])
+    assert command("runs") == "`diptych runs`"
+
+
+def test_a_message_is_one_line() -> None:
+    assert str(InputError("one\n  two\tthree")) == "one two three"
