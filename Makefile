@@ -6,12 +6,13 @@ PYTHON ?= $(shell for python in python3 python3.12 python3.13 python3.11 python;
 	&& { echo $$python; break; }; done)
 VENV := .venv
 READY := $(VENV)/.ready
+READY_TORCH := $(VENV)/.ready-torch
 
 .DEFAULT_GOAL := help
-.PHONY: help setup compare test lint format constraints clean
+.PHONY: help setup torch compare test audit-suite lint format constraints clean
 
 help:  ## Show these lines
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
 
 setup: $(READY)  ## Set up .venv with pinned versions
 
@@ -23,18 +24,29 @@ $(READY): constraints.txt pyproject.toml
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+torch: $(READY_TORCH)  ## Set up PyTorch as well, for audits
+
+# Without hashes: PyTorch comes with other libraries on every platform.
+$(READY_TORCH): $(READY) pyproject.toml
+	@echo "Setting up PyTorch in $(VENV) (once)"
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	@touch $@
+
 compare: setup  ## Train the article's network in TensorFlow and in Keras, and compare the two
 	@$(VENV)/bin/diptych compare $(ARGUMENTS)
 
-test: setup  ## Run the tests
+test: torch  ## Run the tests
 	@$(VENV)/bin/python -m pytest $(ARGUMENTS)
 
-lint: setup  ## Check style and types
+audit-suite: torch  ## Audit all planted faults and write docs/audit-suite.md (an hour or so)
+	@$(VENV)/bin/python tests/audit/suite.py $(ARGUMENTS)
+
+lint: torch  ## Check style and types
 	@$(VENV)/bin/ruff check .
 	@$(VENV)/bin/ruff format --check .
 	@$(VENV)/bin/pyright
 
-format: setup  ## Put the code into its format
+format: torch  ## Put the code into its format
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 

@@ -47,6 +47,10 @@ RecipeName = Annotated[
 DataSource = Annotated[
     str, typer.Option("--data", help="mnist, fashion-mnist, or a folder of IDX files or images.")
 ]
+SIDE = (
+    "A workflow and network (keras:article), a run's folder, a .keras or .onnx file, or your own "
+    "code as path/to/file.py:function."
+)
 Seed = Annotated[int, typer.Option(help="Where all random numbers come from.")]
 Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
 BatchSize = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
@@ -267,6 +271,28 @@ def predict(
 
     found = evaluation.predict_pictures(Run.open(run, runs), images)
     _answer({"schema": 1, "predictions": found}, terminal.predictions(found), json_file)
+
+
+@app.command()
+def audit(
+    a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
+    b: Annotated[str, typer.Argument(metavar="B", help="The other one.")],
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that a side may take for one answer.")
+    ] = 60.0,
+    json_file: Json = None,
+) -> int:
+    """Prove that two builds are the same network and training, or name where they part and why.
+
+    Exit code: 0 where they are the same, 1 where they part, 2 where they cannot be audited.
+    """
+    from diptych import terminal
+    from diptych.audit import audit
+
+    with terminal.working("opening both sides") as say:
+        found = audit(a, b, timeout, say)
+    _answer(found.to_dict(), found, json_file)
+    return DONE if found.same else NO
 
 
 @app.command()

@@ -1,7 +1,8 @@
 """What commands show: tables and a progress bar on a terminal, plain lines into a pipe."""
 
 import io
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,17 @@ def console(stderr: bool = False) -> Console:
     if found.is_terminal:
         return found
     return Output(stderr=stderr, width=PIPE_WIDTH, soft_wrap=True, **AS_IT_IS)
+
+
+@contextmanager
+def working(first: str) -> Iterator[Callable[[str], None]]:
+    """Shows on a terminal what is being done; yields what is called with the next step's name."""
+    shown = console(stderr=True)
+    if not shown.is_terminal:
+        yield lambda step: None
+        return
+    with shown.status(first) as status:
+        yield status.update
 
 
 def plain(shown: RenderableType) -> str:

@@ -73,7 +73,8 @@ def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
 class Worker:
     """A child process for one workflow; use it in a ``with`` statement."""
 
-    def __init__(self) -> None:
+    def __init__(self, environment: dict[str, str] | None = None) -> None:
+        """Starts the child, with more or other environment variables than it would get."""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
         self._process = subprocess.Popen(
             # -P: a file of the person's named tensorflow.py must not stand in for the framework.
@@ -81,7 +82,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=os.environ | ENVIRONMENT,
+            env=os.environ | ENVIRONMENT | (environment or {}),
             start_new_session=True,  # Ctrl-C is for the parent, which then asks the child to stop.
         )
         assert self._process.stdin and self._process.stdout
@@ -124,6 +125,7 @@ class Worker:
         parameters: dict[str, Any],
         arrays: Arrays | None = None,
         report: Report = lambda _: None,
+        limit: float | None = None,
     ) -> tuple[dict[str, Any], Arrays]:
         """Has the child do one job and waits for the answer.
 
@@ -132,11 +134,13 @@ class Worker:
             parameters: plain data for the job.
             arrays: arrays for the job.
             report: called with what the job reports while it runs.
+            limit: seconds in which it must have reported or answered; for ever if not given.
 
         Raises:
             InputError: as the job raised it.
             KeyboardInterrupt: Ctrl-C was pressed; the job was asked to stop, and has.
             WorkerError: the child failed or ended.
+            TimeoutError: the limit has passed; the child still works, and only `close` is left.
         """
         interrupted = False
 
@@ -151,7 +155,10 @@ class Worker:
             with suppress(BrokenPipeError):  # The reader then finds that the child has gone.
                 send(self._requests, {"job": job, "parameters": parameters}, arrays)
             while True:
-                message = self._inbox.get()
+                try:
+                    message = self._inbox.get(timeout=limit)
+                except queue.Empty:
+                    raise TimeoutError(f"no answer within {limit:g} s") from None
                 if message is None:
                     self._inbox.put(None)  # For the next call, which would wait forever.
                     raise WorkerError(self._ending())

@@ -1,4 +1,4 @@
-"""Only a workflow's own file imports its framework."""
+"""Only a workflow's own file imports its framework, and the files that audit it."""
 
 import ast
 import json
@@ -25,11 +25,15 @@ def test_no_module_imports_a_framework_that_is_not_its_own(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").split(".")[0])
     own = {path.stem} if path.parent.name == "workflows" else set()
+    if path.parent.name == "adapters":
+        own = {path.stem.split("_")[0]}
+    if path.name in ("reference.py", "losses.py") and path.parent.name == "auditing":
+        own = {"tensorflow"}  # They live in a process of their own.
     assert imported & FRAMEWORKS <= own
 
 
 def test_nothing_but_a_workflow_loads_a_framework() -> None:
-    modules = "cli terminal comparison evaluation training worker workflows workflows.numpy"
+    modules = "auditing cli terminal comparison evaluation training worker workflows workflows.numpy"
     code = "".join(f"import diptych.{module}\n" for module in modules.split())
     code += "import json, sys; print(json.dumps(list(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

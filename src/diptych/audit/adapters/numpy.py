@@ -1,0 +1,225 @@
+"""The reference workflow, in NumPy and float64, read from the network's own description."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from diptych.audit.adapters.workflow import Epochs
+from diptych.audit.graph import INPUT, Arrays, Graph, Node
+from diptych.data.batches import to_float
+from diptych.errors import InputError
+from diptych.network import (
+    Activate,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool,
+    Shape,
+    Weights,
+)
+from diptych.workflows.numpy import Workflow
+
+Build = Callable[[int], tuple[Workflow, np.ndarray]]
+
+RESCALE = "rescale_1"
+"""The node that makes numbers in [0, 1] of images."""
+
+
+class Model:
+    """One side of an audit: `diptych.workflows.numpy`; see `diptych.audit.adapters.Model`.
+
+    Built from `diptych.audit.adapters.workflow.numpy_build`.
+    """
+
+    trains = True
+    prepares = True
+    targets = "classes"
+
+    def __init__(self, build: Build) -> None:
+        self.build = build
+        self.framework = f"NumPy {np.__version__}"
+        given = build(0)
+        if not isinstance(given, tuple) or not isinstance(given[0], Workflow):
+            raise InputError(f"given a {type(given).__name__}: expected NumPy's workflow")
+        self.workflow, self.rates = given
+        self.parts = [
+            (layer, nodes_of(layer, before, after))
+            for layer, before, after in self.workflow.network.steps()
+        ]
+
+    def graph(self) -> Graph:
+        shape = self.workflow.network.input_shape
+        scale = float(np.float32(1 / 255))
+        last = Node(RESCALE, "rescale", (INPUT,), shape, {"scale": scale, "offset": 0.0})
+        nodes = [last]
+        for _, part in self.parts:
+            for name, kind, shape, attributes, parameters in part:
+                last = Node(name, kind, (last.name,), shape, attributes, parameters)
+                nodes.append(last)
+        return Graph(self.workflow.network.input_shape, tuple(nodes))
+
+    # Parameters.
+
+    def parameters(self) -> Arrays:
+        return copied(self.workflow.values)
+
+    def load(self, parameters: Arrays) -> None:
+        self.workflow.load(self.workflow.values | parameters)
+
+    def fresh(self, dropout: bool) -> Workflow:
+        """A build with the present parameters and a fresh optimiser."""
+        workflow = self.build(0)[0]
+        if not dropout:
+            network = workflow.network.with_dropout_scaled(0)
+            workflow = Workflow(network, workflow.recipe, workflow.seed)
+        workflow.load(self.workflow.values)
+        return workflow
+
+    def initial(self, draws: int) -> list[Arrays]:
+        return [copied(self.build(seed)[0].values) for seed in range(1, draws + 1)]
+
+    # Running it.
+
+    def record(self, x: np.ndarray, training: bool) -> Arrays:
+        value = to_float(x).astype(np.float64)
+        result = {RESCALE: value}
+        for layer, part in self.parts:
+            operations = self.workflow.operations(layer, training)
+            for (name, *_), operation in zip(part, operations, strict=False):
+                value = operation(value)[0]
+                result[name] = value
+            if not operations:  # Dropout, where nothing is dropped.
+                result[part[0][0]] = value
+        return result | (self.moved_averages(x) if training else {})
+
+    def moved_averages(self, x: np.ndarray) -> Arrays:
+        """The moving averages after a step on x, as ``parameter:NAME``."""
+        names = [name for name in self.workflow.values if "/moving_" in name]
+        if not names:
+            return {}
+        workflow = self.fresh(dropout=True)
+        workflow.train_step(x, np.zeros(len(x), np.int64), 0.0)
+        return {f"parameter:{name}": workflow.values[name] for name in names}
+
+    def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
+        value = inputs[0].astype(np.float64)
+        if name == RESCALE:
+            return to_float(inputs[0]).astype(np.float64)
+        for layer, part in self.parts:
+            names = [node[0] for node in part]
+            if name in names:
+                operations = self.workflow.operations(layer, training)
+                return operations[names.index(name)](value)[0] if operations else value
+        raise KeyError(name)
+
+    def prepare(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return images, labels.astype(np.int64)
+
+    # Training it.
+
+    def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
+        return float(self.workflow.loss(outputs.astype(np.float64), targets)[0])
+
+    def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        loss, gradients, _ = self.fresh(dropout=False).backward(x, targets)
+        return loss, gradients
+
+    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+        workflow, result = self.fresh(dropout=True), []
+        for step, given in enumerate(gradients, 1):
+            exact = {name: value.astype(np.float64) for name, value in given.items()}
+            workflow.adam.apply(workflow.values, exact, float(self.rates[step - 1]), step)
+            result.append(copied(workflow.values))
+        return result
+
+    def steps(
+        self, batches: list[tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[list[float], list[Arrays]]:
+        workflow = self.fresh(dropout=False)
+        losses, parameters = [], []
+        for rate, (x, targets) in zip(self.rates, batches, strict=False):
+            losses.append(workflow.train_step(x, targets, float(rate))[0])
+            parameters.append(copied(workflow.values))
+        return losses, parameters
+
+    def optimiser(self) -> dict[str, Any]:
+        recipe = self.workflow.recipe
+        return {
+            "kind": "adam",
+            "learning_rate": float(str(self.rates[0])),
+            "beta_1": recipe.beta_1,
+            "beta_2": recipe.beta_2,
+            "epsilon": recipe.epsilon,
+        }
+
+    def batches(self, count: int, epochs: int) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
+        numbers = np.arange(count)
+        shape = (count, *self.workflow.network.input_shape)
+        x = np.broadcast_to(numbers.reshape(count, 1, 1, 1), shape).astype(np.float32)
+        epoch = Epochs(self.workflow.recipe, self.workflow.seed)
+        return [list(epoch(x, numbers)) for _ in range(epochs)]
+
+
+def copied(values: Weights) -> Arrays:
+    return {name: value.copy() for name, value in values.items()}
+
+
+def nodes_of(layer: Any, before: Shape, after: Shape) -> list[tuple[str, str, Shape, dict, dict]]:
+    """A layer's nodes: each one's name, kind, shape, attributes and parameters.
+
+    The operations of the layer are in the same order: an activation is one of its own.
+    """
+    kinds: dict[type, str] = {Conv: "conv", Dense: "dense", BatchNorm: "batch_norm"}
+    kinds |= {MaxPool: "max_pool", AveragePool: "average_pool", Dropout: "dropout"}
+    kinds |= {Flatten: "flatten"}
+    nodes = []
+    if not isinstance(layer, Activate):
+        described = (attributes_of(layer, before), parameters_of(layer))
+        nodes.append((layer.name, kinds[type(layer)], after, *described))
+    if isinstance(layer, Conv | Dense | Activate) and layer.activation != "linear":
+        slope = {"elu": 1.0}.get(layer.activation, layer.slope)
+        name = f"{layer.name}/activation" if nodes else layer.name
+        about = {"function": layer.activation, "slope": slope}
+        nodes.append((name, "activation", after, about, {}))
+    return nodes
+
+
+def attributes_of(layer: Any, before: Shape) -> dict[str, Any]:
+    match layer:
+        case Conv():
+            return windowed(layer, before) | {"dilation": [1, 1], "groups": 1}
+        case MaxPool():
+            return {"size": list(layer.size)} | windowed(layer, before)
+        case AveragePool():
+            counted = {"count_padding": False}
+            return {"size": list(layer.size)} | windowed(layer, before) | counted
+        case BatchNorm():
+            momentum = {"momentum": layer.momentum, "unbiased": False}
+            return {"epsilon": layer.epsilon} | momentum
+        case Dropout():
+            return {"rate": layer.rate}
+        case Flatten():
+            return {"order": "last"}
+    return {}
+
+
+def windowed(layer: Conv | MaxPool | AveragePool, before: Shape) -> dict[str, Any]:
+    return {
+        "strides": list(layer.steps),
+        "padding": [list(pair) for pair in layer.pads(before)],
+    }
+
+
+def parameters_of(layer: Any) -> dict[str, str]:
+    match layer:
+        case Conv() | Dense():
+            return {role: f"{layer.name}/{role}" for role in ("kernel", "bias")}
+        case BatchNorm():
+            names = {"gamma": "gamma", "beta": "beta"}
+            names |= {"mean": "moving_mean", "variance": "moving_variance"}
+            return {role: f"{layer.name}/{name}" for role, name in names.items()}
+    return {}

@@ -1,0 +1,181 @@
+"""This project's own workflows, as their frameworks' people would hand them in.
+
+What a run does with a network and a recipe is done here too: dropout scaled, the recipe's precision
+chosen, its schedule followed as over the training images of MNIST.
+"""
+
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from diptych import machine, workflows
+from diptych.data import Split
+from diptych.data.batches import Batches, to_float
+from diptych.network import Network, Weights
+from diptych.recipe import Recipe
+from diptych.runs import Run
+
+Arrays = tuple[np.ndarray, np.ndarray]
+Build = Callable[[int], Any]
+
+TRAINING_IMAGES = 55_000
+"""MNIST's, after the validation images: they say how many steps a schedule has."""
+
+
+def build(
+    workflow: str,
+    network: str | Network,
+    recipe: str | Recipe | None = None,
+    weights: Weights | None = None,
+) -> Build:
+    """What the adapter of a workflow's framework builds from.
+
+    Args:
+        workflow: one of `diptych.workflows.NAMES`; the adapter of the same name takes the result.
+        network: a network, its name in the zoo, or a TOML file.
+        recipe: as for the network; by default the one that the network names, else ``article``.
+        weights: what each build has instead of its seed's initial weights, such as a run's.
+
+    Raises:
+        InputError: there is no such workflow, network or recipe, or the weights do not fit.
+    """
+    workflows.check_name(workflow)
+    builds = {"keras": keras_build, "tensorflow": tensorflow_build, "numpy": numpy_build}
+    return builds[workflow](network, recipe, weights)
+
+
+def keras_build(
+    network: str | Network, recipe: str | Recipe | None = None, weights: Weights | None = None
+) -> Build:
+    """Builds the compiled Keras model, and says how its training prepares and batches."""
+    described = Training(network, recipe)
+    make = described.maker("keras", weights)
+
+    def built(seed: int) -> tuple[Any, dict[str, Any]]:
+        workflow = make(seed)
+        if described.recipe.schedule != "constant":
+            from diptych.workflows.keras import RateTable
+
+            workflow.compile(RateTable(described.rates))
+        return workflow.model, {
+            "prepare": lambda images, labels: (to_float(images), labels.astype(np.int64)),
+            "batches": Epochs(described.recipe, seed),
+        }
+
+    return built
+
+
+def tensorflow_build(
+    network: str | Network, recipe: str | Recipe | None = None, weights: Weights | None = None
+) -> Build:
+    """Builds the workflow as an object with variables, loss and step."""
+    described = Training(network, recipe)
+    make = described.maker("tensorflow", weights)
+    return lambda seed: LowLevel(make(seed), described.rates)
+
+
+def numpy_build(
+    network: str | Network, recipe: str | Recipe | None = None, weights: Weights | None = None
+) -> Build:
+    """Builds the reference workflow itself, with the rates of its steps."""
+    described = Training(network, recipe)
+    make = described.maker("numpy", weights)
+    return lambda seed: (make(seed), described.rates)
+
+
+def model(spec: Any) -> Any:
+    """The adapter's model of a named workflow and network, or of a run with its trained weights.
+
+    Raises:
+        InputError: there is nothing of that name, or the run has not ended.
+    """
+    name, weights = spec.where, None
+    network, recipe = spec.name, None
+    if spec.form == "run":
+        run = Run.open(spec.where)
+        name, network, recipe, weights = run.workflow, run.network, run.recipe, run.weights()
+    adapter = importlib.import_module(f"diptych.audit.adapters.{name}")
+    return adapter.Model(build(name, network, recipe, weights))
+
+
+class Training:
+    """A network and a recipe as a run has them."""
+
+    def __init__(self, network: str | Network, recipe: str | Recipe | None) -> None:
+        described = network if isinstance(network, Network) else Network.load(network)
+        if not isinstance(recipe, Recipe):
+            recipe = Recipe.load(recipe or described.recipe or "article")
+        self.recipe = recipe
+        if self.recipe.precision == "auto":
+            precision = "bfloat16" if machine.has_bfloat16() else "float32"
+            self.recipe = self.recipe.with_changes(precision=precision)
+        self.network = described.with_dropout_scaled(self.recipe.dropout_scale)
+
+    @property
+    def rates(self) -> np.ndarray:
+        """The learning rate of each step, float32."""
+        an_epoch = -(-TRAINING_IMAGES // self.recipe.batch_size)
+        return self.recipe.learning_rates(self.recipe.epochs * an_epoch)
+
+    def maker(self, workflow: str, weights: Weights | None) -> Build:
+        """Makes the workflow for a seed, with the given weights where there are any."""
+
+        def make(seed: int) -> Any:
+            made = workflows.load(workflow)(self.network, self.recipe, seed)
+            if weights is not None:
+                made.load(weights)
+            return made
+
+        return make
+
+
+class Epochs:
+    """Called once an epoch with all examples, gives that epoch's batches as a run makes them."""
+
+    def __init__(self, recipe: Recipe, seed: int) -> None:
+        self.recipe, self.seed, self.epoch = recipe, seed, 0
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> Iterator[Arrays]:
+        epoch, self.epoch = self.epoch, self.epoch + 1
+        batches = Batches(Split(x, y), self.recipe, self.seed)
+        return (batches.batch(epoch, step) for step in range(batches.steps_per_epoch))
+
+
+class LowLevel:
+    """The workflow of low-level TensorFlow: images uint8 (n, …) and labels int64 (n,)."""
+
+    def __init__(self, workflow: Any, rates: np.ndarray) -> None:
+        self.workflow, self.rates = workflow, rates
+        self.variables = workflow.variables
+        self.batches = Epochs(workflow.recipe, workflow.seed)
+        recipe = workflow.recipe
+        self.learning_rate, self.epsilon = float(str(rates[0])), recipe.epsilon
+        self.beta_1, self.beta_2 = recipe.beta_1, recipe.beta_2
+
+    def loss(self, x: Any, y: Any) -> Any:
+        """The mean cross-entropy of a batch in training."""
+        from diptych.workflows.tensorflow import tf
+
+        workflow = self.workflow
+        logits = workflow.forward(x, workflow.dtype, training=True, step=workflow.steps_taken)
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+
+    def logits(self, x: Any) -> Any:
+        """Inference, always in float32."""
+        from diptych.workflows.tensorflow import tf
+
+        return self.workflow.forward(x, tf.float32)
+
+    def step(self, x: Any, y: Any) -> Any:
+        """One step of the workflow's own training; returns the loss before it."""
+        number = self.workflow.steps_taken
+        rate = self.rates[number : number + 1]
+        losses, _ = self.workflow.run_steps(x[None], y[None], rate, np.int32(number))
+        self.workflow.steps_taken += 1
+        return losses[0]
+
+    def prepare(self, images: np.ndarray, labels: np.ndarray) -> Arrays:
+        """Images stay uint8: the network itself scales them."""
+        return images, labels.astype(np.int64)

@@ -1,0 +1,187 @@
+"""The causes that a finding can name, and how to make the two sides the same in each framework."""
+
+CAUSES: dict[str, dict[str, str]] = {
+    "layer-missing": {"": "add the layer to the side that lacks it, or take it from the other"},
+    "layer-kind": {"": "use the same kind of layer in this place"},
+    "units": {
+        "Keras": "Conv2D(filters) or Dense(units)",
+        "PyTorch": "out_channels or out_features",
+        "TensorFlow": "the last axis of the kernel",
+    },
+    "kernel-size": {
+        "Keras": "kernel_size, or pool_size",
+        "PyTorch": "kernel_size",
+        "TensorFlow": "the kernel's first axes, or ksize",
+    },
+    "stride": {
+        "Keras": "strides (a pooling layer's default is its pool_size)",
+        "PyTorch": "stride (a pooling layer's default is its kernel_size)",
+        "TensorFlow": "strides",
+    },
+    "padding": {
+        "Keras": "padding='same' pads the far side more; ZeroPadding2D and 'valid' pad as you say",
+        "PyTorch": "padding=n pads n on every side; F.pad pads as you say",
+        "TensorFlow": "'SAME' pads the far side more; [[0, 0], [top, bottom], …] pads as you say",
+    },
+    "pooling": {
+        "Keras": "MaxPooling2D or AveragePooling2D",
+        "PyTorch": "MaxPool2d or AvgPool2d (count_include_pad=False as TensorFlow)",
+        "TensorFlow": "tf.nn.max_pool2d or tf.nn.avg_pool2d",
+    },
+    "activation": {"": "use the same activation function, written out on both sides"},
+    "activation-slope": {
+        "Keras": "LeakyReLU(negative_slope), 0.3 if not given (ELU: alpha)",
+        "PyTorch": "LeakyReLU(negative_slope), 0.01 if not given",
+        "TensorFlow": "tf.nn.leaky_relu(alpha), 0.2 if not given",
+    },
+    "dropout-rate": {
+        "Keras": "Dropout(rate): the share that is dropped",
+        "PyTorch": "Dropout(p): the share that is dropped",
+        "TensorFlow": "tf.nn.dropout(rate): the share that is dropped (keep_prob was what is kept)",
+    },
+    "bias-missing": {
+        "Keras": "use_bias",
+        "PyTorch": "bias",
+        "TensorFlow": "tf.nn.bias_add with a variable of its own",
+    },
+    "flatten-order": {
+        "Keras": "Permute((3, 1, 2)) before Flatten gives PyTorch's order",
+        "PyTorch": "x.permute(0, 2, 3, 1).flatten(1) gives TensorFlow's order; or reorder the rows "
+        "of the dense kernel behind it",
+        "TensorFlow": "tf.transpose(x, [0, 3, 1, 2]) before tf.reshape gives PyTorch's order",
+    },
+    "batchnorm-momentum": {
+        "Keras": "momentum is the share that is kept (0.99 if not given)",
+        "PyTorch": "momentum is the share that is new (0.1 if not given): 1 minus Keras'",
+        "TensorFlow": "moving = moving * momentum + new * (1 - momentum)",
+    },
+    "batchnorm-epsilon": {
+        "Keras": "BatchNormalization(epsilon), 0.001 if not given",
+        "PyTorch": "BatchNorm2d(eps), 0.00001 if not given",
+        "TensorFlow": "tf.nn.batch_normalization(…, variance_epsilon)",
+    },
+    "batchnorm-initialiser": {"": "start gamma, beta and the moving averages from the same values"},
+    "input-scale": {"": "scale the inputs in the same way, once: in the data or in a layer"},
+    "input-layout": {
+        "Keras": "(n, height, width, channels), unless data_format says otherwise",
+        "PyTorch": "(n, channels, height, width): x.permute(0, 3, 1, 2)",
+        "TensorFlow": "(n, height, width, channels)",
+    },
+    "label-encoding": {"": "give both sides the same labels, counted from 0 in the same order"},
+    "kernel-initialiser": {
+        "Keras": "kernel_initializer (glorot_uniform if not given)",
+        "PyTorch": "torch.nn.init, e.g. xavier_uniform_ for Keras' default; PyTorch's own is "
+        "uniform within 1/sqrt(fan in)",
+        "TensorFlow": "the initial value of the kernel's variable",
+    },
+    "bias-initialiser": {
+        "Keras": "bias_initializer (zeros if not given)",
+        "PyTorch": "torch.nn.init.zeros_(layer.bias) for Keras' default; PyTorch's own is uniform "
+        "within 1/sqrt(fan in)",
+        "TensorFlow": "the initial value of the bias' variable",
+    },
+    "weights": {"": "copy this parameter again, and compare"},
+    "training-mode": {
+        "Keras": "call layers with training=None, so that fit and predict decide; "
+        "batch normalisation with trainable=False does not train",
+        "PyTorch": "model.train() before training, model.eval() before predicting",
+        "TensorFlow": "apply dropout and the batch's own statistics in the training loss, and only "
+        "there",
+    },
+    "logits-or-probabilities": {
+        "Keras": "from_logits=True for a last layer without softmax, False for one with it",
+        "PyTorch": "CrossEntropyLoss takes logits: no softmax before it; NLLLoss takes log_softmax",
+        "TensorFlow": "…_cross_entropy_with_logits takes logits: no softmax before it",
+    },
+    "loss": {"": "use the same loss function"},
+    "label-smoothing": {"": "use the same label_smoothing"},
+    "loss-reduction": {
+        "Keras": "reduction='sum_over_batch_size' is the mean",
+        "PyTorch": "reduction='mean'",
+        "TensorFlow": "tf.reduce_mean over the batch",
+    },
+    "loss-broadcast": {
+        "": "give targets and outputs one shape: (n, 1) minus (n,) is an (n, n) matrix"
+    },
+    "regularisation": {
+        "Keras": "kernel_regularizer: L2(factor) adds factor * sum(w²)",
+        "PyTorch": "add it to the loss; weight_decay of SGD is factor 2 * that",
+        "TensorFlow": "add it to the loss (tf.nn.l2_loss is half the sum of squares)",
+    },
+    "weight-constraint": {
+        "Keras": "kernel_constraint, bias_constraint",
+        "PyTorch": "project the weights after optimizer.step()",
+        "TensorFlow": "project the variables after the step",
+    },
+    "frozen-parameter": {
+        "Keras": "layer.trainable, set before compile",
+        "PyTorch": "requires_grad, no .detach() or no_grad() in the way, and the parameter among "
+        "those given to the optimizer",
+        "TensorFlow": "trainable, no tf.stop_gradient, and the variable among those of the step",
+    },
+    "gradient-scale": {"": "train on the gradient of the same loss, times the same factor"},
+    "gradients-not-cleared": {
+        "PyTorch": "optimizer.zero_grad() before every backward()",
+        "Keras": "do not add gradients up over steps",
+        "TensorFlow": "do not add gradients up over steps",
+    },
+    "optimiser": {"": "use the same optimiser"},
+    "learning-rate": {"": "use the same learning rate"},
+    "momentum": {"": "use the same momentum, and Nesterov's or not on both sides"},
+    "beta-1": {"": "use the same beta_1"},
+    "beta-2": {"": "use the same beta_2 (RMSprop: rho, PyTorch's alpha)"},
+    "epsilon": {
+        "Keras": "epsilon, 1e-7 if not given, added to the root before its bias is corrected",
+        "PyTorch": "eps, 1e-8 if not given, added to the root after its bias is corrected",
+        "TensorFlow": "epsilon as you write it (tf.compat.v1's Adam has 1e-8)",
+    },
+    "weight-decay": {
+        "Keras": "weight_decay is AdamW's, apart from the gradient",
+        "PyTorch": "weight_decay is added to the gradient, except in AdamW (0.01 if not given)",
+        "TensorFlow": "apart from the gradient or added to it, as you write it",
+    },
+    "gradient-clipping": {
+        "Keras": "clipnorm is for each variable, global_clipnorm for all, clipvalue for a number",
+        "PyTorch": "clip_grad_norm_ is for all parameters together",
+        "TensorFlow": "tf.clip_by_global_norm is for all, tf.clip_by_norm for one",
+    },
+    "schedule": {"": "change the learning rate at the same steps, counted in the same way"},
+    "batch-order": {
+        "Keras": "fit(shuffle=True) is the default for arrays, not for a tf.data.Dataset",
+        "PyTorch": "DataLoader(shuffle=True); the default is False",
+        "TensorFlow": "Dataset.shuffle with a buffer as large as the data",
+    },
+    "batch-size": {"": "use the same batch size"},
+    "last-batch": {
+        "Keras": "fit keeps the last, smaller batch",
+        "PyTorch": "DataLoader(drop_last=False)",
+        "TensorFlow": "Dataset.batch(drop_remainder=False)",
+    },
+    "augmentation": {"": "change the training images in the same way, or on neither side"},
+    "examples": {"": "train on the same examples; look for a validation split on one side"},
+    "precision": {
+        "Keras": "keras.config.set_dtype_policy, or the layers' dtype",
+        "PyTorch": "autocast, or the module's dtype",
+        "TensorFlow": "the casts in the forward pass",
+    },
+    "unexplained": {
+        "": "compare the code of both sides here; none of the known causes explains it"
+    },
+}
+"""By code, by framework (``""`` for any), what the mend is."""
+
+
+def advice(code: str, a: str, b: str, frameworks: tuple[str, str]) -> str:
+    """How to make the two the same, in the frameworks that the two sides have."""
+    mends = CAUSES[code]
+    if "" in mends:
+        return mends[""]
+    families = dict.fromkeys(_family(framework) for framework in frameworks)
+    return "; ".join(f"{family}: {mends[family]}" for family in families if family in mends)
+
+
+def _family(framework: str) -> str:
+    for family in ("Keras", "PyTorch", "TensorFlow"):
+        if framework.startswith(family):
+            return family
+    return "TensorFlow"  # The reference and ONNX run what TensorFlow's terms describe.

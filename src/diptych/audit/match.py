@@ -1,0 +1,258 @@
+"""Which node of one graph is which of the other, and how weights go from one to the other."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diptych.audit.graph import INPUT, Arrays, Graph, Node
+
+GAP = 0.7
+"""What it costs in an alignment to leave a node without a partner; another kind costs more."""
+POOLS = ("max_pool", "average_pool", "global_average_pool", "global_max_pool")
+
+
+@dataclass(frozen=True)
+class Match:
+    """Two nodes that stand at the same place; one is None where a side has none there."""
+
+    a: Node | None
+    b: Node | None
+
+    @property
+    def layer(self) -> str:
+        """What to call the place: the first side's name for it."""
+        node = self.a or self.b
+        assert node
+        return node.name
+
+
+def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | None]:
+    """The graph without what changes nothing, and the final activation if it has one.
+
+    Padding joins the convolution that it is for; nodes that do nothing, and reshaping that keeps
+    the order, go, and so does what scales the input, which has a stage of its own. A last softmax
+    or sigmoid is the loss' affair: which of the two has it is a matter of style, as long as the
+    loss knows.
+
+    Args:
+        graph: a network.
+        keep_shapes: keep what only scales or reshapes, so that the graph can still be run.
+    """
+    nodes: list[Node] = []
+    instead: dict[str, str] = {}
+    pending: dict[str, Node] = {}
+    users = _users(graph)
+    shapes = {INPUT: graph.input_shape} | {node.name: node.shape for node in graph.nodes}
+    for node in graph.nodes:
+        inputs = tuple(instead.get(name, name) for name in node.inputs)
+        node = replace(node, inputs=inputs)
+        if node.kind == "pad" and [n.kind for n in users[node.name]] == ["conv"]:
+            pending[node.name] = node
+            continue
+        if node.kind == "conv" and inputs[0] in pending:
+            pad = pending[inputs[0]]
+            both = zip(node.attributes["padding"], pad.attributes["padding"], strict=True)
+            padding = [[p[0] + q[0], p[1] + q[1]] for p, q in both]
+            node = replace(
+                node, inputs=pad.inputs, attributes=node.attributes | {"padding": padding}
+            )
+        leading = node.kind == "rescale" and inputs[0] == INPUT
+        nothing = leading or _does_nothing(node, shapes[node.inputs[0]])
+        if nothing and not keep_shapes:
+            instead[node.name] = node.inputs[0]
+            continue
+        nodes.append(node if keep_shapes else _usual(node, shapes[node.inputs[0]]))
+    final = None
+    if nodes and nodes[-1].kind == "activation":
+        function = nodes[-1].attributes["function"]
+        if function in ("softmax", "sigmoid", "log_softmax"):
+            final = function
+            nodes.pop()
+    return Graph(graph.input_shape, tuple(_in_order(nodes))), final
+
+
+def _users(graph: Graph) -> dict[str, list[Node]]:
+    users: dict[str, list[Node]] = {node.name: [] for node in graph.nodes} | {INPUT: []}
+    for node in graph.nodes:
+        for name in node.inputs:
+            users[name].append(node)
+    return users
+
+
+def _does_nothing(node: Node, shape: tuple[int, ...]) -> bool:
+    match node.kind:
+        case "dropout":
+            return not node.attributes["rate"]
+        case "reshape":
+            return True
+        case "flatten":
+            return len(shape) == 1
+        case "activation":
+            return node.attributes["function"] == "linear"
+        case "rescale":
+            one = np.all(np.asarray(node.attributes["scale"]) == 1)
+            return bool(one and not np.any(node.attributes["offset"]))
+    return False
+
+
+def _usual(node: Node, shape: tuple[int, ...]) -> Node:
+    """A pool over everything as the global pool that it is."""
+    covers = node.kind in POOLS[:2] and list(node.attributes["size"]) == list(shape[:-1])
+    if covers and not np.any(node.attributes["padding"]):
+        kind = "global_max_pool" if node.kind == "max_pool" else "global_average_pool"
+        return replace(node, kind=kind, shape=node.shape[-1:], attributes={})
+    return node
+
+
+def _in_order(nodes: list[Node]) -> Iterator[Node]:
+    """Depth first from the output, the longer branch of a sum first: one order for one network,
+    whichever branch the user wrote first."""
+    by_name = {node.name: node for node in nodes}
+    depth: dict[str, int] = {}
+    for node in nodes:
+        depth[node.name] = 1 + max((depth.get(name, 0) for name in node.inputs), default=0)
+    done: set[str] = set()
+    waiting = [(nodes[-1], False)] if nodes else []
+    while waiting:
+        node, ready = waiting.pop()
+        if node.name in done:
+            continue
+        if ready:
+            done.add(node.name)
+            yield node
+            continue
+        waiting.append((node, True))
+        inputs = list(node.inputs)
+        if node.kind == "add":
+            inputs.sort(key=lambda name: -depth.get(name, 0))
+        waiting.extend((by_name[name], False) for name in reversed(inputs) if name in by_name)
+
+
+def parameter_shapes(node: Node, parameters: Arrays) -> dict[str, tuple[int, ...]]:
+    return {role: parameters[name].shape for role, name in node.parameters.items()}
+
+
+def align(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> list[Match]:
+    """Matches two simplified graphs in order, at the least cost (Needleman & Wunsch, 1970)."""
+    one, other = a.nodes, b.nodes
+    cost = np.zeros((len(one) + 1, len(other) + 1))
+    cost[:, 0] = GAP * np.arange(len(one) + 1)
+    cost[0] = GAP * np.arange(len(other) + 1)
+    for i, node in enumerate(one):
+        for j, partner in enumerate(other):
+            together = cost[i, j] + _difference(node, partner, of_a, of_b)
+            cost[i + 1, j + 1] = min(together, cost[i, j + 1] + GAP, cost[i + 1, j] + GAP)
+    matches: list[Match] = []
+    i, j = len(one), len(other)
+    while i or j:
+        if i and j:
+            here = cost[i - 1, j - 1] + _difference(one[i - 1], other[j - 1], of_a, of_b)
+            if here <= cost[i, j] + 1e-9:
+                i, j = i - 1, j - 1
+                matches.append(Match(one[i], other[j]))
+                continue
+        if i and cost[i - 1, j] + GAP <= cost[i, j] + 1e-9:
+            i -= 1
+            matches.append(Match(one[i], None))
+        else:
+            j -= 1
+            matches.append(Match(None, other[j]))
+    return matches[::-1]
+
+
+def _difference(a: Node, b: Node, of_a: Arrays, of_b: Arrays) -> float:
+    cost = 0.0
+    if a.kind != b.kind and not (a.kind in POOLS and b.kind in POOLS):
+        cost = 0.5 if "custom" in (a.kind, b.kind) else 1.0
+    if a.shape != b.shape:
+        cost += 0.1
+    if parameter_shapes(a, of_a) != parameter_shapes(b, of_b):
+        cost += 0.1
+    return cost + 0.01 * (a.attributes != b.attributes)
+
+
+def flattened_by(graph: Graph, node: Node) -> tuple[str, tuple[int, ...]] | None:
+    """For a dense node behind a flatten: the order, and the shape that was flattened."""
+    by_name = {each.name: each for each in graph.nodes}
+    shapes = {INPUT: graph.input_shape} | {each.name: each.shape for each in graph.nodes}
+    name = node.inputs[0]
+    while name in by_name:
+        before = by_name[name]
+        if before.kind == "flatten":
+            return before.attributes["order"], shapes[before.inputs[0]]
+        if before.kind not in ("activation", "dropout", "rescale"):
+            return None
+        name = before.inputs[0]
+    return None
+
+
+def reordered(kernel: np.ndarray, shape: tuple[int, ...], order: str, wanted: str) -> np.ndarray:
+    """A dense kernel (in, out) whose rows were for one order of flattening, for the other.
+
+    Args:
+        kernel: (in, out).
+        shape: what was flattened, channels last.
+        order: ``last`` or ``first``, the rows' present order.
+        wanted: the order that they are wanted in.
+    """
+    if order == wanted or len(shape) < 2:
+        return kernel
+    *spatial, channels = shape
+    if order == "last":
+        rows = kernel.reshape(*spatial, channels, -1)
+        return np.moveaxis(rows, len(spatial), 0).reshape(kernel.shape)
+    rows = kernel.reshape(channels, *spatial, -1)
+    return np.moveaxis(rows, 0, len(spatial)).reshape(kernel.shape)
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """How the parameters of side A become those of side B."""
+
+    names: dict[str, str]
+    """Of A's parameters, what B calls them; only those of one shape."""
+    orders: dict[str, tuple[tuple[int, ...], str, str]]
+    """For dense kernels behind a flatten: the shape, A's order, B's order."""
+
+    @classmethod
+    def between(cls, a: Graph, b: Graph, matches: list[Match], of_a: Arrays, of_b: Arrays):
+        """The transfer that a matching of two simplified graphs gives."""
+        names: dict[str, str] = {}
+        orders: dict[str, tuple[tuple[int, ...], str, str]] = {}
+        for match in matches:
+            if match.a is None or match.b is None:
+                continue
+            for role, name in match.a.parameters.items():
+                partner = match.b.parameters.get(role)
+                if partner is None or of_a[name].shape != of_b[partner].shape:
+                    continue
+                names[name] = partner
+                if match.a.kind == "dense" and role == "kernel":
+                    one, other = flattened_by(a, match.a), flattened_by(b, match.b)
+                    if one and other and one[1] == other[1]:
+                        orders[name] = (one[1], one[0], other[0])
+        return cls(names, orders)
+
+    def to_b(self, parameters: Arrays) -> Arrays:
+        """A's parameters, by B's names and in B's order."""
+        return {
+            self.names[name]: self._reordered(name, value, forward=True)
+            for name, value in parameters.items()
+            if name in self.names
+        }
+
+    def to_a(self, parameters: Arrays) -> Arrays:
+        """B's parameters, by A's names and in A's order."""
+        return {
+            name: self._reordered(name, parameters[partner], forward=False)
+            for name, partner in self.names.items()
+            if partner in parameters
+        }
+
+    def _reordered(self, name: str, value: np.ndarray, forward: bool) -> np.ndarray:
+        if name not in self.orders:
+            return value
+        shape, of_a, of_b = self.orders[name]
+        order, wanted = (of_a, of_b) if forward else (of_b, of_a)
+        return reordered(value, shape, order, wanted)

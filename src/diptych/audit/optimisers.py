@@ -1,0 +1,240 @@
+"""Optimisers told from their behaviour: simulated in float64, and fitted to observed steps.
+
+Observed are the steps w₁ - w₀, w₂ - w₁, … that a side made on gradients of our choice. A family of
+optimisers with its settings predicts them up to the learning rate of each step, which follows by
+least squares; the settings are those under which the rest is rounding.
+
+Sources: Adam (Kingma & Ba, 2015), decoupled weight decay (Loshchilov & Hutter, 2019), RMSprop
+(Tieleman & Hinton, 2012), Adagrad (Duchi et al., 2011), Nesterov's momentum (Sutskever et al.,
+2013).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+from scipy.optimize import least_squares
+
+Settings = dict[str, Any]
+
+FREE = {
+    "sgd": ("momentum",),
+    "adam": ("beta_1", "beta_2", "epsilon"),
+    "rmsprop": ("rho", "momentum", "epsilon"),
+    "adagrad": ("accumulator", "epsilon"),
+}
+"""The settings that each family has besides its learning rate."""
+STARTS: dict[str, dict[str, tuple[float, ...]]] = {
+    "sgd": {"momentum": (0.5,)},
+    "adam": {"beta_1": (0.9, 0.6), "beta_2": (0.999, 0.98, 0.9), "epsilon": (1e-7, 1e-5)},
+    "rmsprop": {"rho": (0.9, 0.99), "momentum": (0.0, 0.8), "epsilon": (1e-7, 1e-5)},
+    "adagrad": {"accumulator": (0.1, 1e-6), "epsilon": (1e-7,)},
+}
+"""Where a search begins, if the optimiser says nothing of itself."""
+LOGARITHMIC = ("epsilon", "accumulator", "weight_decay")
+COARSENESS = (1e5, 1e4, 1e3, 1e2, 1e1, 1.0)
+HOPELESS = 0.5
+EXPLAINED = 6.0
+"""Units of rounding within which a prediction explains a step."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Some numbers' way through the steps of an optimiser."""
+
+    gradients: np.ndarray
+    """(steps, n), float64."""
+    weights: np.ndarray
+    """(steps + 1, n), before the first step and after each."""
+
+    @property
+    def noise(self) -> np.ndarray:
+        """What rounding may do to each step, (steps, n)."""
+        moved = np.abs(np.diff(self.weights, axis=0))
+        return 1e-7 * np.abs(self.weights[:-1]) + 3e-5 * moved + 1e-13
+
+
+@dataclass
+class Recovered:
+    """An optimiser as its steps show it."""
+
+    family: str
+    settings: Settings
+    rates: np.ndarray
+    """The learning rate of each step, (steps,)."""
+    residual: float
+    """The largest unexplained part of a step, in units of rounding."""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def explained(self) -> bool:
+        return self.residual <= EXPLAINED
+
+
+def directions(family: str, settings: Settings, observed: Observed) -> np.ndarray:
+    """The steps for a learning rate of 1, float64 (steps, n), along the observed weights."""
+    gradients = observed.gradients
+    if settings.get("accumulate"):
+        gradients = np.cumsum(gradients, axis=0)
+    steps = np.zeros_like(gradients)
+    first, second = np.zeros(gradients.shape[1]), np.zeros(gradients.shape[1])
+    if family == "adagrad":
+        second += settings["accumulator"]
+    decay = settings.get("weight_decay", 0.0)
+    for t, gradient in enumerate(gradients, start=1):
+        weights = observed.weights[t - 1]
+        if decay and settings["decay"] == "coupled":
+            gradient = gradient + decay * weights
+        match family:
+            case "sgd":
+                momentum = settings["momentum"]
+                first = momentum * first + gradient
+                step = gradient + momentum * first if settings["nesterov"] else first
+            case "adam":
+                first = settings["beta_1"] * first + (1 - settings["beta_1"]) * gradient
+                second = settings["beta_2"] * second + (1 - settings["beta_2"]) * gradient**2
+                bias_1, bias_2 = (1 - settings[f"beta_{i}"] ** t for i in (1, 2))
+                epsilon = settings["epsilon"]
+                if settings["hat"]:
+                    step = np.sqrt(bias_2) / bias_1 * first / (np.sqrt(second) + epsilon)
+                else:
+                    step = first / bias_1 / (np.sqrt(second / bias_2) + epsilon)
+            case "rmsprop":
+                second = settings["rho"] * second + (1 - settings["rho"]) * gradient**2
+                epsilon = settings["epsilon"]
+                root = (
+                    np.sqrt(second + epsilon) if settings["inside"] else np.sqrt(second) + epsilon
+                )
+                first = settings["momentum"] * first + gradient / root
+                step = first
+            case _:
+                second = second + gradient**2
+                epsilon = settings["epsilon"]
+                root = (
+                    np.sqrt(second + epsilon) if settings["inside"] else np.sqrt(second) + epsilon
+                )
+                step = gradient / root
+        if decay and settings["decay"] == "decoupled":
+            step = step + decay * weights
+        steps[t - 1] = step
+    return steps
+
+
+def rest(family: str, settings: Settings, observed: Observed) -> tuple[np.ndarray, np.ndarray]:
+    """What the family with these settings leaves unexplained, in units of rounding, (steps, n); and
+    the learning rate of each step (steps,)."""
+    moved = np.diff(observed.weights, axis=0)
+    if settings.get("holds_steps"):
+        moved[1:] -= settings["momentum"] * moved[:-1].copy()
+        along = observed.gradients
+    else:
+        along = directions(family, settings, observed)
+    weight = 1 / observed.noise
+    top = np.sum(along * weight * moved * weight, axis=1)
+    bottom = np.sum((along * weight) ** 2, axis=1)
+    rates = -np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    return (moved + rates[:, None] * along) * weight, rates
+
+
+def predicted(known: Recovered, observed: Observed) -> np.ndarray:
+    """The steps that a recovered optimiser makes on other gradients at its rates, (steps, n)."""
+    rates = known.rates[: len(observed.gradients), None]
+    if not known.settings.get("holds_steps"):
+        return -rates * directions(known.family, known.settings, observed)
+    steps = -rates * observed.gradients
+    for t in range(1, len(steps)):
+        steps[t] += known.settings["momentum"] * steps[t - 1]
+    return steps
+
+
+def _result(family: str, settings: Settings, observed: Observed) -> Recovered:
+    left, rates = rest(family, settings, observed)
+    # A handful of numbers may fall where float32 loses more than the estimate says.
+    residual = float(np.quantile(np.abs(left), 0.98)) if left.size else 0.0
+    return Recovered(family, settings, rates, residual)
+
+
+def fit(family: str, start: Settings, observed: Observed) -> Recovered:
+    """The family's settings that explain the observed steps best, from a start."""
+    names = [name for name in FREE[family] if name in start]
+    if start.get("weight_decay"):
+        names.append("weight_decay")
+
+    def settings_of(values: np.ndarray) -> Settings:
+        found = dict(start)
+        for name, value in zip(names, values, strict=True):
+            if name in LOGARITHMIC:
+                found[name] = float(10 ** np.clip(value, -12, 1))
+            else:  # Shares: most of what matters lies close to 1.
+                found[name] = float(1 - 10 ** np.clip(value, -6, 0))
+        return found
+
+    def to_value(name: str) -> float:
+        if name in LOGARITHMIC:
+            return float(np.log10(max(start[name], 1e-12)))
+        return float(np.log10(np.clip(1 - start[name], 1e-6, 1)))
+
+    def error(values: np.ndarray, coarseness: float) -> np.ndarray:
+        left, _ = rest(family, settings_of(values), observed)
+        return np.arcsinh(left / coarseness).ravel()  # Far-off numbers must not drown the others.
+
+    if not names:
+        return _result(family, start, observed)
+    values = np.array([to_value(name) for name in names])
+    for coarseness in COARSENESS:  # From the large features down to the last digits.
+        values = least_squares(error, values, args=(coarseness,), diff_step=1e-4, max_nfev=25).x
+        if coarseness == COARSENESS[1] and np.median(np.abs(error(values, coarseness))) > HOPELESS:
+            break
+    return _result(family, settings_of(values), observed)
+
+
+def starts(said: Settings) -> Iterator[tuple[str, Settings]]:
+    """Families and settings to begin from: first what the optimiser says of itself."""
+    kind = {"adamw": "adam"}.get(said.get("kind", ""), said.get("kind", ""))
+    families = sorted(STARTS, key=lambda family: family != kind)
+    for family in families:
+        own = said if family == kind else {}
+        flag, first = {
+            "sgd": ("nesterov", bool(own.get("nesterov"))),
+            "adam": ("hat", not own.get("bias_corrected_epsilon", False)),
+        }.get(family, ("inside", True))
+        known = {name: own[name] for name in FREE[family] if own.get(name) is not None}
+        every = product(*STARTS[family].values())
+        bases = [dict(zip(STARTS[family], values, strict=True)) for values in every]
+        for base in dict.fromkeys(tuple((b | known).items()) for b in bases):
+            for turned in (first, not first):
+                yield family, dict(base) | {flag: turned}
+            if family == "sgd":
+                # Keras' momentum is of steps, not of gradients: it matters where rates change.
+                yield family, dict(base) | {flag: False, "holds_steps": True}
+
+
+def recover(observed: Observed, said: Settings) -> Recovered:
+    """The optimiser that explains the observed steps; the best one found if none does.
+
+    Args:
+        observed: gradients and weights.
+        said: what the optimiser says of itself, as an adapter's ``optimiser`` gives it.
+    """
+    decay = said.get("weight_decay") or 0.01
+    forms = ["decoupled", "coupled"]
+    if said.get("weight_decay") and said.get("kind") != "adamw":
+        forms.reverse()
+    decays: list[Settings] = [{}, *({"weight_decay": decay, "decay": form} for form in forms)]
+    if said.get("weight_decay"):
+        decays = decays[1:] + decays[:1]
+    best: Recovered | None = None
+    # First as it says, then the search: a fit takes a hundred times as long.
+    for attempt in (_result, fit):
+        for accumulate in ({}, {"accumulate": True}):
+            for shape in decays:
+                for family, start in starts(said):
+                    found = attempt(family, start | shape | accumulate, observed)
+                    if found.explained:
+                        return found
+                    if best is None or found.residual < best.residual:
+                        best = found
+    assert best
+    return best

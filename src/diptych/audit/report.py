@@ -1,0 +1,174 @@
+"""What an audit found: stages, findings, and how they are shown."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from rich.console import Console, ConsoleOptions, Group, RenderResult
+from rich.padding import Padding
+from rich.text import Text
+
+STAGES = {
+    "structure": "layers, shapes and parameters",
+    "input": "what is made of the raw data",
+    "initial weights": "what training starts from",
+    "forward": "every layer's output on the same weights",
+    "mode": "dropout and batch normalisation in training",
+    "loss": "its value, reduction and penalties",
+    "gradients": "every parameter's",
+    "update": "the optimiser's steps",
+    "batches": "their order, size and augmentation",
+    "trajectory": "training side by side",
+}
+"""The stages in the order in which a mistake would show, and what each of them looks at."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference between the two sides, proven."""
+
+    stage: str
+    code: str
+    """One of `diptych.audit.causes.CAUSES`."""
+    layer: str | None
+    """Where, by the first side's name; with file and line where they are known."""
+    a: str
+    b: str
+    """What each side has."""
+    effect: str
+    """How much it matters, measured."""
+    advice: str
+    """How to make the two the same."""
+
+
+@dataclass
+class Stage:
+    """How one stage ended."""
+
+    name: str
+    ok: bool | None = True
+    """None where the stage did not apply, and `note` says why."""
+    largest_difference: float | None = None
+    rounding_bound: float | None = None
+    """What rounding explains of the largest difference."""
+    note: str = ""
+
+    def saw(self, difference: float, bound: float) -> None:
+        """Takes in one more measured difference; the one that rounding explains least is kept."""
+        known, bounded = self.largest_difference, self.rounding_bound
+        if known is None or bounded is None or difference * bounded > known * bound:
+            self.largest_difference, self.rounding_bound = difference, bound
+
+
+@dataclass
+class Audit:
+    """Whether two sides are the same network and training, and where they part."""
+
+    a: str
+    b: str
+    frameworks: tuple[str, str]
+    stages: list[Stage] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What differs by the frameworks' conventions and was not counted, and what was left out."""
+
+    @property
+    def same(self) -> bool:
+        """Whether no stage found a difference that rounding does not explain."""
+        return not self.findings and all(stage.ok is not False for stage in self.stages)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as ``--json`` writes them."""
+        return {
+            "schema": 1,
+            "a": self.a,
+            "b": self.b,
+            "frameworks": list(self.frameworks),
+            "same": self.same,
+            "stages": [asdict(stage) for stage in self.stages],
+            "findings": [asdict(finding) for finding in self.findings],
+            "notes": self.notes,
+        }
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text.assemble(
+            ("A  ", "bold"), self.a, f"  ({self.frameworks[0]})\n",
+            ("B  ", "bold"), self.b, f"  ({self.frameworks[1]})\n",
+        )  # fmt: skip
+        for stage in self.stages:
+            yield self._line(stage)
+        for number, finding in enumerate(self.findings, 1):
+            yield Text()
+            yield _shown(number, finding)
+        for note in self.notes:
+            yield Padding(Text(f"Note: {note}", style="dim"), (1, 0, 0, 0))
+        yield Text()
+        yield Text(self.conclusion, style="bold")
+
+    @staticmethod
+    def _line(stage: Stage) -> Text:
+        mark, style = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}[stage.ok]
+        line = Text.assemble((mark, style), f" {stage.name:<16}{STAGES[stage.name]}")
+        if stage.largest_difference is not None and stage.rounding_bound is not None:
+            line.append(
+                f": max difference {stage.largest_difference:.1e}, "
+                f"rounding explains up to {stage.rounding_bound:.1e}"
+            )
+        if stage.note:
+            line.append(f" ({stage.note})", "dim")
+        return line
+
+    @property
+    def conclusion(self) -> str:
+        """The answer in one line."""
+        if self.same:
+            left_out = [stage.name for stage in self.stages if stage.ok is None]
+            but = f", as far as they could be compared (not: {', '.join(left_out)})"
+            return f"The same{but if left_out else ' through all stages'}."
+        codes = list(dict.fromkeys(finding.code for finding in self.findings))
+        first = next(stage.name for stage in self.stages if stage.ok is False)
+        return f"They part, first in {first}: {', '.join(codes)}."
+
+    def _repr_html_(self) -> str:
+        """A table, for notebooks."""
+        from html import escape
+
+        rows = "".join(
+            f"<tr><td>{'–' if s.ok is None else '✓' if s.ok else '✗'}</td><td>{escape(s.name)}</td>"
+            f"<td>{_number(s.largest_difference)}</td><td>{_number(s.rounding_bound)}</td>"
+            f"<td>{escape(s.note)}</td></tr>"
+            for s in self.stages
+        )
+        found = "".join(
+            "<tr>"
+            + "".join(f"<td>{escape(str(v))}</td>" for v in (f.code, f.layer or "", f.a, f.b))
+            + f"<td>{escape(f.effect)}</td><td>{escape(f.advice)}</td></tr>"
+            for f in self.findings
+        )
+        findings = (
+            "<table><tr><th>cause</th><th>where</th><th>A</th><th>B</th><th>effect</th>"
+            f"<th>mend</th></tr>{found}</table>"
+            if found
+            else ""
+        )
+        return (
+            f"<p><b>{escape(self.conclusion)}</b><br>A: {escape(self.a)}<br>B: {escape(self.b)}</p>"
+            "<table><tr><th></th><th>stage</th><th>largest difference</th><th>rounding explains"
+            f"</th><th></th></tr>{rows}</table>{findings}"
+        )
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.1e}"
+
+
+def _shown(number: int, finding: Finding) -> Group:
+    where = f" at {finding.layer}" if finding.layer else ""
+    lines = [
+        Text.assemble((f"{number}. {finding.code}", "bold"), f"{where} ({finding.stage})"),
+        Text(f"   A  {finding.a}"),
+        Text(f"   B  {finding.b}"),
+    ]
+    if finding.effect:
+        lines.append(Text(f"   Effect: {finding.effect}"))
+    lines.append(Text(f"   Mend: {finding.advice}"))
+    return Group(*lines)

@@ -1,0 +1,267 @@
+"""Forward: the same weights in both sides, and every layer's output on the same examples.
+
+Each layer is held against float64 on the input that its own side gave it. So every layer that does
+something else than it says is found, not only the first, and no error hides in another's.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from diptych.audit import hypotheses
+from diptych.audit.graph import INPUT, Arrays, Node
+from diptych.audit.match import Match
+from diptych.audit.pair import SIDES, Pair, Which
+from diptych.audit.report import Stage
+from diptych.audit.stages.structure import words
+
+NAME = "forward"
+PRECISIONS = {"bfloat16": 2.0**16, "float16": 2.0**13}
+"""How much coarser than float32 they are."""
+YARD = 64.0
+"""How many times the effect of moving each input by an ulp rounding may have in a black box."""
+
+
+def check(pair: Pair) -> Stage:
+    """Puts A's weights into B and records both."""
+    stage = Stage(NAME)
+    before = len(pair.audit.findings)
+    a, b = pair.sides["a"], pair.sides["b"]
+    given = lively(pair)
+    a.load(given)
+    b.load(pair.transfer.to_b(given))
+    pair.parameters = {"a": a.own | given, "b": b.own | pair.transfer.to_b(given)}
+    records = {
+        which: side.record(pair.x[which], False) | {INPUT: pair.x[which]}
+        for which, side in pair.sides.items()
+    }
+    faults = {which: _faults(pair, which, records[which], stage) for which in SIDES}
+    precisions = {which: _precision(faults[which], records[which]) for which in SIDES}
+    if precisions["a"] != precisions["b"]:
+        _report_precision(pair, precisions, faults)
+    coarsest = max(PRECISIONS.get(p, 1.0) for p in precisions.values())
+    pair.unit = coarsest
+    for which in SIDES:
+        for name, ratio in faults[which].items():
+            if ratio > PRECISIONS.get(precisions[which], 1.0):
+                _explain(pair, which, name, records[which])
+    for match in pair.matches:
+        if match.a and match.b and "custom" in (match.a.kind, match.b.kind):
+            _black_box(pair, match, records, stage)
+    if pair.whole() and not pair.audit.findings:
+        _outputs(pair, records, stage)
+    elif not pair.whole():
+        stage.note = "not all weights fit into both; each side was checked on its own"
+    stage.ok = len(pair.audit.findings) == before
+    return stage
+
+
+def lively(pair: Pair) -> Arrays:
+    """A's weights, with biases and averages that are not all alike: zeros would hide mistakes."""
+    chance = np.random.default_rng(0)
+    given = dict(pair.sides["a"].own)
+    for node in pair.a.nodes:
+        for role, name in node.parameters.items():
+            value = given[name]
+            if role == "variance":
+                given[name] = (value * chance.uniform(0.5, 1.5, value.shape)).astype(value.dtype)
+            elif role in ("bias", "beta", "mean", "gamma"):
+                moved = value + chance.normal(0, 0.1, value.shape)
+                given[name] = moved.astype(value.dtype)
+    return {name: given[name] for name in pair.transfer.names} if pair.transfer.names else given
+
+
+def _faults(pair: Pair, which: Which, record: Arrays, stage: Stage) -> dict[str, float]:
+    """The nodes whose outputs float32's rounding does not explain, and by how much they exceed."""
+    request = {"graph": pair.graphs[which].to_dict(), "training": False}
+    found, _ = pair.ask_reference("check", request, parameter=pair.parameters[which], record=record)
+    for result in found.values():
+        if result["ratio"] <= 1:
+            stage.saw(result["difference"], result["bound"])
+    return {name: result["ratio"] for name, result in found.items() if result["ratio"] > 1}
+
+
+def _precision(faults: dict[str, float], record: Arrays) -> str:
+    """The arithmetic of a side: coarse if its numbers themselves have few digits."""
+    for name in faults:
+        bits = np.ascontiguousarray(record[name], np.float32).view(np.uint32)
+        if not np.any(bits & 0xFFFF):
+            return "bfloat16"
+        if not np.any(bits & 0x1FFF):
+            return "float16"
+    return "float32"
+
+
+def _report_precision(pair: Pair, precisions: dict[Which, str], faults) -> None:
+    which: Which = "a" if precisions["a"] != "float32" else "b"
+    first = next(iter(faults[which]))
+    match = _match_of(pair, which, first)
+    pair.found(
+        NAME, "precision", pair.place(match) if match else first, precisions["a"], precisions["b"],
+        f"the layer's outputs are off by up to {max(faults[which].values()):,.0f} times what "
+        f"float32's rounding explains, and hold only {precisions[which]} numbers",
+    )  # fmt: skip
+
+
+def _match_of(pair: Pair, which: Which, name: str) -> Match | None:
+    for match in pair.matches:
+        node = match.a if which == "a" else match.b
+        if node and node.name == name:
+            return match
+    return None
+
+
+def _explain(pair: Pair, which: Which, name: str, record: Arrays) -> None:
+    """Names what a node does that its framework says does something else."""
+    node = next(node for node in pair.graphs[which].nodes if node.name == name)
+    here = {key: record[key] for key in (node.name, *node.inputs)}
+    candidates = hypotheses.for_known(node, here)
+    parameters = {n: pair.parameters[which][n] for n in node.parameters.values()}
+    if node.kind == "batch_norm":
+        (ratio,) = pair.try_nodes([node], parameters, here, True)
+        if ratio <= 1:
+            _found_mode(pair, which, node)
+            return
+    if node.kind == "dropout":
+        _found_mode(pair, which, node)
+        return
+    ratios = pair.try_nodes([each for _, each in candidates], parameters, here, False)
+    fits = [c for c, r in zip(candidates, ratios, strict=True) if r <= 1]
+    match = _match_of(pair, which, name)
+    place = pair.place(match) if match else name
+    partner = (match.b if which == "a" else match.a) if match else None
+    said = words(partner) if partner else "no such layer"
+    if fits:
+        code, really = fits[0]
+        if partner and (really.kind, really.attributes) == (partner.kind, partner.attributes):
+            return  # It does what the other side says; the two are alike.
+        does = f"{words(really)} (it says {words(node)})"
+        a, b = (does, said) if which == "a" else (said, does)
+        pair.found(NAME, code, place, a, b)
+        return
+    worst = "its outputs are not what it says, by more than rounding and no known cause"
+    a, b = (worst, said) if which == "a" else (said, worst)
+    pair.found(
+        NAME, "unexplained", place, a, b, f"the smallest failing input: {_smallest(here, node)}"
+    )
+
+
+def _smallest(here: Arrays, node: Node) -> str:
+    x = here[node.inputs[0]]
+    return f"example {int(np.abs(x.reshape(len(x), -1)).sum(1).argmin())} of {len(x)}"
+
+
+def _found_mode(pair: Pair, which: Which, node: Node) -> None:
+    match = _match_of(pair, which, node.name)
+    place = pair.place(match) if match else node.name
+    said = ["as in inference", "as in training"]
+    a, b = said[::-1] if which == "a" else said
+    pair.found("mode", "training-mode", place, f"predicts {a}", f"predicts {b}")
+
+
+def _black_box(pair: Pair, match: Match, records: dict[Which, Arrays], stage: Stage) -> None:
+    """Holds two nodes against each other of which one is known only by what it does."""
+    assert match.a and match.b
+    a, b = match.a, match.b
+    inputs = [records["a"].get(name) for name in a.inputs]
+    if any(x is None for x in inputs) or a.name not in records["a"]:
+        return
+    arrays = [x for x in inputs if x is not None]
+    y = records["a"][a.name].astype(np.float64)
+    box: Which = "a" if a.kind == "custom" else "b"
+    moved = [np.nextafter(x, np.float32(np.inf)) if x.dtype == np.float32 else x for x in arrays]
+    other = _run(pair, "b", b, arrays)
+    if other is None or other.shape != y.shape:
+        pair.found(
+            NAME,
+            "layer-kind",
+            pair.place(match),
+            words(a),
+            words(b),
+            "their outputs' shapes differ",
+        )
+        return
+    once, twice = (_run(pair, box, a if box == "a" else b, xs) for xs in (arrays, moved))
+    yard = (
+        float(np.abs(once - twice).max(initial=0.0))
+        if once is not None and twice is not None
+        else 0.0
+    )
+    bound = pair.unit * (YARD * yard + 2e-6 * float(np.abs(y).max(initial=0.0)))
+    difference = float(np.abs(y - other).max(initial=0.0))
+    if difference <= bound:
+        stage.saw(difference, bound)
+        return
+    first = int(np.abs(y - other).reshape(len(y), -1).max(1).argmax())
+    pair.found(
+        NAME, _black_box_code(a, b), pair.place(match), words(a), words(b),
+        f"on the same input and weights they differ by up to {difference:.3g} (rounding explains "
+        f"up to {bound:.1e}), most on example {first}",
+    )  # fmt: skip
+
+
+def _black_box_code(a: Node, b: Node) -> str:
+    kinds = {a.kind, b.kind}
+    if kinds == {"custom"} or "batch_norm" in kinds:
+        return "unexplained"
+    return "activation" if "activation" in kinds else "layer-kind"
+
+
+def _run(pair: Pair, which: Which, node: Node, inputs: list[np.ndarray]) -> np.ndarray | None:
+    """A node's output for given inputs: by the reference where it is known, else by its side."""
+    if node.kind == "custom":
+        return pair.sides[which].run_node(node.name, inputs, False).astype(np.float64)
+    names = tuple(f"{INPUT}{i}" for i in range(len(inputs)))
+    alone = replace(node, inputs=names)
+    from diptych.worker import WorkerError
+
+    request = {"nodes": [alone.__dict__], "training": False}
+    try:
+        arrays = dict(zip(names, inputs, strict=True))
+        parameters = {n: pair.parameters[which][n] for n in node.parameters.values()}
+        return pair.ask_reference("node", request, parameter=parameters, record=arrays)[1]["y"]
+    except WorkerError:
+        return None
+
+
+def _outputs(pair: Pair, records: dict[Which, Arrays], stage: Stage) -> None:
+    """The outputs of the whole networks, against each other and against what explains them."""
+    names = {which: graph.nodes[-1].name for which, graph in (("a", pair.a), ("b", pair.b))}
+    a, b = (records[which][names[which]].astype(np.float64) for which in SIDES)
+    if a.shape != b.shape:
+        b = b.reshape(a.shape)
+    difference = float(np.abs(a - b).max(initial=0.0))
+    if pair.expressible("a"):
+        graph = pair.runnable("a")
+        last = graph.nodes[-1].name
+        request = {"graph": graph.to_dict(), "training": False, "nodes": [last], "bounds": True}
+        told, _ = pair.ask_reference(
+            "run", request, parameter=pair.parameters["a"], x={"x": pair.x["a"]}
+        )
+        bound = 2 * pair.unit * told["bounds"][last]
+    else:
+        bound = yardstick(pair, names["a"], a)
+    stage.largest_difference, stage.rounding_bound = difference, bound
+    if difference > bound:
+        first = int(np.abs(a - b).reshape(len(a), -1).max(1).argmax())
+        pair.found(
+            NAME, "unexplained", None, "outputs on the same weights", "other outputs",
+            f"they differ by up to {difference:.3g}, rounding explains up to {bound:.1e}; most on "
+            f"example {first}; every layer by itself does what it says",
+        )  # fmt: skip
+
+
+def yardstick(pair: Pair, last: str, exact: np.ndarray) -> float:
+    """What rounding explains where no reference can be had: the effect of weights an ulp apart."""
+    side = pair.sides["a"]
+    chance = np.random.default_rng(1)
+    moved = {
+        name: value
+        * (1 + chance.choice([-1, 1], value.shape).astype(value.dtype) * np.float32(2**-23))
+        for name, value in pair.parameters["a"].items()
+        if value.dtype.kind == "f"
+    }
+    side.load(moved)
+    other = side.record(pair.x["a"], False)[last].astype(np.float64)
+    side.load(pair.parameters["a"])
+    return pair.unit * (16 * float(np.abs(other - exact).max(initial=0.0)) + 1e-6)

@@ -1,0 +1,163 @@
+"""Initial weights: each side's initialisers as distributions, and weights that were copied."""
+
+import numpy as np
+from scipy import stats
+
+from diptych.audit.graph import Arrays, Node
+from diptych.audit.match import flattened_by, reordered
+from diptych.audit.pair import Pair
+from diptych.audit.report import Stage
+
+NAME = "initial weights"
+DRAWS = 12
+ENOUGH = 4000
+"""Values of one parameter that are enough to tell distributions apart."""
+CHANCE = 1e-6
+"""The chance of an alarm about one parameter where there is nothing."""
+CUT = 0.87962566103423978
+"""The deviation of a normal distribution cut at two deviations, in units of the uncut one's."""
+
+
+def check(pair: Pair) -> Stage:
+    """Weights that both sides have in common are compared; else their distributions are."""
+    stage = Stage(NAME)
+    own = {which: side.own for which, side in pair.sides.items()}
+    read = {side.spec.form for side in pair.sides.values()} & {"keras", "onnx", "run"}
+    if copied(pair, own["a"], own["b"]):
+        _compare_copies(pair, stage, own["a"], own["b"])
+        stage.note = stage.note or "both sides hold the same weights"
+        return stage
+    if read:
+        stage.ok, stage.note = None, "the weights come from a file, and are not initial ones"
+        return stage
+    draws_a, draws_b = (_draws(pair, which) for which in ("a", "b"))
+    before = len(pair.audit.findings)
+    compared = 0
+    for match in pair.matches:
+        if not (match.a and match.b):
+            continue
+        for role, name in match.a.parameters.items():
+            partner = match.b.parameters.get(role)
+            if partner is None or name not in draws_a or partner not in draws_b:
+                continue
+            if draws_a[name].shape != draws_b[partner].shape:
+                continue  # Other fans, other distributions: what made the shapes differ is found.
+            compared += 1
+            place = pair.place(match)
+            _compare(pair, place, role, match.a, match.b, draws_a[name], draws_b[partner])
+    stage.ok = len(pair.audit.findings) == before
+    stage.note = f"{compared} parameters, Kolmogorov–Smirnov at p = {CHANCE:g} each"
+    return stage
+
+
+def _draws(pair: Pair, which) -> dict[str, np.ndarray]:
+    """All values that the initialisers of a side gave in some builds, with each build's shape."""
+    parts = pair.sides[which].initial(DRAWS)
+    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+
+
+def copied(pair: Pair, a: Arrays, b: Arrays) -> bool:
+    """Whether some parameter of many different numbers is the same on both sides."""
+    for name, partner in pair.transfer.names.items():
+        value, other = a[name], b[partner]
+        distinct = value.size >= 16 and np.ptp(value) > 0 and value.shape == other.shape
+        if distinct and np.allclose(value, other, rtol=1e-6, atol=0):
+            return True
+    return False
+
+
+def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays) -> None:
+    moved = pair.transfer.to_a(b)
+    for match in pair.matches:
+        if not (match.a and match.b):
+            continue
+        for name in match.a.parameters.values():
+            if name not in moved:
+                continue
+            difference = float(np.abs(a[name] - moved[name]).max(initial=0.0))
+            bound = 2e-7 * float(np.abs(a[name]).max(initial=0.0))
+            stage.saw(difference, bound)
+            if difference <= bound:
+                continue
+            stage.ok = False
+            raw = b[pair.transfer.names[name]]
+            flat = flattened_by(pair.a, match.a)
+            other = flattened_by(pair.b, match.b)
+            if match.a.kind == "dense" and flat and other and np.allclose(a[name], raw, 1e-6, 0):
+                right = reordered(a[name], flat[1], flat[0], other[0])
+                pair.found(
+                    NAME, "flatten-order", pair.place(match),
+                    f"channels come {flat[0]}",
+                    f"channels come {other[0]}, the rows copied as they were",
+                    f"{np.mean(np.abs(right - raw).max(axis=1) > bound):.0%} of the rows belong to "
+                    "other pixels",
+                )  # fmt: skip
+                continue
+            pair.found(
+                NAME, "weights", pair.place(match),
+                f"{name}: from {a[name].min():.4g} to {a[name].max():.4g}",
+                f"{pair.transfer.names[name]}: from {raw.min():.4g} to {raw.max():.4g}",
+                f"they differ by up to {difference:.3g}, where other weights are the same",
+            )  # fmt: skip
+
+
+def _compare(
+    pair: Pair, place: str, role: str, a: Node, b: Node, draws_a: np.ndarray, draws_b: np.ndarray
+) -> None:
+    one, other = (each.ravel()[:ENOUGH].astype(np.float64) for each in (draws_a, draws_b))
+    if np.ptp(one) == np.ptp(other) == 0:
+        differ = abs(one[0] - other[0]) > 1e-6
+        p = 0.0 if differ else 1.0
+    else:
+        if np.array_equal(draws_a[0], draws_a[-1]):  # One draw, as a fixed seed gives it.
+            one = draws_a[0].ravel()[:ENOUGH].astype(np.float64)
+        if np.array_equal(draws_b[0], draws_b[-1]):
+            other = draws_b[0].ravel()[:ENOUGH].astype(np.float64)
+        p = float(np.asarray(stats.ks_2samp(one, other))[1])
+        # Against a constant, few numbers are enough.
+        if min(np.ptp(one), np.ptp(other)) == 0:
+            p = 0.0
+    if p >= CHANCE:
+        return
+    code = {"kernel": "kernel-initialiser", "bias": "bias-initialiser"}.get(
+        role, "batchnorm-initialiser" if a.kind == "batch_norm" else "kernel-initialiser"
+    )
+    names = [
+        named(v, d.shape[1:], a.kind == "dense") for v, d in ((one, draws_a), (other, draws_b))
+    ]
+    deviations = f"deviation {one.std():.3g} against {other.std():.3g}"
+    pair.found(NAME, code, place, f"{role}: {names[0]}", f"{role}: {names[1]}", deviations)
+
+
+def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
+    """An initialiser's rule, by what its values look like.
+
+    Args:
+        values: numbers that it drew, (n,).
+        shape: of the parameter.
+        dense: whether it belongs to a dense layer.
+    """
+    if np.ptp(values) == 0:
+        return "zeros" if values[0] == 0 else f"constant {values[0]:.4g}"
+    deviation, largest = float(values.std()), float(np.abs(values).max())
+    families = {
+        "uniform": stats.uniform(-largest, 2 * largest).cdf,
+        "normal": stats.norm(0, deviation).cdf,
+        "truncated normal": stats.truncnorm(-2, 2, 0, deviation / CUT).cdf,
+    }
+    distances = {name: stats.kstest(values, cdf).statistic for name, cdf in families.items()}
+    family = min(distances, key=lambda name: distances[name])
+    if len(shape) < 2:
+        return f"{family}, deviation {deviation:.3g}"
+    receptive = float(np.prod(shape[:-2]))
+    fan_in, fan_out = receptive * shape[-2], receptive * shape[-1]
+    rules = {
+        "Glorot": 2 / (fan_in + fan_out),
+        "He": 2 / fan_in,
+        "LeCun": 1 / fan_in,
+        "1/sqrt(fan in), PyTorch's": 1 / (3 * fan_in),
+    }
+    near = min(rules, key=lambda rule: abs(np.log(deviation**2 / rules[rule])))
+    off = abs(deviation / np.sqrt(rules[near]) - 1)
+    fan = f"{near} {family}" if off < 0.1 else family
+    return f"{fan}, deviation {deviation:.3g}, largest {largest:.3g}"

@@ -1,0 +1,159 @@
+"""Mode: what dropout and batch normalisation do in training, measured."""
+
+import numpy as np
+
+from diptych.audit.graph import INPUT, Arrays, Node
+from diptych.audit.match import Match
+from diptych.audit.pair import SIDES, Pair, Which
+from diptych.audit.report import Stage
+
+NAME = "mode"
+SIGMAS = 6.0
+"""Deviations by which a measured share may differ from its rate."""
+
+
+def check(pair: Pair) -> Stage:
+    """Runs both sides as they train, and looks at what was dropped, normalised and averaged."""
+    stage = Stage(NAME)
+    kinds = {n.kind for graph in (pair.a, pair.b) for n in graph.nodes}
+    if not kinds & {"dropout", "batch_norm"}:
+        stage.note = "no dropout, no batch normalisation"
+        if not any(f.stage == NAME for f in pair.audit.findings):
+            return stage
+    records = {
+        which: side.record(pair.x[which], True) | {INPUT: pair.x[which]}
+        for which, side in pair.sides.items()
+    }
+    for match in pair.matches:
+        if match.a is None or match.b is None or match.a.kind != match.b.kind:
+            continue
+        if match.a.kind == "dropout":
+            _dropout(pair, match, records)
+        if match.a.kind == "batch_norm":
+            _batch_norm(pair, match, records, stage)
+    stage.ok = not any(finding.stage == NAME for finding in pair.audit.findings)
+    return stage
+
+
+def _dropout(pair: Pair, match: Match, records: dict[Which, Arrays]) -> None:
+    """The share that was dropped and the factor of what was kept, on each side."""
+    seen = {which: _dropped(records[which], _node(match, which)) for which in SIDES}
+    if seen["a"] is None or seen["b"] is None:
+        return
+    (share_a, factor_a, count_a), (share_b, factor_b, count_b) = seen["a"], seen["b"]
+    noise = SIGMAS * np.sqrt(0.25 / max(1, count_a) + 0.25 / max(1, count_b))
+    said = [
+        _dropping(share, factor) for share, factor in ((share_a, factor_a), (share_b, factor_b))
+    ]
+    if (share_a == 0) != (share_b == 0) and abs(share_a - share_b) > noise:
+        pair.found(
+            NAME, "training-mode", pair.place(match), *said, "dropout works on one side only"
+        )
+    elif abs(share_a - share_b) > noise or abs(factor_a - factor_b) > 0.01 * factor_a:
+        already = any(
+            f.code == "dropout-rate" and f.layer == pair.place(match) for f in pair.audit.findings
+        )
+        if not already:
+            pair.found(NAME, "dropout-rate", pair.place(match), *said)
+
+
+def _node(match: Match, which: Which) -> Node:
+    node = match.a if which == "a" else match.b
+    assert node
+    return node
+
+
+def _dropped(record: Arrays, node: Node) -> tuple[float, float, int] | None:
+    """The share of numbers that became zero, the factor of the others, and how many there were."""
+    if node.name not in record or node.inputs[0] not in record:
+        return None
+    x, y = record[node.inputs[0]], record[node.name]
+    there = np.abs(x) > 1e-6
+    if not np.any(there):
+        return None
+    kept = there & (y != 0)
+    factor = float(np.median(y[kept] / x[kept])) if np.any(kept) else 1.0
+    return float(np.mean(y[there] == 0)), factor, int(there.sum())
+
+
+def _dropping(share: float, factor: float) -> str:
+    if share == 0:
+        return "drops nothing in training"
+    return f"drops {share:.1%} in training, the rest times {factor:.4g}"
+
+
+def _batch_norm(pair: Pair, match: Match, records: dict[Which, Arrays], stage: Stage) -> None:
+    uses = {which: _statistics(pair, which, _node(match, which), records[which]) for which in SIDES}
+    for which in SIDES:
+        if uses[which] == "moving":  # The reference must do as the side does from here on.
+            pair.change(which, _node(match, which).name, statistics="moving")
+    said = {
+        "batch": "normalises by the batch's own statistics in training",
+        "moving": "normalises by the moving averages in training",
+        "neither": "normalises by neither the batch's nor the moving statistics",
+    }
+    if uses["a"] != uses["b"] and None not in uses.values():
+        words = [said[str(uses[which])] for which in SIDES]
+        pair.found(NAME, "training-mode", pair.place(match), *words)
+        return
+    momenta = {
+        which: _momentum(pair, which, _node(match, which), records[which]) for which in SIDES
+    }
+    if momenta["a"] is None or momenta["b"] is None:
+        return
+    (one, unbiased_a), (other, unbiased_b) = momenta["a"], momenta["b"]
+    if abs(one - other) > 2e-3 * max(1 - one, 1 - other, 1e-3) + 1e-5:
+        pair.found(
+            NAME, "batchnorm-momentum", pair.place(match),
+            f"keeps {one:.5g} of its moving averages", f"keeps {other:.5g} of them",
+            "recovered from one step's averages; predictions differ, training losses do not",
+        )  # fmt: skip
+    if unbiased_a != unbiased_b:
+        which = "A's" if unbiased_a else "B's"
+        note = (
+            f"{which} moving variances are unbiased, n/(n-1) times the other's; that is "
+            "the frameworks' convention and was not counted"
+        )
+        if note not in pair.audit.notes:
+            pair.audit.notes.append(note)
+
+
+def _statistics(pair: Pair, which: Which, node: Node, record: Arrays) -> str | None:
+    """Whether the layer normalised by the batch's statistics or by the moving ones."""
+    if node.name not in record or node.inputs[0] not in record:
+        return None
+    here = {name: record[name] for name in (node.name, *node.inputs)}
+    parameters = {n: pair.parameters[which][n] for n in node.parameters.values()}
+    (batch,) = pair.try_nodes([node], parameters, here, True)
+    (moving,) = pair.try_nodes([node], parameters, here, False)
+    if min(batch, moving) > 4 * pair.unit:
+        return "neither"
+    return "batch" if batch <= moving else "moving"
+
+
+def _momentum(pair: Pair, which: Which, node: Node, record: Arrays) -> tuple[float, bool] | None:
+    """The share of the moving averages that a step keeps, and whether the variance is unbiased."""
+    names = {role: node.parameters.get(role, "") for role in ("mean", "variance")}
+    news = {role: record.get(f"parameter:{name}") for role, name in names.items()}
+    new_mean, new_variance = news["mean"], news["variance"]
+    if new_mean is None or new_variance is None or node.inputs[0] not in record:
+        return None
+    x = record[node.inputs[0]].astype(np.float64)
+    axes = tuple(range(x.ndim - 1))
+    old = pair.parameters[which]
+    mean, variance = x.mean(axes), x.var(axes)
+    momentum = _kept(old[names["mean"]], new_mean, mean)
+    count = x[..., 0].size
+    predicted = [
+        old[names["variance"]] * momentum + (1 - momentum) * variance * factor
+        for factor in (1.0, count / (count - 1))
+    ]
+    away = [float(np.abs(new_variance - each).max()) for each in predicted]
+    return momentum, away[1] < away[0]
+
+
+def _kept(old: np.ndarray, new: np.ndarray, batch: np.ndarray) -> float:
+    """The share in new = share * old + (1 - share) * batch, by least squares."""
+    along = old.astype(np.float64) - batch
+    total = float(np.sum(along**2))
+    return float(np.sum((new - batch) * along)) / total if total else 1.0

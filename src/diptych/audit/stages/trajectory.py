@@ -1,0 +1,125 @@
+"""Trajectory: real training steps of both sides from the same weights, on the same batches.
+
+The yardstick is the first side against itself with weights an ulp apart: so fast does rounding grow
+in this network's training.
+"""
+
+import numpy as np
+
+from diptych.audit.graph import Arrays
+from diptych.audit.pair import Pair, Which
+from diptych.audit.report import Stage
+from diptych.audit.stages.loss import trained
+
+NAME = "trajectory"
+STEPS = 8
+FACTOR = 64.0
+"""How many times the yardstick, which rounds only once, rounding in every step may reach."""
+ULP = np.float32(2.0**-23)
+
+
+def check(pair: Pair) -> Stage:
+    """Compares the losses and the weights step by step."""
+    stage = Stage(NAME)
+    batches = {which: _batches(pair, which) for which in ("a", "b")}
+    losses, weights = {}, {}
+    learned = {name for side in pair.sides.values() for name in trained(side)}
+    for which, side in pair.sides.items():
+        side.load(pair.parameters[which])
+        steps = side.steps(batches[which])
+        if steps is None:
+            stage.ok, stage.note = None, f"the dropout of {side.label} cannot be turned off"
+            return stage
+        losses[which], weights[which] = steps
+    side = pair.sides["a"]
+    side.load(pair.parameters["a"] | _an_ulp_off(pair.parameters["a"]))
+    ulp_off = side.steps(batches["a"])
+    side.load(pair.parameters["a"])
+
+    # Moving averages are the stage mode's affair.
+    for path in weights.values():
+        path[:] = [{k: v for k, v in step.items() if k in learned} for step in path]
+    yard = distances(weights["a"], ulp_off[1] if ulp_off else weights["a"])
+    differences = distances(weights["a"], [pair.transfer.to_a(each) for each in weights["b"]])
+    largest = max(float(np.abs(v).max(initial=0.0)) for v in weights["a"][0].values())
+    bounds = FACTOR * pair.unit * (np.maximum.accumulate(yard) + float(ULP) * largest)
+    step = int(np.argmax(differences / bounds))
+    stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
+    stage.note = f"weights after {step + 1} of {STEPS} steps"
+    stage.ok = bool(differences[step] <= bounds[step])
+    if stage.ok or pair.audit.findings:
+        if not stage.ok:
+            stage.note += "; as the findings make one expect"
+        return stage
+    first = int(np.argmax(differences > bounds))
+    if first and _piled_up(pair, batches, weights):
+        stage.ok = False
+        return stage
+    pair.found(
+        NAME, "unexplained", None, "its steps", "other steps",
+        f"weights part at step {first + 1} by {differences[first]:.3g} (rounding explains up to "
+        f"{bounds[first]:.1e}), though gradients and optimiser are the same; the losses there are "
+        f"{losses['a'][first]:.6g} and {losses['b'][first]:.6g}",
+    )  # fmt: skip
+    return stage
+
+
+def _batches(pair: Pair, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
+    """The examples in batches, over and over."""
+    x, y = pair.x[which], pair.y[which]
+    size = max(1, len(x) // 4)
+    order = [np.arange(i * size, (i + 1) * size) % len(x) for i in range(STEPS)]
+    return [(x[rows], y[rows]) for rows in order]
+
+
+def _an_ulp_off(parameters: Arrays) -> Arrays:
+    chance = np.random.default_rng(3)
+    return {
+        name: (value * (1 + ULP * chance.choice([-1, 1], value.shape))).astype(value.dtype)
+        for name, value in parameters.items()
+        if value.dtype.kind == "f"
+    }
+
+
+def distances(a: list[Arrays], b: list[Arrays]) -> np.ndarray:
+    """The largest difference of any weight after each step, (steps,)."""
+    return np.array(
+        [
+            max(
+                (
+                    float(np.abs(one[name] - other[name]).max(initial=0.0))
+                    for name in one
+                    if name in other
+                ),
+                default=0.0,
+            )
+            for one, other in zip(a, b, strict=True)
+        ]
+    )
+
+
+def _piled_up(pair: Pair, batches, weights: dict[Which, list[Arrays]]) -> bool:
+    """Whether one side's steps are those of gradients that nobody cleared; then reports it."""
+    for which, side in pair.sides.items():
+        gradients: list[Arrays] = []
+        for step, (x, y) in enumerate(batches[which][:3]):
+            if step:
+                side.load(weights[which][step - 1])
+            gradients.append(side.loss_and_gradients(x, y)[1])
+        side.load(pair.parameters[which])
+        sums = [
+            {name: np.sum([g[name] for g in gradients[: i + 1]], axis=0) for name in gradients[0]}
+            for i in range(3)
+        ]
+        apart, piled = side.updates(gradients), side.updates(sums)
+        if apart is None or piled is None:
+            continue
+        near = (
+            distances(piled, weights[which][:3])[2] < 0.1 * distances(apart, weights[which][:3])[2]
+        )
+        if near:
+            said = ["cleared before each step", "added to those of the steps before"]
+            a, b = said[::-1] if which == "a" else said
+            pair.found("gradients", "gradients-not-cleared", None, a, b, "from the second step on")
+            return True
+    return False

@@ -1,0 +1,9 @@
+"""Raises while it is imported."""
+
+from typing import Any
+
+CLASSES = int("ten")
+
+
+def model() -> Any:
+    return None

@@ -1,0 +1,180 @@
+"""The networks in Keras, with whatever a variant plants in them."""
+
+import keras
+from keras import layers
+from variants import Variant, batches_of, houses, parse, prepare_images, signals
+
+
+def __getattr__(name: str):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    network, v = parse(name)
+    return lambda: NETWORKS[network](v)
+
+
+def initialisers(v: Variant) -> dict:
+    kernel = {"glorot": "glorot_uniform", "he": "he_normal", "normal": "random_normal"}
+    bias = {"zeros": "zeros", "ones": keras.initializers.Constant(0.1)}
+    return {
+        "kernel_initializer": kernel[v.initialiser],
+        "bias_initializer": bias[v.biases],
+    }
+
+
+def activate(v: Variant, x):
+    if v.activation == "leaky_relu":
+        if v.explicit:
+            return layers.Activation(lambda z: keras.ops.maximum(z, v.slope * z))(x)
+        return layers.LeakyReLU(negative_slope=v.slope)(x)
+    return layers.Activation(v.activation)(x)
+
+
+def pool(v: Variant, x):
+    kind = layers.MaxPooling2D if v.pool == "max" else layers.AveragePooling2D
+    return kind(2)(x)
+
+
+def first_conv(v: Variant, x):
+    options = dict(initialisers(v), use_bias=v.bias, strides=v.stride)
+    if v.penalty:
+        options["kernel_regularizer"] = keras.regularizers.L2(v.penalty)
+    padding = v.padding
+    if v.explicit or padding == "symmetric":
+        x = layers.ZeroPadding2D(v.kernel // 2)(x)
+        padding = "valid"
+    convolution = layers.Conv2D(v.units, v.kernel, padding=padding, **options)
+    convolution.trainable = not v.frozen
+    return convolution(x)
+
+
+def head(v: Variant, x, classes: int):
+    if v.extra:
+        x = layers.Dense(classes, **initialisers(v))(x)
+    options = initialisers(v)
+    if v.constraint:
+        options["kernel_constraint"] = keras.constraints.MaxNorm(v.constraint)
+    return layers.Dense(classes, activation=None if v.softmax == "none" else "softmax", **options)(
+        x
+    )
+
+
+class QuietDropout(layers.Dropout):
+    """Drops nothing, ever. (`training=False` where a functional model is made does not do that.)"""
+
+    def call(self, inputs, training=False):
+        return super().call(inputs, training=False)
+
+
+class QuietNormalization(layers.BatchNormalization):
+    """Normalises by the moving averages, ever."""
+
+    def call(self, inputs, training=None, mask=None):
+        return super().call(inputs, training=False, mask=mask)
+
+
+def build_cnn(v: Variant):
+    image = keras.Input((28, 28, 1))
+    x = pool(v, activate(v, first_conv(v, image)))
+    if v.rate:
+        x = (layers.Dropout if v.mode == "training" else QuietDropout)(v.rate)(x)
+    if v.instead == "dense":
+        x = layers.Dense(8, activation="relu", **initialisers(v))(x)
+    elif v.explicit:
+        x = layers.ReLU()(layers.Conv2D(8, 3, **initialisers(v))(x))
+    else:
+        x = layers.Conv2D(8, 3, activation="relu", **initialisers(v))(x)
+    x = layers.MaxPooling2D(2)(x)
+    if v.order == "first":
+        x = layers.Permute((3, 1, 2))(x)
+    return compiled(v, keras.Model(image, head(v, layers.Flatten()(x), 10)))
+
+
+def build_residual(v: Variant):
+    image = keras.Input((28, 28, 1))
+    kind = layers.BatchNormalization if v.mode == "training" else QuietNormalization
+    norm = {"momentum": v.momentum, "epsilon": v.bn_epsilon}
+    x = layers.Conv2D(v.units, v.kernel, strides=2, padding="same", **initialisers(v))(image)
+    x = kind(**norm)(x)
+    x = layers.Activation("selu" if v.activation == "leaky_relu" else v.activation)(x)
+    y = layers.Conv2D(v.units, 3, padding="same", **initialisers(v))(x)
+    y = kind(**norm)(y)
+    x = layers.ReLU()(layers.Add()([x, y] if v.explicit else [y, x]))
+    x = layers.GlobalAveragePooling2D()(x)
+    return compiled(v, keras.Model(image, head(v, x, 10)))
+
+
+def build_regression(v: Variant):
+    house = keras.Input((13,))
+    hidden = layers.Dense(
+        v.units,
+        activation="tanh" if v.activation == "leaky_relu" else v.activation,
+        kernel_regularizer=keras.regularizers.L2(v.penalty) if v.penalty else None,
+        **initialisers(v),
+    )
+    hidden.trainable = not v.frozen
+    return compiled(v, keras.Model(house, head(v, hidden(house), 1)), "mse", houses())
+
+
+def build_signal(v: Variant):
+    wave = keras.Input((40, 2))
+    x = layers.Conv1D(v.units, v.kernel, padding=v.padding, activation="relu", **initialisers(v))(
+        wave
+    )
+    kind = layers.MaxPooling1D if v.pool == "max" else layers.AveragePooling1D
+    x = layers.Flatten()(kind(2)(x))
+    return compiled(v, keras.Model(wave, head(v, x, 3)), data=signals())
+
+
+class Summed(keras.losses.Loss):
+    """A squared error that sums where it should take the mean."""
+
+    def call(self, y_true, y_pred):
+        return keras.ops.sum(keras.ops.square(y_true - y_pred), axis=-1)
+
+
+def compiled(v: Variant, model: keras.Model, loss: str = "classes", data=None):
+    if v.precision == "bfloat16":
+        # A copy of the model whose layers all have the other policy.
+        config = model.get_config()
+        for layer in config["layers"]:
+            if layer["class_name"] != "InputLayer":
+                layer["config"]["dtype"] = "mixed_bfloat16"
+        model = keras.Model.from_config(config)
+    reduction = "sum" if v.reduction == "sum" else "sum_over_batch_size"
+    if loss == "mse":
+        chosen = keras.losses.MeanSquaredError(reduction=reduction)
+    else:
+        chosen = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=v.softmax != "loss" and not v.probabilities, reduction=reduction
+        )
+    model.compile(optimiser(v), chosen)
+    extras = {"batches": batches_of(v, 32, seed=1)}
+    if data is None:
+        extras["prepare"] = lambda images, labels: prepare_images(v, images, labels)
+    else:
+        extras["data"] = data
+    return model, extras
+
+
+def optimiser(v: Variant):
+    rate = v.rate_of_learning
+    if v.schedule:
+        rate = keras.optimizers.schedules.ExponentialDecay(rate, 2, 0.8)
+    common = {"clipnorm": v.clip} if v.clip else {}
+    if v.decay:
+        common["weight_decay"] = v.decay
+    if v.optimiser == "sgd":
+        return keras.optimizers.SGD(rate, momentum=v.beta_1, **common)
+    if v.optimiser == "rmsprop":
+        return keras.optimizers.RMSprop(rate, epsilon=v.epsilon, **common)
+    return keras.optimizers.Adam(
+        rate, beta_1=v.beta_1, beta_2=v.beta_2, epsilon=v.epsilon, **common
+    )
+
+
+NETWORKS = {
+    "cnn": build_cnn,
+    "residual": build_residual,
+    "regression": build_regression,
+    "signal": build_signal,
+}

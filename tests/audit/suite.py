@@ -1,0 +1,143 @@
+"""Audits all planted cases and writes what was found to docs/audit-suite.md.
+
+python tests/audit/suite.py             all of them
+python tests/audit/suite.py pooling     those whose name has this in it; nothing is written
+"""
+
+import platform
+import sys
+import time
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cases import Case, cases
+
+from diptych import InputError, machine
+from diptych.audit import audit
+
+TABLE = Path(__file__).parents[2] / "docs" / "audit-suite.md"
+AT_ONCE = 2
+
+
+@dataclass
+class Outcome:
+    """What an audit of a case gave."""
+
+    case: Case
+    seconds: float
+    codes: list[str] = field(default_factory=list)
+    problem: str = ""
+
+    @property
+    def first(self) -> bool:
+        """Whether the first finding is the expected one; for the same, whether there is none."""
+        return not self.problem and self.codes[:1] == list(self.case.expected[:1])
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that was planted was found."""
+        return not self.problem and set(self.case.expected) <= set(self.codes)
+
+    @property
+    def others(self) -> list[str]:
+        """Found, though not planted."""
+        return [code for code in dict.fromkeys(self.codes) if code not in self.case.expected]
+
+
+def run(case: Case) -> Outcome:
+    """Audits one case."""
+    start = time.perf_counter()
+    codes: list[str] = []
+    problem = ""
+    try:
+        found = audit(*case.specs())
+        codes = [finding.code for finding in found.findings]
+        if not found.same and not codes:
+            problem = "a stage failed without a finding"
+    except InputError as error:
+        problem = str(error)
+    except Exception as error:  # A crash in one case must not lose the others.
+        problem = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    return Outcome(case, time.perf_counter() - start, codes, problem)
+
+
+def main() -> None:
+    wanted = sys.argv[1:]
+    chosen = [case for case in cases() if not wanted or any(w in case.name for w in wanted)]
+    outcomes = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for number, outcome in enumerate(pool.map(run, chosen), 1):
+            outcomes.append(outcome)
+            good = outcome.first and outcome.complete
+            mark = "ok " if good and not outcome.others else "+  " if good else "BAD"
+            also = f"  found: {', '.join(outcome.codes)}" if not good or outcome.others else ""
+            text = (
+                f"{mark} {number}/{len(chosen)} {outcome.seconds:3.0f}s {outcome.case.name}{also}"
+            )
+            print(text, f"  {outcome.problem}" if outcome.problem else "", flush=True)
+    text = table(outcomes)
+    print(text)
+    if not wanted:
+        TABLE.write_text(text, encoding="utf-8")
+
+
+def table(outcomes: list[Outcome]) -> str:
+    """The results as Markdown."""
+    faults = [o for o in outcomes if o.case.expected]
+    same = [o for o in outcomes if not o.case.expected]
+    first = sum(o.first for o in faults)
+    complete = sum(o.complete for o in faults)
+    alarms = [o for o in same if not o.first]
+    lines = [
+        "# The planted suite",
+        "",
+        f"`make audit-suite` audits {len(faults)} pairs in which one or two faults are planted and "
+        f"{len(same)} that are the same (`tests/audit/cases.py`), {AT_ONCE} at a time.",
+        "",
+        f"- the planted cause comes first in {first} of {len(faults)}"
+        + (f" ({first / len(faults):.1%})" if faults else ""),
+        f"- all that was planted is found in {complete} of {len(faults)}",
+        f"- false alarms: {len(alarms)} of {len(same)}",
+        f"- an audit took {median(outcomes):.0f} s in the median and "
+        f"{max((o.seconds for o in outcomes), default=0):.0f} s at most",
+        "",
+        f"{machine.describe()['processor']}, {machine.describe()['cores']} cores, Python "
+        f"{platform.python_version()}.",
+        "",
+        "| cause | planted in | audits | first | found |",
+        "| --- | --- | ---: | ---: | ---: |",
+    ]
+    groups: dict[str, list[Outcome]] = defaultdict(list)
+    for outcome in faults:
+        groups[" and ".join(outcome.case.expected)].append(outcome)
+    for code, group in groups.items():
+        where = ", ".join(dict.fromkeys(o.case.framework for o in group))
+        lines.append(
+            f"| {code} | {where} | {len(group)} | {sum(o.first for o in group)} | "
+            f"{sum(o.complete for o in group)} |"
+        )
+    missed = [o for o in outcomes if not (o.first and o.complete)]
+    if missed:
+        lines += ["", "Not as planted:", ""]
+        lines += [
+            f"- `{o.case.name}`: {o.problem or ', '.join(o.codes) or 'the same'}" for o in missed
+        ]
+    more = [o for o in faults if o.first and o.others]
+    if more:
+        lines += [
+            "",
+            "With further findings, which follow from the planted cause or are beside it:",
+        ]
+        lines += ["", *(f"- `{o.case.name}`: {', '.join(o.others)}" for o in more)]
+    return "\n".join(lines) + "\n"
+
+
+def median(outcomes: list[Outcome]) -> float:
+    seconds = sorted(outcome.seconds for outcome in outcomes)
+    return seconds[len(seconds) // 2] if seconds else 0.0
+
+
+if __name__ == "__main__":
+    main()

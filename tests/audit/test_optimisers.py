@@ -1,0 +1,131 @@
+"""Optimisers are recovered from the steps of real ones: PyTorch's and Keras' own."""
+
+import keras
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from diptych.audit.optimisers import Observed, directions, recover
+from diptych.audit.stages.update import PACE, STEPS
+
+
+def gradients(count: int = 200, seed: int = 0) -> np.ndarray:
+    chance = np.random.default_rng(seed)
+    sizes = 10 ** chance.uniform(-9, -2, count) * chance.choice([-1, 1], count)
+    begins = chance.integers(len(PACE), size=count)
+    return np.stack([sizes * PACE[(begins + t) % len(PACE)] for t in range(STEPS)])
+
+
+def start(count: int = 200) -> np.ndarray:
+    weights = np.random.default_rng(1).uniform(-0.5, 0.5, count)
+    weights[::2] = 0
+    return weights
+
+
+def torch_path(make) -> Observed:
+    parameter = torch.nn.Parameter(torch.tensor(start(), dtype=torch.float32))
+    optimiser = make([parameter])
+    path = [parameter.detach().numpy().astype(float)]
+    for gradient in gradients():
+        parameter.grad = torch.tensor(gradient, dtype=torch.float32)
+        optimiser.step()
+        path.append(parameter.detach().numpy().astype(float).copy())
+    return Observed(gradients(), np.stack(path))
+
+
+def keras_path(optimiser: keras.optimizers.Optimizer) -> Observed:
+    variable = keras.Variable(start().astype(np.float32))
+    path = [start()]
+    for gradient in gradients():
+        optimiser.apply([keras.ops.convert_to_tensor(gradient.astype(np.float32))], [variable])
+        path.append(np.array(variable.numpy()).astype(float))
+    return Observed(gradients(), np.stack(path))
+
+
+TORCH = {
+    "sgd": (lambda p: torch.optim.SGD(p, 0.05), "sgd", {"momentum": 0.0}),
+    "momentum": (
+        lambda p: torch.optim.SGD(p, 0.05, momentum=0.8),
+        "sgd",
+        {"momentum": 0.8, "nesterov": False},
+    ),
+    "nesterov": (
+        lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True),
+        "sgd",
+        {"momentum": 0.9, "nesterov": True},
+    ),
+    "adam": (
+        lambda p: torch.optim.Adam(p, 0.002, betas=(0.8, 0.99), eps=1e-6),
+        "adam",
+        {"beta_1": 0.8, "beta_2": 0.99, "epsilon": 1e-6, "hat": False},
+    ),
+    "adamw": (
+        lambda p: torch.optim.AdamW(p, 0.001, weight_decay=0.02),
+        "adam",
+        {"weight_decay": 0.02, "decay": "decoupled"},
+    ),
+    "coupled": (
+        lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, weight_decay=0.003),
+        "sgd",
+        {"weight_decay": 0.003, "decay": "coupled", "momentum": 0.9},
+    ),
+    "rmsprop": (lambda p: torch.optim.RMSprop(p, 0.001, alpha=0.95), "rmsprop", {"rho": 0.95}),
+}
+
+
+@pytest.mark.parametrize("name", TORCH)
+@pytest.mark.parametrize("told", [False, True], ids=["from steps alone", "told the kind"])
+def test_settings_of_pytorch_are_recovered(name: str, told: bool):
+    make, family, expected = TORCH[name]
+    found = recover(torch_path(make), {"kind": family} if told else {})
+    assert found.explained
+    assert found.family == family
+    for key, value in expected.items():
+        if isinstance(value, float):
+            assert found.settings.get(key, 0.0) == pytest.approx(value, rel=0.02, abs=1e-4), key
+        else:
+            assert found.settings[key] == value
+
+
+def test_keras_adam_has_epsilon_before_the_correction():
+    found = recover(keras_path(keras.optimizers.Adam(0.001, epsilon=1e-7)), {})
+    assert found.explained
+    assert found.settings["hat"]
+    assert found.settings["epsilon"] == pytest.approx(1e-7, rel=0.05)
+    np.testing.assert_allclose(found.rates, 0.001, rtol=3e-3)
+
+
+def test_schedule_shows_in_the_rates():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
+    found = recover(keras_path(keras.optimizers.SGD(schedule, momentum=0.9)), {})
+    assert found.explained
+    # Keras' momentum holds steps, not gradients, so a rate acts on the newest gradient alone.
+    assert found.rates[0] == pytest.approx(0.1, rel=1e-3)
+
+
+def test_no_known_optimiser_is_not_explained():
+    path = [start()]
+    for gradient in gradients():
+        path.append(path[-1] - 0.01 * np.sign(gradient) * np.abs(gradient) ** 0.3)
+    assert not recover(Observed(gradients(), np.stack(path)), {}).explained
+
+
+@settings(deadline=None, max_examples=15)
+@given(
+    rate=st.floats(1e-4, 0.1),
+    beta_1=st.floats(0.5, 0.95),
+    beta_2=st.floats(0.9, 0.999),
+    exponent=st.floats(-9, -5),
+)
+def test_any_adam_is_recovered_from_its_own_simulation(rate, beta_1, beta_2, exponent):
+    truth = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": 10**exponent, "hat": True}
+    weights = np.zeros((STEPS + 1, 200))
+    steps = directions("adam", truth, Observed(gradients(), weights))
+    weights[1:] = np.cumsum(-rate * steps, axis=0)
+    found = recover(Observed(gradients(), weights), {"kind": "adam"})
+    assert found.explained
+    assert found.settings["beta_1"] == pytest.approx(beta_1, abs=0.01)
+    assert found.settings["epsilon"] == pytest.approx(10**exponent, rel=0.05)
+    np.testing.assert_allclose(found.rates, rate, rtol=5e-3)
