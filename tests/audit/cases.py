@@ -75,7 +75,7 @@ PLANTED = [
     ("kernel-initialiser", "cnn", "initialiser_pytorch", "T", ""),
     ("bias-initialiser", "cnn", "biases_ones", "KF", ""),
     ("bias-initialiser", "cnn", "biases_pytorch", "T", ""),
-    ("training-mode", "cnn", "mode_inference", "KT", ""),
+    ("training-mode", "cnn", "mode_inference", "T", ""),
     ("training-mode", "residual", "mode_inference", "KT", ""),
     ("logits-or-probabilities", "cnn", "softmax_twice", "KTF", ""),
     ("logits-or-probabilities", "cnn", "probabilities_True", "KT", ""),

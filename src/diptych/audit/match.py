@@ -19,12 +19,16 @@ class Match:
     a: Node | None
     b: Node | None
 
-    @property
-    def layer(self) -> str:
-        """What to call the place: the first side's name for it."""
-        node = self.a or self.b
-        assert node
-        return node.name
+    def parameters(self) -> list[tuple[str, str, str]]:
+        """Role, A's name and B's name of each parameter that both have; by their order where one of
+        the two is known only as a black box."""
+        if self.a is None or self.b is None:
+            return []
+        of_a, of_b = self.a.parameters, self.b.parameters
+        if (self.a.kind == "custom") != (self.b.kind == "custom"):
+            roles = of_b if self.a.kind == "custom" else of_a
+            return list(zip(roles, of_a.values(), of_b.values(), strict=False))
+        return [(role, name, of_b[role]) for role, name in of_a.items() if role in of_b]
 
 
 def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | None]:
@@ -223,9 +227,8 @@ class Transfer:
         for match in matches:
             if match.a is None or match.b is None:
                 continue
-            for role, name in match.a.parameters.items():
-                partner = match.b.parameters.get(role)
-                if partner is None or of_a[name].shape != of_b[partner].shape:
+            for role, name, partner in match.parameters():
+                if of_a[name].shape != of_b[partner].shape:
                     continue
                 names[name] = partner
                 if match.a.kind == "dense" and role == "kernel":

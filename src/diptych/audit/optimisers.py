@@ -28,12 +28,14 @@ FREE = {
 """The settings that each family has besides its learning rate."""
 STARTS: dict[str, dict[str, tuple[float, ...]]] = {
     "sgd": {"momentum": (0.5,)},
-    "adam": {"beta_1": (0.9, 0.6), "beta_2": (0.999, 0.98, 0.9), "epsilon": (1e-7, 1e-5)},
-    "rmsprop": {"rho": (0.9, 0.99), "momentum": (0.0, 0.8), "epsilon": (1e-7, 1e-5)},
-    "adagrad": {"accumulator": (0.1, 1e-6), "epsilon": (1e-7,)},
+    "adam": {"beta_1": (0.9,), "beta_2": (0.999, 0.95), "epsilon": (1e-7, 1e-5)},
+    "rmsprop": {"rho": (0.9,), "momentum": (0.0, 0.8), "epsilon": (1e-7, 1e-5)},
+    "adagrad": {"accumulator": (0.1,), "epsilon": (1e-7,)},
 }
 """Where a search begins, if the optimiser says nothing of itself."""
 LOGARITHMIC = ("epsilon", "accumulator", "weight_decay")
+SEARCHED = 100
+"""Numbers that a search looks at; what it finds is then held against all of them."""
 COARSENESS = (1e5, 1e4, 1e3, 1e2, 1e1, 1.0)
 HOPELESS = 0.5
 EXPLAINED = 6.0
@@ -54,6 +56,11 @@ class Observed:
         """What rounding may do to each step, (steps, n)."""
         moved = np.abs(np.diff(self.weights, axis=0))
         return 1e-7 * np.abs(self.weights[:-1]) + 3e-5 * moved + 1e-13
+
+    def thinned(self, count: int) -> "Observed":
+        """Not more than so many of the numbers, taken evenly."""
+        step = -(-self.gradients.shape[1] // count)
+        return Observed(self.gradients[:, ::step], self.weights[:, ::step])
 
 
 @dataclass
@@ -182,12 +189,13 @@ def fit(family: str, start: Settings, observed: Observed) -> Recovered:
 
     if not names:
         return _result(family, start, observed)
+    whole, observed = observed, observed.thinned(SEARCHED)
     values = np.array([to_value(name) for name in names])
     for coarseness in COARSENESS:  # From the large features down to the last digits.
         values = least_squares(error, values, args=(coarseness,), diff_step=1e-4, max_nfev=25).x
         if coarseness == COARSENESS[1] and np.median(np.abs(error(values, coarseness))) > HOPELESS:
             break
-    return _result(family, settings_of(values), observed)
+    return _result(family, settings_of(values), whole)
 
 
 def starts(said: Settings) -> Iterator[tuple[str, Settings]]:

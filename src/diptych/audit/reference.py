@@ -6,10 +6,9 @@ numbers by 1e-16 where those of float32 differ by 1e-7.
 **What rounding explains.** Each of a dot product's n partial sums is rounded by up to u = 2⁻²⁴ of
 itself, in a random direction (Higham & Mary, 2019, "A New Approach to Probabilistic Rounding Error
 Analysis"). As a partial sum is about as large as the sum's share of it, or as a random walk over
-the terms, the errors add up to λ·u·√(n·(Σ(w·x)² + y²)) at most, with λ deviations. `bound` says this
-for each number that a node gives. A node is checked on
-the input that the side itself gave it, so errors of earlier layers play no part. For results of the
-whole network the errors are carried through by Monte Carlo arithmetic: runs in which each node's
+the terms, the errors add up to λ·u·√(n·(Σ(w·x)² + y²)) at most, with λ deviations. `bound` says
+this for each number that a node gives. A node is checked on the input that the side itself gave it,
+so errors of earlier layers play no part. For results of the whole network the errors are carried through by Monte Carlo arithmetic: runs in which each node's
 output, and each gradient on its way back, is off by a random amount of that size.
 """
 

@@ -134,11 +134,13 @@ class Side:
                 f"{job.replace('_', ' ')} (does it train or wait? --timeout gives it longer)"
             ) from None
         except WorkerError as problem:
-            raise InputError(
-                f"{self.label} ({self.spec.given}): {str(problem).splitlines()[0]} while asked to "
-                f"{job.replace('_', ' ')} (a side must stay alive: see that it neither ends the "
-                f"process nor runs out of memory)"
-            ) from problem
+            said = str(problem).splitlines()[0]
+            if "process ended" in said:
+                said += (
+                    f" while asked to {job.replace('_', ' ')} (a side must stay alive: see that it "
+                    f"neither ends its process nor runs out of memory)"
+                )
+            raise InputError(f"{self.label} ({self.spec.given}): {said}") from problem
 
     def load(self, parameters: Arrays) -> None:
         self.ask("load", {}, parameters)
@@ -216,7 +218,8 @@ def _theirs() -> Iterator[None]:
     except (Exception, SystemExit) as problem:
         if isinstance(problem, MemoryError):
             raise InputError("it needs more memory than there is") from None
-        what = " ".join("".join(traceback.format_exception_only(problem)).split())
+        # The last line of it: a SyntaxError's has the code above.
+        what = " ".join(traceback.format_exception_only(problem)[-1].split())
         raise InputError(f"{_line(problem)}{what[:400]}") from problem
 
 
@@ -232,8 +235,8 @@ _user_file = ""
 
 def _line(problem: BaseException) -> str:
     """``file.py line 12: `` for the innermost line of the user's file, if it was in there."""
-    if isinstance(problem, SyntaxError):
-        return ""
+    if isinstance(problem, SyntaxError) and problem.filename:
+        return f"{Path(problem.filename).name} line {problem.lineno}: "
     lines = [f for f in traceback.extract_tb(problem.__traceback__) if f.filename == _user_file]
     return f"{Path(_user_file).name} line {lines[-1].lineno}: " if lines else ""
 
@@ -297,7 +300,7 @@ def _count(built: Any) -> int:
     """How many numbers its parameters hold, as far as it says; nothing is copied or run."""
     first = built[0] if isinstance(built, tuple) and built else built
     named = getattr(first, "parameters", None)
-    held = named() if callable(named) else getattr(first, "weights", None)
+    held: Any = named() if callable(named) else getattr(first, "weights", None)
     held = getattr(first, "variables", ()) if held is None else held
     values = held.values() if isinstance(held, dict) else held
     try:

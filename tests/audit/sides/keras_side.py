@@ -58,13 +58,6 @@ def head(v: Variant, x, classes: int):
     )
 
 
-class QuietDropout(layers.Dropout):
-    """Drops nothing, ever. (`training=False` where a functional model is made does not do that.)"""
-
-    def call(self, inputs, training=False):
-        return super().call(inputs, training=False)
-
-
 class QuietNormalization(layers.BatchNormalization):
     """Normalises by the moving averages, ever."""
 
@@ -76,7 +69,7 @@ def build_cnn(v: Variant):
     image = keras.Input((28, 28, 1))
     x = pool(v, activate(v, first_conv(v, image)))
     if v.rate:
-        x = (layers.Dropout if v.mode == "training" else QuietDropout)(v.rate)(x)
+        x = layers.Dropout(v.rate)(x)
     if v.instead == "dense":
         x = layers.Dense(8, activation="relu", **initialisers(v))(x)
     elif v.explicit:

@@ -36,9 +36,8 @@ def check(pair: Pair) -> Stage:
     for match in pair.matches:
         if not (match.a and match.b):
             continue
-        for role, name in match.a.parameters.items():
-            partner = match.b.parameters.get(role)
-            if partner is None or name not in draws_a or partner not in draws_b:
+        for role, name, partner in match.parameters():
+            if name not in draws_a or partner not in draws_b:
                 continue
             if draws_a[name].shape != draws_b[partner].shape:
                 continue  # Other fans, other distributions: what made the shapes differ is found.

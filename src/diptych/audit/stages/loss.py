@@ -242,9 +242,8 @@ def _compare_penalties(pair: Pair, a: dict[str, Any], b: dict[str, Any]) -> None
         for match in pair.matches:
             if not (match.a and match.b):
                 continue
-            for role, name in match.a.parameters.items():
-                one = of_a.get(name, 0.0)
-                other = of_b.get(match.b.parameters.get(role, ""), 0.0)
+            for role, name, partner in match.parameters():
+                one, other = of_a.get(name, 0.0), of_b.get(partner, 0.0)
                 if abs(one - other) <= 0.01 * max(one, other):
                     continue
                 weight = float(np.sum(np.square(pair.parameters["a"][name], dtype=np.float64)))

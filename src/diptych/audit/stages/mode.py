@@ -6,6 +6,7 @@ from diptych.audit.graph import INPUT, Arrays, Node
 from diptych.audit.match import Match
 from diptych.audit.pair import SIDES, Pair, Which
 from diptych.audit.report import Stage
+from diptych.audit.stages.forward import black_box
 
 NAME = "mode"
 SIGMAS = 6.0
@@ -16,7 +17,7 @@ def check(pair: Pair) -> Stage:
     """Runs both sides as they train, and looks at what was dropped, normalised and averaged."""
     stage = Stage(NAME)
     kinds = {n.kind for graph in (pair.a, pair.b) for n in graph.nodes}
-    if not kinds & {"dropout", "batch_norm"}:
+    if not kinds & {"dropout", "batch_norm", "custom"}:
         stage.note = "no dropout, no batch normalisation"
         if not any(f.stage == NAME for f in pair.audit.findings):
             return stage
@@ -25,7 +26,12 @@ def check(pair: Pair) -> Stage:
         for which, side in pair.sides.items()
     }
     for match in pair.matches:
-        if match.a is None or match.b is None or match.a.kind != match.b.kind:
+        if match.a is None or match.b is None:
+            continue
+        if "custom" in (match.a.kind, match.b.kind):
+            black_box(pair, match, records, stage, training=True)
+            continue
+        if match.a.kind != match.b.kind:
             continue
         if match.a.kind == "dropout":
             _dropout(pair, match, records)

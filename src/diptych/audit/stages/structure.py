@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from diptych.audit.graph import Node
 from diptych.audit.match import POOLS, Match, parameter_shapes
-from diptych.audit.pair import Pair
+from diptych.audit.pair import Pair, Which
 from diptych.audit.report import Stage
 
 NAME = "structure"
@@ -37,6 +37,8 @@ def check(pair: Pair) -> Stage:
         sum(side.own[name].size for node in graph.nodes for name in node.parameters.values())
         for side, graph in zip(pair.sides.values(), (pair.a, pair.b), strict=True)
     ]
+    if len(pair.audit.findings) == before and not pair.whole():
+        pair.found(NAME, "unexplained", None, *(_alone(pair, which) for which in ("a", "b")))
     stage = Stage(NAME, ok=len(pair.audit.findings) == before)
     stage.note = (
         f"{len(pair.matches)} layers, {counts[0]:,} parameters"
@@ -44,6 +46,17 @@ def check(pair: Pair) -> Stage:
         else f"{counts[0]:,} parameters against {counts[1]:,}"
     )
     return stage
+
+
+def _alone(pair: Pair, which: Which) -> str:
+    """The parameters of a side that have no place in the other."""
+    graph, names = (
+        (pair.a, set(pair.transfer.names))
+        if which == "a"
+        else (pair.b, set(pair.transfer.names.values()))
+    )
+    alone = [n for node in graph.nodes for n in node.parameters.values() if n not in names]
+    return f"parameters without a partner: {', '.join(alone) or 'none'}"
 
 
 def words(node: Node) -> str:

@@ -50,7 +50,7 @@ def check(pair: Pair) -> Stage:
             "a step takes its gradients in a way that cannot be looked into",
         )
         return stage
-    still = _frozen(pair, probe, paths)
+    still = _frozen(pair, probe, paths) | _constraints(pair, names)
     moving = {name: places for name, places in probe.places.items() if name not in still}
     observed = {which: _observed(probe, moving, paths[which]) for which in SIDES}
     same = _same(stage, observed["a"], observed["b"])
@@ -58,10 +58,8 @@ def check(pair: Pair) -> Stage:
     found["b"] = found["a"] if same else recover(observed["b"], pair.sides["b"].optimiser)
     if not same:
         _compare(pair, found["a"], found["b"])
-    constrained = _constraints(pair, names, moving)
-    free = {name: places for name, places in moving.items() if name not in constrained}
-    if free and found["a"].explained and found["b"].explained:
-        _large(pair, probe, free, found)
+    if moving and found["a"].explained and found["b"].explained:
+        _large(pair, probe, moving, found)
     for which in SIDES:
         pair.sides[which].load(pair.parameters[which])
     ours = [f for f in pair.audit.findings[before:] if f.stage == NAME]
@@ -342,7 +340,7 @@ def _explains(known: Recovered, observed: Observed) -> bool:
     return bool(np.mean(near) > 0.97)
 
 
-def _constraints(pair: Pair, names: list[str], places: dict[str, np.ndarray]) -> set[str]:
+def _constraints(pair: Pair, names: list[str]) -> set[str]:
     """Reports parameters that are pulled in after a step if they are large, on one side only; those
     that either side pulls in are returned."""
     pulled_in: set[str] = set()
@@ -359,7 +357,7 @@ def _constraints(pair: Pair, names: list[str], places: dict[str, np.ndarray]) ->
         if not (match.a and match.b):
             continue
         for role, name in match.a.parameters.items():
-            if name not in weights or name not in places:
+            if name not in weights:
                 continue
             shrunk = [
                 float(np.linalg.norm(after[which][name]) / np.linalg.norm(weights[name]))
