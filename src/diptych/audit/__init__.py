@@ -7,7 +7,7 @@ show. A difference counts only if rounding does not explain it.
 
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from diptych.audit.pair import Pair
@@ -73,9 +73,7 @@ def audit(
             for label, spec in zip("AB", specs, strict=True)
         )
         reference = stack.enter_context(Worker())
-        with ThreadPoolExecutor(2) as pool:
-            for done in [pool.submit(side.open) for side in (one, other)]:
-                done.result()
+        _open(one, other)
         pair = Pair(one, other, reference)
         if not any(match.a and match.b for match in pair.matches):
             raise InputError(
@@ -91,6 +89,18 @@ def audit(
         if any(finding.stage == stage.name for finding in pair.audit.findings):
             stage.ok = False
     return pair.audit
+
+
+def _open(a: Side, b: Side) -> None:
+    """Opens both sides at once; where one cannot be, the other is not waited for."""
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            for done in as_completed(pool.submit(side.open) for side in (a, b)):
+                done.result()
+        except InputError:
+            for side in (a, b):
+                side.worker.close()
+            raise
 
 
 def _stage(pair: Pair, name: str) -> Stage:

@@ -187,8 +187,8 @@ class Pair:
         shape = (len(x), *side.graph.input_shape)
         if x.size != np.prod(shape):
             raise InputError(
-                f"side {side.label} takes {side.graph.input_shape}, and the other is given "
-                f"{x.shape[1:]}; expected the same number of values an example"
+                f"side {side.label} ({side.spec.given}) takes {side.graph.input_shape}, and the "
+                f"other is given {x.shape[1:]}; expected the same number of values an example"
             )
         return x.reshape(shape).astype(np.float32)
 

@@ -8,8 +8,9 @@ itself, in a random direction (Higham & Mary, 2019, "A New Approach to Probabili
 Analysis"). As a partial sum is about as large as the sum's share of it, or as a random walk over
 the terms, the errors add up to λ·u·√(n·(Σ(w·x)² + y²)) at most, with λ deviations. `bound` says
 this for each number that a node gives. A node is checked on the input that the side itself gave it,
-so errors of earlier layers play no part. For results of the whole network the errors are carried through by Monte Carlo arithmetic: runs in which each node's
-output, and each gradient on its way back, is off by a random amount of that size.
+so errors of earlier layers play no part. For results of the whole network the errors are carried
+through by Monte Carlo arithmetic: runs in which each node's output, and each gradient on its way
+back, is off by a random amount of that size.
 """
 
 # The stubs for TensorFlow take no arrays where TensorFlow takes them.

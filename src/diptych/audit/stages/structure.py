@@ -83,6 +83,8 @@ def _missing(pair: Pair, match: Match) -> None:
     assert node
     if node.kind in ("flatten", "custom") and not node.parameters and node.kind == "flatten":
         return  # Nothing is computed in it; what follows says whether the shapes fit.
+    if node.kind == "dropout" and not all(side.trains for side in pair.sides.values()):
+        return  # A file for inference need not have it.
     code = "activation" if node.kind == "activation" else "layer-missing"
     absent = "none (linear)" if code == "activation" else "no such layer"
     a, b = (words(node), absent) if match.a else (absent, words(node))
@@ -222,7 +224,9 @@ def _same_kind(pair: Pair, match: Match, a: Node, b: Node) -> None:
                     ]
                     _changed(pair, match, "bias-missing" if role == "beta" else "layer-kind", *said)
         case "flatten":
-            natives = {side.framework.startswith("PyTorch") for side in pair.sides.values()}
+            natives = {side.framework.split()[0] == "PyTorch" for side in pair.sides.values()}
+            if any(side.framework.startswith("ONNX") for side in pair.sides.values()):
+                return  # An exported file has the order of wherever it comes from.
             orders = [node.attributes["order"] for node in (a, b)]
             if len(natives) == 1 and orders[0] != orders[1]:
                 said = [f"channels come {order}" for order in orders]
