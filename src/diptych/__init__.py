@@ -9,6 +9,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from diptych.auditing import Audit, audit
     from diptych.comparison import Comparison, compare, compare_runs
     from diptych.data import Data, load_data
     from diptych.errors import InputError
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = version("diptych")
 __all__ = [
+    "Audit",
     "Comparison",
     "Data",
     "Evaluation",
@@ -28,6 +30,7 @@ __all__ = [
     "Recipe",
     "Run",
     "TrainingFailed",
+    "audit",
     "compare",
     "compare_runs",
     "evaluate",
@@ -38,6 +41,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Audit": "auditing",
     "Comparison": "comparison",
     "Data": "data",
     "Evaluation": "evaluation",
@@ -46,6 +50,7 @@ _HOMES = {
     "Recipe": "recipe",
     "Run": "runs",
     "TrainingFailed": "training",
+    "audit": "auditing",
     "compare": "comparison",
     "compare_runs": "comparison",
     "evaluate": "evaluation",

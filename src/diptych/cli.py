@@ -287,7 +287,7 @@ def audit(
     Exit code: 0 where they are the same, 1 where they part, 2 where they cannot be audited.
     """
     from diptych import terminal
-    from diptych.audit import audit
+    from diptych.auditing import audit
 
     with terminal.working("opening both sides") as say:
         found = audit(a, b, timeout, say)

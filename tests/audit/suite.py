@@ -15,7 +15,7 @@ from pathlib import Path
 from cases import Case, cases
 
 from diptych import InputError, machine
-from diptych.audit import audit
+from diptych.auditing import audit
 
 TABLE = Path(__file__).parents[2] / "docs" / "audit-suite.md"
 AT_ONCE = 2

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych.audit import audit
-from diptych.audit.side import Side, parse
+from diptych.auditing import audit
+from diptych.auditing.side import Side, parse
 from diptych.errors import InputError
 
 BAD = Path(__file__).parent / "bad"

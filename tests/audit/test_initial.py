@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from diptych.audit.stages.initial import named
+from diptych.auditing.stages.initial import named
 
 SHAPE = (3, 3, 16, 32)
 

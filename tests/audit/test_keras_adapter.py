@@ -21,8 +21,8 @@ os.environ.update(ENVIRONMENT)  # Before a framework is imported, as in a worker
 import keras
 from keras import layers
 
-from diptych.audit.adapters.keras import Model, from_file
-from diptych.audit.graph import INPUT, KINDS, PARAMETERS, Arrays, Graph
+from diptych.auditing.adapters.keras import Model, from_file
+from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Arrays, Graph
 from diptych.errors import InputError
 
 RANDOM = np.random.default_rng(0)
@@ -848,7 +848,7 @@ def test_the_users_data_builds_a_model_that_has_no_input() -> None:
 ON_TORCH = """
 import keras, numpy as np
 from keras import layers
-from diptych.audit.adapters.keras import Model
+from diptych.auditing.adapters.keras import Model
 
 def build(seed):
     model = keras.Sequential([

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from diptych.audit.graph import INPUT, Graph, Node
-from diptych.audit.match import Transfer, align, reordered, simplified
+from diptych.auditing.graph import INPUT, Graph, Node
+from diptych.auditing.match import Transfer, align, reordered, simplified
 
 
 def conv(name: str, before: str, padding: int = 1) -> Node:

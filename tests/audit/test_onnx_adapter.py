@@ -16,10 +16,10 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import correlate
 from torch import nn
 
-import diptych.audit.adapters.onnx as adapter
-from diptych.audit.adapters.onnx import Model
-from diptych.audit.graph import INPUT, KINDS, Node
-from diptych.audit.reference import compute, to_tensors
+import diptych.auditing.adapters.onnx as adapter
+from diptych.auditing.adapters.onnx import Model
+from diptych.auditing.graph import INPUT, KINDS, Node
+from diptych.auditing.reference import compute, to_tensors
 from diptych.errors import InputError
 
 RNG = np.random.Generator(np.random.Philox(11))

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diptych.audit.optimisers import Observed, directions, recover
-from diptych.audit.stages.update import PACE, STEPS
+from diptych.auditing.optimisers import Observed, directions, recover
+from diptych.auditing.stages.update import PACE, STEPS
 
 
 def gradients(count: int = 200, seed: int = 0) -> np.ndarray:

@@ -5,11 +5,11 @@ import pytest
 import tensorflow as tf
 
 from diptych import load_data
-from diptych.audit import losses, reference
-from diptych.audit.adapters import workflow
-from diptych.audit.adapters.numpy import Model
-from diptych.audit.graph import INPUT, Graph
-from diptych.audit.match import simplified
+from diptych.auditing import losses, reference
+from diptych.auditing.adapters import workflow
+from diptych.auditing.adapters.numpy import Model
+from diptych.auditing.graph import INPUT, Graph
+from diptych.auditing.match import simplified
 
 FORMULA = {
     "kind": "cross_entropy",

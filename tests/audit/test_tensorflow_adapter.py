@@ -20,10 +20,10 @@ os.environ.update(ENVIRONMENT)  # Before a framework is imported, as in a worker
 
 import tensorflow as tf
 
-from diptych.audit.adapters import numpy as reference
-from diptych.audit.adapters import workflow
-from diptych.audit.adapters.tensorflow import Model
-from diptych.audit.graph import INPUT, KINDS, PARAMETERS, Graph, Node
+from diptych.auditing.adapters import numpy as reference
+from diptych.auditing.adapters import workflow
+from diptych.auditing.adapters.tensorflow import Model
+from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Graph, Node
 from diptych.errors import InputError
 from diptych.network import Network
 

@@ -12,8 +12,8 @@ from scipy.signal import correlate
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from diptych.audit.adapters.torch import Model
-from diptych.audit.graph import KINDS, Node
+from diptych.auditing.adapters.torch import Model
+from diptych.auditing.graph import KINDS, Node
 from diptych.errors import InputError
 
 RNG = np.random.Generator(np.random.Philox(7))

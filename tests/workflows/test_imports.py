@@ -33,7 +33,9 @@ def test_no_module_imports_a_framework_that_is_not_its_own(path: Path) -> None:
 
 
 def test_nothing_but_a_workflow_loads_a_framework() -> None:
-    modules = "auditing cli terminal comparison evaluation training worker workflows workflows.numpy"
+    modules = (
+        "auditing cli terminal comparison evaluation training worker workflows workflows.numpy"
+    )
     code = "".join(f"import diptych.{module}\n" for module in modules.split())
     code += "import json, sys; print(json.dumps(list(sys.modules)))"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout

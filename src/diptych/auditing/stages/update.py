@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from diptych.audit.graph import Arrays
-from diptych.audit.optimisers import Observed, Recovered, predicted, recover
-from diptych.audit.pair import SIDES, Pair, Which
-from diptych.audit.report import Stage
-from diptych.audit.stages.loss import trained
+from diptych.auditing.graph import Arrays
+from diptych.auditing.optimisers import Observed, Recovered, predicted, recover
+from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.report import Stage
+from diptych.auditing.stages.loss import trained
 from diptych.randomness import generator
 
 NAME = "update"

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from diptych.audit.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
 
 EXTRAS = ("prepare", "data", "batches", "step")
@@ -1422,7 +1422,7 @@ def turned_back(array: np.ndarray, turn: str, shape: torch.Size) -> np.ndarray:
 
 
 class Model:
-    """A PyTorch side; see `diptych.audit.adapters.Model`.
+    """A PyTorch side; see `diptych.auditing.adapters.Model`.
 
     The module's mode as the user's function returns it is the one that its training runs in.
     """

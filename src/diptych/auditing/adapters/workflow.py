@@ -96,7 +96,7 @@ def model(spec: Any) -> Any:
     if spec.form == "run":
         run = Run.open(spec.where)
         name, network, recipe, weights = run.workflow, run.network, run.recipe, run.weights()
-    adapter = importlib.import_module(f"diptych.audit.adapters.{name}")
+    adapter = importlib.import_module(f"diptych.auditing.adapters.{name}")
     return adapter.Model(build(name, network, recipe, weights))
 
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from diptych.audit.graph import Arrays
-from diptych.audit.pair import SIDES, Pair, Which
-from diptych.audit.report import Stage
-from diptych.audit.stages.loss import trained
+from diptych.auditing.graph import Arrays
+from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.report import Stage
+from diptych.auditing.stages.loss import trained
 
 NAME = "gradients"
 

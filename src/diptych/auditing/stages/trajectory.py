@@ -6,10 +6,10 @@ in this network's training.
 
 import numpy as np
 
-from diptych.audit.graph import Arrays
-from diptych.audit.pair import Pair, Which
-from diptych.audit.report import Stage
-from diptych.audit.stages.loss import trained
+from diptych.auditing.graph import Arrays
+from diptych.auditing.pair import Pair, Which
+from diptych.auditing.report import Stage
+from diptych.auditing.stages.loss import trained
 
 NAME = "trajectory"
 STEPS = 8

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from diptych.audit.pair import Pair, effective, targets_as
-from diptych.audit.report import Stage
+from diptych.auditing.pair import Pair, effective, targets_as
+from diptych.auditing.report import Stage
 
 NAME = "input"
 CLOSE = 4e-6

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.audit.adapters.workflow import Epochs
-from diptych.audit.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.adapters.workflow import Epochs
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.data.batches import to_float
 from diptych.errors import InputError
 from diptych.network import (
@@ -30,9 +30,9 @@ RESCALE = "rescale_1"
 
 
 class Model:
-    """One side of an audit: `diptych.workflows.numpy`; see `diptych.audit.adapters.Model`.
+    """One side of an audit: `diptych.workflows.numpy`; see `diptych.auditing.adapters.Model`.
 
-    Built from `diptych.audit.adapters.workflow.numpy_build`.
+    Built from `diptych.auditing.adapters.workflow.numpy_build`.
     """
 
     trains = True

@@ -30,7 +30,7 @@ import numpy as np
 from keras import activations, layers
 from keras.src.models.functional import Functional  # Keras has no public name for it.
 
-from diptych.audit.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
 
 Shape = tuple[int, ...]
@@ -1008,7 +1008,7 @@ def loss_targets(loss: Any, output_shape: Shape) -> str:
 
 
 class Model:
-    """A Keras model under audit; see `diptych.audit.adapters.Model` for what its methods do."""
+    """A Keras model under audit; see `diptych.auditing.adapters.Model` for what its methods do."""
 
     def __init__(self, build: Callable[[int], Any]) -> None:
         self.framework = framework()

@@ -2,7 +2,7 @@
 
 Each adapter is a module with a class ``Model`` that is the protocol below. It lives in the side's
 own process. Nothing in it judges: it shows what its framework does, as arrays and plain data in the
-layout of `diptych.audit.graph`, and stages outside compare.
+layout of `diptych.auditing.graph`, and stages outside compare.
 
 A side must be left as it was found: after each call the parameters are those that were loaded last
 and the optimiser has taken no step.
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from diptych.audit.graph import Arrays, Graph
+from diptych.auditing.graph import Arrays, Graph
 
 
 class Model(Protocol):

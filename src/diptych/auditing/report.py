@@ -28,7 +28,7 @@ class Finding:
 
     stage: str
     code: str
-    """One of `diptych.audit.causes.CAUSES`."""
+    """One of `diptych.auditing.causes.CAUSES`."""
     layer: str | None
     """Where, by the first side's name; with file and line where they are known."""
     a: str

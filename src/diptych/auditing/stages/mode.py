@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from diptych.audit.graph import INPUT, Arrays, Node
-from diptych.audit.match import Match
-from diptych.audit.pair import SIDES, Pair, Which
-from diptych.audit.report import Stage
-from diptych.audit.stages.forward import black_box
+from diptych.auditing.graph import INPUT, Arrays, Node
+from diptych.auditing.match import Match
+from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.report import Stage
+from diptych.auditing.stages.forward import black_box
 
 NAME = "mode"
 SIGMAS = 6.0

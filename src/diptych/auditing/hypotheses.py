@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.audit.graph import ACTIVATIONS, Arrays, Node
+from diptych.auditing.graph import ACTIVATIONS, Arrays, Node
 
 PLAIN = [name for name in ACTIVATIONS if name not in ("leaky_relu", "elu")]
 """Activations without a parameter."""

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from scipy.special import erf
 
-from diptych.audit.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
 
 try:
@@ -1184,7 +1184,7 @@ def reading(file: File) -> Reader:
 
 
 class Model:
-    """One side of an audit: a file that predicts; see `diptych.audit.adapters.Model`."""
+    """One side of an audit: a file that predicts; see `diptych.auditing.adapters.Model`."""
 
     trains = False
     prepares = False

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from diptych import workflows, zoo
-from diptych.audit.graph import Arrays, Graph
+from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
 from diptych.worker import Worker, WorkerError
 
@@ -124,7 +124,7 @@ class Side:
         """Has the side do one of the jobs below."""
         try:
             return self.worker.call(
-                f"audit.side:{job}_job", request or {}, arrays, limit=self.limit
+                f"auditing.side:{job}_job", request or {}, arrays, limit=self.limit
             )
         except InputError as problem:
             raise InputError(f"{self.label} ({self.spec.given}): {problem}") from None
@@ -327,7 +327,7 @@ def _open(spec: Spec) -> Any:
     """The adapter's model of what was named."""
 
     def adapter(name: str) -> Any:
-        return importlib.import_module(f"diptych.audit.adapters.{name}")
+        return importlib.import_module(f"diptych.auditing.adapters.{name}")
 
     if spec.form in ("workflow", "run"):
         return adapter("workflow").model(spec)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from diptych.audit.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 
 UNIT = {"float32": 2.0**-24, "bfloat16": 2.0**-8, "float16": 2.0**-11}
 """The unit roundoff of each precision."""
@@ -423,11 +423,11 @@ def run_job(request: dict[str, Any], arrays: Arrays, *_: object) -> Answer:
 def gradients_job(request: dict[str, Any], arrays: Arrays, *_: object) -> Answer:
     """Loss and gradients in training mode, without dropout.
 
-    Asks for ``graph``, ``loss`` (see `diptych.audit.losses`), ``trained`` (parameter names) and
+    Asks for ``graph``, ``loss`` (see `diptych.auditing.losses`), ``trained`` (parameter names) and
     arrays ``parameter|NAME``, ``x|x``, ``y|y``. Answers ``loss``, ``loss_bound``, ``bounds`` by
     parameter name, and the gradients by parameter name.
     """
-    from diptych.audit.losses import value
+    from diptych.auditing.losses import value
 
     graph, groups = Graph.from_dict(request["graph"]), split(arrays)
     parameters, x = to_tensors(groups["parameter"]), to_tensors(groups["x"])["x"]
@@ -456,7 +456,7 @@ def gradients_job(request: dict[str, Any], arrays: Arrays, *_: object) -> Answer
 def losses_job(request: dict[str, Any], arrays: Arrays, *_: object) -> Answer:
     """The values of loss candidates: asks for ``losses`` and arrays ``z|z``, ``y|y``; answers
     ``values``, None where a candidate does not take such outputs or targets."""
-    from diptych.audit.losses import value
+    from diptych.auditing.losses import value
 
     groups = split(arrays)
     outputs, targets = to_tensors(groups["z"])["z"], groups["y"]["y"]

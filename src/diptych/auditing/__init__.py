@@ -10,10 +10,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from diptych.audit.pair import Pair
-from diptych.audit.report import STAGES, Audit, Finding, Stage
-from diptych.audit.side import LIMIT, Side, parse
-from diptych.audit.stages import (
+from diptych.auditing.pair import Pair
+from diptych.auditing.report import STAGES, Audit, Finding, Stage
+from diptych.auditing.side import LIMIT, Side, parse
+from diptych.auditing.stages import (
     batches,
     forward,
     gradients,

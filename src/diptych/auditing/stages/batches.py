@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from diptych.audit.pair import Pair
-from diptych.audit.report import Stage
+from diptych.auditing.pair import Pair
+from diptych.auditing.report import Stage
 
 NAME = "batches"
 COUNT = 230

@@ -29,7 +29,7 @@ import numpy as np
 import tensorflow as tf
 from scipy import special
 
-from diptych.audit.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
 
 Operation = Any
@@ -1161,7 +1161,7 @@ def gradients_from(
 
 
 class Model:
-    """One side of an audit, in low-level TensorFlow; see `diptych.audit.adapters.Model`."""
+    """One side of an audit, in low-level TensorFlow; see `diptych.auditing.adapters.Model`."""
 
     trains = True
 

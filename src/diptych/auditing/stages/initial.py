@@ -3,10 +3,10 @@
 import numpy as np
 from scipy import stats
 
-from diptych.audit.graph import Arrays, Node
-from diptych.audit.match import flattened_by, reordered
-from diptych.audit.pair import Pair
-from diptych.audit.report import Stage
+from diptych.auditing.graph import Arrays, Node
+from diptych.auditing.match import flattened_by, reordered
+from diptych.auditing.pair import Pair
+from diptych.auditing.report import Stage
 
 NAME = "initial weights"
 DRAWS = 12

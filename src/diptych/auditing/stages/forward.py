@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from diptych.audit import hypotheses
-from diptych.audit.graph import INPUT, Arrays, Node
-from diptych.audit.match import Match
-from diptych.audit.pair import SIDES, Pair, Which
-from diptych.audit.report import Stage
-from diptych.audit.stages.structure import words
+from diptych.auditing import hypotheses
+from diptych.auditing.graph import INPUT, Arrays, Node
+from diptych.auditing.match import Match
+from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.report import Stage
+from diptych.auditing.stages.structure import words
 
 NAME = "forward"
 PRECISIONS = {"bfloat16": 2.0**16, "float16": 2.0**13}

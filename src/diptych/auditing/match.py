@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from diptych.audit.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 
 GAP = 0.7
 """What it costs in an alignment to leave a node without a partner; another kind costs more."""

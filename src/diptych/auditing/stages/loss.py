@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from diptych.audit.pair import SIDES, Pair, Which, made_up_targets, targets_as
-from diptych.audit.report import Stage
-from diptych.audit.side import Side
+from diptych.auditing.pair import SIDES, Pair, Which, made_up_targets, targets_as
+from diptych.auditing.report import Stage
+from diptych.auditing.side import Side
 from diptych.randomness import generator
 
 NAME = "loss"

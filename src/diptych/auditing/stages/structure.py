@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from diptych.audit.graph import Node
-from diptych.audit.match import POOLS, Match, parameter_shapes
-from diptych.audit.pair import Pair, Which
-from diptych.audit.report import Stage
+from diptych.auditing.graph import Node
+from diptych.auditing.match import POOLS, Match, parameter_shapes
+from diptych.auditing.pair import Pair, Which
+from diptych.auditing.report import Stage
 
 NAME = "structure"
 WORDS = {

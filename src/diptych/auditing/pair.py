@@ -5,12 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from diptych.audit import hypotheses
-from diptych.audit.causes import advice
-from diptych.audit.graph import INPUT, Arrays, Graph, Node
-from diptych.audit.match import Match, Transfer, align, simplified
-from diptych.audit.report import Audit, Finding
-from diptych.audit.side import Side
+from diptych.auditing import hypotheses
+from diptych.auditing.causes import advice
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.match import Match, Transfer, align, simplified
+from diptych.auditing.report import Audit, Finding
+from diptych.auditing.side import Side
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.randomness import generator
@@ -72,7 +72,7 @@ class Pair:
     ) -> tuple[dict[str, Any], Arrays]:
         """Has the float64 reference do one of its jobs."""
         arrays = {f"{g}|{k}": v for g, values in groups.items() for k, v in values.items()}
-        return self.reference.call(f"audit.reference:{job}_job", request, arrays)
+        return self.reference.call(f"auditing.reference:{job}_job", request, arrays)
 
     def change(self, which: Which, name: str, **attributes: Any) -> None:
         """Has a side's graph say of a node what it was found to do."""
