@@ -1,4 +1,4 @@
-"""The planted cases: pairs of sides, and the causes that an audit of them must name, first to last."""
+"""The planted cases: pairs of sides, and the causes that an audit must name, first to last."""
 
 from dataclasses import dataclass
 from itertools import cycle
@@ -46,32 +46,32 @@ PLANTED = [
     ("layer-missing", "cnn", "rate_0.0", "KTF", ""),
     ("layer-kind", "cnn", "instead_dense", "KT", ""),
     ("units", "cnn", "units_8", "KTF", ""),
-    ("units", "regression", "units_8", "KTF", ""),
+    ("units", "regression", "units_8", "T", ""),
     ("kernel-size", "cnn", "kernel_5", "KTF", ""),
-    ("kernel-size", "signal", "kernel_5", "KT", ""),
+    ("kernel-size", "signal", "kernel_5", "T", ""),
     ("stride", "cnn", "stride_2", "KT", ""),
     ("padding", "cnn", "padding_valid", "KTF", ""),
-    ("padding", "signal", "padding_valid", "KT", ""),
+    ("padding", "signal", "padding_valid", "K", ""),
     ("pooling", "cnn", "pool_average", "KTF", ""),
-    ("pooling", "signal", "pool_average", "KT", ""),
+    ("pooling", "signal", "pool_average", "T", ""),
     ("activation", "cnn", "activation_relu", "KTF", ""),
-    ("activation", "residual", "activation_relu", "KT", ""),
-    ("activation", "regression", "activation_relu", "KTF", ""),
+    ("activation", "residual", "activation_relu", "T", ""),
+    ("activation", "regression", "activation_relu", "F", ""),
     ("activation-slope", "cnn", "slope_0.2", "KTF", ""),
-    ("activation-slope", "cnn", "slope_0.01", "KTF", "explicit_True"),
+    ("activation-slope", "cnn", "slope_0.01", "T", "explicit_True"),
     ("dropout-rate", "cnn", "rate_0.5", "KTF", ""),
     ("bias-missing", "cnn", "bias_False", "KTF", ""),
     ("flatten-order", "cnn", "order_first", "KTF", ""),
     ("batchnorm-momentum", "residual", "momentum_0.9", "KT", ""),
     ("batchnorm-epsilon", "residual", "bn_epsilon_1e-05", "KT", ""),
     ("input-scale", "cnn", "scale_1.0", "KTF", ""),
-    ("input-scale", "cnn", "scale_0.0078125", "KT", ""),
+    ("input-scale", "residual", "scale_0.0078125", "T", ""),
     ("input-layout", "cnn", "swapped_True", "KTF", ""),
     ("label-encoding", "cnn", "labels_shifted", "KTF", ""),
     ("label-encoding", "residual", "labels_reversed", "KT", ""),
     ("kernel-initialiser", "cnn", "initialiser_he", "KTF", ""),
-    ("kernel-initialiser", "signal", "initialiser_he", "KT", ""),
-    ("kernel-initialiser", "cnn", "initialiser_normal", "KF", ""),
+    ("kernel-initialiser", "signal", "initialiser_he", "T", ""),
+    ("kernel-initialiser", "cnn", "initialiser_normal", "K", ""),
     ("kernel-initialiser", "cnn", "initialiser_pytorch", "T", ""),
     ("bias-initialiser", "cnn", "biases_ones", "KF", ""),
     ("bias-initialiser", "cnn", "biases_pytorch", "T", ""),
@@ -80,27 +80,27 @@ PLANTED = [
     ("logits-or-probabilities", "cnn", "softmax_twice", "KTF", ""),
     ("logits-or-probabilities", "cnn", "probabilities_True", "KT", ""),
     ("loss-reduction", "cnn", "reduction_sum", "KTF", ""),
-    ("loss-reduction", "regression", "reduction_sum", "KTF", ""),
+    ("loss-reduction", "regression", "reduction_sum", "T", ""),
     ("loss-broadcast", "regression", "broadcast_True", "TF", ""),
     ("regularisation", "cnn", "penalty_0.001", "KTF", ""),
-    ("regularisation", "regression", "penalty_0.01", "KTF", ""),
+    ("regularisation", "regression", "penalty_0.01", "K", ""),
     ("weight-constraint", "cnn", "constraint_0.5", "KTF", ""),
     ("frozen-parameter", "cnn", "frozen_True", "KTF", ""),
-    ("frozen-parameter", "regression", "frozen_True", "KTF", ""),
+    ("frozen-parameter", "regression", "frozen_True", "K", ""),
     ("gradients-not-cleared", "cnn", "cleared_False", "TF", ""),
-    ("gradients-not-cleared", "regression", "cleared_False", "TF", ""),
+    ("gradients-not-cleared", "regression", "cleared_False", "T", ""),
     ("optimiser", "cnn", ADAM, "KTF", ""),
-    ("optimiser", "regression", "optimiser_rmsprop__rate_of_learning_0.001", "KT", ""),
+    ("optimiser", "regression", "optimiser_rmsprop__rate_of_learning_0.001", "T", ""),
     ("learning-rate", "cnn", "rate_of_learning_0.01", "KTF", ""),
-    ("learning-rate", "residual", "rate_of_learning_0.002", "KT", ADAM),
+    ("learning-rate", "residual", "rate_of_learning_0.002", "T", ADAM),
     ("beta-1", "cnn", "beta_1_0.8", "KTF", ADAM),
     ("beta-2", "cnn", "beta_2_0.99", "KTF", ADAM),
     ("epsilon", "cnn", "epsilon_1e-08", "KTF", ADAM),
-    ("epsilon", "regression", "epsilon_1e-05", "KTF", ADAM),
+    ("epsilon", "regression", "epsilon_1e-05", "T", ADAM),
     ("weight-decay", "cnn", "decay_0.01", "KTF", ""),
-    ("weight-decay", "regression", "decay_0.01", "KTF", ADAM),
+    ("weight-decay", "regression", "decay_0.01", "K", ADAM),
     ("gradient-clipping", "cnn", "clip_0.5", "KTF", ""),
-    ("gradient-clipping", "regression", "clip_1.0", "KTF", ADAM),
+    ("gradient-clipping", "regression", "clip_1.0", "T", ADAM),
     ("schedule", "cnn", "schedule_True", "KTF", ""),
     ("batch-order", "cnn", "order_of_batches_sequential", "KTF", ""),
     ("last-batch", "cnn", "last_batch_False", "KTF", ""),
@@ -134,18 +134,14 @@ def the_same() -> list[Case]:
     }
     found = []
     for network, frameworks in common.items():
-        for one in frameworks:
-            for other in frameworks:
-                found.append(Case(side(one, network), side(other, network)))
+        found += [
+            Case(side(one, network), side(other, network))
+            for one in frameworks
+            for other in frameworks
+        ]
     for one, other in [("keras", "torch"), ("torch", "tensorflow"), ("tensorflow", "keras")]:
-        for change in (
-            "explicit_True",
-            "initialiser_he",
-            "penalty_0.001",
-            "pool_average__slope_0.1",
-            "reduction_sum__rate_of_learning_0.001",
-        ):
-            found.append(Case(side(one, "cnn", change), side(other, "cnn", change)))
+        changes = ("explicit_True", "initialiser_he", "pool_average__slope_0.1__penalty_0.001")
+        found += [Case(side(one, "cnn", c), side(other, "cnn", c)) for c in changes]
     found += [
         Case(side("keras", "cnn"), side("keras", "cnn", "explicit_True")),
         Case(side("torch", "cnn"), side("torch", "cnn", "explicit_True")),

@@ -18,6 +18,8 @@ from diptych.worker import ENVIRONMENT
 
 os.environ.update(ENVIRONMENT)  # Before a framework is imported, as in a worker.
 
+from itertools import chain
+
 import keras
 from keras import layers
 
@@ -479,7 +481,7 @@ def test_gradients_are_those_of_the_loss_with_its_penalties_and_without_dropout(
     )
     assert model.targets == "classes"
     x, y, before = numbers(7, 4), np.arange(7) % 3, model.parameters()
-    loss, gradients = model.loss_and_gradients(x, y)
+    _, gradients = model.loss_and_gradients(x, y)
     unchanged(model, before)
     assert gradients.keys() == {name for name in before if not name.startswith("norm/moving")}
     for name in ("out/kernel", "norm/gamma", next(iter(gradients))):
@@ -682,7 +684,7 @@ def test_batches_as_fit_makes_them() -> None:
     )
     first, second = epochs(batch_size=4)
     assert [len(batch) for batch in first] == [4, 4, 2]
-    assert sorted(sum(first, [])) == sorted(sum(second, [])) == list(range(10))
+    assert sorted(chain(*first)) == sorted(chain(*second)) == list(range(10))
     assert first != second
     assert side(keras.Input((2,)), lambda: layers.Dense(1)).batches(10, 1) is None
 

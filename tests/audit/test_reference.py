@@ -1,4 +1,4 @@
-"""The reference is right (NumPy's workflow says so), and its bounds are neither too wide nor narrow."""
+"""The reference is right (NumPy's workflow says so), and its bounds fit what float32 does."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,9 @@
 """Two of the networks in low-level TensorFlow, with whatever a variant plants in them."""
 
+# The frameworks' annotations say less than they take and give.
+# pyright: basic, reportArgumentType=false, reportOptionalMemberAccess=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false
+
 import tensorflow as tf
 from variants import Variant, batches_of, houses, parse, prepare_images
 

@@ -1,5 +1,9 @@
 """The networks in PyTorch, with whatever a variant plants in them."""
 
+# The frameworks' annotations say less than they take and give.
+# pyright: basic, reportArgumentType=false, reportOptionalMemberAccess=false
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false
+
 import torch
 from torch import nn
 from torch.nn import functional
