@@ -171,7 +171,7 @@ CAUSES: dict[str, dict[str, str]] = {
 """By code, by framework (``""`` for any), what the mend is."""
 
 
-def advice(code: str, a: str, b: str, frameworks: tuple[str, str]) -> str:
+def advice(code: str, *frameworks: str) -> str:
     """How to make the two the same, in the frameworks that the two sides have."""
     mends = CAUSES[code]
     if "" in mends:

@@ -57,7 +57,7 @@ class Pair:
         a, b, effect = (*said, "")[:3]
         frameworks = self.audit.frameworks
         self.audit.findings.append(
-            Finding(stage, code, layer, a, b, effect, advice(code, a, b, frameworks))
+            Finding(stage, code, layer, a, b, effect, advice(code, *frameworks))
         )
 
     def place(self, match: Match) -> str:

@@ -1,0 +1,102 @@
+"""What an audit says, and how its parts are asked for."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+import diptych
+from diptych import InputError
+from diptych.auditing.causes import CAUSES, advice
+from diptych.auditing.report import STAGES, Audit, Finding, Stage
+from diptych.auditing.side import parse
+
+
+@pytest.fixture
+def parted() -> Audit:
+    audit = Audit("a.py:build", "b.py:build", ("Keras 3", "PyTorch 2"))
+    audit.stages = [Stage(name) for name in STAGES]
+    audit.stages[0].ok = False
+    audit.stages[3].saw(3.1e-6, 8.8e-6)
+    frameworks = audit.frameworks
+    finding = Finding(
+        "structure", "pooling", "pool <1>", "max", "mean", "much", advice("pooling", *frameworks)
+    )
+    audit.findings.append(finding)
+    return audit
+
+
+def test_an_audit_as_json_has_what_is_promised(parted: Audit) -> None:
+    found = json.loads(json.dumps(parted.to_dict(), allow_nan=False))
+    assert found["schema"] == 1
+    assert found["same"] is False
+    assert set(found["stages"][0]) >= {"name", "ok", "largest_difference", "rounding_bound"}
+    keys = {"stage", "code", "layer", "a", "b", "effect", "advice"}
+    assert set(found["findings"][0]) == keys
+
+
+def test_an_audit_on_a_terminal_and_in_a_notebook(parted: Audit) -> None:
+    console = Console(width=100, record=True, quiet=True)
+    with console.capture() as capture:
+        console.quiet = False
+        console.print(parted)
+    text = capture.get()
+    assert "✗ structure" in text
+    assert "max difference 3.1e-06, rounding explains up to 8.8e-06" in " ".join(text.split())
+    assert "MaxPool2d or AvgPool2d" in text
+    assert "They part, first in structure: pooling." in text
+    assert "pool &lt;1&gt;" in parted._repr_html_()
+
+
+def test_the_same_only_if_no_stage_failed() -> None:
+    audit = Audit("a", "b", ("Keras 3", "Keras 3"), [Stage("structure"), Stage("input", None)])
+    assert audit.same
+    assert "not: input" in audit.conclusion
+    audit.stages.append(Stage("forward", ok=False))
+    assert not audit.same
+
+
+def test_the_kept_difference_is_the_one_that_rounding_explains_least() -> None:
+    stage = Stage("forward")
+    for difference, bound in [(1e-3, 1.0), (1e-6, 1e-5), (1e-9, 1e-7)]:
+        stage.saw(difference, bound)
+    assert (stage.largest_difference, stage.rounding_bound) == (1e-6, 1e-5)
+
+
+@pytest.mark.parametrize("code", CAUSES)
+def test_every_cause_has_a_mend_in_every_framework(code: str) -> None:
+    for framework in ("Keras 3 on PyTorch 2", "PyTorch 2", "TensorFlow 2", "NumPy 2", "ONNX 1"):
+        if code == "gradients-not-cleared" and framework.startswith("Keras"):
+            continue
+        assert advice(code, framework, framework)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ("nothing", "nothing of that name"),
+        ("keras:laeky", "did you mean leaky"),
+        ("kreas:article", "did you mean keras"),
+        ("missing.keras", "no such file"),
+        ("weights.h5", "cannot be audited"),
+        ("missing.py:build", "no file missing.py"),
+        ("missing.py", "which function"),
+    ],
+)
+def test_a_side_that_is_not_there(given: str, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        parse(given)
+
+
+def test_specifications(tmp_path: Path) -> None:
+    file = tmp_path / "model.py"
+    file.write_text("def build(): ...")
+    spec = parse(f"{file}@torch:build")
+    assert (spec.form, spec.where, spec.name, spec.backend) == ("file", str(file), "build", "torch")
+    assert parse("keras@jax:article").backend == "jax"
+
+
+def test_both_sides_are_looked_at_before_a_process_starts() -> None:
+    with pytest.raises(InputError, match="no such file"):
+        diptych.audit("keras:article", "missing.keras")
