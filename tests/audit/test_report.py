@@ -100,3 +100,9 @@ def test_specifications(tmp_path: Path) -> None:
 def test_both_sides_are_looked_at_before_a_process_starts() -> None:
     with pytest.raises(InputError, match="no such file"):
         diptych.audit("keras:article", "missing.keras")
+
+
+def test_numbers_that_are_none_are_left_out_of_json() -> None:
+    stage = Stage("trajectory", False, float("inf"), float("nan"))
+    assert stage.to_dict()["largest_difference"] is None
+    json.dumps(stage.to_dict(), allow_nan=False)

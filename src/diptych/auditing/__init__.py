@@ -97,7 +97,7 @@ def _open(a: Side, b: Side) -> None:
         try:
             for done in as_completed(pool.submit(side.open) for side in (a, b)):
                 done.result()
-        except InputError:
+        except BaseException:  # Ctrl-C as well.
             for side in (a, b):
                 side.worker.close()
             raise

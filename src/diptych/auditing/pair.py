@@ -205,6 +205,9 @@ class Pair:
                 base = _common_source(node, nodes)
                 alone = replace(node, inputs=(base,)) if base else node
                 nodes[node.name] = self._known(alone, record) or node
+            before = nodes.get(node.inputs[0])
+            if node.kind == "flatten" and before and before.kind == "custom":
+                nodes[node.name] = _reordering(node, before, record) or node
         used = {name for node in nodes.values() for name in node.inputs} | {graph.nodes[-1].name}
         return replace(graph, nodes=tuple(node for node in nodes.values() if node.name in used))
 
@@ -235,6 +238,16 @@ def _common_source(node: Node, nodes: dict[str, Node]) -> str | None:
         plain = before and before.kind in ("rescale", "activation") and len(node.inputs) > 1
         sources.add(before.inputs[0] if before and plain else name)
     return sources.pop() if len(sources) == 1 else None
+
+
+def _reordering(node: Node, before: Node, record: Arrays) -> Node | None:
+    """A permutation and the flatten behind it as the one flatten that they are."""
+    x, y = record.get(before.inputs[0]), record.get(node.name)
+    if x is None or y is None or x.size != y.size or before.parameters:
+        return None
+    orders = {"last": x, "first": np.moveaxis(x, -1, 1)}
+    fits = [order for order, turned in orders.items() if np.array_equal(turned.ravel(), y.ravel())]
+    return replace(node, inputs=before.inputs, attributes={"order": fits[0]}) if fits else None
 
 
 def leading_rescale(graph: Graph) -> tuple[np.ndarray, np.ndarray]:

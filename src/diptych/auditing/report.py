@@ -1,10 +1,12 @@
 """What an audit found: stages, findings, and how they are shown."""
 
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 
 STAGES = {
@@ -52,6 +54,14 @@ class Stage:
     """What rounding explains of the largest difference."""
     note: str = ""
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data; JSON has no infinities, and a number that is none says nothing."""
+        numbers = ("largest_difference", "rounding_bound")
+        return {
+            name: None if name in numbers and value is not None and not isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
+
     def saw(self, difference: float, bound: float) -> None:
         """Takes in one more measured difference; the one that rounding explains least is kept."""
         known, bounded = self.largest_difference, self.rounding_bound
@@ -84,7 +94,7 @@ class Audit:
             "b": self.b,
             "frameworks": list(self.frameworks),
             "same": self.same,
-            "stages": [asdict(stage) for stage in self.stages],
+            "stages": [stage.to_dict() for stage in self.stages],
             "findings": [asdict(finding) for finding in self.findings],
             "notes": self.notes,
         }
@@ -94,8 +104,7 @@ class Audit:
             ("A  ", "bold"), self.a, f"  ({self.frameworks[0]})\n",
             ("B  ", "bold"), self.b, f"  ({self.frameworks[1]})\n",
         )  # fmt: skip
-        for stage in self.stages:
-            yield self._line(stage)
+        yield self._table()
         for number, finding in enumerate(self.findings, 1):
             yield Text()
             yield _shown(number, finding)
@@ -104,18 +113,21 @@ class Audit:
         yield Text()
         yield Text(self.conclusion, style="bold")
 
-    @staticmethod
-    def _line(stage: Stage) -> Text:
-        mark, style = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}[stage.ok]
-        line = Text.assemble((mark, style), f" {stage.name:<16}{STAGES[stage.name]}")
-        if stage.largest_difference is not None and stage.rounding_bound is not None:
-            line.append(
-                f": max difference {stage.largest_difference:.1e}, "
-                f"rounding explains up to {stage.rounding_bound:.1e}"
-            )
-        if stage.note:
-            line.append(f" ({stage.note})", "dim")
-        return line
+    def _table(self) -> Table:
+        """A line a stage; what is long goes on under itself."""
+        table = Table.grid(padding=(0, 1))
+        marks = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}
+        for stage in self.stages:
+            text = Text(STAGES[stage.name])
+            if stage.largest_difference is not None and stage.rounding_bound is not None:
+                text.append(
+                    f": max difference {stage.largest_difference:.1e}, "
+                    f"rounding explains up to {stage.rounding_bound:.1e}"
+                )
+            if stage.note:
+                text.append(f" ({stage.note})", "dim")
+            table.add_row(Text(*marks[stage.ok]), Text(stage.name, no_wrap=True), text)
+        return table
 
     @property
     def conclusion(self) -> str:
@@ -163,12 +175,10 @@ def _number(value: float | None) -> str:
 
 def _shown(number: int, finding: Finding) -> Group:
     where = f" at {finding.layer}" if finding.layer else ""
-    lines = [
-        Text.assemble((f"{number}. {finding.code}", "bold"), f"{where} ({finding.stage})"),
-        Text(f"   A  {finding.a}"),
-        Text(f"   B  {finding.b}"),
-    ]
-    if finding.effect:
-        lines.append(Text(f"   Effect: {finding.effect}"))
-    lines.append(Text(f"   Mend: {finding.advice}"))
-    return Group(*lines)
+    title = Text.assemble((f"{number}. {finding.code}", "bold"), f"{where} ({finding.stage})")
+    table = Table.grid(padding=(0, 1))
+    rows = {"A": finding.a, "B": finding.b, "Effect": finding.effect, "Mend": finding.advice}
+    for name, text in rows.items():
+        if text:
+            table.add_row(f"   {name}", Text(text))
+    return Group(title, table)

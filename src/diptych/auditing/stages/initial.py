@@ -25,7 +25,7 @@ def check(pair: Pair) -> Stage:
     read = {side.spec.form for side in pair.sides.values()} & {"keras", "onnx", "run"}
     if copied(pair, own["a"], own["b"]):
         _compare_copies(pair, stage, own["a"], own["b"])
-        stage.note = stage.note or "both sides hold the same weights"
+        stage.note = "one side has the other's weights" if stage.ok else "copied weights"
         return stage
     if read:
         stage.ok, stage.note = None, "the weights come from a file, and are not initial ones"

@@ -263,7 +263,8 @@ def _compare_values(pair: Pair, stage: Stage, values: dict[Which, list[float]]) 
     for a, b in zip(values["a"], values["b"], strict=True):
         bound = close(pair) * max(1e-3, abs(a))
         stage.saw(abs(a - b), bound)
-        if abs(a - b) > bound:
+        both_broken = not np.isfinite(a) and not np.isfinite(b)
+        if not abs(a - b) <= bound and not both_broken:
             kinds = [_described(pair, which) for which in SIDES]
             code = "loss" if any(pair.formulas.values()) else "unexplained"
             effect = f"on the same outputs the losses are {a:.6g} and {b:.6g}"

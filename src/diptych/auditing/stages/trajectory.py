@@ -43,7 +43,8 @@ def check(pair: Pair) -> Stage:
     differences = distances(weights["a"], [pair.transfer.to_a(each) for each in weights["b"]])
     largest = max(float(np.abs(v).max(initial=0.0)) for v in weights["a"][0].values())
     bounds = FACTOR * pair.unit * (np.maximum.accumulate(yard) + float(ULP) * largest)
-    step = int(np.argmax(differences / bounds))
+    with np.errstate(invalid="ignore"):
+        step = int(np.argmax(np.nan_to_num(differences / bounds, nan=0.0)))
     stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
     stage.note = f"weights after {step + 1} of {STEPS} steps"
     stage.ok = bool(differences[step] <= bounds[step])
@@ -86,16 +87,19 @@ def distances(a: list[Arrays], b: list[Arrays]) -> np.ndarray:
     return np.array(
         [
             max(
-                (
-                    float(np.abs(one[name] - other[name]).max(initial=0.0))
-                    for name in one
-                    if name in other
-                ),
+                (_distance(one[name], other[name]) for name in one if name in other),
                 default=0.0,
             )
             for one, other in zip(a, b, strict=True)
         ]
     )
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference; none where both are no numbers any more, infinite where one is."""
+    away = np.abs(a.astype(np.float64) - b)
+    away[~np.isfinite(a) & ~np.isfinite(b)] = 0.0
+    return float(np.nan_to_num(away, nan=np.inf).max(initial=0.0))
 
 
 def _piled_up(pair: Pair, batches, weights: dict[Which, list[Arrays]]) -> bool:
