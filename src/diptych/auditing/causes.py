@@ -80,6 +80,7 @@ CAUSES: dict[str, dict[str, str]] = {
         "within 1/sqrt(fan in)",
         "TensorFlow": "the initial value of the bias' variable",
     },
+    "kernel-flipped": {"": "turn the convolution's kernels by 180 degrees when they are copied"},
     "weights": {"": "copy this parameter again, and compare"},
     "training-mode": {
         "Keras": "call layers with training=None, so that fit and predict decide; "

@@ -1405,10 +1405,22 @@ class Model:
             value = self.model.compute_loss(
                 x=None,
                 y=keras.ops.convert_to_tensor(y),
-                y_pred=keras.ops.convert_to_tensor(y_pred),
+                y_pred=self.as_predicted(keras.ops.convert_to_tensor(y_pred)),
                 sample_weight=None if weights is None else keras.ops.convert_to_tensor(weights),
             )
         return float(to_array(value))
+
+    def as_predicted(self, outputs: Any) -> Any:
+        """Outputs as a loss gets them in training: on TensorFlow, Keras' softmax and sigmoid leave
+        their logits on the tensor, and losses take those, whatever their ``from_logits`` says."""
+        last = self.graph().nodes[-1]
+        function = last.attributes.get("function") if last.kind == "activation" else None
+        if keras.config.backend() == "tensorflow" and function in ("softmax", "sigmoid"):
+            logits = keras.ops.log(outputs)
+            if function == "sigmoid":
+                logits -= keras.ops.log1p(-outputs)
+            outputs._keras_logits = logits
+        return outputs
 
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         found: dict[int, Any] = {}

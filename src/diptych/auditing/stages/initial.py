@@ -92,12 +92,21 @@ def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays) -> None:
                     "other pixels",
                 )  # fmt: skip
                 continue
+            if match.a.kind == "conv" and _turned(a[name], raw):
+                said = ("its kernels", "its kernels, turned by 180 degrees")
+                pair.found(NAME, "kernel-flipped", pair.place(match), *said)
+                continue
             pair.found(
                 NAME, "weights", pair.place(match),
                 f"{name}: from {a[name].min():.4g} to {a[name].max():.4g}",
                 f"{pair.transfer.names[name]}: from {raw.min():.4g} to {raw.max():.4g}",
                 f"they differ by up to {difference:.3g}, where other weights are the same",
             )  # fmt: skip
+
+
+def _turned(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether a convolution's kernel is another one turned by 180 degrees, as Theano had them."""
+    return a.ndim > 2 and np.allclose(a, np.flip(b, tuple(range(b.ndim - 2))), 1e-6, 0)
 
 
 def _compare(
