@@ -881,12 +881,15 @@ def watched(layer: Any, numbers: list[int], outputs: Outputs) -> Iterator[None]:
 
 
 RANDOM = {
-    layers.Dropout: "rate",
-    layers.GaussianDropout: "rate",
-    layers.AlphaDropout: "rate",
-    layers.GaussianNoise: "stddev",
+    layers.Dropout: ("rate",),
+    layers.GaussianDropout: ("rate",),
+    layers.AlphaDropout: ("rate",),
+    layers.GaussianNoise: ("stddev",),
+    layers.SimpleRNNCell: ("dropout", "recurrent_dropout"),
+    layers.GRUCell: ("dropout", "recurrent_dropout"),
+    layers.LSTMCell: ("dropout", "recurrent_dropout"),
 }
-"""Layers that draw lots in training, and the attribute that is zero where they do not."""
+"""Layers that draw lots in training, and the attributes that are zero where they do not."""
 
 
 @contextmanager
@@ -894,8 +897,8 @@ def without_dropout(model: keras.Model) -> Iterator[None]:
     """Nothing is dropped for the time, however deep in the model."""
     with ExitStack() as stack:
         for layer in model._flatten_layers():
-            for kind, attribute in RANDOM.items():
-                if isinstance(layer, kind):
+            for kind, attributes in RANDOM.items():
+                for attribute in attributes if isinstance(layer, kind) else ():
                     stack.enter_context(shadowed(layer, attribute, 0.0))
         yield
 
@@ -1450,11 +1453,12 @@ class Model:
         return after
 
     def gradient(self, gradients: Arrays, variable: Any) -> Any:
-        """A variable's gradient as Keras takes it, or None."""
+        """A gradient as the optimiser takes it, times its scale of the loss; None without one."""
         value = gradients.get(self.names.get(id(variable), ""))
         if value is None:
             return None
-        return keras.ops.convert_to_tensor(value.reshape(variable.shape), dtype=variable.dtype)
+        scaled = self.model.optimizer.scale_loss(value.reshape(variable.shape))
+        return keras.ops.cast(keras.ops.convert_to_tensor(scaled), variable.dtype)
 
     def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:
         losses, after = [], []
