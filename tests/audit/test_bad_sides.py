@@ -18,6 +18,7 @@ from diptych.errors import InputError
 
 BAD = Path(__file__).parent / "bad"
 MARK = "DIPTYCH_TEST_MARK"
+SOUND = "numpy:dense"
 CHEAP = f"{BAD / 'at_import.py'}:model"
 """A side that fails before any framework is imported; the first side's failure is what is told."""
 
@@ -96,12 +97,12 @@ def test_a_file_that_raises_when_it_is_imported() -> None:
 
 def test_a_process_that_ends() -> None:
     given = bad("ends_its_process")
-    refused(called(given, CHEAP), f"A ({given}): ", "exit code 3", "see that it neither ends")
+    refused(called(given, SOUND), f"A ({given}): ", "exit code 3", "see that it neither ends")
 
 
 def test_a_function_that_hangs() -> None:
     given = bad("hangs")
-    outcome = called(given, CHEAP, "--timeout", "4")
+    outcome = called(given, SOUND, "--timeout", "4")
     refused(outcome, f"A ({given}): ", "no answer in 4 s", "--timeout gives it longer")
 
 

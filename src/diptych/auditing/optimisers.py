@@ -237,8 +237,9 @@ def recover(observed: Observed, said: Settings) -> Recovered:
     # First as it says, then the search: a fit takes a hundred times as long.
     for attempt in (_result, fit):
         for accumulate in ({}, {"accumulate": True}):
-            for shape in decays:
-                for family, start in starts(said):
+            # Simple families first, with decay or not: an Adam with a huge epsilon is like SGD.
+            for family, start in starts(said):
+                for shape in decays:
                     found = attempt(family, start | shape | accumulate, observed)
                     if found.explained:
                         return found
