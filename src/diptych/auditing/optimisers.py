@@ -58,9 +58,9 @@ class Observed:
         return 1e-7 * np.abs(self.weights[:-1]) + 3e-5 * moved + 1e-13
 
     def thinned(self, count: int) -> "Observed":
-        """Not more than so many of the numbers, taken evenly."""
-        step = -(-self.gradients.shape[1] // count)
-        return Observed(self.gradients[:, ::step], self.weights[:, ::step])
+        """Not more than so many of the numbers, chosen at random."""
+        chosen = np.random.default_rng(0).permutation(self.gradients.shape[1])[:count]
+        return Observed(self.gradients[:, chosen], self.weights[:, chosen])
 
 
 @dataclass
