@@ -90,9 +90,7 @@ def test_a_file_that_raises_when_it_is_imported() -> None:
         f"A ({missing}): ", where, "ModuleNotFoundError: No module named 'package_that_nobody_has'",
     )  # fmt: skip
     where = line_of("at_import.py", "int(")
-    refused(
-        called(CHEAP, SOUND), f"A ({CHEAP}): ", where, "ValueError: invalid literal for int()"
-    )
+    refused(called(CHEAP, SOUND), f"A ({CHEAP}): ", where, "ValueError: invalid literal for int()")
 
 
 def test_a_process_that_ends() -> None:

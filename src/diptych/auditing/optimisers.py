@@ -28,11 +28,12 @@ FREE = {
 """The settings that each family has besides its learning rate."""
 STARTS: dict[str, dict[str, tuple[float, ...]]] = {
     "sgd": {"momentum": (0.5,)},
-    "adam": {"beta_1": (0.9,), "beta_2": (0.999, 0.95), "epsilon": (1e-7, 1e-5)},
     "rmsprop": {"rho": (0.9,), "momentum": (0.0, 0.8), "epsilon": (1e-7, 1e-5)},
+    "adam": {"beta_1": (0.9,), "beta_2": (0.999, 0.95), "epsilon": (1e-7, 1e-5)},
     "adagrad": {"accumulator": (0.1,), "epsilon": (1e-7,)},
 }
-"""Where a search begins, if the optimiser says nothing of itself."""
+"""Where a search begins, if the optimiser says nothing of itself. RMSprop comes before Adam, which
+without beta_1 and at rates of its own choice is the same."""
 LOGARITHMIC = ("epsilon", "accumulator", "weight_decay")
 SEARCHED = 100
 """Numbers that a search looks at; what it finds is then held against all of them."""
