@@ -10,7 +10,7 @@ import diptych
 
 FOLDER = Path(__file__).parents[2] / "examples" / "audit"
 EXPECTED = json.loads((FOLDER / "expected.json").read_text(encoding="utf-8"))
-BY_DEFAULT = ("tensorflow-46782",)
+BY_DEFAULT = ("models: torch and tensorflow", "tensorflow-33898", "tensorflow-46782")
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -21,7 +21,7 @@ SHAPE = (3, 3, 16, 32)
     ],
 )
 def test_keras_initialisers(initialiser: str, expected: str):
-    values = np.array(keras.initializers.get(initialiser)(SHAPE)).ravel()
+    values = np.array(keras.initializers.get(initialiser)(SHAPE)).ravel()  # pyright: ignore
     assert named(values, SHAPE, dense=False).startswith(expected)
 
 

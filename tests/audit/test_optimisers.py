@@ -99,7 +99,8 @@ def test_keras_adam_has_epsilon_before_the_correction():
 
 def test_schedule_shows_in_the_rates():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5)
-    found = recover(keras_path(keras.optimizers.SGD(schedule, momentum=0.9)), {})
+    optimiser = keras.optimizers.SGD(schedule, momentum=0.9)  # pyright: ignore
+    found = recover(keras_path(optimiser), {})
     assert found.explained
     # Keras' momentum holds steps, not gradients, so a rate acts on the newest gradient alone.
     assert found.rates[0] == pytest.approx(0.1, rel=1e-3)

@@ -115,7 +115,7 @@ def test_losses_are_keras_own():
         ),
     ]:
         assert float(losses.value(ours, tf.constant(z), CLASSES, {})) == pytest.approx(
-            float(theirs), rel=1e-5
+            float(np.asarray(theirs)), rel=1e-5
         ), ours
 
 

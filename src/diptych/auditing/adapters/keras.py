@@ -1421,7 +1421,7 @@ class Model:
         if keras.config.backend() == "tensorflow" and function in ("softmax", "sigmoid"):
             logits = keras.ops.log(outputs)
             if function == "sigmoid":
-                logits -= keras.ops.log1p(-outputs)
+                logits -= keras.ops.log1p(-outputs)  # pyright: ignore
             outputs._keras_logits = logits
         return outputs
 

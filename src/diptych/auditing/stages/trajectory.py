@@ -42,7 +42,7 @@ def check(pair: Pair) -> Stage:
     yard = distances(weights["a"], ulp_off[1] if ulp_off else weights["a"])
     differences = distances(weights["a"], [pair.transfer.to_a(each) for each in weights["b"]])
     largest = max(float(np.abs(v).max(initial=0.0)) for v in weights["a"][0].values())
-    bounds = FACTOR * pair.unit * (np.maximum.accumulate(yard) + float(ULP) * largest)
+    bounds = _factor(pair) * pair.unit * (np.maximum.accumulate(yard) + float(ULP) * largest)
     with np.errstate(invalid="ignore"):
         step = int(np.argmax(np.nan_to_num(differences / bounds, nan=0.0)))
     stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
@@ -63,6 +63,13 @@ def check(pair: Pair) -> Stage:
         f"{losses['a'][first]:.6g} and {losses['b'][first]:.6g}",
     )  # fmt: skip
     return stage
+
+
+def _factor(pair: Pair) -> float:
+    """How much more than an ulp here and there rounding is: a batch's statistics are sums of many
+    numbers, whose errors every number of a channel gets."""
+    sums = [np.prod(node.shape[:-1]) for node in pair.a.nodes if node.kind == "batch_norm"]
+    return FACTOR * max(1.0, float(np.sqrt(max(sums, default=0) * len(pair.x["a"]) / STEPS)))
 
 
 def _batches(pair: Pair, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
