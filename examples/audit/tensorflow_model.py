@@ -1,5 +1,7 @@
 """The network of keras_model.py in low-level TensorFlow: variables, a loss, a step."""
 
+# pyright: reportOperatorIssue=false
+
 import tensorflow as tf
 
 

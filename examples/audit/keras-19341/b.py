@@ -1,5 +1,7 @@
 """The same network in a loop of its own with a tape, which updates the variables itself."""
 
+# pyright: reportOperatorIssue=false
+
 import numpy as np
 import tensorflow as tf
 

@@ -1,5 +1,7 @@
 """The same regression in PyTorch, with an error written out."""
 
+# pyright: reportArgumentType=false
+
 import numpy as np
 import torch
 from torch import nn

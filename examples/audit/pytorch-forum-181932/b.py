@@ -1,5 +1,7 @@
 """The same classifier in PyTorch, translated layer by layer, the last one too."""
 
+# pyright: reportArgumentType=false
+
 import torch
 from torch import nn
 

@@ -1,5 +1,7 @@
 """The same network in a loop with a tape, on a dataset that is shuffled through a small buffer."""
 
+# pyright: reportOperatorIssue=false
+
 import tensorflow as tf
 from a import data, network
 

@@ -1,5 +1,7 @@
 """The same layer, trained by a loop of its own."""
 
+# pyright: reportOperatorIssue=false
+
 import numpy as np
 import tensorflow as tf
 
