@@ -289,8 +289,14 @@ def audit(
     from diptych import terminal
     from diptych.auditing import audit
 
-    with terminal.working("opening both sides") as say:
-        found = audit(a, b, timeout, say)
+    try:
+        with terminal.working("opening both sides") as say:
+            found = audit(a, b, timeout, say)
+    except InputError:
+        raise
+    except Exception as problem:  # Exit code 1 would say that they part.
+        what = f"{type(problem).__name__}: {problem}".splitlines()[0]
+        raise InputError(f"{a} and {b}: could not be audited, by a fault here: {what}") from problem
     _answer(found.to_dict(), found, json_file)
     return DONE if found.same else NO
 
