@@ -1,0 +1,52 @@
+"""How a command answers: what it shows while it works, its answer, and the same as JSON."""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diptych.errors import InputError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from diptych.terminal import TrainingView
+
+
+@contextmanager
+def training_view(json_file: Path | None, trainings: int = 1) -> "Iterator[TrainingView]":
+    from diptych import terminal
+
+    lines = terminal.console(to_standard_output(json_file))
+    try:
+        with terminal.TrainingView(lines, trainings) as view:
+            yield view
+    except KeyboardInterrupt as stopped:
+        print(f"\n{str(stopped) or 'Stopped.'}", file=sys.stderr)
+        raise
+
+
+def to_standard_output(json_file: Path | None) -> bool:
+    return json_file is not None and str(json_file) == "-"
+
+
+def answer(value: dict[str, Any], shown: "RenderableType", json_file: Path | None) -> None:
+    """Prints the answer, and writes it as JSON where that is asked for."""
+    from diptych import terminal
+
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    if to_standard_output(json_file):
+        print(text)
+        return
+    console = terminal.console()
+    if console.is_terminal:
+        console.print(shown)
+    else:
+        console.print(terminal.plain(shown), soft_wrap=True)
+    if json_file is not None:
+        try:
+            json_file.write_text(text + "\n", encoding="utf-8")
+        except OSError as problem:
+            raise InputError(f"--json {json_file}: {problem.strerror or problem}") from None

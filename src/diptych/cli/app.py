@@ -1,0 +1,32 @@
+"""The command that all commands hang from."""
+
+from typing import Annotated
+
+import typer
+
+DONE, NO, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
+"""Exit codes: done (or the same), the answer is no, the request was wrong, Ctrl-C."""
+
+app = typer.Typer(
+    name="diptych",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from diptych import __version__
+
+        print(f"diptych {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """One convolutional network, built in several workflows, trained and compared."""

@@ -1,0 +1,78 @@
+"""The commands that say what there is: networks, recipes, data."""
+
+from typing import Annotated
+
+import typer
+
+from diptych.cli.answers import answer
+from diptych.cli.app import app
+from diptych.cli.options import Json
+
+data_app = typer.Typer(help="The data sets, and what a folder of your own holds.")
+app.add_typer(data_app, name="data")
+
+
+@app.command()
+def summary(
+    network: Annotated[str, typer.Argument(help="A name in the zoo, or a TOML file.")] = "article",
+    json_file: Json = None,
+) -> None:
+    """The layers of a network, their shapes, parameters and multiply-adds."""
+    from dataclasses import asdict
+
+    from diptych import terminal
+    from diptych.network import Network
+
+    found = Network.load(network)
+    layers = [asdict(layer) for layer in found.summary()]
+    values = {
+        "schema": 1,
+        "network": found.to_dict(),
+        "layers": layers,
+        "parameters": found.parameters,
+        "trained_parameters": found.trained_parameters,
+    }
+    answer(values, terminal.summary(found), json_file)
+
+
+@app.command()
+def zoo(json_file: Json = None) -> None:
+    """The networks and recipes that have a name."""
+    from diptych import terminal, zoo
+    from diptych.network import Network
+    from diptych.recipe import Recipe
+
+    networks = [Network.load(name) for name in zoo.names("networks")]
+    recipes = [Recipe.load(name) for name in zoo.names("recipes")]
+    values = {
+        "schema": 1,
+        "networks": [network.to_dict() for network in networks],
+        "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
+    }
+    answer(values, terminal.zoo(networks, recipes), json_file)
+
+
+@data_app.command("list")
+def data_list(json_file: Json = None) -> None:
+    """The data sets that have a name."""
+    from dataclasses import asdict
+
+    from diptych import terminal
+    from diptych.data import known_data
+
+    found = known_data()
+    values = {"schema": 1, "data": [asdict(one) for one in found]}
+    answer(values, terminal.data_list(found), json_file)
+
+
+@data_app.command("info")
+def data_info(
+    name: Annotated[str, typer.Argument(help="A data set's name, or a folder.")],
+    json_file: Json = None,
+) -> None:
+    """Sizes, classes, how many images of each, and where a data set is from."""
+    from diptych import terminal
+    from diptych.data import load_data
+
+    found = load_data(name)
+    answer(terminal.data_facts(found), terminal.data_info(found), json_file)

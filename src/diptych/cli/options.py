@@ -1,0 +1,77 @@
+"""The options that several commands take."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.errors import InputError
+
+Workflow = Annotated[str, typer.Argument(help="tensorflow, keras or numpy.")]
+RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
+NetworkName = Annotated[str, typer.Option("--network", help="A name in the zoo, or a TOML file.")]
+RecipeName = Annotated[
+    str | None,
+    typer.Option(
+        "--recipe",
+        help="A name in the zoo, or a TOML file; where not given, the network's own, or fast.",
+    ),
+]
+DataSource = Annotated[
+    str, typer.Option("--data", help="mnist, fashion-mnist, or a folder of IDX files or images.")
+]
+SIDE = (
+    "A workflow and network (keras:article), a run's folder, a .keras or .onnx file, or your own "
+    "code as path/to/file.py:function."
+)
+Seed = Annotated[int, typer.Option(help="Where all random numbers come from.")]
+Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
+BatchSize = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
+EarlyStopping = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PATIENCE",
+        help="Stop after so many epochs without a smaller validation loss; keep the best weights.",
+    ),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the recipe; repeatable."),
+]
+Adapt = Annotated[
+    bool, typer.Option("--adapt", help="Fit the network to the data's images and classes.")
+]
+CheckpointEvery = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        metavar="STEPS",
+        help="Save so often, not only after each epoch; tensorflow rounds up to a multiple of 20.",
+    ),
+]
+
+
+def writable(file: Path | None) -> Path | None:
+    """Says before the work that an answer could not be written after it."""
+    if file is None or str(file) == "-":
+        return file
+    if file.is_dir():
+        raise InputError(f"--json {file}: this is a folder, expected a file")
+    if not file.absolute().parent.is_dir():
+        raise InputError(f"--json {file}: there is no folder {file.parent} to write it in")
+    if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
+        raise InputError(f"--json {file}: it cannot be written there")
+    return file
+
+
+Runs = Annotated[Path, typer.Option("--runs", help="The folder that holds the runs.")]
+Json = Annotated[
+    Path | None,
+    typer.Option(
+        "--json",
+        metavar="FILE",
+        callback=writable,
+        help="Write the answer as JSON; - for standard output.",
+    ),
+]
