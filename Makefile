@@ -50,9 +50,9 @@ format: torch  ## Put the code into its format
 	@$(VENV)/bin/ruff check --fix .
 	@$(VENV)/bin/ruff format .
 
-constraints:  ## Write constraints.txt anew, for what pyproject.toml asks for (needs uv)
+constraints:  ## Write constraints.txt anew, for what pyproject.toml asks for (needs uv; UPGRADE=--upgrade for newer versions)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
-		--no-header --no-emit-index-url --output-file constraints.txt --upgrade
+		--no-header --no-emit-index-url --output-file constraints.txt $(UPGRADE)
 
 clean:  ## Remove .venv and what tools left behind; runs stay
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
