@@ -8,6 +8,9 @@ VENV := .venv
 READY := $(VENV)/.ready
 READY_TORCH := $(VENV)/.ready-torch
 
+# Processes that test side by side; each may hold two frameworks, some 2 GB.
+WORKERS ?= 2
+
 .DEFAULT_GOAL := help
 .PHONY: help setup torch compare test audit-suite lint format constraints clean
 
@@ -36,7 +39,7 @@ compare: setup  ## Train the article's network in TensorFlow and in Keras, and c
 	@$(VENV)/bin/diptych compare $(ARGUMENTS)
 
 test: torch  ## Run the tests
-	@$(VENV)/bin/python -m pytest $(ARGUMENTS)
+	@$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGUMENTS)
 
 audit-suite: torch  ## Audit all planted faults and write docs/audit-suite.md (an hour or so)
 	@$(VENV)/bin/python tests/audit/suite.py $(ARGUMENTS)
