@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from diptych.network import Network
     from diptych.recipe import Recipe
     from diptych.runs import Run
+    from diptych.serving import serve
     from diptych.training import TrainingFailed, resume, train
 
 __version__ = version("diptych")
@@ -37,6 +38,7 @@ __all__ = [
     "load_data",
     "predict",
     "resume",
+    "serve",
     "train",
 ]
 
@@ -57,6 +59,7 @@ _HOMES = {
     "load_data": "data",
     "predict": "evaluation",
     "resume": "training",
+    "serve": "serving",
     "train": "training",
 }
 

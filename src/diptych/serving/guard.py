@@ -1,0 +1,128 @@
+"""What stands before every request: its host, its token, its size and its time.
+
+Plain ASGI, since a body must be counted while it comes in, before anything is made of it.
+"""
+
+import asyncio
+import hmac
+import json
+import time
+from typing import Any
+
+from diptych.serving.metrics import Metrics
+from diptych.serving.settings import Settings
+
+OPEN_PATHS = ("/health", "/openapi.json", "/docs")
+"""What needs no token besides the page's own files."""
+
+
+class Refused(Exception):
+    """A request that is not answered: a status and a sentence."""
+
+    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.headers = status, detail, headers or {}
+
+
+class Guard:
+    """Refuses what must not come in, bounds what does, and counts both."""
+
+    def __init__(self, app: Any, settings: Settings, metrics: Metrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        start, status = time.perf_counter(), 500
+
+        async def noting(message: dict[str, Any]) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message.setdefault("headers", []).extend(SAFE_HEADERS)
+            await send(message)
+
+        try:
+            self._check(scope)
+            body = await asyncio.wait_for(self._body(scope, receive), self.settings.seconds)
+            await self.app(scope, _replay(body, receive), noting)
+        except Refused as refused:
+            await _refuse(noting, refused)
+        except TimeoutError:
+            seconds = f"{self.settings.seconds:g} s"
+            await _refuse(noting, Refused(408, f"the request did not come in within {seconds}"))
+        finally:
+            self.metrics.answered(scope["path"], status, time.perf_counter() - start)
+
+    def _check(self, scope: dict[str, Any]) -> None:
+        headers = dict(scope["headers"])
+        if self.settings.hosts is not None:
+            host = headers.get(b"host", b"").decode("latin-1").rpartition("]")
+            name = host[0] + host[1] if host[1] else host[2].partition(":")[0]
+            if name.lower() not in self.settings.hosts:
+                expected = " or ".join(self.settings.hosts)
+                raise Refused(421, f"this server is not {name or 'that host'}, expected {expected}")
+        if self.settings.token and self._needs_token(scope["path"]):
+            scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+            right = hmac.compare_digest(given.strip(), self.settings.token.encode())
+            if scheme.lower() != b"bearer" or not right:
+                raise Refused(
+                    401,
+                    "this server asks for a token: send it as Authorization: Bearer TOKEN",
+                    {"WWW-Authenticate": "Bearer"},
+                )
+
+    def _needs_token(self, path: str) -> bool:
+        return path not in OPEN_PATHS and path != "/" and not path.startswith("/page/")
+
+    async def _body(self, scope: dict[str, Any], receive: Any) -> bytes:
+        most = self.settings.most_bytes
+        too_large = Refused(413, f"the body is over {most:,} bytes; send fewer or smaller images")
+        length = dict(scope["headers"]).get(b"content-length", b"0")
+        if length.isdigit() and int(length) > most:
+            raise too_large
+        parts, size = [], 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Refused(400, "the connection ended before the request did")
+            parts.append(message.get("body", b""))
+            size += len(parts[-1])
+            if size > most:
+                raise too_large
+            if not message.get("more_body"):
+                return b"".join(parts)
+
+
+SAFE_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    ),
+]
+"""The page asks no other host for anything, and no other page may hold it in a frame."""
+
+
+def _replay(body: bytes, receive: Any) -> Any:
+    given = False
+
+    async def replay() -> dict[str, Any]:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return replay
+
+
+async def _refuse(send: Any, refused: Refused) -> None:
+    body = json.dumps({"detail": refused.detail}).encode()
+    headers = {"content-type": "application/json", "content-length": str(len(body))}
+    headers |= {"connection": "close"} | refused.headers
+    pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
+    await send({"type": "http.response.body", "body": body})
