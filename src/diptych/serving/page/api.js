@@ -1,0 +1,81 @@
+// The server's API: JSON in, JSON out, one sentence where it refuses.
+
+let token = sessionStorage.getItem("token");
+
+export class Refusal extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+async function call(path, options = {}) {
+  const headers = new Headers(options.headers);
+  if (token) headers.set("Authorization", `Bearer ${token}`);
+  const response = await fetch(path, { ...options, headers });
+  if (response.status === 401) {
+    token = await askForToken();
+    sessionStorage.setItem("token", token);
+    return call(path, options);
+  }
+  const body = await response.json();
+  if (!response.ok) throw new Refusal(response.status, body.detail);
+  return body;
+}
+
+let asking = null;
+
+// One dialog, however many requests need the token.
+function askForToken() {
+  asking ??= new Promise((resolve) => {
+    const dialog = document.getElementById("token");
+    dialog.addEventListener("close", () => {
+      asking = null;
+      resolve(dialog.querySelector("input").value);
+    }, { once: true });
+    dialog.showModal();
+  });
+  return asking;
+}
+
+const sendArrays = (path, images) =>
+  call(path, {
+    method: "POST",
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ images }),
+  });
+
+export const models = () => call("/models");
+export const samples = (start, count) => call(`/samples?start=${start}&count=${count}`);
+export const predict = (image) => sendArrays("/predict", [image]);
+
+// A picture in any form; the answer says what the networks saw of it.
+export function predictPicture(blob) {
+  const form = new FormData();
+  form.append("images", blob, blob.name ?? "drawing.png");
+  return call("/predict?seen=true", { method: "POST", body: form });
+}
+
+export async function layers(image) {
+  const answer = await sendArrays("/layers", [image]);
+  const decode = (of) => Object.fromEntries(Object.entries(of).map(([k, v]) => [k, floats(v)]));
+  const models = Object.entries(answer.models).map(([name, of]) => [name, decode(of)]);
+  return { input: floats(answer.input), models: Object.fromEntries(models) };
+}
+
+const known = new Map();
+
+// A layer's weights; they never change while the server runs.
+export function weights(model, layer) {
+  const path = `/models/${encodeURIComponent(model)}/weights/${encodeURIComponent(layer)}`;
+  if (!known.has(path)) {
+    known.set(path, call(path).then((of) =>
+      Object.fromEntries(Object.entries(of).map(([name, array]) => [name, floats(array)]))));
+  }
+  return known.get(path);
+}
+
+function floats({ shape, float32 }) {
+  const bytes = Uint8Array.from(atob(float32), (c) => c.charCodeAt(0));
+  return { shape, values: new Float32Array(bytes.buffer) };
+}
