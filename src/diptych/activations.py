@@ -22,8 +22,7 @@ def layer_outputs(network: Network, weights: Weights, images: np.ndarray) -> dic
 
     Returns:
         float64 (n, …) by layer name, in the network's order, the last one the logits. First comes
-        ``input``: the images as the network sees them, in [0, 1]. A layer of that name has the last
-        word, as there can be one.
+        ``input``: the images as the network sees them, in [0, 1] (or a layer's, if one is named so).
 
     Raises:
         InputError: images or weights are not of this network.
@@ -47,7 +46,7 @@ def logit_gradients(
         float64 (n, …) by layer name, each of the shape that `layer_outputs` gives; ``input`` too.
     """
     workflow = _workflow(network, weights, images)
-    passed, reverses = workflow.run(images, training=False)
+    _, reverses = workflow.run(images, training=False)
     gradient = np.eye(network.classes)[classes]
     gradients: dict[str, np.ndarray] = {}
     remaining = list(reverses)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.special import softmax
 
 from diptych.errors import InputError
@@ -42,7 +43,7 @@ def mistakes(run: Run | str | Path, limit: int = 30) -> style.Picture:
     rows = max(1, math.ceil(len(numbers) / columns))
     tall = images.shape[1] / images.shape[2]
     cell = style.WIDTH / columns
-    height = 1.0 + rows * (0.82 * cell * min(max(tall, 0.4), 2) + 0.5)
+    height = 1.0 + rows * (0.82 * cell * min(max(tall, 0.4), 2) + 0.4)
     made = style.figure(height, f"{share}{some}")
     if not wrong:
         made.text(0.5, 0.5, "None.", ha="center", size=style.LARGE)
@@ -114,21 +115,22 @@ def confusion(run: Run | str | Path) -> style.Picture:
     wrong = matrix - np.diag(np.diag(matrix))
     right = int(np.trace(matrix))
     made = style.figure(
-        7.0,
+        6.6,
         f"{len(true):,} test images, {len(true) - right:,} misread "
         f"({100 * right / len(true):.2f}% right)",
     )
-    axes = made.add_subplot()
+    axes, beside = made.subplots(1, 2, width_ratios=(2.1, 1), sharey=True)
     seen = np.where(wrong > 0, wrong, np.nan)
     most = max(2, int(wrong.max()))
-    image = axes.imshow(seen, cmap=style.SEQUENTIAL + "_r", norm=LogNorm(1, most), aspect="equal")
+    # From below 1, so that a single image is seen.
+    axes.imshow(seen, cmap=style.COUNTS, norm=LogNorm(0.4, most), aspect="equal")
     if count <= MOST_NUMBERED:
         size = style.TEXT if count <= 12 else style.SMALL
         for (row, column), number in np.ndenumerate(matrix):
             if row == column:
                 looks = {"color": style.GREY, "weight": "bold"}
             elif number:
-                dark = math.log(number) > 0.5 * math.log(most)
+                dark = math.log(number / 0.4) > 0.6 * math.log(most / 0.4)
                 looks = {"color": "white" if dark else style.BLACK}
             else:
                 continue
@@ -136,22 +138,24 @@ def confusion(run: Run | str | Path) -> style.Picture:
             axes.text(column, row, words, ha="center", va="center", size=size, **looks)
     places = np.arange(0, count, math.ceil(count / MOST_NUMBERED))
     shown = [style.short(names[place], 14) for place in places]
-    upright = max(map(len, shown)) > 4
-    axes.set_xticks(places, shown, rotation=90 if upright else 0)
+    axes.set_xticks(places, shown, rotation=90 if max(map(len, shown)) > 4 else 0)
     axes.set_yticks(places, shown)
-    axes.set(xlabel="Read as", ylabel="Label")
+    axes.set(xlabel="Read as", ylabel="Label", title="Which class is read as which")
     axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
     axes.tick_params(which="both", length=0)
     axes.grid(which="minor", linewidth=0.5)
     for spine in axes.spines.values():
         spine.set_visible(False)
-    if wrong.max():
-        ticks = sorted({1, most, *(t for t in (2, 5, 10, 20, 50, 100, 200, 500) if t < most)})
-        ticks = [t for t in ticks if t == most or most / t >= 1.3]
-        bar = made.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label="misread images")
-        bar.set_ticks(ticks, labels=list(map(str, ticks)))
-        bar.minorticks_off()
+
+    of_class = matrix.sum(axis=1)
+    shares = np.where(of_class > 0, wrong.sum(axis=1) / np.maximum(of_class, 1), 0)
+    beside.barh(np.arange(count), shares, color=style.BLUE, height=0.6)
+    beside.set(title="Misread, of each class", xlim=(0, max(1.15 * shares.max(), 1e-3)))
+    beside.xaxis.set_major_formatter(PercentFormatter(1.0))
+    beside.xaxis.set_major_locator(MaxNLocator(4))
+    beside.tick_params(axis="y", length=0, labelleft=False)
+    beside.grid(axis="x")
     style.footer(made, f"Diagonal: read rightly. Run {style.short(run.name, 70)}")
     facts = {"run": str(run.folder), "classes": names, "confusion": matrix.tolist()}
     return style.Picture(f"confusion-{run.name}", made, facts)

@@ -77,7 +77,12 @@ def _draw(
             looks = (
                 {"facecolor": "#b9d6ea", "edgecolor": "white", "linewidth": 1.5}
                 if inside
-                else {"facecolor": "white", "edgecolor": style.GREY, "linestyle": (0, (3, 3))}
+                else {
+                    "facecolor": "white",
+                    "edgecolor": style.GREY,
+                    "linestyle": (0, (3, 3)),
+                    "zorder": 1.5,
+                }
             )
             axes.add_patch(Rectangle((column, row), 1, 1, **looks))
             if not inside:
@@ -102,7 +107,13 @@ def _draw(
     for start, colour in ((starts[0], style.ORANGE), (starts[-1], style.GREEN)):
         axes.add_patch(
             Rectangle(
-                (start, start), kernel, kernel, fill=False, edgecolor=colour, linewidth=3.5, zorder=3
+                (start, start),
+                kernel,
+                kernel,
+                fill=False,
+                edgecolor=colour,
+                linewidth=3.5,
+                zorder=3,
             )
         )
     margin = (largest - size) / 2 + 0.7

@@ -94,11 +94,15 @@ def curves(runs: Sequence[Run | str | Path]) -> style.Picture:
     signs = [overfitting(epochs) for epochs in histories]
     made = style.figure(style.HEIGHT + 0.24 * (len(found) - 1), "Training against validation")
     loss, accuracy = made.subplots(1, 2)
-    for name, colour, epochs, sign in zip(names, style.COLOURS, histories, signs, strict=False):
+    # Curves that lie on each other: the later ones are thinner.
+    widths = np.linspace(4.0, 1.6, len(found)) if len(found) > 1 else [2.2]
+    for name, colour, width, epochs, sign in zip(
+        names, style.COLOURS, widths, histories, signs, strict=False
+    ):
         x = [epoch["epoch"] for epoch in epochs]
         marker = "o" if len(x) < 25 else ""
         for axes, what in ((loss, "loss"), (accuracy, "accuracy")):
-            looks = {"color": colour, "marker": marker, "markersize": 5}
+            looks = {"color": colour, "marker": marker, "markersize": width + 3, "lw": width}
             training = [epoch[f"train_{what}"] for epoch in epochs]
             validation = [epoch[f"validation_{what}"] for epoch in epochs]
             axes.plot(x, training, ls=(0, (4, 2)), label=f"{name}, training", **looks)
@@ -122,6 +126,7 @@ def curves(runs: Sequence[Run | str | Path]) -> style.Picture:
         *loss.get_legend_handles_labels(),
         loc="outside upper right",
         ncols=2,
+        handlelength=3.5,
     )
     lines = [
         f"{name}: {sign.words}." if len(found) > 1 else f"{sign.words[0].upper()}{sign.words[1:]}."

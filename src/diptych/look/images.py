@@ -100,4 +100,6 @@ def for_display(images: np.ndarray) -> np.ndarray:
 
 def file_part(text: str) -> str:
     """The text as part of a file's name."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in text).strip("-.")[:80] or "image"
+    return (
+        "".join(c if c.isalnum() or c in "-_." else "-" for c in text).strip("-.")[:80] or "image"
+    )

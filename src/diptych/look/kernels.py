@@ -21,7 +21,7 @@ LONGEST_SIDE = 800
 class Kernel:
     """A 3×3 kernel and how its sums are shown."""
 
-    values: tuple[tuple[float, float, float], ...]
+    values: tuple[tuple[float, ...], ...]
     does: str
     zero: float = BLACK
     """The grey that a sum of zero is shown as."""
@@ -39,9 +39,10 @@ KERNELS = {
     "emboss": Kernel(((-2, -1, 0), (-1, 1, 1), (0, 1, 2)), "relief"),
     "sharpen": Kernel(((0, -1, 0), (-1, 5, -1), (0, -1, 0)), "sharper"),
     "blur": Kernel(((1 / 9,) * 3,) * 3, "the mean of nine pixels"),
-    "identity": Kernel(((0, 0, 0), (0, 1, 0), (0, 0, 0)), "nothing"),
+    "identity": Kernel(((0, 0, 0), (0, 1, 0), (0, 0, 0)), "the same again"),
 }
 """The kernels that have a name."""
+ALL = [name for name in KERNELS if name != "identity"]
 
 
 def filtered(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -70,12 +71,12 @@ def edges(image: str | Path, kernels: Sequence[str] = ("edges",)) -> style.Pictu
 
     Args:
         image: the picture's file, or ``-`` for standard input.
-        kernels: names from `KERNELS`; ``all`` for all of them.
+        kernels: names from `KERNELS`; ``all`` for all that change anything.
 
     Raises:
         InputError: no such picture, or no such kernel.
     """
-    names = list(KERNELS) if "all" in kernels else list(dict.fromkeys(kernels))
+    names = ALL if "all" in kernels else list(dict.fromkeys(kernels))
     for name in names:
         if name not in KERNELS:
             close = difflib.get_close_matches(name, KERNELS, n=1)
@@ -106,7 +107,7 @@ def edges(image: str | Path, kernels: Sequence[str] = ("edges",)) -> style.Pictu
             cell.axis("off")
         _show(cells[0], pixels, "before")
         for cell, name in zip(cells[1:], names, strict=False):
-            _show(cell, _shown(pixels, name), f"{name}: {KERNELS[name].does}")
+            _show(cell, _shown(pixels, name), f"{name}\n{KERNELS[name].does}")
     grey = any(KERNELS[name].zero for name in names)
     style.footer(
         made,

@@ -18,6 +18,9 @@ from diptych.runs import Run
 MOST_TILES = 256
 """More maps or filters of a layer than this would be too small to see; the first are shown."""
 MOST_CLASSES = 10
+CUT = 0.005
+"""The share of a layer's largest values that are all shown as the brightest, so that the others do
+not drown in the dark."""
 
 
 def mosaic(tiles: np.ndarray, wide: float = 1.0) -> np.ndarray:
@@ -160,8 +163,8 @@ def maps(run: Run | str | Path, image: str | Path | np.ndarray) -> style.Picture
     _shares(axes[cells - 1], f"{output}, as shares", class_names, shares)
     style.footer(
         made,
-        "Each layer from its smallest value (dark) to its largest (bright). "
-        "Flatten and dropout change no value here.",
+        f"Each layer from its smallest value (dark) to its largest (bright; the top "
+        f"{100 * CUT:g}% alike). Flatten and dropout change no value here.",
     )
     facts = {
         "run": str(run.folder),
@@ -198,8 +201,15 @@ def _maps(axes: Any, name: str, values: np.ndarray) -> None:
         pixels = square.reshape(-1, side)
     else:
         pixels = mosaic(few)
+    top = float(np.quantile(values, 1 - CUT))
     axes.axis("on")
-    axes.imshow(pixels, cmap=style.SEQUENTIAL, interpolation="nearest")
+    axes.imshow(
+        pixels,
+        cmap=style.SEQUENTIAL,
+        vmin=values.min(),
+        vmax=top if top > values.min() else None,
+        interpolation="nearest",
+    )
     style.bare(axes)
     some = f" (first {MOST_TILES})" if len(few) < len(tiles) else ""
     shape = f"{len(values):,} units" if flat else style.shape_of(values.shape) + some
@@ -224,5 +234,3 @@ def _shares(axes: Any, title: str, class_names: list[str], shares: np.ndarray) -
     axes.set(xlim=(0, 1))
     axes.set_xticks([0, 0.5, 1], ["0", "0.5", "1"])
     axes.set_title(title)
-
-

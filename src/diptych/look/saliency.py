@@ -31,8 +31,11 @@ def grad_cam(
     """Grad-CAM (Selvaraju et al., 2017): the last convolution's maps, weighted by their gradients.
 
     Each map counts as much as the mean of the logit's gradient over it; what speaks against the
-    class is left out. A network without convolutions has no such maps, and gets the size of its
-    gradient with respect to each pixel instead (Simonyan et al., 2014).
+    class is left out. For 14 of MNIST's first 200 test images nothing is left then, in the
+    article's network: behind a flatten, the same map speaks for the class here and against it
+    there. Such an image gets HiResCAM (Draelos & Carin, 2020), which weighs each place by its own
+    gradient. A network without convolutions has no such maps, and gets the size of its gradient
+    with respect to each pixel (Simonyan et al., 2014).
 
     Args:
         network: the network.
@@ -41,22 +44,23 @@ def grad_cam(
         of: the number of the class.
 
     Returns:
-        float64 (height, width), 0 or more, and the name of the layer it was taken at.
+        float64 (height, width), 0 or more, and what was computed, such as ``Grad-CAM at conv_4``.
     """
     images, classes = pixels[None], np.array([of])
     gradients = logit_gradients(network, weights, images, classes)
     name = _last_maps(network)
     if name is None:
-        return np.abs(gradients["input"][0]).max(axis=-1), "input"
-    maps = layer_outputs(network, weights, images)[name][0]
-    importance = gradients[name][0].mean(axis=(0, 1))
-    seen = np.maximum(maps @ importance, 0)
+        return np.abs(gradients["input"][0]).max(axis=-1), "gradient of the pixels"
+    maps, method = layer_outputs(network, weights, images)[name][0], "Grad-CAM"
+    seen = np.maximum(maps @ gradients[name][0].mean(axis=(0, 1)), 0)
+    if not seen.any():
+        seen, method = np.maximum((maps * gradients[name][0]).sum(axis=-1), 0), "HiResCAM"
     height, width = pixels.shape[:2]
     # Mode F keeps the numbers as they are; float32 is enough for a picture.
     larger = Image.fromarray(seen.astype(np.float32)).resize(
         (width, height), Image.Resampling.BILINEAR
     )
-    return np.asarray(larger, np.float64), name
+    return np.asarray(larger, np.float64), f"{method} at {name}"
 
 
 def occlusion(network: Network, weights: Weights, pixels: np.ndarray, of: int) -> np.ndarray:
@@ -126,20 +130,22 @@ def saliency(
     if of is not None and of not in names:
         raise InputError(f"class {of!r}: there is none of that name, only {', '.join(names)}")
     asked = answer if of is None else names.index(of)
-    seen, layer = grad_cam(network, weights, pixels, asked)
+    seen, method = grad_cam(network, weights, pixels, asked)
     fall = occlusion(network, weights, pixels, asked)
 
     made = style.figure(5.0, title_of(shown, names[answer], float(shares[answer])))
-    first, second, third = made.subplots(1, 3)
+    (first, second, third), bars = made.subplots(2, 3, height_ratios=(1, 0.04))
+    bars[0].axis("off")
     what = style.short(names[asked], 12)
     first.imshow(for_display(pixels), cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     first.set_title(f"input\n{style.shape_of(pixels.shape)}")
-    method = "gradient of the pixels" if layer == "input" else f"Grad-CAM at {layer}"
     top = float(seen.max()) or 1.0
-    _overlay(made, second, seen, pixels, style.SEQUENTIAL, Normalize(0, top), "share of the most")
+    _overlay(made, second, bars[1], seen, pixels, style.SEQUENTIAL, Normalize(0, top))
+    bars[1].set_xticks([0, top], ["nothing", "most"])
     second.set_title(f"what speaks for {what}\n{style.short(method, 30)}")
     limit = float(np.abs(fall).max()) or 1.0
-    _overlay(made, third, fall, pixels, style.SIGNED, Normalize(-limit, limit), "fall of log-odds")
+    _overlay(made, third, bars[2], fall, pixels, style.SIGNED, Normalize(-limit, limit))
+    bars[2].set_xlabel("fall of the log-odds", size=style.SMALL)
     third.set_title(f"what covering costs {what}\nocclusion by {_patch(pixels)} squares")
     for axes in (first, second, third):
         style.bare(axes)
@@ -152,7 +158,6 @@ def saliency(
         "class": names[asked],
         "probability": float(shares[asked]),
         "method": method,
-        "layer": layer,
         "most": [int(i) for i in np.unravel_index(seen.argmax(), seen.shape)],
         "costs_most": [int(i) for i in np.unravel_index(fall.argmax(), fall.shape)],
     }
@@ -182,15 +187,12 @@ def _patch(pixels: np.ndarray) -> str:
 
 
 def _overlay(
-    made: Any, axes: Any, values: np.ndarray, pixels: np.ndarray, colours: str, norm: Any, words: str
+    made: Any, axes: Any, bar: Any, values: np.ndarray, pixels: np.ndarray, colours: str, norm: Any
 ) -> None:
-    """Values as colours, with the image's outlines over them."""
+    """Values as colours, their scale, and the image's outlines over them."""
     shown = axes.imshow(values, cmap=colours, norm=norm, interpolation="nearest")
+    made.colorbar(shown, cax=bar, orientation="horizontal")
     grey = pixels[..., : min(3, pixels.shape[2])].mean(axis=-1)
     if min(grey.shape) > 1 and np.ptp(grey):
         line = style.BLACK if colours == style.SIGNED else "white"
         axes.contour(grey, [(grey.max() + grey.min()) / 2], colors=line, linewidths=1.2)
-    bar = made.colorbar(shown, ax=axes, orientation="horizontal", shrink=0.85, pad=0.03)
-    bar.set_label(words, size=style.SMALL)
-    if colours == style.SEQUENTIAL:
-        bar.set_ticks([0, norm.vmax], labels=["0", "1"])
