@@ -22,7 +22,7 @@ def layer_outputs(network: Network, weights: Weights, images: np.ndarray) -> dic
 
     Returns:
         float64 (n, …) by layer name, in the network's order, the last one the logits. First comes
-        ``input``: the images as the network sees them, in [0, 1] (or a layer's, if one is named so).
+        ``input``: the images as the network sees them, in [0, 1] (unless a layer is named so).
 
     Raises:
         InputError: images or weights are not of this network.

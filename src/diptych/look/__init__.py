@@ -13,6 +13,7 @@ from diptych.look.borders import padding
 from diptych.look.history import curves, overfitting
 from diptych.look.kernels import KERNELS, edges
 from diptych.look.layers import filters, maps
+from diptych.look.report import report
 from diptych.look.saliency import saliency
 from diptych.look.style import Picture
 
@@ -28,5 +29,6 @@ __all__ = [
     "network",
     "overfitting",
     "padding",
+    "report",
     "saliency",
 ]

@@ -1,9 +1,9 @@
 """What all pictures share: colours, sizes, and how a picture is written.
 
 Colours are those of Okabe and Ito (2008), "Color Universal Design", which people with any kind of
-colour vision tell apart; numbers are shown in matplotlib's ``cividis`` (Nuñez et al., 2018), numbers
-with a sign in ``PuOr`` and counts in ``Blues`` (Brewer). No letter is smaller than `SMALL` points on
-a picture of `WIDTH` inches: on a slide, or at half of its size on a screen, it can still be read.
+colour vision tell apart; numbers are shown in matplotlib's ``cividis`` (Nuñez et al., 2018), those
+with a sign in ``PuOr`` and counts in ``Blues`` (Brewer). No letter is smaller than `SMALL` points
+on a picture of `WIDTH` inches: on a slide, or at half of its size on a screen, it can be read.
 """
 
 import io

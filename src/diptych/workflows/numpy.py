@@ -128,7 +128,7 @@ def flatten(x: Array) -> tuple[Array, Reverse]:
 def batch_norm(
     layer: BatchNorm, weights: Weights, training: bool, x: Array
 ) -> tuple[Array, Reverse]:
-    """Ioffe & Szegedy (2015); in training the mean and variance depend on x, and are derived too."""
+    """Ioffe & Szegedy (2015); in training, mean and variance depend on x and are derived too."""
     gamma, axes = weights["gamma"], tuple(range(x.ndim - 1))
     mean, variance = weights["moving_mean"], weights["moving_variance"]
     if training:
