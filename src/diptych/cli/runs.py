@@ -252,24 +252,29 @@ def _refuse_others(context: typer.Context, *allowed: str) -> None:
 def _answer_comparison(found: "Comparison", json_file: Path | None, open_report: bool) -> None:
     from diptych import terminal
 
-    answer(found.to_dict(), terminal.comparison(found), json_file)
-    to_stdout = to_standard_output(json_file)
-    if not to_stdout:
+    path = _report(found)
+    values = found.to_dict() | {"report": str(path) if path else None}
+    answer(values, terminal.comparison(found), json_file)
+    if not to_standard_output(json_file):
         print("\nRuns:")
         for side in found.sides:
             print(*(f"  {folder}" for folder in side.runs), sep="\n")
         print(f"Comparison:\n  {found.folder}")
+        if path:
+            print(f"Report:\n  {path}")
+    if path and open_report:
+        typer.launch(path.absolute().as_uri())
+
+
+def _report(found: "Comparison") -> Path | None:
+    """The report's file; a comparison is worth something without one."""
     try:
         from diptych.look import report
 
-        path = report(found)
-    except InputError as problem:  # The comparison has been made, with or without it.
+        return report(found)
+    except InputError as problem:
         print(f"No report: {problem}", file=sys.stderr)
-        return
-    if not to_stdout:
-        print(f"Report:\n  {path}")
-    if open_report:
-        typer.launch(path.absolute().as_uri())
+        return None
 
 
 def _carry_out(run: "Run", json_file: Path | None, tensorboard: bool = False) -> None:
