@@ -53,15 +53,18 @@ def check(picture: look.Picture, folder: Path) -> dict[str, Path]:
     wide, high = picture.figure.get_size_inches()
     assert wide == style.WIDTH
     with Image.open(files["png"]) as image:
-        assert image.size == (round(wide * style.DPI), round(high * style.DPI))
+        assert image.size == pytest.approx((wide * style.DPI, high * style.DPI), abs=1)
         pixels = np.asarray(image.convert("L"))
     assert len(np.unique(pixels)) > 20
-    for part in np.array_split(pixels, 3, axis=1):
-        assert part.std() > 5, "a third of it is blank"
+    assert pixels.std() > 10
+    if not picture.name.startswith("mistakes"):  # Of which there can be few.
+        for part in np.array_split(pixels, 3, axis=1):
+            assert part.std() > 5, f"a third of {picture.name} is blank"
     root = ElementTree.parse(files["svg"]).getroot()
     assert root.tag.endswith("svg")
     assert root.get("width") == f"{72 * wide:g}pt"
 
+    picture.figure.draw_without_rendering()  # SVG, which came last, is laid out in other units.
     boxes = []
     for text in texts(picture):
         if not text.get_visible() or not text.get_text().strip():

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import Normalize
+from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from scipy.special import softmax
 
@@ -191,7 +192,7 @@ def _overlay(
 ) -> None:
     """Values as colours, their scale, and the image's outlines over them."""
     shown = axes.imshow(values, cmap=colours, norm=norm, interpolation="nearest")
-    made.colorbar(shown, cax=bar, orientation="horizontal")
+    made.colorbar(shown, cax=bar, orientation="horizontal", ticks=MaxNLocator(4))
     grey = pixels[..., : min(3, pixels.shape[2])].mean(axis=-1)
     if min(grey.shape) > 1 and np.ptp(grey):
         line = style.BLACK if colours == style.SIGNED else "white"
