@@ -69,7 +69,7 @@ def check(picture: look.Picture, folder: Path) -> dict[str, Path]:
     for text in texts(picture):
         if not text.get_visible() or not text.get_text().strip():
             continue
-        assert text.get_fontsize() >= style.SMALL, text
+        assert float(text.get_fontsize()) >= style.SMALL, text
         box = text.get_window_extent()
         assert box.x0 >= 0, text
         assert box.y0 >= 0, text
@@ -332,8 +332,9 @@ def test_curves_of_two_runs_one_of_which_overfits(pair: dict[str, Run], tmp_path
     picture = look.curves([pair["tensorflow"], overfitted])
     check(picture, tmp_path)
     assert [one["overfitting"]["epoch"] for one in picture.facts["runs"]] == [None, 2]
-    marked = [line.get_xdata() for line in picture.figure.axes[0].lines if line.get_ls() == ":"]
-    assert [list(x) for x in marked] == [[2, 2]]
+    loss = picture.figure.axes[0]
+    marked = [line.get_xdata() for line in loss.lines if line.get_linestyle() == ":"]
+    assert np.array_equal(marked, [[2, 2]])
 
 
 # As a person would.

@@ -7,6 +7,17 @@ shows and whose `save` writes PNG and SVG. They need matplotlib: ``pip install '
 >>> look.network("article").save("pictures")  # doctest: +SKIP
 """
 
+from diptych.errors import InputError
+
+try:
+    import jinja2  # noqa: F401
+    import matplotlib  # noqa: F401
+except ModuleNotFoundError as missing:
+    raise InputError(
+        f"pictures and reports need {missing.name}, which is not installed: "
+        "pip install 'diptych[look]'"
+    ) from None
+
 from diptych.look.answers import confusion, mistakes
 from diptych.look.architecture import network
 from diptych.look.borders import padding

@@ -154,7 +154,7 @@ def confusion(run: Run | str | Path) -> style.Picture:
     beside.set(title="Misread, of each class", xlim=(0, max(1.15 * shares.max(), 1e-3)))
     beside.xaxis.set_major_formatter(PercentFormatter(1.0))
     beside.xaxis.set_major_locator(MaxNLocator(4))
-    beside.tick_params(axis="y", length=0, labelleft=False)
+    beside.tick_params(axis="y", which="both", length=0, labelleft=False)
     beside.grid(axis="x")
     style.footer(made, f"Diagonal: read rightly. Run {style.short(run.name, 70)}")
     facts = {"run": str(run.folder), "classes": names, "confusion": matrix.tolist()}

@@ -76,8 +76,7 @@ def network(network: Network | str = "article") -> style.Picture:
     axes.text(
         LEFT,
         height - 0.38,
-        f"Network {style.short(network.name, 40)}: {network.parameters:,} parameters, "
-        f"{_rounded(work)} multiply-adds an image",
+        f"Network {style.short(network.name, 44)}: {network.parameters:,} parameters",
         size=style.LARGE,
         weight="bold",
         va="center",
@@ -85,7 +84,8 @@ def network(network: Network | str = "article") -> style.Picture:
     axes.text(
         LEFT,
         0.2,
-        "Image sides, channels (along the page) and units (columns) are to scale, each to its own.",
+        f"{_rounded(work)} multiply-adds an image. To scale, each to its own: image sides, "
+        "channels (along the page), units (columns).",
         size=style.SMALL,
         color=style.GREY,
         va="center",

@@ -87,7 +87,7 @@ def filters(run: Run | str | Path, layer: str | None = None) -> style.Picture:
             values, cmap=style.SIGNED, vmin=-limit, vmax=limit, interpolation="nearest"
         )
         style.bare(axes)
-        made.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label="weight")
+        made.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label="weight", panchor=(0.5, 0.5))
         style.footer(made, f"{note} Run {style.short(run.name, 60)}")
     facts = {"run": str(run.folder), "layer": name, "shape": list(kernel.shape)}
     return style.Picture(f"filters-{name}-{run.name}", made, facts)

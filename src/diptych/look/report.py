@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import numpy as np
 
 from diptych import terminal
@@ -21,13 +22,6 @@ from diptych.look.history import curves
 from diptych.look.images import data_of
 from diptych.look.style import COLOURS, Picture
 from diptych.runs import Run, write_whole
-
-try:
-    import jinja2
-except ModuleNotFoundError:
-    raise InputError(
-        "a report needs jinja2, which is not installed: pip install 'diptych[look]'"
-    ) from None
 
 NAME = "report.html"
 DISAGREEMENTS = 60

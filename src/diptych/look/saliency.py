@@ -134,7 +134,8 @@ def saliency(
     seen, method = grad_cam(network, weights, pixels, asked)
     fall = occlusion(network, weights, pixels, asked)
 
-    made = style.figure(5.0, title_of(shown, names[answer], float(shares[answer])))
+    height = 1.8 + 3.2 * min(max(pixels.shape[0] / pixels.shape[1], 0.3), 1.8)
+    made = style.figure(height, title_of(shown, names[answer], float(shares[answer])))
     (first, second, third), bars = made.subplots(2, 3, height_ratios=(1, 0.04))
     bars[0].axis("off")
     what = style.short(names[asked], 12)

@@ -14,16 +14,11 @@ from functools import wraps
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+import matplotlib
+from matplotlib.figure import Figure
+
 from diptych.errors import InputError
 from diptych.runs import write_whole
-
-try:
-    import matplotlib
-    from matplotlib.figure import Figure
-except ModuleNotFoundError:
-    raise InputError(
-        "pictures and reports need matplotlib, which is not installed: pip install 'diptych[look]'"
-    ) from None
 
 WIDTH, HEIGHT = 10.0, 5.6
 """Inches of a whole slide's picture."""
