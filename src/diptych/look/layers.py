@@ -160,7 +160,7 @@ def maps(run: Run | str | Path, image: str | Path | np.ndarray) -> style.Picture
     _image(axes[0], shown)
     for cell, name in zip(axes[1:], names, strict=False):
         _maps(cell, name, outputs[name][0])
-    _shares(axes[cells - 1], f"{output}, as shares", class_names, shares)
+    _shares(axes[cells - 1], f"{style.short(output, 14)}: probability", class_names, shares)
     style.footer(
         made,
         f"Each layer from its smallest value (dark) to its largest (bright; the top "
