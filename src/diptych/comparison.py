@@ -229,7 +229,9 @@ def compare_runs(
     descriptions = [run.description() for run in made]
     description, seed = descriptions[0], made[0].seed
     one_machine = all(other["machine"] == description["machine"] for other in descriptions)
-    audits = _audits([of[made[0].seed] for of in by_workflow.values()]) if audit else []
+    audits = []
+    if audit:
+        audits = _audits([of[made[0].seed] for of in by_workflow.values()], report)
     folder = new_folder(Path(runs), f"comparison-{'-'.join(names)}-{made[0].network.name}")
     comparison = Comparison(
         folder=str(folder),
@@ -381,14 +383,18 @@ def _disagreements(runs: dict[str, Run], class_names: list[str]) -> list[Disagre
     ]
 
 
-def _audits(runs: list[Run]) -> list[dict[str, Any]]:
+def _audits(runs: list[Run], report: Report | None) -> list[dict[str, Any]]:
     """The audits of the first run against each other one."""
     from diptych.auditing import audit
+
+    def say(stage: str) -> None:
+        if report:
+            report({"event": "auditing", "stage": stage})
 
     audits, first = [], runs[0].folder
     for other in runs[1:]:
         try:
-            found = audit(first, other.folder)
+            found = audit(first, other.folder, progress=say)
             audits.append(found.to_dict() | {"conclusion": found.conclusion})
         except Exception as problem:  # The trainings are worth more than their audit.
             why = (str(problem) or type(problem).__name__).splitlines()[0]

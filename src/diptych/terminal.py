@@ -135,6 +135,8 @@ class TrainingView:
                 )
             case "testing":
                 self._bar("test images", total=None, completed=0)
+            case "auditing":
+                self._bar(f"audit: {event['stage']}", total=None, completed=0)
             case "done":
                 self.bar.update(self.task, visible=False)
         if line := line_of(event):

@@ -139,7 +139,7 @@ def test_the_audits_verdict(compared: tuple[Comparison, Path], tmp_path: Path) -
 def test_an_audit_that_fails_does_not_take_the_comparison_along(
     pair: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> Audit:
+    def fail(*_: object, **__: object) -> Audit:
         raise TimeoutError("no answer within 60 s")
 
     monkeypatch.setattr("diptych.auditing.audit", fail)
