@@ -170,6 +170,17 @@ def test_a_comparison_is_worth_something_without_its_data(
     assert not list(tmp_path.glob("comparison-*/report.html"))
 
 
+def test_open_opens_it(
+    pair: dict[str, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    monkeypatch.setattr("typer.launch", opened.append)
+    folders = [str(run.folder) for run in pair.values()]
+    assert cli._run(["compare", *folders, "--runs", str(tmp_path), "--open"]) == 0
+    [path] = tmp_path.glob("comparison-*/report.html")
+    assert opened == [path.as_uri()]
+
+
 def test_without_the_extra_one_line_says_how_to_get_it(
     pair: dict[str, Run], tmp_path: Path
 ) -> None:

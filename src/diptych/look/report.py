@@ -76,6 +76,7 @@ def html(comparison: Comparison) -> str:
         stages=STAGES,
         number=_number,
         curves=_embedded(curves(shown)),
+        all_curves=len(shown) == len(every),
         network=_embedded(network(runs[0].network)),
         confusions=[(run, _embedded(confusion(run))) for run in runs],
         mistakes=[(run, _embedded(mistakes(run, MISTAKES))) for run in runs],
