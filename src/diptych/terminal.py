@@ -14,7 +14,7 @@ from rich.text import Text
 from diptych.training import line_of
 
 if TYPE_CHECKING:
-    from diptych.comparison import Comparison, Side
+    from diptych.comparison import Comparison, Difference, Side
     from diptych.data import Data, KnownData
     from diptych.evaluation import Evaluation
     from diptych.network import Network
@@ -135,6 +135,8 @@ class TrainingView:
                 )
             case "testing":
                 self._bar("test images", total=None, completed=0)
+            case "auditing":
+                self._bar(f"audit: {event['stage']}", total=None, completed=0)
             case "done":
                 self.bar.update(self.task, visible=False)
         if line := line_of(event):
@@ -188,23 +190,10 @@ def comparison(found: "Comparison") -> RenderableType:
         f"{'seeds' if several else 'seed'} {seeds}"
     )
     sides = table("", *(side.workflow for side in found.sides))
-    for name, cell in _side_rows(several):
+    for name, cell in side_rows(several):
         sides.add_row(name, *(cell(side) for side in found.sides))
     parts: list[RenderableType] = [title, "", sides, ""]
-    for difference in found.differences:
-        a, b = difference.first, difference.second
-        p = "none, all differences are equal" if difference.p_value is None else ""
-        parts += [
-            f"{a} and {b}: only {a} is right on {difference.only_first_right}, only {b} on "
-            f"{difference.only_second_right}, neither on {difference.both_wrong} test images"
-            f"{' (summed over the seeds)' if several else ''}; {difference.test}: p = "
-            + (p or f"{difference.p_value:.3g}")
-            + (
-                f" (below {difference.significance:g} it would be a real difference)"
-                if not p
-                else ""
-            )
-        ]
+    parts += [difference_line(difference, several) for difference in found.differences]
     if found.disagreements:
         parts += ["", *_disagreements(found)]
     where = (
@@ -212,6 +201,8 @@ def comparison(found: "Comparison") -> RenderableType:
         if found.machine
         else "several machines, so their times say nothing"
     )
+    for one in found.audits:
+        parts += ["", f"Audit of {one['a']} and {one['b']}: {one['conclusion']}"]
     parts += [
         "",
         f"{where}; " + ", ".join(f"{name} {version}" for name, version in found.versions.items()),
@@ -221,7 +212,24 @@ def comparison(found: "Comparison") -> RenderableType:
     return Group(*parts)
 
 
-def _side_rows(several: bool) -> Iterable[tuple[str, Any]]:
+def difference_line(difference: "Difference", several: bool) -> str:
+    """Who is right on how many images alone, and whether that means anything."""
+    a, b = difference.first, difference.second
+    if difference.p_value is None:
+        p = "none, all differences are equal"
+    else:
+        limit = f"below {difference.significance:g} it would be a real difference"
+        p = f"{difference.p_value:.3g} ({limit})"
+    return (
+        f"{a} and {b}: only {a} is right on {difference.only_first_right}, only {b} on "
+        f"{difference.only_second_right}, neither on {difference.both_wrong} test images"
+        f"{' (summed over the seeds)' if several else ''}; {difference.test}: p = {p}"
+    )
+
+
+def side_rows(several: bool) -> Iterable[tuple[str, Any]]:
+    """What is said of each side of a comparison, and how it is written."""
+
     def percent(value: float) -> str:
         return f"{100 * value:.2f}%"
 

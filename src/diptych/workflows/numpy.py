@@ -128,7 +128,7 @@ def flatten(x: Array) -> tuple[Array, Reverse]:
 def batch_norm(
     layer: BatchNorm, weights: Weights, training: bool, x: Array
 ) -> tuple[Array, Reverse]:
-    """Ioffe & Szegedy (2015); the gradient is of training, where mean and variance depend on x."""
+    """Ioffe & Szegedy (2015); in training, mean and variance depend on x and are derived too."""
     gamma, axes = weights["gamma"], tuple(range(x.ndim - 1))
     mean, variance = weights["moving_mean"], weights["moving_variance"]
     if training:
@@ -137,8 +137,10 @@ def batch_norm(
     normal = (x - mean) / deviation
 
     def reverse(gradient: Array) -> tuple[Array, Weights]:
-        along = (gradient * normal).mean(axes)
-        to_x = gamma / deviation * (gradient - gradient.mean(axes) - normal * along)
+        to_x = gamma / deviation * gradient
+        if training:
+            along = (gradient * normal).mean(axes)
+            to_x = gamma / deviation * (gradient - gradient.mean(axes) - normal * along)
         return to_x, {"gamma": (gradient * normal).sum(axes), "beta": gradient.sum(axes)}
 
     return gamma * normal + weights["beta"], reverse
