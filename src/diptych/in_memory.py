@@ -1,8 +1,8 @@
 """Trains on images that are in memory, and keeps no folder: weights and numbers come back.
 
 The reference, `numpy`, has no framework and works in this process. Every other workflow works in a
-worker, and that one stays for the next call: the framework is started once, not at each call of
-a search over many trainings.
+worker, and that one stays for the next call: a search over many trainings starts the framework
+once.
 """
 
 import atexit
@@ -136,10 +136,10 @@ def logits_job(
     return {}, {"logits": workflow.logits(arrays["images"])}
 
 
-# The worker that stays, and for which workflow.
+# The workers that stay, by their workflows.
 _lock = threading.Lock()
-_kept: tuple[str, Worker] | None = None
-_of_others: list[object] = []
+_kept: dict[str, Worker] = {}
+_of_others: list[dict[str, Worker]] = []
 
 
 def _call(
@@ -153,36 +153,38 @@ def _call(
 
     Threads that call at the same time wait for each other.
     """
-    global _kept
     workflows.check_name(workflow)
     if workflow == "numpy":
         return job(parameters, arrays, report, lambda: False)
     with _lock:
-        if _kept is None or _kept[0] != workflow or not _kept[1].is_alive:
-            _close()
-            _kept = workflow, Worker()
+        if workflow not in _kept or not _kept[workflow].is_alive:
+            _end(workflow)
+            _kept[workflow] = Worker()
         try:
-            return _kept[1].call(f"in_memory:{job.__name__}", parameters, arrays, report)
+            return _kept[workflow].call(f"in_memory:{job.__name__}", parameters, arrays, report)
         except InputError:
             raise
         except BaseException:  # It may be gone, or still at work: the next call starts another.
-            _close()
+            _end(workflow)
             raise
 
 
-def _close() -> None:
-    global _kept
-    if _kept is not None:
-        _kept[1].close()
-    _kept = None
+def _end(workflow: str) -> None:
+    if worker := _kept.pop(workflow, None):
+        worker.close()
+
+
+def _end_all() -> None:
+    for workflow in list(_kept):
+        _end(workflow)
 
 
 def _forget() -> None:
-    """In a process that was forked off: the worker is the parent's, and who holds the lock too."""
+    """In a forked process: the workers are the parent's, and so is whoever holds the lock."""
     global _kept, _lock
-    _of_others.append(_kept)  # An object that goes takes the worker's files with it.
-    _kept, _lock = None, threading.Lock()
+    _of_others.append(_kept)  # An object that goes takes its worker's files with it.
+    _kept, _lock = {}, threading.Lock()
 
 
-atexit.register(_close)
+atexit.register(_end_all)
 os.register_at_fork(after_in_child=_forget)

@@ -61,7 +61,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     **y** is any labels of two classes or more.
 
     The workflow's framework runs in a process of its own, which stays for the next call and ends
-    with this process; `numpy` has none and runs here.
+    with this process; `numpy` has none and runs here. A search with ``n_jobs`` starts one each.
 
     Args:
         network: a `Network`, or its name in the zoo, or a TOML file.
@@ -93,8 +93,8 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
             ``validation_fraction`` nothing about validation.
         n_iter_: epochs trained.
 
-    Everything that was fitted is arrays and plain data, so that copies, pickles and joblib work;
-    `save` and `load` keep it in a file that can be read without running anything from it.
+    Everything that was fitted is arrays and plain data, so that copies, pickles, joblib and skops
+    work; `save` and `load` keep it in a file that can be read without running anything from it.
     """
 
     def __init__(
@@ -420,7 +420,8 @@ def to_images(rows: np.ndarray, low: np.ndarray, high: np.ndarray, shape: Shape)
         images[:] = rows
     else:
         # Halves: the difference of two float64 can be more than a float64.
-        span = np.where(high > low, high / 2 - low / 2, 1)
+        span = high / 2 - low / 2
+        span = np.where(span > 0, span, 1)
         for start in range(0, len(rows), ROWS_A_CALL):
             here = slice(start, start + ROWS_A_CALL)
             share = (np.clip(rows[here].astype(np.float64), low, high) / 2 - low / 2) / span
