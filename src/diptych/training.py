@@ -105,10 +105,15 @@ def create(
         network.check_data(data.image_shape, data.classes, data.name)
     except InputError as problem:
         raise InputError(f"{problem}: give --adapt to fit the network to the data") from None
-    if recipe.precision == "auto":
-        precision = "bfloat16" if machine.has_bfloat16() else "float32"
-        recipe = recipe.with_changes(precision=precision)
+    recipe = with_known_precision(recipe)
     return Run.create(Path(runs), network, recipe, workflow, data, seed, checkpoint_every)
+
+
+def with_known_precision(recipe: Recipe) -> Recipe:
+    """The same recipe, where its precision is ``auto`` with the one that this machine is for."""
+    if recipe.precision != "auto":
+        return recipe
+    return recipe.with_changes(precision="bfloat16" if machine.has_bfloat16() else "float32")
 
 
 def check_seed(seed: int) -> None:

@@ -109,6 +109,11 @@ class Worker:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether the child can still be asked for something."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """Ends the child, whatever it does at the moment."""
         self._process.kill()
