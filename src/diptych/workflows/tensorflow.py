@@ -93,6 +93,7 @@ class Workflow:
         }
         self.trained = {name: v for name, v in self.variables.items() if v.trainable}
         self.adam = Adam(recipe, self.trained)
+        self.averages = {n: tf.Variable(v) for n, v in self.trained.items() if recipe.averaging}
         self.best: Weights = {}
         self.steps_taken = 0
         # One graph for batches of any size: graphs of several sizes would round differently, and
@@ -211,6 +212,9 @@ class Workflow:
         moving: dict[str, tf.Tensor] = {}
         loss, accuracy, gradients = self.gradients(images, labels, step, moving)
         self.adam.apply(self.trained, gradients, rate, step)
+        kept = tf.where(step == 0, 0.0, self.recipe.averaging)
+        for name, average in self.averages.items():
+            average.assign(average * kept + self.trained[name] * (1 - kept))
         for name, average in moving.items():
             self.variables[name].assign(average)
         return loss, accuracy
@@ -259,6 +263,8 @@ class Workflow:
                     return
 
             start = time.perf_counter()
+            newest = self.weights()
+            self.load(newest | {name: average.numpy() for name, average in self.averages.items()})
             loss, accuracy = self.evaluate(data.validation)
             progress.history.append(
                 Epoch(
@@ -284,7 +290,9 @@ class Workflow:
                 self.recipe.early_stopping is not None
                 and progress.waited >= self.recipe.early_stopping
             )
-            if progress.finished and self.best:
+            if not progress.finished:
+                self.load(newest)
+            elif self.best:
                 self.load(self.best)
             if monitor.epoch_ended(progress, self.state):
                 return
@@ -295,6 +303,7 @@ class Workflow:
             **{f"weights/{name}": value for name, value in self.weights().items()},
             **{f"adam/m/{name}": m.numpy() for name, m in self.adam.m.items()},
             **{f"adam/v/{name}": v.numpy() for name, v in self.adam.v.items()},
+            **{f"average/{name}": average.numpy() for name, average in self.averages.items()},
             **{f"best/{name}": value for name, value in self.best.items()},
         }
 
@@ -304,6 +313,8 @@ class Workflow:
         for name in self.trained:
             self.adam.m[name].assign(state[f"adam/m/{name}"])
             self.adam.v[name].assign(state[f"adam/v/{name}"])
+        for name, average in self.averages.items():
+            average.assign(state[f"average/{name}"])
         return {name[5:]: value for name, value in state.items() if name.startswith("best/")}
 
     # Inference.
