@@ -262,13 +262,14 @@ def test_bfloat16_trains_and_reports_float32_logits(name: str, digits: Data) -> 
     assert all(gradient.dtype == np.float32 for gradient in gradients.values())
 
 
+@pytest.mark.parametrize("rate", [0.25, 0.3])
 @pytest.mark.parametrize("name", ALL)
-def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str) -> None:
+def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str, rate: float) -> None:
     # One dense layer of zeros after the dropout: its kernel's gradient shows what got through.
     size = 64
     layers = [
         {"kind": "flatten"},
-        {"kind": "dropout", "rate": 0.3},
+        {"kind": "dropout", "rate": rate},
         {"kind": "dense", "units": 2},
     ]
     network = Network.from_dict({"input_shape": [size, size, 1], "layers": layers})
@@ -284,12 +285,12 @@ def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str) -> Non
     for _ in range(2):
         _, gradients = workflow.loss_and_gradients(images, labels)
         through = -2 * gradients["output/kernel"][:, 0]
-        assert set(np.unique(np.round(through, 5))) == {0, np.round(np.float32(1 / 0.7), 5)}
+        assert set(np.unique(np.round(through, 5))) == {0, np.round(np.float32(1 / (1 - rate)), 5)}
         masks.append(through > 0)
         workflow.step(images, labels)
     # Five standard deviations of a binomial share.
     kept = np.mean(masks)
-    assert abs(kept - 0.7) < 5 * np.sqrt(0.3 * 0.7 / (2 * size**2))
+    assert abs(kept - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / (2 * size**2))
     assert not np.array_equal(*masks)
     np.testing.assert_array_equal(workflow.logits(images), workflow.logits(images))
 

@@ -54,6 +54,24 @@ def activate(layer: Conv | Dense | Activate, x: tf.Tensor) -> tf.Tensor:
     return x
 
 
+def drop(x: tf.Tensor, rate: float, seed: list[tf.Tensor | int]) -> tf.Tensor:
+    """Zeroes each value with that probability and scales the others up.
+
+    Eight random bits a value are enough for a rate of whole 256ths, and cost a third of the time
+    that TensorFlow's own uniform numbers take.
+    """
+    if rate * 256 % 1:
+        return tf.nn.experimental.stateless_dropout(x, rate, seed)
+
+    def uniform(shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        count = tf.reduce_prod(shape)
+        words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.uint32)
+        values = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
+        return tf.reshape(tf.cast(values, dtype) / 256, shape)
+
+    return tf.nn.experimental.general_dropout(x, rate, uniform)
+
+
 class Adam:
     """Adam (Kingma & Ba, 2015) as TensorFlow has it, with "epsilon hat"."""
 
@@ -151,8 +169,7 @@ class Workflow:
                     x = tf.nn.avg_pool2d(x, layer.size, layer.steps, layer.padding.upper())
                 case Dropout():
                     if training and layer.rate:
-                        seed = [self.dropout_seeds[layer.name], step]
-                        x = tf.nn.experimental.stateless_dropout(x, layer.rate, seed)
+                        x = drop(x, layer.rate, [self.dropout_seeds[layer.name], step])
                 case Flatten():
                     x = tf.reshape(x, [tf.shape(x)[0], -1])
                 case Dense():
