@@ -121,7 +121,12 @@ def test_a_comparison_in_a_pipe(arguments: list[str], tmp_path: Path) -> None:
     answer = json.loads(file.read_text())
     assert answer["schema"] == 1
     assert answer["conclusion"] in lines
-    assert lines[-1].strip() == answer["folder"]
+    assert lines[-4:] == [
+        "Comparison:",
+        f"  {answer['folder']}",
+        "Report:",
+        f"  {answer['folder']}/report.html",
+    ]
     for run in find(tmp_path / "runs"):
         assert f"  {run.folder}" in lines
     assert done.stderr == ""

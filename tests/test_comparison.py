@@ -376,7 +376,7 @@ def test_compare_trains_each_workflow_with_each_seed(
 ) -> None:
     """The second workflow is NumPy under another name, which starts sooner."""
 
-    def carry_out(run: Run, report: Any) -> Run:
+    def carry_out(run: Run, report: Any, tensorboard: bool) -> Run:
         real = run.description()
         write_json(run.folder / "run.json", real | {"workflow": "numpy"})
         training_of(run, lambda _: None)

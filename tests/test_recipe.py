@@ -133,5 +133,5 @@ def test_values_that_cannot_be_are_refused_by_key_and_value(changes: dict[str, A
 def test_unknown_keys_are_refused_with_the_close_one_or_all() -> None:
     with pytest.raises(InputError, match=r"unknown key 'learningrate' \(did you mean learning_ra"):
         Recipe.from_dict({"learningrate": 0.1})
-    with pytest.raises(InputError, match=r"unknown key 'zzz' \(known are batch_size, beta_1, "):
+    with pytest.raises(InputError, match=r"unknown key 'zzz' \(known are averaging, batch_size, "):
         Recipe.from_dict({"zzz": 1})

@@ -50,6 +50,10 @@ def chatter(parameters, arrays, report, stopping):
     os.write(1, b"even below Python" * 5000)
     return {"said": True}, {}
 
+def scribble(parameters, arrays, report, stopping):
+    import tempfile
+    return {"file": tempfile.mkstemp()[1]}, {}
+
 def until_stopped(parameters, arrays, report, stopping):
     report({"pid": os.getpid()})
     while not stopping():
@@ -191,6 +195,14 @@ def test_a_closed_worker_has_no_process() -> None:
     worker = Worker()
     worker.close()
     assert not is_alive(worker.pid)
+
+
+def test_what_a_child_writes_for_the_time_being_goes_with_it() -> None:
+    """TensorFlow writes a file a traced function, and a child that is killed tidies nothing."""
+    with Worker() as worker:
+        file = Path(worker.call("test_jobs:scribble", {})[0]["file"])
+        assert file.exists()
+    assert not file.parent.exists()
 
 
 def test_ctrl_c_asks_the_job_to_stop_and_waits_for_it(worker: Worker) -> None:

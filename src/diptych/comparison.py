@@ -7,7 +7,7 @@ import io
 import statistics
 import tokenize
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,8 @@ class Comparison:
     machine: dict[str, Any] | None
     """The runs' machine; None if they are of several, whose times do not compare."""
     versions: dict[str, str]
+    audits: list[dict[str, Any]] = field(default_factory=list)
+    """What `diptych.audit` found, where it was asked, as plain data with its ``conclusion``."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``--json`` writes them."""
@@ -129,6 +131,8 @@ def compare(
     runs: str | Path = "runs",
     adapt: bool = False,
     checkpoint_every: int | None = None,
+    tensorboard: bool = False,
+    audit: bool = False,
     report: Report | None = None,
 ) -> Comparison:
     """Trains the network in each workflow with each seed, one after the other, and compares.
@@ -137,7 +141,9 @@ def compare(
         workflow_names: two or more of `diptych.workflows.NAMES`.
         seeds: a run of each workflow for each; two runs with the same seed start from the same
             weights and see the same batches.
-        network, recipe, data, runs, adapt, checkpoint_every, report: as `diptych.train` takes them.
+        audit: also audit the first seed's runs, the first workflow's against each other one's.
+        network, recipe, data, runs, adapt, checkpoint_every, tensorboard, report: as
+            `diptych.train` takes them.
 
     Returns:
         The comparison, which is also written to ``comparison.json`` in a folder below ``runs``.
@@ -158,6 +164,8 @@ def compare(
         training.check_seed(seed)
     if not seeds or len(set(seeds)) < len(seeds):
         raise InputError(f"seeds {seeds}: expected one or more different ones")
+    if tensorboard:
+        training.check_tensorboard()
     loaded = data if isinstance(data, Data) else load_data(data)
     made = [
         training.create(
@@ -173,17 +181,23 @@ def compare(
         for seed in seeds
         for name in names
     ]
-    return compare_runs(made, runs=runs, report=report)
+    return compare_runs(made, runs=runs, tensorboard=tensorboard, audit=audit, report=report)
 
 
 def compare_runs(
-    made: Sequence[Run], *, runs: str | Path = "runs", report: Report | None = None
+    made: Sequence[Run],
+    *,
+    runs: str | Path = "runs",
+    tensorboard: bool = False,
+    audit: bool = False,
+    report: Report | None = None,
 ) -> Comparison:
     """Compares runs of the same network, recipe, data and seeds by several workflows.
 
     Args:
         made: the runs; those that have not ended are trained to their end first.
-        runs, report: as `diptych.train` takes them.
+        audit: as `compare` takes it.
+        runs, tensorboard, report: as `diptych.train` takes them.
 
     Raises:
         InputError: the runs are not of the same thing; nothing has been trained then.
@@ -201,7 +215,7 @@ def compare_runs(
     _check_comparable(made, by_workflow)
     try:
         for run in made:
-            training.carry_out(run, report)
+            training.carry_out(run, report, tensorboard)
     except KeyboardInterrupt:
         again = command("compare", *(run.folder for run in made))
         raise KeyboardInterrupt(f"Stopped and saved. {again} goes on.") from None
@@ -215,6 +229,9 @@ def compare_runs(
     descriptions = [run.description() for run in made]
     description, seed = descriptions[0], made[0].seed
     one_machine = all(other["machine"] == description["machine"] for other in descriptions)
+    audits = []
+    if audit:
+        audits = _audits([of[made[0].seed] for of in by_workflow.values()], report)
     folder = new_folder(Path(runs), f"comparison-{'-'.join(names)}-{made[0].network.name}")
     comparison = Comparison(
         folder=str(folder),
@@ -230,6 +247,7 @@ def compare_runs(
         conclusion=_conclusion(sides, differences, one_machine),
         machine=description["machine"] if one_machine else None,
         versions=_versions([other["versions"] for other in descriptions]),
+        audits=audits,
     )
     created = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(folder / "comparison.json", comparison.to_dict() | {"created": created})
@@ -364,6 +382,28 @@ def _disagreements(runs: dict[str, Run], class_names: list[str]) -> list[Disagre
         )
         for image in differing
     ]
+
+
+def _audits(runs: list[Run], report: Report | None) -> list[dict[str, Any]]:
+    """The audits of the first run against each other one."""
+    from diptych.auditing import audit
+
+    def say(stage: str) -> None:
+        if report:
+            report({"event": "auditing", "stage": stage})
+
+    audits, first = [], runs[0].folder
+    for other in runs[1:]:
+        try:
+            found = audit(first, other.folder, progress=say)
+            audits.append(found.to_dict() | {"conclusion": found.conclusion})
+        except Exception as problem:  # The trainings are worth more than their audit.
+            why = (str(problem) or type(problem).__name__).splitlines()[0]
+            audits.append(
+                {"a": str(first), "b": str(other.folder), "same": None, "stages": []}
+                | {"findings": [], "notes": [], "conclusion": f"could not be audited: {why}"}
+            )
+    return audits
 
 
 def _versions(of_runs: list[dict[str, str]]) -> dict[str, str]:

@@ -376,6 +376,15 @@ class Network(Described):
             if name.split("/")[1] not in NOT_TRAINED
         )
 
+    @property
+    def training_multiply_adds(self) -> int:
+        """Multiply-adds of one image in a training step: forward, to the weights, to the inputs.
+
+        The first layer that has any needs no gradient of its input, which is the image.
+        """
+        each = [row.multiply_adds for row in self.summary() if row.multiply_adds]
+        return 3 * sum(each) - each[0]
+
     def initial_weights(self, seed: int) -> Weights:
         """Glorot uniform kernels (Glorot & Bengio, 2010), biases of zero, in float32.
 

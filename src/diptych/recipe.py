@@ -43,6 +43,18 @@ class Recipe(Described):
     shift: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
     """Each training image moves by up to so many pixels in each direction, anew every epoch."""
 
+    rotation: Annotated[float, Field(strict=True, ge=0, le=180)] = 0.0
+    """Each training image turns by up to so many degrees in each direction."""
+    scaling: Annotated[float, Field(strict=True, ge=0, le=4)] = 0.0
+    """It grows or shrinks by up to this share, in height and in width."""
+    shear: Annotated[float, Field(strict=True, ge=0, le=4)] = 0.0
+    """It slants by up to so many pixels sideways a pixel of height."""
+    elastic: Annotated[float, Field(strict=True, ge=0, le=64)] = 0.0
+    """It bends: its control points move by so many pixels (the standard deviation)."""
+    averaging: Decay = 0.0
+    """The decay a step of a running average of the weights (Polyak & Juditsky, 1992), which
+    validates and is kept in place of the last weights; 0 keeps the last ones."""
+
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """The arithmetic of training; the weights stay float32. ``auto`` is bfloat16 where the
     processor computes with it and float32 where it does not."""

@@ -7,6 +7,7 @@
 ``weights.safetensors``  the trained weights, in the layout that all workflows share
 ``predictions.safetensors`` the logits of the test images, float32 (n, classes), and their labels
 ``result.json``          accuracy, times, memory
+``tensorboard/``         event files for TensorBoard, where they were asked for
 ======================== =========================================================================
 
 Every file is written aside and then renamed, so a run killed at any instant leaves whole files.
@@ -39,6 +40,7 @@ from diptych.workflows import Epoch, Progress, State
 logger = logging.getLogger(__name__)
 
 SCHEMA = 1
+TENSORBOARD = "tensorboard"
 Status = Literal["new", "running", "stopped", "failed", "done"]
 
 # What others rely on in the files, which may have been changed by hand or come from elsewhere.

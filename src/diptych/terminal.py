@@ -14,7 +14,8 @@ from rich.text import Text
 from diptych.training import line_of
 
 if TYPE_CHECKING:
-    from diptych.comparison import Comparison, Side
+    from diptych.benchmarks import Benchmark
+    from diptych.comparison import Comparison, Difference, Side
     from diptych.data import Data, KnownData
     from diptych.evaluation import Evaluation
     from diptych.network import Network
@@ -135,6 +136,8 @@ class TrainingView:
                 )
             case "testing":
                 self._bar("test images", total=None, completed=0)
+            case "auditing":
+                self._bar(f"audit: {event['stage']}", total=None, completed=0)
             case "done":
                 self.bar.update(self.task, visible=False)
         if line := line_of(event):
@@ -188,40 +191,45 @@ def comparison(found: "Comparison") -> RenderableType:
         f"{'seeds' if several else 'seed'} {seeds}"
     )
     sides = table("", *(side.workflow for side in found.sides))
-    for name, cell in _side_rows(several):
+    for name, cell in side_rows(several):
         sides.add_row(name, *(cell(side) for side in found.sides))
     parts: list[RenderableType] = [title, "", sides, ""]
-    for difference in found.differences:
-        a, b = difference.first, difference.second
-        p = "none, all differences are equal" if difference.p_value is None else ""
-        parts += [
-            f"{a} and {b}: only {a} is right on {difference.only_first_right}, only {b} on "
-            f"{difference.only_second_right}, neither on {difference.both_wrong} test images"
-            f"{' (summed over the seeds)' if several else ''}; {difference.test}: p = "
-            + (p or f"{difference.p_value:.3g}")
-            + (
-                f" (below {difference.significance:g} it would be a real difference)"
-                if not p
-                else ""
-            )
-        ]
+    parts += [difference_line(difference, several) for difference in found.differences]
     if found.disagreements:
         parts += ["", *_disagreements(found)]
-    where = (
-        f"{found.machine['processor']}, {found.machine['cores']} cores"
-        if found.machine
-        else "several machines, so their times say nothing"
-    )
-    parts += [
-        "",
-        f"{where}; " + ", ".join(f"{name} {version}" for name, version in found.versions.items()),
-        "",
-        found.conclusion,
-    ]
+    for one in found.audits:
+        parts += ["", f"Audit of {one['a']} and {one['b']}: {one['conclusion']}"]
+    parts += ["", _machine_line(found.machine, found.versions), "", found.conclusion]
     return Group(*parts)
 
 
-def _side_rows(several: bool) -> Iterable[tuple[str, Any]]:
+def _machine_line(machine: dict[str, Any] | None, versions: dict[str, str]) -> str:
+    where = (
+        f"{machine['processor']}, {machine['cores']} cores"
+        if machine
+        else "several machines, so their times say nothing"
+    )
+    return f"{where}; " + ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def difference_line(difference: "Difference", several: bool) -> str:
+    """Who is right on how many images alone, and whether that means anything."""
+    a, b = difference.first, difference.second
+    if difference.p_value is None:
+        p = "none, all differences are equal"
+    else:
+        limit = f"below {difference.significance:g} it would be a real difference"
+        p = f"{difference.p_value:.3g} ({limit})"
+    return (
+        f"{a} and {b}: only {a} is right on {difference.only_first_right}, only {b} on "
+        f"{difference.only_second_right}, neither on {difference.both_wrong} test images"
+        f"{' (summed over the seeds)' if several else ''}; {difference.test}: p = {p}"
+    )
+
+
+def side_rows(several: bool) -> Iterable[tuple[str, Any]]:
+    """What is said of each side of a comparison, and how it is written."""
+
     def percent(value: float) -> str:
         return f"{100 * value:.2f}%"
 
@@ -304,6 +312,24 @@ def predictions(found: list[dict[str, Any]]) -> RenderableType:
         then = ", ".join(f"{name} {100 * share:.1f}%" for name, share in ranked[1:3])
         rows.add_row(one["image"], ranked[0][0], f"{100 * ranked[0][1]:.1f}%", then)
     return rows
+
+
+def benchmark(found: "Benchmark") -> RenderableType:
+    """A row a side; the first one's median is what the others are held against."""
+    columns = ["", "µs a sample", "lowest", "highest", "images a second", "to the first"]
+    peaks = [f"{name} {peak:,.0f} GFLOP/s" for name, peak in found.peaks.items()]
+    rows = table("", *columns, *(["of the peak"] if peaks else []), left=2, title=found.title)
+    first = found.costs[0].median
+    for cost in found.costs:
+        values = (cost.median, min(cost.microseconds), max(cost.microseconds))
+        cells = [f"{value:,.0f}" for value in (*values, 1e6 / cost.median)]
+        share = "–" if cost.share_of_peak is None else f"{cost.share_of_peak:.0%}"
+        shares = [share] if peaks else []
+        rows.add_row(cost.side, cost.what, *cells, f"{cost.median / first:.2f}", *shares)
+    lines = [Text(), Text(_machine_line(found.machine, found.versions))]
+    if peaks:
+        lines.insert(1, Text(f"The machine's fastest matrix product: {', '.join(peaks)}"))
+    return Group(rows, *lines)
 
 
 def runs(found: "list[Run]") -> RenderableType:

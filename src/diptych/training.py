@@ -5,6 +5,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import numpy as np
 from diptych import machine, workflows
 from diptych.data import Data, load_data
 from diptych.errors import InputError, command
-from diptych.network import Network
+from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.runs import Run, Status
+from diptych.runs import TENSORBOARD, Run, Status
 from diptych.worker import Arrays, Report, Worker, WorkerError
 from diptych.workflows import Progress, State
 
@@ -37,6 +38,7 @@ def train(
     runs: str | Path = "runs",
     adapt: bool = False,
     checkpoint_every: int | None = None,
+    tensorboard: bool = False,
     report: Report | None = None,
 ) -> Run:
     """Trains a network by one workflow, in a process of its own.
@@ -51,6 +53,7 @@ def train(
         runs: the folder in which the run gets its folder.
         adapt: fit the network's input shape and number of classes to the data.
         checkpoint_every: save a checkpoint every so many steps, not only after each epoch.
+        tensorboard: write event files for TensorBoard into the run's folder.
         report: called with plain data as the training goes on; prints a line an epoch by default.
 
     Returns:
@@ -61,6 +64,8 @@ def train(
         KeyboardInterrupt: Ctrl-C; the run has been saved and can be resumed.
         TrainingFailed: the loss stopped being a number.
     """
+    if tensorboard:
+        check_tensorboard()
     run = create(
         workflow,
         network,
@@ -71,7 +76,7 @@ def train(
         adapt=adapt,
         checkpoint_every=checkpoint_every,
     )
-    return carry_out(run, report)
+    return carry_out(run, report, tensorboard)
 
 
 def create(
@@ -117,6 +122,13 @@ def check_seed(seed: int) -> None:
         raise InputError(f"seed {seed!r}: expected a whole number from 0 to {2**31 - 1}")
 
 
+def check_tensorboard() -> None:
+    """Raises InputError where TensorBoard, which is an extra, is not installed."""
+    from diptych.tensorboard import check
+
+    check()
+
+
 def resume(run: Run | str | Path, report: Report | None = None) -> Run:
     """Goes on with a run that was stopped or killed, and ends as if it had not been.
 
@@ -128,18 +140,43 @@ def resume(run: Run | str | Path, report: Report | None = None) -> Run:
     return carry_out(run if isinstance(run, Run) else Run.open(run), report)
 
 
-def carry_out(run: Run, report: Report | None = None) -> Run:
-    """Trains a run from where it is to its end, in a process of its own; see `train`."""
-    if run.status == "done":
+def carry_out(run: Run, report: Report | None = None, tensorboard: bool = False) -> Run:
+    """Trains a run from where it is to its end, in a process of its own; see `train`.
+
+    A run that has event files for TensorBoard already gets more of them; one that has ended gets
+    them from what is in its folder.
+    """
+    has_events = (run.folder / TENSORBOARD).is_dir()
+    if run.status == "done" and (has_events or not tensorboard):
         return run
+    with ExitStack() as stack:
+        reports = [report or print_line]
+        if tensorboard or has_events:
+            from diptych.tensorboard import Events
+
+            events = stack.enter_context(Events(run))
+            if run.status == "done":
+                events.write_ending()
+                return run
+            reports.append(events)
+        return _carry_out(run, reports)
+
+
+def _carry_out(run: Run, reports: list[Report]) -> Run:
     parameters = {
         "run": str(run.folder.absolute()),
         "shown_as": str(run.folder),
         "asked_at": time.time(),
+        "histograms": len(reports) > 1,
     }
+
+    def report(event: dict[str, Any]) -> None:
+        for each in reports:
+            each(event)
+
     try:
         with Worker() as worker:
-            answer, _ = worker.call("training:train_job", parameters, report=report or print_line)
+            answer, _ = worker.call("training:train_job", parameters, report=report)
     except KeyboardInterrupt:
         if run.status == "done":
             raise KeyboardInterrupt(f"Stopped; run {run.folder} had just ended.") from None
@@ -188,10 +225,17 @@ class Recorder:
     """The monitor of a run: reports, saves checkpoints, and passes on that the person wants out."""
 
     def __init__(
-        self, run: Run, epochs: int, steps: int, report: Report, stopping: Callable[[], bool]
+        self,
+        run: Run,
+        epochs: int,
+        steps: int,
+        report: Report,
+        stopping: Callable[[], bool],
+        weights: Callable[[], Weights] | None = None,
     ) -> None:
+        """With ``weights`` their histograms are reported after each epoch."""
         self.run, self.epochs, self.steps = run, epochs, steps
-        self.report, self.stopping = report, stopping
+        self.report, self.stopping, self.weights = report, stopping, weights
         self.checkpoint_every = run.checkpoint_every
         self.saved_step = 0
         self.reported_at = 0.0
@@ -234,6 +278,11 @@ class Recorder:
         self.run.save_checkpoint(progress, state())
         self.run.save_metrics(progress)
         self.report({"event": "epoch", **asdict(epoch)})
+        if self.weights:
+            from diptych.tensorboard import histogram
+
+            found = {name: histogram(values) for name, values in self.weights().items()}
+            self.report({"event": "weights", "epoch": epoch.epoch, "histograms": found})
         return self.stopping() and not progress.finished
 
 
@@ -295,7 +344,8 @@ def _train(
             "steps": steps,
         }
     )
-    recorder = Recorder(run, recipe.epochs, steps, report, stopping)
+    weights = workflow.weights if parameters["histograms"] else None
+    recorder = Recorder(run, recipe.epochs, steps, report, stopping, weights)
     workflow.fit(data, recorder, progress, state)
     if not progress.finished:
         return "stopped"

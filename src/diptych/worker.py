@@ -75,14 +75,17 @@ class Worker:
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
         """Starts the child, with more or other environment variables than it would get."""
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the child
+        # Both live as long as the child. It is killed when it is done with, so what its framework
+        # writes for the time being (TensorFlow has a file a traced function) is for us to remove.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
+        self._scratch = tempfile.TemporaryDirectory(prefix="diptych-", ignore_cleanup_errors=True)
         self._process = subprocess.Popen(
             # -P: a file of the person's named tensorflow.py must not stand in for the framework.
             [sys.executable, "-P", "-m", "diptych.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            env=os.environ | ENVIRONMENT | (environment or {}),
+            env=os.environ | ENVIRONMENT | {"TMPDIR": self._scratch.name} | (environment or {}),
             start_new_session=True,  # Ctrl-C is for the parent, which then asks the child to stop.
         )
         assert self._process.stdin and self._process.stdout
@@ -123,6 +126,7 @@ class Worker:
             self._requests.close()
         self._answers.close()
         self._log.close()
+        self._scratch.cleanup()
 
     def call(
         self,

@@ -18,7 +18,9 @@ from diptych.workflows import Progress, State
 from support import WORKFLOWS
 
 ALL = (*WORKFLOWS, "numpy")
-RECIPE = Recipe(epochs=2, batch_size=8, learning_rate=0.01, schedule="one-cycle", shift=1)
+RECIPE = Recipe(
+    epochs=2, batch_size=8, learning_rate=0.01, schedule="one-cycle", shift=1
+).with_changes(averaging=0.9, rotation=10.0, elastic=0.5)
 """42 steps an epoch; the last batch of each has 2 images."""
 NETWORK = Network.from_dict(
     {
@@ -183,7 +185,12 @@ def test_without_dropout_the_workflows_train_to_the_same_measurements(digits: Da
 def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -> None:
     # A rate this high does not get better for long.
     recipe = RECIPE.with_changes(
-        epochs=40, early_stopping=2, learning_rate=0.1, schedule="constant", batch_size=33
+        averaging=0.0,
+        epochs=40,
+        early_stopping=2,
+        learning_rate=0.1,
+        schedule="constant",
+        batch_size=33,
     )
     whole = train(name, digits, recipe)
     losses = [epoch["validation_loss"] for epoch in whole.history()]
@@ -200,13 +207,41 @@ def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -
 @pytest.mark.parametrize("name", ALL)
 def test_early_stopping_that_never_strikes_still_keeps_the_best(name: str, digits: Data) -> None:
     recipe = RECIPE.with_changes(
-        epochs=2, early_stopping=3, learning_rate=0.2, schedule="constant", batch_size=33
+        averaging=0.0,
+        epochs=2,
+        early_stopping=3,
+        learning_rate=0.2,
+        schedule="constant",
+        batch_size=33,
     )
     trained = train(name, digits, recipe)
     best = int(np.argmin([epoch["validation_loss"] for epoch in trained.history()])) + 1
     assert (trained.progress.best_epoch, trained.progress.waited) == (best, 2 - best)
     for key, value in trained.watcher.weights[best - 1].items():
         assert np.array_equal(trained.weights[key], value)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_averages_validate_and_are_kept(name: str, digits: Data) -> None:
+    """A mean over nearly all steps is far from the last weights, and near the reference's mean."""
+    recipe = RECIPE.with_changes(
+        averaging=0.98, learning_rate=0.003, schedule="constant", early_stopping=5
+    )
+    network = NETWORK.with_dropout_scaled(0)
+    averaged = train(name, digits, recipe, network)
+    newest = train(name, digits, recipe.with_changes(averaging=0.0, early_stopping=None), network)
+    reference = train("numpy", digits, recipe, network)
+    for (key, kept), last in zip(averaged.weights.items(), newest.weights.values(), strict=True):
+        if key.split("/")[1] in ("kernel", "gamma"):
+            assert not np.allclose(kept, last, rtol=0.01)
+            np.testing.assert_allclose(kept, reference.weights[key], atol=2e-3)
+    checking = workflows.load(name)(network, RECIPE, 0)
+    checking.load(averaged.weights)
+    right = np.mean(checking.logits(digits.validation.images).argmax(1) == digits.validation.labels)
+    assert averaged.progress.history[-1].validation_accuracy == pytest.approx(right)
+    for place in ((0, 20), (1, 0)):
+        checkpoint = averaged.watcher.checkpoints[place]
+        assert_same(train(name, digits, recipe, network, checkpoint=checkpoint), averaged)
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -227,13 +262,14 @@ def test_bfloat16_trains_and_reports_float32_logits(name: str, digits: Data) -> 
     assert all(gradient.dtype == np.float32 for gradient in gradients.values())
 
 
+@pytest.mark.parametrize("rate", [0.25, 0.3])
 @pytest.mark.parametrize("name", ALL)
-def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str) -> None:
+def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str, rate: float) -> None:
     # One dense layer of zeros after the dropout: its kernel's gradient shows what got through.
     size = 64
     layers = [
         {"kind": "flatten"},
-        {"kind": "dropout", "rate": 0.3},
+        {"kind": "dropout", "rate": rate},
         {"kind": "dense", "units": 2},
     ]
     network = Network.from_dict({"input_shape": [size, size, 1], "layers": layers})
@@ -249,12 +285,12 @@ def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str) -> Non
     for _ in range(2):
         _, gradients = workflow.loss_and_gradients(images, labels)
         through = -2 * gradients["output/kernel"][:, 0]
-        assert set(np.unique(np.round(through, 5))) == {0, np.round(np.float32(1 / 0.7), 5)}
+        assert set(np.unique(np.round(through, 5))) == {0, np.round(np.float32(1 / (1 - rate)), 5)}
         masks.append(through > 0)
         workflow.step(images, labels)
     # Five standard deviations of a binomial share.
     kept = np.mean(masks)
-    assert abs(kept - 0.7) < 5 * np.sqrt(0.3 * 0.7 / (2 * size**2))
+    assert abs(kept - (1 - rate)) < 5 * np.sqrt(rate * (1 - rate) / (2 * size**2))
     assert not np.array_equal(*masks)
     np.testing.assert_array_equal(workflow.logits(images), workflow.logits(images))
 

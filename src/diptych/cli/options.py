@@ -51,6 +51,11 @@ CheckpointEvery = Annotated[
     ),
 ]
 
+TensorBoard = Annotated[
+    bool,
+    typer.Option("--tensorboard", help="Write event files for TensorBoard into each run's folder."),
+]
+
 
 def writable(file: Path | None) -> Path | None:
     """Says before the work that an answer could not be written after it."""

@@ -1,5 +1,6 @@
 """The commands that train, compare and use runs."""
 
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,6 +23,7 @@ from diptych.cli.options import (
     RunFolder,
     Runs,
     Seed,
+    TensorBoard,
     Workflow,
 )
 from diptych.errors import InputError, command
@@ -45,12 +47,15 @@ def train(
     changes: Changes = None,
     adapt: Adapt = False,
     checkpoint_every: CheckpointEvery = None,
+    tensorboard: TensorBoard = False,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
     """Train a network in one workflow."""
     from diptych import training
 
+    if tensorboard:
+        training.check_tensorboard()
     run = training.create(
         workflow,
         network,
@@ -61,7 +66,7 @@ def train(
         adapt=adapt,
         checkpoint_every=checkpoint_every,
     )
-    _carry_out(run, json_file)
+    _carry_out(run, json_file, tensorboard)
 
 
 @app.command()
@@ -99,6 +104,13 @@ def compare(
     changes: Changes = None,
     adapt: Adapt = False,
     checkpoint_every: CheckpointEvery = None,
+    tensorboard: TensorBoard = False,
+    audit: Annotated[
+        bool, typer.Option("--audit", help="Also audit the runs of the first seed.")
+    ] = False,
+    open_report: Annotated[
+        bool, typer.Option("--open", help="Open the report in the browser.")
+    ] = False,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
@@ -107,12 +119,16 @@ def compare(
     from diptych.runs import Run
 
     if trained:
-        _refuse_others(context, "trained", "runs", "json_file")
+        _refuse_others(
+            context, "trained", "tensorboard", "audit", "open_report", "runs", "json_file"
+        )
         made = [Run.open(run, runs) for run in trained]
         unfinished = sum(run.status != "done" for run in made)
         with training_view(json_file, unfinished) as view:
-            found = comparison.compare_runs(made, runs=runs, report=view)
-        _answer_comparison(found, json_file)
+            found = comparison.compare_runs(
+                made, runs=runs, tensorboard=tensorboard, audit=audit, report=view
+            )
+        _answer_comparison(found, json_file, open_report)
         return
     names = [name.strip() for name in workflows.split(",") if name.strip()]
     with training_view(json_file, len(names) * seeds) as view:
@@ -125,9 +141,11 @@ def compare(
             runs=runs,
             adapt=adapt,
             checkpoint_every=checkpoint_every,
+            tensorboard=tensorboard,
+            audit=audit,
             report=view,
         )
-    _answer_comparison(found, json_file)
+    _answer_comparison(found, json_file, open_report)
 
 
 @app.command("runs")
@@ -227,25 +245,42 @@ def _refuse_others(context: typer.Context, *allowed: str) -> None:
         if parameter.name not in allowed and source and source.name == "COMMANDLINE":
             raise InputError(
                 f"{parameter.opts[0]}: given with runs, which have their own; "
-                "expected only --runs and --json"
+                "expected only --tensorboard, --audit, --open, --runs and --json"
             )
 
 
-def _answer_comparison(found: "Comparison", json_file: Path | None) -> None:
+def _answer_comparison(found: "Comparison", json_file: Path | None, open_report: bool) -> None:
     from diptych import terminal
 
-    answer(found.to_dict(), terminal.comparison(found), json_file)
+    path = _report(found)
+    values = found.to_dict() | {"report": str(path) if path else None}
+    answer(values, terminal.comparison(found), json_file)
     if not to_standard_output(json_file):
         print("\nRuns:")
         for side in found.sides:
             print(*(f"  {folder}" for folder in side.runs), sep="\n")
         print(f"Comparison:\n  {found.folder}")
+        if path:
+            print(f"Report:\n  {path}")
+    if path and open_report:
+        typer.launch(path.absolute().as_uri())
 
 
-def _carry_out(run: "Run", json_file: Path | None) -> None:
+def _report(found: "Comparison") -> Path | None:
+    """The report's file; a comparison is worth something without one."""
+    try:
+        from diptych.look import report
+
+        return report(found)
+    except InputError as problem:
+        print(f"No report: {problem}", file=sys.stderr)
+        return None
+
+
+def _carry_out(run: "Run", json_file: Path | None, tensorboard: bool = False) -> None:
     from diptych import training
 
     with training_view(json_file) as view:
-        training.carry_out(run, view)
+        training.carry_out(run, view, tensorboard)
     values = {"schema": 1, "run": str(run.folder), "result": run.result(), "epochs": run.metrics()}
     answer(values, f"Run: {run.folder}", json_file)

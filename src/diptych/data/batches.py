@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 
 from diptych.data import Split
+from diptych.data.augmentation import shifted, warp_field, warped, warps
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 
@@ -16,21 +17,6 @@ from diptych.recipe import Recipe
 def to_float(images: np.ndarray) -> np.ndarray:
     """Images uint8 (n, height, width, channels) as float32 in [0, 1], as in the article."""
     return images * np.float32(1 / 255)
-
-
-def shifted(images: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Moves each image by its own offset and fills with zeros.
-
-    Args:
-        images: (n, height, width, channels).
-        offsets: integers (n, 2): pixels down and pixels to the right.
-    """
-    count, height, width, _ = images.shape
-    reach = int(np.abs(offsets).max(initial=0))
-    padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    rows = np.arange(height) + reach - offsets[:, :1]
-    columns = np.arange(width) + reach - offsets[:, 1:]
-    return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 class Batches:
@@ -57,7 +43,11 @@ class Batches:
         order, offsets = self._plan(epoch)
         here = slice(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
         images = self.split.images[order[here]]
-        if self.recipe.shift:
+        if warps(self.recipe):
+            random = generator(self.seed, "warp", epoch, step)
+            field = warp_field(self.recipe, offsets[here], images.shape[1:3], random)
+            images = warped(images, field)
+        elif self.recipe.shift:
             images = shifted(images, offsets[here])
         return images, self.split.labels[order[here]].astype(np.int64)
 

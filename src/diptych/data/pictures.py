@@ -157,6 +157,16 @@ def to_bytes(pixels: np.ndarray) -> np.ndarray:
     return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
+def to_png(pixels: np.ndarray) -> bytes:
+    """uint8 (height, width, channels) as a PNG file; of channels that no picture has, the mean."""
+    if pixels.shape[2] not in (1, 3, 4):
+        pixels = to_bytes(pixels.mean(axis=2, keepdims=True))
+    contents = BytesIO()
+    grey = pixels.shape[2] == 1
+    Image.fromarray(np.ascontiguousarray(pixels[..., 0] if grey else pixels)).save(contents, "PNG")
+    return contents.getvalue()
+
+
 def is_hidden(name: str) -> bool:
     """Whether a file or folder name is one that people do not mean (``.DS_Store``, ``._x.png``)."""
     return name.startswith(".")

@@ -149,6 +149,13 @@ class LastBatchAccuracy(keras.metrics.SparseCategoricalAccuracy):
         super().update_state(y_true, y_pred, sample_weight)
 
 
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam; when the averages that it keeps take the weights' place is for us to say."""
+
+    def finalize_variable_values(self, trainable_variables) -> None:
+        """`fit` calls this at its end, which may be that of an epoch that was broken off."""
+
+
 class CaughtGradients(keras.optimizers.Optimizer):
     """Keeps each gradient instead of applying it: Keras' way to gradients on any backend."""
 
@@ -206,6 +213,7 @@ class Recorder(keras.callbacks.Callback):
         self.workflow, self.monitor, self.progress = workflow, monitor, progress
         self.early_stopping = early_stopping
         self.clock = self.validation_seconds = 0.0
+        self.newest: list[np.ndarray] = []
 
     def state(self) -> State:
         return self.workflow.state(self.early_stopping.kept if self.early_stopping else [])
@@ -228,6 +236,11 @@ class Recorder(keras.callbacks.Callback):
 
     def on_test_begin(self, logs: Any = None) -> None:
         self.clock = time.perf_counter()
+        averages = self.workflow.averages()
+        variables = self.workflow.model.trainable_variables
+        self.newest = [to_array(variable) for variable in variables if averages]
+        for variable, average in zip(variables, averages, strict=False):
+            variable.assign(average)
 
     def on_test_end(self, logs: Any = None) -> None:
         self.validation_seconds = time.perf_counter() - self.clock
@@ -253,6 +266,10 @@ class Recorder(keras.callbacks.Callback):
         if self.progress.finished and self.early_stopping:
             # Keras would put the best weights back only after the last checkpoint.
             self.early_stopping.on_train_end()
+        if not self.progress.finished:
+            variables = self.workflow.model.trainable_variables
+            for variable, value in zip(variables, self.newest, strict=False):
+                variable.assign(value)
         if self.monitor.epoch_ended(self.progress, self.state):
             raise Stopped
 
@@ -270,11 +287,13 @@ class Workflow:
 
     def compile(self, learning_rate: float | RateTable) -> None:
         self.model.compile(
-            optimizer=keras.optimizers.Adam(
+            optimizer=Adam(
                 learning_rate,
                 beta_1=self.recipe.beta_1,
                 beta_2=self.recipe.beta_2,
                 epsilon=self.recipe.epsilon,
+                use_ema=self.recipe.averaging > 0,
+                ema_momentum=self.recipe.averaging,
             ),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=[
@@ -334,6 +353,10 @@ class Workflow:
         self.network.check_weights(weights)
         for layer in self.model.layers:
             layer.set_weights([weights[f"{layer.name}/{v.name}"] for v in layer.weights])
+
+    def averages(self) -> list[keras.Variable]:
+        """Running averages of the trainable variables, in their order, if the recipe has any."""
+        return [v for v in self.model.optimizer.variables if v.name.endswith("_average")]
 
     def state(self, best: list[np.ndarray]) -> State:
         """All arrays that `restore` needs: each variable of the model, dropout's seeds included."""

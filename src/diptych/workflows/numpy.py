@@ -128,7 +128,7 @@ def flatten(x: Array) -> tuple[Array, Reverse]:
 def batch_norm(
     layer: BatchNorm, weights: Weights, training: bool, x: Array
 ) -> tuple[Array, Reverse]:
-    """Ioffe & Szegedy (2015); the gradient is of training, where mean and variance depend on x."""
+    """Ioffe & Szegedy (2015); in training, mean and variance depend on x and are derived too."""
     gamma, axes = weights["gamma"], tuple(range(x.ndim - 1))
     mean, variance = weights["moving_mean"], weights["moving_variance"]
     if training:
@@ -137,8 +137,10 @@ def batch_norm(
     normal = (x - mean) / deviation
 
     def reverse(gradient: Array) -> tuple[Array, Weights]:
-        along = (gradient * normal).mean(axes)
-        to_x = gamma / deviation * (gradient - gradient.mean(axes) - normal * along)
+        to_x = gamma / deviation * gradient
+        if training:
+            along = (gradient * normal).mean(axes)
+            to_x = gamma / deviation * (gradient - gradient.mean(axes) - normal * along)
         return to_x, {"gamma": (gradient * normal).sum(axes), "beta": gradient.sum(axes)}
 
     return gamma * normal + weights["beta"], reverse
@@ -212,6 +214,7 @@ class Workflow:
         self.load(network.initial_weights(seed))
         trained = {k: v for k, v in self.values.items() if k.split("/")[1] not in NOT_TRAINED}
         self.adam = Adam(recipe, trained)
+        self.averages = {k: v.copy() for k, v in trained.items() if recipe.averaging}
         self.loss = cross_entropy
         self.best: Weights = {}
         self.steps_taken = 0
@@ -275,6 +278,9 @@ class Workflow:
         loss, gradients, passed = self.backward(images, labels)
         self.steps_taken += 1
         self.adam.apply(self.values, gradients, float(rate), self.steps_taken)
+        kept = self.recipe.averaging if self.steps_taken > 1 else 0
+        for name, average in self.averages.items():
+            average += (1 - kept) * (self.values[name] - average)
         for layer, x in zip(self.network.layers, passed, strict=False):
             if isinstance(layer, BatchNorm):
                 axes = tuple(range(x.ndim - 1))
@@ -307,6 +313,8 @@ class Workflow:
                     return
 
             start = time.perf_counter()
+            newest = self.values
+            self.load(newest | self.averages)
             loss, accuracy = self.evaluate(data.validation)
             progress.history.append(
                 Epoch(
@@ -331,7 +339,9 @@ class Workflow:
                 self.recipe.early_stopping is not None
                 and progress.waited >= self.recipe.early_stopping
             )
-            if progress.finished and self.best:
+            if not progress.finished:
+                self.load(newest)
+            elif self.best:
                 self.load(self.best)
             if monitor.epoch_ended(progress, self.state):
                 return
@@ -343,17 +353,20 @@ class Workflow:
 
     def state(self) -> State:
         """All arrays that `restore` needs, in float64."""
-        groups = {"weights": self.values, "m": self.adam.m, "v": self.adam.v, "best": self.best}
+        groups = {"weights": self.values, "m": self.adam.m, "v": self.adam.v}
+        groups |= {"average": self.averages, "best": self.best}
         return {f"{group}/{k}": v.copy() for group, part in groups.items() for k, v in part.items()}
 
     def restore(self, state: State) -> Weights:
         """Puts a checkpoint's arrays back; returns the best weights so far, if any."""
-        groups: dict[str, Weights] = {"weights": {}, "m": {}, "v": {}, "best": {}}
+        groups: dict[str, Weights] = {
+            group: {} for group in ("weights", "m", "v", "average", "best")
+        }
         for key, value in state.items():
             group, name = key.split("/", 1)
             groups[group][name] = value.astype(np.float64)
         self.load(groups["weights"])
-        self.adam.m, self.adam.v = groups["m"], groups["v"]
+        self.adam.m, self.adam.v, self.averages = groups["m"], groups["v"], groups["average"]
         return groups["best"]
 
     def weights(self) -> Weights:

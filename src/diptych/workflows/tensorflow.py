@@ -54,6 +54,24 @@ def activate(layer: Conv | Dense | Activate, x: tf.Tensor) -> tf.Tensor:
     return x
 
 
+def drop(x: tf.Tensor, rate: float, seed: list[tf.Tensor | int]) -> tf.Tensor:
+    """Zeroes each value with that probability and scales the others up.
+
+    Eight random bits a value are enough for a rate of whole 256ths, and cost a third of the time
+    that TensorFlow's own uniform numbers take.
+    """
+    if rate * 256 % 1:
+        return tf.nn.experimental.stateless_dropout(x, rate, seed)
+
+    def uniform(shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        count = tf.reduce_prod(shape)
+        words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.uint32)
+        values = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
+        return tf.reshape(tf.cast(values, dtype) / 256, shape)
+
+    return tf.nn.experimental.general_dropout(x, rate, uniform)
+
+
 class Adam:
     """Adam (Kingma & Ba, 2015) as TensorFlow has it, with "epsilon hat"."""
 
@@ -93,6 +111,7 @@ class Workflow:
         }
         self.trained = {name: v for name, v in self.variables.items() if v.trainable}
         self.adam = Adam(recipe, self.trained)
+        self.averages = {n: tf.Variable(v) for n, v in self.trained.items() if recipe.averaging}
         self.best: Weights = {}
         self.steps_taken = 0
         # One graph for batches of any size: graphs of several sizes would round differently, and
@@ -150,8 +169,7 @@ class Workflow:
                     x = tf.nn.avg_pool2d(x, layer.size, layer.steps, layer.padding.upper())
                 case Dropout():
                     if training and layer.rate:
-                        seed = [self.dropout_seeds[layer.name], step]
-                        x = tf.nn.experimental.stateless_dropout(x, layer.rate, seed)
+                        x = drop(x, layer.rate, [self.dropout_seeds[layer.name], step])
                 case Flatten():
                     x = tf.reshape(x, [tf.shape(x)[0], -1])
                 case Dense():
@@ -211,6 +229,9 @@ class Workflow:
         moving: dict[str, tf.Tensor] = {}
         loss, accuracy, gradients = self.gradients(images, labels, step, moving)
         self.adam.apply(self.trained, gradients, rate, step)
+        kept = tf.where(step == 0, 0.0, self.recipe.averaging)
+        for name, average in self.averages.items():
+            average.assign(average * kept + self.trained[name] * (1 - kept))
         for name, average in moving.items():
             self.variables[name].assign(average)
         return loss, accuracy
@@ -259,6 +280,8 @@ class Workflow:
                     return
 
             start = time.perf_counter()
+            newest = self.weights()
+            self.load(newest | {name: average.numpy() for name, average in self.averages.items()})
             loss, accuracy = self.evaluate(data.validation)
             progress.history.append(
                 Epoch(
@@ -284,7 +307,9 @@ class Workflow:
                 self.recipe.early_stopping is not None
                 and progress.waited >= self.recipe.early_stopping
             )
-            if progress.finished and self.best:
+            if not progress.finished:
+                self.load(newest)
+            elif self.best:
                 self.load(self.best)
             if monitor.epoch_ended(progress, self.state):
                 return
@@ -295,6 +320,7 @@ class Workflow:
             **{f"weights/{name}": value for name, value in self.weights().items()},
             **{f"adam/m/{name}": m.numpy() for name, m in self.adam.m.items()},
             **{f"adam/v/{name}": v.numpy() for name, v in self.adam.v.items()},
+            **{f"average/{name}": average.numpy() for name, average in self.averages.items()},
             **{f"best/{name}": value for name, value in self.best.items()},
         }
 
@@ -304,6 +330,8 @@ class Workflow:
         for name in self.trained:
             self.adam.m[name].assign(state[f"adam/m/{name}"])
             self.adam.v[name].assign(state[f"adam/v/{name}"])
+        for name, average in self.averages.items():
+            average.assign(state[f"average/{name}"])
         return {name[5:]: value for name, value in state.items() if name.startswith("best/")}
 
     # Inference.

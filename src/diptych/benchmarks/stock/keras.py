@@ -1,0 +1,64 @@
+"""Stock Keras: ``Sequential``, ``compile``, ``fit`` on an array of float32."""
+
+# The stubs want a word where `fit` takes a number as well.
+# pyright: reportArgumentType=false
+
+import time
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from diptych.data import load_data
+from diptych.worker import Arrays
+
+
+def build() -> keras.Sequential:
+    """The article's network, compiled."""
+    model = keras.Sequential(
+        [
+            layers.Input((28, 28, 1)),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.Conv2D(64, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Dropout(0.25),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.Conv2D(32, 3, padding="same", activation="relu"),
+            layers.MaxPooling2D(2),
+            layers.Dropout(0.25),
+            layers.Flatten(),
+            layers.Dense(256, activation="relu"),
+            layers.Dropout(0.5),
+            layers.Dense(10, activation="softmax"),
+        ]
+    )
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def seconds_a_step(images: np.ndarray, labels: np.ndarray, batch_size: int, warm_up: int) -> float:
+    model = build()
+    x = images.astype("float32") / 255
+    first = warm_up * batch_size
+    model.fit(x[:first], labels[:first], batch_size=batch_size, verbose=0)
+    start = time.perf_counter()
+    model.fit(x[first:], labels[first:], batch_size=batch_size, verbose=0)
+    return (time.perf_counter() - start) / -(-len(x[first:]) // batch_size)
+
+
+def training_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any], Arrays]:
+    """In the worker's process: MNIST for some epochs, in batches of 50, as the article trains.
+
+    Returns:
+        ``train_seconds`` of `fit` alone, and ``test_accuracy``.
+    """
+    keras.utils.set_random_seed(parameters["seed"])
+    data = load_data("mnist")
+    x_train, x_test = (part.images.astype("float32") / 255 for part in (data.train, data.test))
+    model = build()
+    start = time.perf_counter()
+    model.fit(x_train, data.train.labels, batch_size=50, epochs=parameters["epochs"], verbose=0)
+    seconds = time.perf_counter() - start
+    read = model.predict(x_test, verbose=0).argmax(axis=1)
+    return {"train_seconds": seconds, "test_accuracy": float(np.mean(read == data.test.labels))}, {}

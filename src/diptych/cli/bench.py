@@ -1,0 +1,64 @@
+"""The commands that measure this machine."""
+
+from typing import Annotated
+
+import typer
+
+from diptych.cli.answers import answer
+from diptych.cli.app import app
+from diptych.cli.options import Json, NetworkName
+
+Names = Annotated[
+    str | None,
+    typer.Option("--workflows", metavar="A,B", help="Only these; all that are installed if not."),
+]
+Rounds = Annotated[int, typer.Option(min=1, help="How often each side has its turn.")]
+
+bench_app = typer.Typer(
+    help="What a training step, or reading an image, costs on this machine.",
+    invoke_without_command=True,
+)
+app.add_typer(bench_app, name="bench")
+
+
+@bench_app.callback()
+def bench(
+    context: typer.Context,
+    names: Names = None,
+    network: NetworkName = "article",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 50,
+    steps: Annotated[int, typer.Option(min=20, help="Steps that are timed.")] = 200,
+    rounds: Rounds = 3,
+    json_file: Json = None,
+) -> None:
+    """A training step: every workflow and precision beside each framework's stock way."""
+    if context.invoked_subcommand:
+        return
+    from diptych import terminal
+    from diptych.benchmarks import bench_steps
+
+    with terminal.working("starting") as say:
+        found = bench_steps(
+            _names(names), network, batch_size=batch_size, steps=steps, rounds=rounds, say=say
+        )
+    answer(found.to_dict(), terminal.benchmark(found), json_file)
+
+
+@bench_app.command()
+def inference(
+    names: Names = None,
+    network: NetworkName = "article",
+    rounds: Rounds = 3,
+    json_file: Json = None,
+) -> None:
+    """Reading images, one at a time and 256 at a time."""
+    from diptych import terminal
+    from diptych.benchmarks import bench_inference
+
+    with terminal.working("starting") as say:
+        found = bench_inference(_names(names), network, rounds=rounds, say=say)
+    answer(found.to_dict(), terminal.benchmark(found), json_file)
+
+
+def _names(given: str | None) -> list[str] | None:
+    return [name.strip() for name in given.split(",") if name.strip()] if given else None
