@@ -120,6 +120,14 @@ def test_the_paired_t_test_over_seeds(compared) -> None:
     half = 4.302653 * np.std(side.test_accuracies, ddof=1) / 3**0.5  # t of 97.5%, 2 degrees
     assert side.interval == pytest.approx((581 / 600 - half, 581 / 600 + half), abs=1e-6)
     assert [one.image for one in found.disagreements] == [2, 3, 4, 5], "of the first seed"
+    assert "reads and another does not (4, seed 0):" in repr(found)
+
+
+def test_an_interval_holds_nothing_but_accuracies(compared) -> None:
+    """Two seeds far apart: Student's t alone has the mean between -82% and 216%."""
+    found = compared(numpy=[range(40), range(90)], keras=[range(40), range(80)])
+    assert [side.interval for side in found.sides] == [(0, 1), (0, 1)]
+    assert "0.00 to 100.00%" in repr(found)
 
 
 @pytest.mark.parametrize(

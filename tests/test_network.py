@@ -323,6 +323,10 @@ BAD_LAYERS = [
         [CONV | {"filterz": 3}, FLATTEN, DENSE],
         "layer 1 (conv): unknown key 'filterz' (did you mean",
     ),
+    (
+        [{"kind": "conv", "filter": 3, "kernel": 3, "padding": "same"}, FLATTEN, DENSE],
+        "layer 1 (conv): unknown key 'filter' (did you mean filters?)",
+    ),
     ([CONV | {"name": "a/b"}, FLATTEN, DENSE], "layer 1 (conv): name = 'a/b'"),
     ([CONV | {"name": "output"}, FLATTEN, DENSE], "layer 3 (output): its name is taken"),
     ([FLATTEN, {"kind": "dense"}], "layer 2 (dense): units is missing"),

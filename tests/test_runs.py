@@ -109,8 +109,9 @@ def test_a_name_with_a_slash_stays_below_the_runs(tmp_path: Path, new_run: MakeR
 
 def test_runs_below_a_file_are_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "file" in refused(lambda: new_folder(tmp_path / "file", "run"))
-    assert refused(lambda: new_folder(tmp_path / "file" / "below", "run"))
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        said = refused(lambda root=root: new_folder(root, "run"))
+        assert said == f"runs folder {root}: a file is in its place, give another"
     assert refused(lambda: new_folder(tmp_path, "x" * 300))
 
 

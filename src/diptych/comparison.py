@@ -157,8 +157,8 @@ def compare(
         workflows.check_name(name)
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(
-            f"workflows {', '.join(names)}: a comparison needs two or more different ones, "
-            "such as tensorflow,keras"
+            f"workflows {', '.join(names) or 'none'}: a comparison needs two or more different "
+            "ones, such as tensorflow,keras"
         )
     for seed in seeds:
         training.check_seed(seed)
@@ -317,7 +317,8 @@ def _side(workflow: str, runs: list[Run]) -> Side:
         deviation = statistics.stdev(accuracies)
         error = deviation / len(runs) ** 0.5
         half = float(stats.t.ppf(0.975, len(runs) - 1)) * error
-        interval = (mean - half, mean + half) if deviation else None
+        # Student's t knows nothing of the ends: few seeds that are far apart reach beyond them.
+        interval = (max(mean - half, 0.0), min(mean + half, 1.0)) if deviation else None
     return Side(
         workflow=workflow,
         precision=workflows.precision(workflow, runs[0].recipe),

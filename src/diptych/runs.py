@@ -387,6 +387,8 @@ def new_folder(root: Path, name: str) -> Path:
                 number += 1
             else:
                 return folder
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"runs folder {root}: a file is in its place, give another") from None
     except OSError as problem:
         raise InputError(f"runs folder {root}: {problem.strerror or problem}") from None
 

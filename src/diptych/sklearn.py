@@ -148,8 +148,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         shape = self._shape(network, rows.shape[1], given)
         table = is_table(shape)
         if table:
-            still = {move: 0 for move in MOVES if move in Recipe.model_fields}
-            recipe = recipe.with_changes(**still)
+            recipe = recipe.with_changes(**dict.fromkeys(MOVES, 0))
         network = network.adapted(shape, len(classes))
         seed = self._seed()
 

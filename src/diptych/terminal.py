@@ -262,7 +262,9 @@ def _disagreements(found: "Comparison") -> Iterable[RenderableType]:
     names = [side.workflow for side in found.sides]
     total = len(found.disagreements)
     rest = f", the first {DISAGREEMENTS_SHOWN}" if total > DISAGREEMENTS_SHOWN else ""
-    yield f"Test images that one reads and another does not ({total}{rest}):"
+    seed = found.sides[0].seeds[0]
+    of = f", seed {seed}" if len(found.sides[0].seeds) > 1 else ""
+    yield f"Test images that one reads and another does not ({total}{rest}{of}):"
     rows = table("  image", "label", *names, left=0)
     for one in found.disagreements[:DISAGREEMENTS_SHOWN]:
         cells = [

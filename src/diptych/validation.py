@@ -60,7 +60,12 @@ class Described(BaseModel):
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem of a validation: where it is, what was given and what was expected."""
-    problem = error.errors(include_url=False)[0]
+    problems = error.errors(include_url=False)
+    problem = problems[0]
+    if problem["type"] == "missing":
+        # What is missing was given under a name that nobody knows, if there is one in its place.
+        beside = [each for each in problems if each["loc"][:-1] == problem["loc"][:-1]]
+        problem = next((each for each in beside if each["type"] == "extra_forbidden"), problem)
     location, where = _place(problem["loc"])
     kind, given, details = problem["type"], problem.get("input"), problem.get("ctx", {})
     if kind == "value_error":

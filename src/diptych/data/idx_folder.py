@@ -144,12 +144,12 @@ def _check_classes(
     for labels, path in ((train, train_path), (test, test_path)):
         at = int(labels.argmax())
         if labels[at] >= most:
-            whence = "classes.txt" if names else "the training labels"
+            whence = "classes.txt gives" if names else "the training labels give"
             if not names and path == train_path:
-                whence = "the largest number of classes"
+                whence = "there can be"
             raise InputError(
                 f"{path} has the label {labels[at]} at position {at:,}, out of range: "
-                f"{whence} gives {most:,} classes, 0 to {most - 1:,}"
+                f"{whence} {most:,} classes, 0 to {most - 1:,}"
             )
     if train.min() == train.max():
         raise InputError(
