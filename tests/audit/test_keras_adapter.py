@@ -376,7 +376,7 @@ class Subclassed(keras.Model):
     def train_step(self, data: Any) -> dict[str, Any]:
         import tensorflow as tf
 
-        x, y = data[:2]
+        x, y = data  # As `fit` gives them, and Keras' guide writes it.
         with tf.GradientTape() as tape:
             loss = self.compute_loss(y=y, y_pred=self(x))
         gradients = tape.gradient(loss, self.trainable_variables)

@@ -959,6 +959,19 @@ class BatchProbe(keras.Model):
         return {"loss": 0.0}
 
 
+def as_fit_feeds(train_step: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's step, which gets (x, y) as from ``fit``; ``train_on_batch`` hands it (x, y, None).
+
+    On JAX there is a state before the data.
+    """
+
+    def step(*given: Any) -> Any:
+        *state, data = given
+        return train_step(*state, keras.utils.pack_x_y_sample_weight(*data))
+
+    return step
+
+
 def to_numbers(tensor: Any) -> np.ndarray:
     """A batch's targets: whole numbers stay whole."""
     array = np.array(keras.ops.convert_to_numpy(tensor))
@@ -1029,6 +1042,8 @@ class Model:
         self.trains = self.model.compiled and self.model.optimizer is not None and self.has_loss()
         if self.trains:
             self.freshen_optimiser()
+        if self.has_own_step():
+            self.model.train_step = as_fit_feeds(self.model.train_step)
         self.draw()
         self.targets = loss_targets(self.model.loss, self.graph().nodes[-1].shape)
         self.prepares = "prepare" in self.extras or "data" in self.extras
