@@ -367,8 +367,8 @@ class Subclassed(keras.Model):
 
     def __init__(self) -> None:
         super().__init__(name="mine")
-        self.dense = layers.Dense(3)
-        self.norm = layers.BatchNormalization()
+        self.dense = layers.Dense(3, name="dense")
+        self.norm = layers.BatchNormalization(name="norm")
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         return self.norm(self.dense(inputs), training=training)
@@ -384,19 +384,37 @@ class Subclassed(keras.Model):
         return {"loss": loss}
 
 
-def subclassed() -> keras.Model:
-    model = Subclassed()
+def subclassed(kind: type[Subclassed] = Subclassed) -> keras.Model:
+    model = kind()
     model(np.zeros((1, 4), np.float32))
     model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     return model
 
 
-def test_a_subclassed_model_is_one_black_box() -> None:
+def test_layers_of_a_subclassed_model() -> None:
     model = Model(lambda _: subclassed())
+    check(model, numbers(5, 4))
+    assert [(node.name, node.kind) for node in model.graph().nodes] == [
+        ("dense", "dense"), ("norm", "batch_norm")
+    ]  # fmt: skip
+    draws = model.initial(2)
+    assert draws[0].keys() == model.parameters().keys()
+    assert not np.array_equal(draws[0]["dense/kernel"], draws[1]["dense/kernel"])
+
+
+class Doubling(Subclassed):
+    """Does more than to call its layers."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return super().call(2 * inputs, training)
+
+
+def test_a_model_that_does_more_than_call_layers_is_one_black_box() -> None:
+    model = Model(lambda _: subclassed(Doubling))
     x, y = numbers(5, 4), np.arange(5) % 3
     check(model, x)
     (node,) = model.graph().nodes
-    assert (node.name, node.kind, node.attributes) == ("mine", "custom", {"class": "Subclassed"})
+    assert (node.name, node.kind, node.attributes) == ("mine", "custom", {"class": "Doubling"})
     assert (node.shape, len(node.parameters)) == ((3,), 6)
     # Its own training step calls it as for prediction, and that shows.
     np.testing.assert_array_equal(

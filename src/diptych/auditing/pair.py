@@ -236,7 +236,9 @@ class Pair:
             if node.kind == "custom" and known and not node.parameters:
                 base = _common_source(node, nodes)
                 alone = replace(node, inputs=(base,)) if base else node
-                nodes[node.name] = self._known(alone, record) or node
+                known = self._known(alone, record)
+                if known and self._so_in_training(which, node, known, record):
+                    nodes[node.name] = known
             before = nodes.get(node.inputs[0])
             if node.kind == "flatten" and before and before.kind == "custom":
                 nodes[node.name] = _reordering(node, before, record) or node
@@ -249,6 +251,13 @@ class Pair:
         ratios = self.try_nodes(candidates, {}, here, False)
         fits = [c for c, ratio in zip(candidates, ratios, strict=True) if ratio <= 1]
         return fits[0] if fits else None
+
+    def _so_in_training(self, which: Which, node: Node, known: Node, record: Arrays) -> bool:
+        """Whether a node does in training what it does in inference: noise does not."""
+        inputs = [record[name] for name in node.inputs]
+        y = self.sides[which].run_node(node.name, inputs, True)
+        here = {name: record[name] for name in known.inputs} | {node.name: y}
+        return self.try_nodes([known], {}, here, False)[0] <= 1
 
     def try_nodes(
         self, nodes: list[Node], parameters: Arrays, record: Arrays, training: bool

@@ -137,7 +137,8 @@ class Audit:
             but = f", as far as they could be compared (not: {', '.join(left_out)})"
             return f"The same{but if left_out else ' through all stages'}."
         codes = list(dict.fromkeys(finding.code for finding in self.findings))
-        first = next(stage.name for stage in self.stages if stage.ok is False)
+        failed = [stage.name for stage in self.stages if stage.ok is False]
+        first = self.findings[0].stage if self.findings else failed[0]
         return f"They part, first in {first}: {', '.join(codes)}."
 
     def _repr_html_(self) -> str:

@@ -110,7 +110,7 @@ def takes_two_inputs() -> Any:
     from torch import nn
 
     class Joined(nn.Bilinear):
-        def forward(self, left: Any, right: Any) -> Any:
+        def forward(self, left: Any, right: Any) -> Any:  # pyright: ignore
             return super().forward(left, right)
 
     return parts(Joined(3, 4, 1))

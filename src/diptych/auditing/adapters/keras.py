@@ -1034,9 +1034,9 @@ class Model:
         if not self.model.built:
             self.build_on_data()
         self.check_ends()
-        self.calls = walk(self.model)
-        self.turned = channels_first(self.calls)
         self.input_shape = self.find_input_shape()
+        self.calls = walk(self.model) if walkable(self.model) else self.followed()
+        self.turned = channels_first(self.calls)
         self.finish_building()
         self.names = parameter_names(self.model, self.calls)
         self.trains = self.model.compiled and self.model.optimizer is not None and self.has_loss()
@@ -1102,6 +1102,23 @@ class Model:
         if isinstance(self.model, keras.Sequential):
             self.model.build((None, *x.shape[1:]))
         self.forward(x, training=False)
+
+    def followed(self) -> list[Call]:
+        """The calls that a model makes whose ``call`` the user has written.
+
+        They are had by calling it on a symbol. That fails where it does more than call its layers;
+        the model is then one black box.
+        """
+        black_box = walk(self.model)
+        self.forward(self.blank(), training=False)  # For Keras to make the layers' weights.
+        try:
+            symbol = keras.Input(self.input_shape)
+            traced = keras.Model(symbol, self.model.call(symbol))
+        except Exception:
+            return black_box
+        calls, own = walk(traced), {id(each) for each in self.model._flatten_layers()}
+        whole = {id(each) for each in traced.weights} == {id(each) for each in self.model.weights}
+        return calls if whole and all(id(c.operation) in own for c in calls) else black_box
 
     def blank(self) -> np.ndarray:
         """One example of nothing, in Keras' layout."""
@@ -1498,6 +1515,9 @@ class Model:
         model = built(self.build, seed).model
         if model is self.model:  # The user's function returns what was built once.
             return dict(self.first)
+        if len(model.weights) != len(self.model.weights):  # Some are made when it is first called.
+            with without_gradients():
+                model(keras.ops.convert_to_tensor(self.blank()), training=False)
         names = [self.names.get(id(each)) for each in self.model.weights]
         pairs = zip(names, model.weights, strict=True)
         return {name: self.array(name, each) for name, each in pairs if name}
