@@ -1208,10 +1208,20 @@ class Model:
             for name, value in parameters.items():
                 variables[name].assign(value.reshape(variables[name].shape))
 
-    def experiment(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def experiment(self) -> Iterator[None]:
         """Leaves the parameters and the optimiser as they were, whatever is done."""
         optimiser = self.model.optimizer.variables if self.trains else []
-        return restored([*self.model.weights, *optimiser])
+        self.forget_gradients()
+        with restored([*self.model.weights, *optimiser]):
+            yield
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Clears what PyTorch keeps with its tensors: a user's own step may not."""
+        if keras.config.backend() == "torch":
+            for each in self.model.weights:
+                each.value.grad = None
 
     # Running.
 
