@@ -27,6 +27,11 @@ def parted() -> Audit:
     return audit
 
 
+def test_the_conclusion_names_the_stage_of_the_first_finding(parted: Audit) -> None:
+    parted.findings = [Finding("mode", "training-mode", "drop", "predicts", "trains", "", "")]
+    assert parted.conclusion == "They part, first in mode: training-mode."
+
+
 def test_an_audit_as_json_has_what_is_promised(parted: Audit) -> None:
     found = json.loads(json.dumps(parted.to_dict(), allow_nan=False))
     assert found["schema"] == 1

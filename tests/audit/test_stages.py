@@ -8,9 +8,9 @@ import pytest
 
 from diptych.auditing import pair as pairs
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
-from diptych.auditing.match import Transfer, align
+from diptych.auditing.match import Match, Transfer, align
 from diptych.auditing.report import Audit
-from diptych.auditing.stages import gradients, initial, loss
+from diptych.auditing.stages import forward, gradients, initial, loss
 from diptych.auditing.stages.loss import TAKES
 
 NODE = Node("dense", "dense", (INPUT,), (1,), {}, {"kernel": "kernel", "bias": "bias"})
@@ -104,3 +104,25 @@ def test_a_cross_entropy_by_hand_is_known_for_what_it_takes() -> None:
     ]
     assert near == ["unnormalised"]
     assert TAKES["softmax", "unnormalised"] == "logits"
+
+
+class Noisy(Drawn):
+    """A side with a layer of noise: a share of the numbers becomes one and the same number."""
+
+    def __init__(self, rate: float, low: float, seed: int) -> None:
+        super().__init__(1.0)
+        self.rate, self.low, self.chance = rate, low, np.random.default_rng(seed)
+
+    def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
+        dropped = self.chance.uniform(size=inputs[0].shape) < self.rate
+        return np.where(dropped, np.float32(self.low), inputs[0])
+
+
+@pytest.mark.parametrize(("rate", "codes"), [(0.1, []), (0.3, ["dropout-rate"])])
+def test_noise_is_held_against_noise(rate: float, codes: list[str]) -> None:
+    an_ulp_off = float(np.nextafter(np.float32(-1.4577386), np.float32(-2)))
+    pair = pair_of(Noisy(0.1, -1.4577386, 1), Noisy(rate, an_ulp_off, 2))
+    node = Node("noise", "custom", (INPUT,), (32,), {"class": "AlphaDropout"})
+    x = np.random.default_rng(3).normal(size=(32, 32)).astype(np.float32)
+    forward._drawn(pair, Match(node, node), [x], training=True)
+    assert [finding.code for finding in pair.audit.findings] == codes
