@@ -1,11 +1,10 @@
 """The planted cases: pairs of sides, and the causes that an audit must name, first to last."""
 
 from dataclasses import dataclass
-from itertools import cycle
 from pathlib import Path
 
 SIDES = Path(__file__).with_name("sides")
-FRAMEWORKS = {"keras": "K", "torch": "T", "tensorflow": "F"}
+FRAMEWORKS = {"keras": "K", "torch": "T", "tensorflow": "F", "keras@torch": "P"}
 ADAM = "optimiser_adam__rate_of_learning_0.001"
 
 
@@ -42,60 +41,60 @@ def side(framework: str, network: str, *changes: str) -> str:
 
 # The cause, the network, what plants it, in which frameworks, and what both sides have besides.
 PLANTED = [
-    ("layer-missing", "cnn", "extra_True", "KT", ""),
+    ("layer-missing", "cnn", "extra_True", "KTF", ""),
     ("layer-missing", "cnn", "rate_0.0", "KTF", ""),
-    ("layer-kind", "cnn", "instead_dense", "KT", ""),
+    ("layer-kind", "cnn", "instead_dense", "KTF", ""),
     ("units", "cnn", "units_8", "KTF", ""),
     ("units", "regression", "units_8", "T", ""),
     ("kernel-size", "cnn", "kernel_5", "KTF", ""),
     ("kernel-size", "signal", "kernel_5", "T", ""),
-    ("stride", "cnn", "stride_2", "KT", ""),
+    ("stride", "cnn", "stride_2", "KTF", ""),
     ("padding", "cnn", "padding_valid", "KTF", ""),
-    ("padding", "signal", "padding_valid", "K", ""),
-    ("pooling", "cnn", "pool_average", "KTF", ""),
-    ("pooling", "signal", "pool_average", "T", ""),
+    ("padding", "signal", "padding_valid", "KF", ""),
+    ("pooling", "cnn", "pool_average", "KTFP", ""),
+    ("pooling", "signal", "pool_average", "TF", ""),
     ("activation", "cnn", "activation_relu", "KTF", ""),
-    ("activation", "residual", "activation_relu", "T", ""),
+    ("activation", "residual", "activation_relu", "TF", ""),
     ("activation", "regression", "activation_relu", "F", ""),
     ("activation-slope", "cnn", "slope_0.2", "KTF", ""),
     ("activation-slope", "cnn", "slope_0.01", "T", "explicit_True"),
     ("dropout-rate", "cnn", "rate_0.5", "KTF", ""),
     ("bias-missing", "cnn", "bias_False", "KTF", ""),
     ("flatten-order", "cnn", "order_first", "KTF", ""),
-    ("batchnorm-momentum", "residual", "momentum_0.9", "KT", ""),
-    ("batchnorm-epsilon", "residual", "bn_epsilon_1e-05", "KT", ""),
+    ("batchnorm-momentum", "residual", "momentum_0.9", "KTFP", ""),
+    ("batchnorm-epsilon", "residual", "bn_epsilon_1e-05", "KTF", ""),
     ("input-scale", "cnn", "scale_1.0", "KTF", ""),
     ("input-scale", "residual", "scale_0.0078125", "T", ""),
     ("input-layout", "cnn", "swapped_True", "KTF", ""),
     ("label-encoding", "cnn", "labels_shifted", "KTF", ""),
-    ("label-encoding", "residual", "labels_reversed", "KT", ""),
+    ("label-encoding", "residual", "labels_reversed", "KTF", ""),
     ("kernel-initialiser", "cnn", "initialiser_he", "KTF", ""),
     ("kernel-initialiser", "signal", "initialiser_he", "T", ""),
     ("kernel-initialiser", "cnn", "initialiser_normal", "K", ""),
     ("kernel-initialiser", "cnn", "initialiser_pytorch", "T", ""),
     ("bias-initialiser", "cnn", "biases_ones", "KF", ""),
     ("bias-initialiser", "cnn", "biases_pytorch", "T", ""),
-    ("training-mode", "cnn", "mode_inference", "T", ""),
-    ("training-mode", "residual", "mode_inference", "KT", ""),
-    ("logits-or-probabilities", "cnn", "softmax_twice", "TF", ""),
-    ("logits-or-probabilities", "cnn", "probabilities_True", "KT", ""),
+    ("training-mode", "cnn", "mode_inference", "KT", ""),
+    ("training-mode", "residual", "mode_inference", "KTF", ""),
+    ("logits-or-probabilities", "cnn", "softmax_twice", "TFP", ""),
+    ("logits-or-probabilities", "cnn", "probabilities_True", "KTF", ""),
     ("loss-reduction", "cnn", "reduction_sum", "KTF", ""),
     ("loss-reduction", "regression", "reduction_sum", "T", ""),
-    ("loss-broadcast", "regression", "broadcast_True", "TF", ""),
+    ("loss-broadcast", "regression", "broadcast_True", "KTF", ""),
     ("regularisation", "cnn", "penalty_0.001", "KTF", ""),
     ("regularisation", "regression", "penalty_0.01", "K", ""),
     ("weight-constraint", "cnn", "constraint_0.5", "KTF", ""),
     ("frozen-parameter", "cnn", "frozen_True", "KTF", ""),
     ("frozen-parameter", "regression", "frozen_True", "K", ""),
-    ("gradients-not-cleared", "cnn", "cleared_False", "TF", ""),
+    ("gradients-not-cleared", "cnn", "cleared_False", "TFP", ""),
     ("gradients-not-cleared", "regression", "cleared_False", "T", ""),
     ("optimiser", "cnn", ADAM, "KTF", ""),
     ("optimiser", "regression", "optimiser_rmsprop__rate_of_learning_0.001", "T", ""),
-    ("learning-rate", "cnn", "rate_of_learning_0.01", "KTF", ""),
+    ("learning-rate", "cnn", "rate_of_learning_0.01", "KTFP", ""),
     ("learning-rate", "residual", "rate_of_learning_0.002", "T", ADAM),
     ("beta-1", "cnn", "beta_1_0.8", "KTF", ADAM),
     ("beta-2", "cnn", "beta_2_0.99", "KTF", ADAM),
-    ("epsilon", "cnn", "epsilon_1e-08", "KTF", ADAM),
+    ("epsilon", "cnn", "epsilon_1e-08", "KTFP", ADAM),
     ("epsilon", "regression", "epsilon_1e-05", "T", ADAM),
     ("weight-decay", "cnn", "decay_0.01", "KTF", ""),
     ("weight-decay", "regression", "decay_0.01", "K", ADAM),
@@ -107,30 +106,58 @@ PLANTED = [
     ("precision", "cnn", "precision_bfloat16", "KTF", ""),
 ]
 
+# Two causes, the network, what plants each, and in which frameworks.
 PAIRS = [
-    ("pooling", "activation-slope", "cnn", "pool_average", "slope_0.01"),
-    ("padding", "dropout-rate", "cnn", "padding_valid", "rate_0.4"),
-    ("pooling", "epsilon", "cnn", "pool_average", "epsilon_1e-08"),
-    ("activation-slope", "learning-rate", "cnn", "slope_0.2", "rate_of_learning_0.01"),
-    ("input-scale", "kernel-initialiser", "cnn", "scale_1.0", "initialiser_he"),
-    ("kernel-initialiser", "loss-reduction", "cnn", "initialiser_he", "reduction_sum"),
-    ("dropout-rate", "frozen-parameter", "cnn", "rate_0.5", "frozen_True"),
-    ("regularisation", "gradient-clipping", "cnn", "penalty_0.001", "clip_0.5"),
-    ("bias-missing", "batch-order", "cnn", "bias_False", "order_of_batches_sequential"),
-    ("label-encoding", "weight-decay", "cnn", "labels_shifted", "decay_0.01"),
-    ("activation", "regularisation", "regression", "activation_relu", "penalty_0.01"),
-    ("loss-reduction", "weight-decay", "regression", "reduction_sum", "decay_0.01"),
+    ("pooling", "activation-slope", "cnn", "pool_average", "slope_0.01", "KT"),
+    ("padding", "dropout-rate", "cnn", "padding_valid", "rate_0.4", "TF"),
+    ("pooling", "epsilon", "cnn", "pool_average", "epsilon_1e-08", "KF"),
+    ("activation-slope", "learning-rate", "cnn", "slope_0.2", "rate_of_learning_0.01", "KT"),
+    ("input-scale", "kernel-initialiser", "cnn", "scale_1.0", "initialiser_he", "TF"),
+    ("kernel-initialiser", "loss-reduction", "cnn", "initialiser_he", "reduction_sum", "KF"),
+    ("dropout-rate", "frozen-parameter", "cnn", "rate_0.5", "frozen_True", "KT"),
+    ("regularisation", "gradient-clipping", "cnn", "penalty_0.001", "clip_0.5", "TF"),
+    ("bias-missing", "batch-order", "cnn", "bias_False", "order_of_batches_sequential", "KF"),
+    ("label-encoding", "weight-decay", "cnn", "labels_shifted", "decay_0.01", "KT"),
+    ("activation", "regularisation", "regression", "activation_relu", "penalty_0.01", "TF"),
+    ("loss-reduction", "weight-decay", "regression", "reduction_sum", "decay_0.01", "KF"),
+    ("layer-missing", "optimiser", "cnn", "rate_0.0", ADAM, "KT"),
+    ("layer-kind", "schedule", "cnn", "instead_dense", "schedule_True", "TF"),
+    ("units", "beta-1", "cnn", "units_8", "beta_1_0.8", "KF"),
+    ("kernel-size", "beta-2", "cnn", "kernel_5", "beta_2_0.99", "KT"),
+    ("stride", "last-batch", "cnn", "stride_2", "last_batch_False", "TF"),
+    ("flatten-order", "bias-initialiser", "cnn", "order_first", "biases_ones", "KF"),
+    ("pooling", "precision", "cnn", "pool_average", "precision_bfloat16", "KT"),
+    (
+        "batchnorm-epsilon",
+        "batchnorm-momentum",
+        "residual",
+        "bn_epsilon_1e-05",
+        "momentum_0.9",
+        "TF",
+    ),
+    ("input-layout", "weight-constraint", "cnn", "swapped_True", "constraint_0.5", "KF"),
+    ("training-mode", "gradients-not-cleared", "cnn", "mode_inference", "cleared_False", "T"),
+    (
+        "logits-or-probabilities",
+        "learning-rate",
+        "cnn",
+        "softmax_twice",
+        "rate_of_learning_0.01",
+        "TF",
+    ),
+    ("loss-broadcast", "frozen-parameter", "regression", "broadcast_True", "frozen_True", "KF"),
 ]
-NOT_TOGETHER = {"epsilon": ADAM}
+NEEDED: dict[str, str] = {"epsilon": ADAM, "beta-1": ADAM, "beta-2": ADAM}
+"""What both sides must have for a cause to show."""
 
 
 def the_same() -> list[Case]:
     """Pairs in which nothing is planted: other frameworks, other words, other seeds."""
     common = {
         "cnn": ("keras", "torch", "tensorflow"),
-        "residual": ("keras", "torch"),
+        "residual": ("keras", "torch", "tensorflow"),
         "regression": ("keras", "torch", "tensorflow"),
-        "signal": ("keras", "torch"),
+        "signal": ("keras", "torch", "tensorflow"),
     }
     found = []
     for network, frameworks in common.items():
@@ -168,7 +195,7 @@ def planted() -> list[Case]:
             if letter not in letters:
                 continue
             # Every other case has its first side in another framework.
-            others = [f for f, short in FRAMEWORKS.items() if short in letters and f != framework]
+            others = [f for f, s in FRAMEWORKS.items() if s in letters and f != framework]
             number += 1
             apart = number % 2 and others and comparable(code, change, common)
             first = others[number // 2 % len(others)] if apart else framework
@@ -186,12 +213,10 @@ def comparable(code: str, change: str, common: str) -> bool:
 def pairs() -> list[Case]:
     """Two causes at once."""
     found = []
-    letters = cycle(["KT", "TF", "KF"])
-    for one, other, network, first, second in PAIRS:
-        common = NOT_TOGETHER.get(other, "")
-        here = next(letters)
+    for one, other, network, first, second, letters in PAIRS:
+        common = NEEDED.get(other, "")
         for framework, letter in FRAMEWORKS.items():
-            if letter in here:
+            if letter in letters:
                 a = side(framework, network, common)
                 found.append(Case(a, side(framework, network, common, first, second), (one, other)))
     return found

@@ -5,6 +5,7 @@ python tests/audit/suite.py pooling     those whose name has this in it; nothing
 """
 
 import platform
+import random
 import sys
 import time
 from collections import defaultdict
@@ -66,25 +67,36 @@ def run(case: Case) -> Outcome:
 def main() -> None:
     wanted = sys.argv[1:]
     chosen = [case for case in cases() if not wanted or any(w in case.name for w in wanted)]
-    outcomes = []
+    # In any order, so that what was done before Ctrl-C is a sample of all.
+    order = random.Random(0).sample(range(len(chosen)), len(chosen))
+    done: dict[int, Outcome] = {}
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        for number, outcome in enumerate(pool.map(run, chosen), 1):
-            outcomes.append(outcome)
-            good = outcome.first and outcome.complete
-            mark = "ok " if good and not outcome.others else "+  " if good else "BAD"
-            also = f"  found: {', '.join(outcome.codes)}" if not good or outcome.others else ""
-            text = (
-                f"{mark} {number}/{len(chosen)} {outcome.seconds:3.0f}s {outcome.case.name}{also}"
-            )
-            print(text, f"  {outcome.problem}" if outcome.problem else "", flush=True)
-    text = table(outcomes)
+        jobs = [pool.submit(run, chosen[number]) for number in order]
+        try:
+            for number, job in zip(order, jobs, strict=True):
+                done[number] = job.result()
+                print(line(done[number], len(done), len(chosen)), flush=True)
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)
+    text = table([done[number] for number in sorted(done)], len(chosen))
     print(text)
     if not wanted:
         TABLE.write_text(text, encoding="utf-8")
 
 
-def table(outcomes: list[Outcome]) -> str:
-    """The results as Markdown."""
+def line(outcome: Outcome, number: int, count: int) -> str:
+    """An outcome, as it comes."""
+    good = outcome.first and outcome.complete
+    mark = "ok " if good and not outcome.others else "+  " if good else "BAD"
+    also = f"  found: {', '.join(outcome.codes)}" if not good or outcome.others else ""
+    return (
+        f"{mark} {number}/{count} {outcome.seconds:3.0f}s {outcome.case.name}{also}  "
+        f"{outcome.problem}"
+    ).rstrip()
+
+
+def table(outcomes: list[Outcome], count: int) -> str:
+    """The results of so many of ``count`` cases as Markdown."""
     faults = [o for o in outcomes if o.case.expected]
     same = [o for o in outcomes if not o.case.expected]
     first = sum(o.first for o in faults)
@@ -94,7 +106,11 @@ def table(outcomes: list[Outcome]) -> str:
         "# The planted suite",
         "",
         f"`make audit-suite` audits {len(faults)} pairs in which one or two faults are planted and "
-        f"{len(same)} that are the same (`tests/audit/cases.py`), {AT_ONCE} at a time.",
+        f"{len(same)} that are the same (`tests/audit/cases.py`), {AT_ONCE} at a time."
+        + (
+            f" Broken off after {len(outcomes)} of {count}, drawn at random."
+            * (len(outcomes) < count)
+        ),
         "",
         f"- the planted cause comes first in {first} of {len(faults)}"
         + (f" ({first / len(faults):.1%})" if faults else ""),

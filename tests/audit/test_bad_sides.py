@@ -155,12 +155,20 @@ def test_a_file_that_is_no_python(process: Side, tmp_path: Path) -> None:
         ("absent", "", "no function absent in functions.py (there are parts, regression,"),
         ("gives_two", "", "returned a tuple of 2: return (module, loss, optimizer)"),
         ("gives_only_the_module", "", "returned a Sequential: return (module, loss, optimizer)"),
+        ("gives_them_in_another_order", "", "returned are a MSELoss, a Sequential, a SGD, in this"),
+        ("takes_two_inputs", "", "forward takes 2 inputs (left, right): an audit is of modules"),
         ("huge", "", "its parameters take 1,024 MiB"),
     ],
 )
 def test_a_function_that_gives_no_side(process: Side, name: str, code: str, words: str) -> None:
     where = line_of("functions.py", code) if code else ""
     assert where + words in opened(process, bad(name))
+
+
+def test_a_list_is_as_good_as_a_tuple(process: Side) -> None:
+    process.spec = parse(bad("gives_a_list"))
+    process.open()
+    assert process.trains
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """What an audit says, and how its parts are asked for."""
 
+import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,23 @@ def parted() -> Audit:
     )
     audit.findings.append(finding)
     return audit
+
+
+def test_the_conclusion_names_the_stage_of_the_first_finding(parted: Audit) -> None:
+    parted.findings = [Finding("mode", "training-mode", "drop", "predicts", "trains", "", "")]
+    assert parted.conclusion == "They part, first in mode: training-mode."
+
+
+def test_what_is_said_of_many_layers_is_said_once(parted: Audit) -> None:
+    one = parted.findings[0]
+    parted.findings += [replace(one, layer=f"pool {n}") for n in (2, 3)]
+    parted.findings.insert(1, replace(one, code="padding", layer="conv"))
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(parted)
+    text = console.export_text()
+    assert text.count("pooling at") == 1 and "Also at pool 2, pool 3" in text
+    assert text.index("1. pooling at pool <1>") < text.index("2. padding at conv")
+    assert len(parted.to_dict()["findings"]) == 4
 
 
 def test_an_audit_as_json_has_what_is_promised(parted: Audit) -> None:

@@ -35,6 +35,8 @@ def log_probabilities(takes: str, outputs: Tensor) -> Tensor:
         case "clipped":  # Keras on TensorFlow: clipped, and the logarithms taken for logits.
             clipped = tf.clip_by_value(outputs, KERAS_EPSILON, 1 - KERAS_EPSILON)
             return tf.nn.log_softmax(tf.math.log(clipped))
+        case "unnormalised":  # Written by hand, and not made to add up to 1.
+            return tf.math.log(tf.clip_by_value(outputs, KERAS_EPSILON, 1.0))
         case "softmax_twice":
             return tf.nn.log_softmax(tf.nn.softmax(outputs))
         case "softmax_thrice":

@@ -105,9 +105,9 @@ class Audit:
             ("B  ", "bold"), self.b, f"  ({self.frameworks[1]})\n",
         )  # fmt: skip
         yield self._table()
-        for number, finding in enumerate(self.findings, 1):
+        for number, alike in enumerate(_gathered(self.findings), 1):
             yield Text()
-            yield _shown(number, finding)
+            yield _shown(number, *alike)
         for note in self.notes:
             yield Padding(Text(f"Note: {note}", style="dim"), (1, 0, 0, 0))
         yield Text()
@@ -137,7 +137,8 @@ class Audit:
             but = f", as far as they could be compared (not: {', '.join(left_out)})"
             return f"The same{but if left_out else ' through all stages'}."
         codes = list(dict.fromkeys(finding.code for finding in self.findings))
-        first = next(stage.name for stage in self.stages if stage.ok is False)
+        failed = [stage.name for stage in self.stages if stage.ok is False]
+        first = self.findings[0].stage if self.findings else failed[0]
         return f"They part, first in {first}: {', '.join(codes)}."
 
     def _repr_html_(self) -> str:
@@ -173,11 +174,32 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.1e}"
 
 
-def _shown(number: int, finding: Finding) -> Group:
+MANY = 3
+"""Findings that say the same of so many layers are shown as one."""
+
+
+def _gathered(findings: list[Finding]) -> list[list[Finding]]:
+    """The findings in their order, those together that say the same of many layers."""
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for each in findings:
+        groups.setdefault((each.stage, each.code, each.a, each.b), []).append(each)
+    shown: list[list[Finding]] = []
+    for group in groups.values():
+        shown += [group] if len(group) >= MANY else [[each] for each in group]
+    return sorted(shown, key=lambda group: next(i for i, f in enumerate(findings) if f is group[0]))
+
+
+def _shown(number: int, finding: Finding, *alike: Finding) -> Group:
     where = f" at {finding.layer}" if finding.layer else ""
     title = Text.assemble((f"{number}. {finding.code}", "bold"), f"{where} ({finding.stage})")
     table = Table.grid(padding=(0, 1))
-    rows = {"A": finding.a, "B": finding.b, "Effect": finding.effect, "Mend": finding.advice}
+    rows = {
+        "A": finding.a,
+        "B": finding.b,
+        "Effect": finding.effect,
+        "Mend": finding.advice,
+        "Also at": ", ".join(str(each.layer) for each in alike),
+    }
     for name, text in rows.items():
         if text:
             table.add_row(f"   {name}", Text(text))

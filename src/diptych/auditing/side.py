@@ -264,7 +264,12 @@ def _load_file(path: str, function: str) -> Callable[[int], Any]:
             f"(there are {', '.join(there) or 'none'})"
         )
     _check_takes_nothing(build, function)
-    return lambda seed: build()
+
+    def built(seed: int) -> Any:
+        given = build()
+        return tuple(given) if isinstance(given, list) else given
+
+    return built
 
 
 def _check_takes_nothing(build: Callable[..., Any], function: str) -> None:

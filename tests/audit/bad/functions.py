@@ -99,3 +99,22 @@ def huge() -> Any:
 
     module = nn.Linear(2**14, 2**14, bias=False, device="meta").to_empty(device="cpu")
     return parts(module)
+
+
+def gives_them_in_another_order() -> Any:
+    module, loss, optimizer = parts()
+    return loss, module, optimizer
+
+
+def takes_two_inputs() -> Any:
+    from torch import nn
+
+    class Joined(nn.Bilinear):
+        def forward(self, left: Any, right: Any) -> Any:  # pyright: ignore
+            return super().forward(left, right)
+
+    return parts(Joined(3, 4, 1))
+
+
+def gives_a_list() -> Any:
+    return list(parts())

@@ -122,11 +122,37 @@ def build_signal(v: Variant):
     return compiled(v, keras.Model(wave, head(v, x, 3)), data=signals())
 
 
-class Summed(keras.losses.Loss):
-    """A squared error that sums where it should take the mean."""
+class AgainstEvery(keras.losses.Loss):
+    """A mean square that is written out, on targets in another shape than the outputs."""
 
     def call(self, y_true, y_pred):
-        return keras.ops.sum(keras.ops.square(y_true - y_pred), axis=-1)
+        return keras.ops.mean(keras.ops.square(y_true[:, 0] - y_pred))
+
+
+class Predicting(keras.Model):
+    """A step of one's own with a tape, which runs the model as it predicts."""
+
+    def train_step(self, data):
+        import tensorflow as tf
+
+        x, y = data
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=False))
+        weights = self.trainable_variables
+        self.optimizer.apply(tape.gradient(loss, weights), weights)
+        return {"loss": loss}
+
+
+class Uncleared(keras.Model):
+    """A step of one's own for Keras on PyTorch, which forgets `zero_grad`."""
+
+    def train_step(self, data):
+        x, y = data
+        loss = self.compute_loss(x, y, self(x, training=True))
+        loss.backward()
+        weights = self.trainable_weights
+        self.optimizer.apply([weight.value.grad for weight in weights], weights)
+        return {"loss": loss}
 
 
 def compiled(v: Variant, model: keras.Model, loss: str = "classes", data=None):
@@ -137,8 +163,14 @@ def compiled(v: Variant, model: keras.Model, loss: str = "classes", data=None):
             if layer["class_name"] != "InputLayer":
                 layer["config"]["dtype"] = "mixed_bfloat16"
         model = keras.Model.from_config(config)
+    if any(isinstance(layer, layers.Dropout) for layer in model.layers) and v.mode == "inference":
+        model = Predicting(model.inputs, model.outputs)
+    if not v.cleared:
+        model = Uncleared(model.inputs, model.outputs)
     reduction = "sum" if v.reduction == "sum" else "sum_over_batch_size"
-    if loss == "mse":
+    if loss == "mse" and v.broadcast:
+        chosen = AgainstEvery()
+    elif loss == "mse":
         chosen = keras.losses.MeanSquaredError(reduction=reduction)
     else:
         chosen = keras.losses.SparseCategoricalCrossentropy(

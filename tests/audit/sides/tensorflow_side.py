@@ -1,11 +1,11 @@
-"""Two of the networks in low-level TensorFlow, with whatever a variant plants in them."""
+"""The networks in low-level TensorFlow, with whatever a variant plants in them."""
 
 # The frameworks' annotations say less than they take and give.
 # pyright: basic, reportArgumentType=false, reportOptionalMemberAccess=false
 # pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false
 
 import tensorflow as tf
-from variants import Variant, batches_of, houses, parse, prepare_images
+from variants import Variant, batches_of, houses, parse, prepare_images, signals
 
 
 def __getattr__(name: str):
@@ -92,15 +92,21 @@ class Cnn(Trained):
 
     def __init__(self, v: Variant) -> None:
         self.v = v
-        width = 28 if v.padding == "SAME" or v.padding == "same" else 29 - v.kernel
-        width = (width // 2 - 2) // 2
+        width = (28 if v.padding == "same" else 29 - v.kernel) // v.stride // 2
+        width = (width - (2 if v.instead == "conv" else 0)) // 2
+        window = (3, 3) if v.instead == "conv" else ()
+        flat = width * width * 8
         self.variables = {
             "first/kernel": tf.Variable(kernel(v, v.kernel, v.kernel, 1, v.units)),
-            "second/kernel": tf.Variable(kernel(v, 3, 3, v.units, 8)),
+            "second/kernel": tf.Variable(kernel(v, *window, v.units, 8)),
             "second/bias": tf.Variable(bias(v, 8)),
-            "last/kernel": tf.Variable(kernel(v, width * width * 8, 10)),
-            "last/bias": tf.Variable(bias(v, 10)),
         }
+        if v.extra:
+            self.variables["extra/kernel"] = tf.Variable(kernel(v, flat, 10))
+            self.variables["extra/bias"] = tf.Variable(bias(v, 10))
+            flat = 10
+        self.variables["last/kernel"] = tf.Variable(kernel(v, flat, 10))
+        self.variables["last/bias"] = tf.Variable(bias(v, 10))
         if v.bias:
             self.variables["first/bias"] = tf.Variable(bias(v, v.units))
         self.prepare_training()
@@ -126,12 +132,18 @@ class Cnn(Trained):
         x = pool(x, 2, 2, "VALID")
         if v.rate and training and v.mode == "training":
             x = tf.nn.dropout(x, v.rate)
-        x = tf.nn.conv2d(x, tf.cast(w["second/kernel"], dtype), 1, "VALID")
+        second = tf.cast(w["second/kernel"], dtype)
+        if v.instead == "conv":
+            x = tf.nn.conv2d(x, second, 1, "VALID")
+        else:
+            x = tf.tensordot(x, second, 1)
         x = tf.nn.relu(tf.nn.bias_add(x, tf.cast(w["second/bias"], dtype)))
         x = tf.nn.max_pool2d(x, 2, 2, "VALID")
         if v.order == "first":
             x = tf.transpose(x, [0, 3, 1, 2])
         x = tf.reshape(x, [tf.shape(x)[0], -1])
+        if v.extra:
+            x = x @ w["extra/kernel"] + w["extra/bias"]
         x = x @ tf.cast(w["last/kernel"], dtype) + tf.cast(w["last/bias"], dtype)
         return tf.cast(x, tf.float32)
 
@@ -139,12 +151,101 @@ class Cnn(Trained):
         return self.forward(x, training=False)
 
     def loss(self, x, y):
-        z = self.forward(x, training=True)
-        if self.v.softmax == "twice":
-            z = tf.nn.softmax(z)
+        return classification(self.v, self.forward(x, training=True), y, self.penalty())
+
+
+def classification(v: Variant, z, y, penalty):
+    """The loss of outputs z against classes y."""
+    if v.softmax == "twice":
+        z = tf.nn.softmax(z)
+    if v.probabilities:
+        chosen = tf.gather(z, y, batch_dims=1)
+        losses = -tf.math.log(tf.clip_by_value(chosen, 1e-7, 1.0))
+    else:
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(y, z)
-        total = tf.reduce_sum(losses) if self.v.reduction == "sum" else tf.reduce_mean(losses)
-        return total + self.penalty() if self.v.penalty else total
+    total = tf.reduce_sum(losses) if v.reduction == "sum" else tf.reduce_mean(losses)
+    return total + penalty if v.penalty else total
+
+
+class Residual(Trained):
+    first = "first"
+
+    def __init__(self, v: Variant) -> None:
+        self.v = v
+        self.variables = {
+            "first/kernel": tf.Variable(kernel(v, v.kernel, v.kernel, 1, v.units)),
+            "first/bias": tf.Variable(bias(v, v.units)),
+            "second/kernel": tf.Variable(kernel(v, 3, 3, v.units, v.units)),
+            "second/bias": tf.Variable(bias(v, v.units)),
+            "last/kernel": tf.Variable(kernel(v, v.units, 10)),
+            "last/bias": tf.Variable(bias(v, 10)),
+        }
+        self.averages = {}
+        for norm in ("norm_1", "norm_2"):
+            self.variables[norm + "/gamma"] = tf.Variable(tf.ones(v.units))
+            self.variables[norm + "/beta"] = tf.Variable(tf.zeros(v.units))
+            self.averages[norm + "/mean"] = tf.Variable(tf.zeros(v.units), trainable=False)
+            self.averages[norm + "/variance"] = tf.Variable(tf.ones(v.units), trainable=False)
+        self.prepare_training()
+        self.variables |= self.averages
+        self.batches = batches_of(v, 32, seed=3)
+
+    def prepare(self, images, labels):
+        return prepare_images(self.v, images, labels)
+
+    def normalise(self, norm: str, x, training: bool):
+        v, w = self.v, self.variables
+        mean, variance = w[norm + "/mean"], w[norm + "/variance"]
+        if training and v.mode == "training":
+            moving, (mean, variance) = (mean, variance), tf.nn.moments(x, [0, 1, 2])
+            for average, batch in zip(moving, (mean, variance), strict=True):
+                average.assign(v.momentum * average + (1 - v.momentum) * batch)
+        return tf.nn.batch_normalization(
+            x, mean, variance, w[norm + "/beta"], w[norm + "/gamma"], v.bn_epsilon
+        )
+
+    def forward(self, x, training: bool):
+        v, w = self.v, self.variables
+        x = tf.nn.conv2d(x, w["first/kernel"], 2, "SAME") + w["first/bias"]
+        x = self.normalise("norm_1", x, training)
+        x = tf.nn.selu(x) if v.activation == "leaky_relu" else getattr(tf.nn, v.activation)(x)
+        y = tf.nn.conv2d(x, w["second/kernel"], 1, "SAME") + w["second/bias"]
+        x = tf.nn.relu(x + self.normalise("norm_2", y, training))
+        return tf.reduce_mean(x, [1, 2]) @ w["last/kernel"] + w["last/bias"]
+
+    def logits(self, x):
+        return self.forward(x, training=False)
+
+    def loss(self, x, y):
+        return classification(self.v, self.forward(x, training=True), y, self.penalty())
+
+
+class Signal(Trained):
+    first = "first"
+
+    def __init__(self, v: Variant) -> None:
+        self.v = v
+        width = (40 if v.padding == "same" else 41 - v.kernel) // 2
+        self.variables = {
+            "first/kernel": tf.Variable(kernel(v, v.kernel, 2, v.units)),
+            "first/bias": tf.Variable(bias(v, v.units)),
+            "last/kernel": tf.Variable(kernel(v, width * v.units, 3)),
+            "last/bias": tf.Variable(bias(v, 3)),
+        }
+        self.prepare_training()
+        self.data = signals()
+        self.batches = batches_of(v, 32, seed=3)
+
+    def logits(self, x):
+        v, w = self.v, self.variables
+        x = tf.nn.conv1d(x, w["first/kernel"], 1, v.padding.upper()) + w["first/bias"]
+        pool = tf.nn.max_pool1d if v.pool == "max" else tf.nn.avg_pool1d
+        x = pool(tf.nn.relu(x), 2, 2, "VALID")
+        x = tf.reshape(x, [tf.shape(x)[0], -1])
+        return x @ w["last/kernel"] + w["last/bias"]
+
+    def loss(self, x, y):
+        return classification(self.v, self.logits(x), y, self.penalty())
 
 
 class Regression(Trained):
@@ -175,4 +276,4 @@ class Regression(Trained):
         return total + self.penalty() if self.v.penalty else total
 
 
-NETWORKS = {"cnn": Cnn, "regression": Regression}
+NETWORKS = {"cnn": Cnn, "residual": Residual, "regression": Regression, "signal": Signal}

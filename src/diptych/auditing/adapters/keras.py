@@ -409,6 +409,54 @@ def convolution(layer: Any, seen: Seen) -> Does | None:
     )
 
 
+SEPARABLE = (layers.SeparableConv1D, layers.SeparableConv2D)
+DEPTHWISE = (layers.DepthwiseConv1D, layers.DepthwiseConv2D, *SEPARABLE)
+
+
+def depthwise_kernel(layer: Any) -> Any:
+    return layer.depthwise_kernel if isinstance(layer, SEPARABLE) else layer.kernel
+
+
+def separable(layer: Any) -> bool:
+    """Whether a layer is two convolutions: each channel by itself, then all of a pixel."""
+    known = next((cls for cls in type(layer).__mro__ if cls in SEPARABLE), None)
+    return bool(known) and is_kerass_own(layer, known) and layer.data_format == "channels_last"
+
+
+def parted(layer: Any, seen: Seen) -> tuple[Seen, Does, Does]:
+    """What is between a separable convolution's two, and what each of them does."""
+    *spatial, channels = seen.inputs[0]
+    ones, pixels = [1] * len(spatial), [[0, 0]] * len(spatial)
+    padding = paddings(
+        layer.padding, tuple(spatial), layer.kernel_size, layer.strides, layer.dilation_rate
+    )
+    first = does(
+        "conv", {"kernel": layer.depthwise_kernel}, strides=list(layer.strides),
+        padding=padding, dilation=list(layer.dilation_rate), groups=channels,
+    )  # fmt: skip
+    second = does(
+        "conv", {"kernel": layer.pointwise_kernel, "bias": layer.bias},
+        strides=ones, padding=pixels, dilation=ones, groups=1,
+    )  # fmt: skip
+    shape = (*seen.shape[:-1], channels * layer.depth_multiplier)
+    return Seen(layer, None, seen.inputs, shape, seen.channels_first), first, second
+
+
+def depthwise(layer: Any, x: Any) -> Any:
+    """What a separable convolution's first one gives."""
+    return keras.ops.depthwise_conv(
+        keras.ops.cast(x, layer.compute_dtype),
+        keras.ops.cast(layer.depthwise_kernel, layer.compute_dtype),
+        layer.strides, layer.padding, layer.data_format, layer.dilation_rate,
+    )  # fmt: skip
+
+
+def pointwise(layer: Any, x: Any) -> Any:
+    """What a separable convolution's second one gives, before its activation."""
+    y = keras.ops.conv(x, layer.pointwise_kernel, 1, "valid", layer.data_format)
+    return y if layer.bias is None else y + layer.bias
+
+
 def dense(layer: Any, seen: Seen) -> Does | None:
     if seen.channels_first and seen.spatial:
         return None  # It works on the last axis, which is none of the channels.
@@ -711,7 +759,7 @@ def class_name(thing: Any) -> str:
 
 @dataclass(frozen=True)
 class Outlet:
-    """Where a node's output is to be had: of which call, and before its own activation or after."""
+    """Where a node's output is to be had: of which call, and which of its `Outputs`."""
 
     call: int
     part: int
@@ -746,17 +794,23 @@ class Drawing:
         return Graph(input_shape, tuple(self.nodes))
 
     def add(self, number: int, seen: Seen, sources: tuple[str, ...]) -> str:
-        """Adds a call's nodes, none, one or two; returns the one that gives its output."""
+        """Adds a call's nodes, from none to three; returns the one that gives its output."""
         layer = seen.layer
         if changes_nothing(layer):
             return sources[0]
-        name, own = self.unused(layer.name), own_activation(layer)
-        self.node(name, number, 0, layer, sources, seen, describe(seen))
+        name, own, part = self.unused(layer.name), own_activation(layer), 0
+        if separable(layer):
+            halfway, first, second = parted(layer, seen)
+            self.node(f"{name}/depthwise", number, 0, layer, sources, halfway, first)
+            self.node(name, number, 1, layer, (f"{name}/depthwise",), seen, second)
+            part = 1
+        else:
+            self.node(name, number, 0, layer, sources, seen, describe(seen))
         if own is None:
             return name
         after = Seen(own, None, [seen.shape], seen.shape, seen.channels_first)
         ended = f"{name}/activation"
-        self.node(ended, number, 1, own, (name,), after, activation(own, after))
+        self.node(ended, number, part + 1, own, (name,), after, activation(own, after))
         return ended
 
     def node(
@@ -780,8 +834,8 @@ class Drawing:
             done = Does("custom", {"class": class_name(thing)}, roles)
         layer = self.calls[number].operation
         parameters = {role: self.names[id(each)] for role, each in done.variables.items()}
-        if isinstance(layer, layers.DepthwiseConv1D | layers.DepthwiseConv2D) and part == 0:
-            *window, channels, multiplier = layer.kernel.shape
+        if isinstance(layer, DEPTHWISE) and part == 0:
+            *window, channels, multiplier = depthwise_kernel(layer).shape
             if done.kind == "conv":
                 self.kernels[parameters["kernel"]] = (*window, 1, channels * multiplier)
         where = self.given.places.get(id(layer))
@@ -852,7 +906,8 @@ def restored(variables: list[Any]) -> Iterator[None]:
 
 
 Outputs = dict[int, list[np.ndarray]]
-"""By call, its output, or the values before and after its own activation."""
+"""By call, its output, after what there is within: between its two convolutions, before its own
+activation."""
 
 
 @contextmanager
@@ -868,6 +923,8 @@ def watched(layer: Any, numbers: list[int], outputs: Outputs) -> Iterator[None]:
     @wraps(call)
     def keeping(*args: Any, **kwargs: Any) -> Any:
         before.clear()
+        if separable(layer):
+            before.append(to_array(depthwise(layer, args[0])))
         given = call(*args, **kwargs)
         if (number := next(waiting, None)) is not None:
             outputs[number] = [*before, to_array(keras.tree.flatten(given)[0])]
@@ -959,6 +1016,19 @@ class BatchProbe(keras.Model):
         return {"loss": 0.0}
 
 
+def as_fit_feeds(train_step: Callable[..., Any]) -> Callable[..., Any]:
+    """A user's step, which gets (x, y) as from ``fit``; ``train_on_batch`` hands it (x, y, None).
+
+    On JAX there is a state before the data.
+    """
+
+    def step(*given: Any) -> Any:
+        *state, data = given
+        return train_step(*state, keras.utils.pack_x_y_sample_weight(*data))
+
+    return step
+
+
 def to_numbers(tensor: Any) -> np.ndarray:
     """A batch's targets: whole numbers stay whole."""
     array = np.array(keras.ops.convert_to_numpy(tensor))
@@ -1021,14 +1091,16 @@ class Model:
         if not self.model.built:
             self.build_on_data()
         self.check_ends()
-        self.calls = walk(self.model)
-        self.turned = channels_first(self.calls)
         self.input_shape = self.find_input_shape()
+        self.calls = walk(self.model) if walkable(self.model) else self.followed()
+        self.turned = channels_first(self.calls)
         self.finish_building()
         self.names = parameter_names(self.model, self.calls)
         self.trains = self.model.compiled and self.model.optimizer is not None and self.has_loss()
         if self.trains:
             self.freshen_optimiser()
+        if self.has_own_step():
+            self.model.train_step = as_fit_feeds(self.model.train_step)
         self.draw()
         self.targets = loss_targets(self.model.loss, self.graph().nodes[-1].shape)
         self.prepares = "prepare" in self.extras or "data" in self.extras
@@ -1087,6 +1159,23 @@ class Model:
         if isinstance(self.model, keras.Sequential):
             self.model.build((None, *x.shape[1:]))
         self.forward(x, training=False)
+
+    def followed(self) -> list[Call]:
+        """The calls that a model makes whose ``call`` the user has written.
+
+        They are had by calling it on a symbol. That fails where it does more than call its layers;
+        the model is then one black box.
+        """
+        black_box = walk(self.model)
+        self.forward(self.blank(), training=False)  # For Keras to make the layers' weights.
+        try:
+            symbol = keras.Input(self.input_shape)
+            traced = keras.Model(symbol, self.model.call(symbol))
+        except Exception:
+            return black_box
+        calls, own = walk(traced), {id(each) for each in self.model._flatten_layers()}
+        whole = {id(each) for each in traced.weights} == {id(each) for each in self.model.weights}
+        return calls if whole and all(id(c.operation) in own for c in calls) else black_box
 
     def blank(self) -> np.ndarray:
         """One example of nothing, in Keras' layout."""
@@ -1176,10 +1265,20 @@ class Model:
             for name, value in parameters.items():
                 variables[name].assign(value.reshape(variables[name].shape))
 
-    def experiment(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def experiment(self) -> Iterator[None]:
         """Leaves the parameters and the optimiser as they were, whatever is done."""
         optimiser = self.model.optimizer.variables if self.trains else []
-        return restored([*self.model.weights, *optimiser])
+        self.forget_gradients()
+        with restored([*self.model.weights, *optimiser]):
+            yield
+        self.forget_gradients()
+
+    def forget_gradients(self) -> None:
+        """Clears what PyTorch keeps with its tensors: a user's own step may not."""
+        if keras.config.backend() == "torch":
+            for each in self.model.weights:
+                each.value.grad = None
 
     # Running.
 
@@ -1260,7 +1359,10 @@ class Model:
         with self.experiment(), without_gradients():
             if call.arguments is None:
                 return self.turn(to_array(self.forward(self.typed(inputs[0]), training)))
-            if outlet.part == 1:
+            if separable(call.operation) and outlet.part < 2:
+                half = (depthwise, pointwise)[outlet.part]
+                return self.turn(to_array(half(call.operation, tensors[0])))
+            if outlet.part:
                 return self.turn(to_array(own_activation(call.operation)(tensors[0])))
             return self.turn(to_array(self.run_call(call, tensors, training)))
 
@@ -1483,6 +1585,9 @@ class Model:
         model = built(self.build, seed).model
         if model is self.model:  # The user's function returns what was built once.
             return dict(self.first)
+        if len(model.weights) != len(self.model.weights):  # Some are made when it is first called.
+            with without_gradients():
+                model(keras.ops.convert_to_tensor(self.blank()), training=False)
         names = [self.names.get(id(each)) for each in self.model.weights]
         pairs = zip(names, model.weights, strict=True)
         return {name: self.array(name, each) for name, each in pairs if name}

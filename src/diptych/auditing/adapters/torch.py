@@ -1332,6 +1332,16 @@ class Side:
                 f"the first thing returned is a {type(module).__name__}, not a torch.nn.Module: "
                 f"return {shape}"
             )
+        if isinstance(module, nn.modules.loss._Loss) or isinstance(optimizer, nn.Module):
+            raise InputError(
+                f"the things returned are a {', a '.join(type(e).__name__ for e in returned[:3])}, "
+                f"in this order: return {shape}"
+            )
+        if (inputs := inputs_of(module)) is not None and len(inputs) != 1:
+            raise InputError(
+                f"the module's forward takes {len(inputs)} inputs ({', '.join(inputs)}): "
+                "an audit is of modules with one; return one that makes the others of it"
+            )
         if not callable(loss):
             raise InputError(
                 f"the loss is a {type(loss).__name__}: return a callable loss(output, target), "
@@ -1944,6 +1954,15 @@ def likely_shapes(module: nn.Module) -> list[tuple[int, ...]]:
         if next(part.parameters(recurse=False), None) is not None:
             break
     return []
+
+
+def inputs_of(module: nn.Module) -> list[str] | None:
+    """The inputs that the module's forward must be given; None where that cannot be told."""
+    taken = inspect.signature(module.forward).parameters.values()
+    if any(each.kind is each.VAR_POSITIONAL for each in taken):
+        return None
+    must = [each for each in taken if each.default is each.empty]
+    return [each.name for each in must if each.kind is not each.VAR_KEYWORD] or None
 
 
 def own_randomness() -> AbstractContextManager[None]:

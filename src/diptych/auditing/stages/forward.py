@@ -16,6 +16,10 @@ from diptych.auditing.report import Stage
 from diptych.auditing.stages.structure import words
 
 NAME = "forward"
+RUNS = 8
+"""Runs of a node that draws random numbers."""
+CHANCE = 1e-9
+"""The chance of an alarm about one such node where there is nothing."""
 PRECISIONS = {"bfloat16": 2.0**16, "float16": 2.0**13}
 """How much coarser than float32 they are."""
 YARD = 64.0
@@ -52,7 +56,10 @@ def check(pair: Pair) -> Stage:
         _outputs(pair, records, stage)
     elif not pair.whole():
         stage.note = "not all weights fit into both; each side was checked on its own"
-    stage.ok = len(pair.audit.findings) == before
+    found = {finding.stage for finding in pair.audit.findings[before:]}
+    if "mode" in found:
+        stage.note = "a side predicts as if it trained: see mode"
+    stage.ok = NAME not in found
     return stage
 
 
@@ -159,6 +166,32 @@ def _found_mode(pair: Pair, which: Which, node: Node) -> None:
     pair.found("mode", "training-mode", place, f"predicts {a}", f"predicts {b}")
 
 
+def _drawn(pair: Pair, match: Match, inputs: list[np.ndarray], training: bool) -> None:
+    """Holds what two nodes that draw random numbers make of the same inputs against each other, as
+    distributions."""
+    from scipy import stats
+
+    assert match.a and match.b
+    drawn = []
+    for which, node in (("a", match.a), ("b", match.b)):
+        outputs = [_run(pair, which, node, inputs, training) for _ in range(RUNS)]
+        # A side that draws the same each time has drawn once.
+        values = {y.tobytes(): y.ravel() for y in outputs if y is not None}
+        drawn.append(np.concatenate([np.zeros(0), *values.values()]))
+    if not min(each.size for each in drawn):
+        return
+    # A tenth of the numbers may be one and the same number, and off by rounding on one side.
+    unit = 1e-4 * max(float(np.abs(each).max()) for each in drawn)
+    p = float(np.asarray(stats.ks_2samp(*(np.rint(each / unit) for each in drawn)))[1])
+    if p >= CHANCE or any(f.layer == pair.place(match) for f in pair.audit.findings):
+        return
+    names = [str(node.attributes.get("class", node.kind)) for node in (match.a, match.b)]
+    code = "dropout-rate" if all("drop" in name.lower() for name in names) else "training-mode"
+    said = [f"{name}: deviation {each.std():.3g}" for name, each in zip(names, drawn, strict=True)]
+    effect = "what they make of the same numbers in training has other distributions"
+    pair.found("mode", code, pair.place(match), *said, effect)
+
+
 def black_box(
     pair: Pair, match: Match, records: dict[Which, Arrays], stage: Stage, training: bool
 ) -> None:
@@ -179,8 +212,11 @@ def black_box(
     moved = [np.nextafter(x, np.float32(np.inf)) if x.dtype == np.float32 else x for x in arrays]
     node = a if box == "a" else b
     once, again, after = (_run(pair, box, node, xs, training) for xs in (arrays, arrays, moved))
-    if once is None or again is None or after is None or not np.array_equal(once, again):
-        return  # It draws random numbers; its inference was compared.
+    if once is None or again is None or after is None:
+        return
+    if not np.array_equal(once, again):
+        _drawn(pair, match, arrays, training)
+        return
     # Statistics of a batch are sums of many numbers, which frameworks round otherwise.
     share = 1e-3 if training else 2e-6
     bound = YARD * float(np.abs(once - after).max(initial=0.0))

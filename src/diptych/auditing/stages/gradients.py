@@ -3,7 +3,7 @@
 import numpy as np
 
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.pair import PLACES, SIDES, Pair, Which
 from diptych.auditing.report import Stage
 from diptych.auditing.stages.loss import trained
 
@@ -12,22 +12,52 @@ NAME = "gradients"
 
 def check(pair: Pair) -> Stage:
     """Holds both sides' gradients against the float64 reference's, or against each other."""
-    stage = Stage(NAME)
     before = len(pair.audit.findings)
-    answers = {
-        which: side.loss_and_gradients(pair.x[which], pair.y[which])
-        for which, side in pair.sides.items()
-    }
-    gradients = {which: answer[1] for which, answer in answers.items()}
-    of_b = pair.transfer.to_a(gradients["b"])
-    exact = {which: _exact(pair, which) for which in SIDES}
-    frozen = _frozen(pair, gradients["a"], of_b, exact["a"])
     clean = not any(
         f.stage in ("structure", "forward", "mode", "loss") for f in pair.audit.findings
     )
+    frozen: set[str] | None = None
+    stage, wrong = Stage(NAME), []
+    for number in range(PLACES):
+        stage = Stage(NAME)
+        with pair.elsewhere(number):
+            answers = {
+                which: side.loss_and_gradients(pair.x[which], pair.y[which])
+                for which, side in pair.sides.items()
+            }
+            gradients = {which: answer[1] for which, answer in answers.items()}
+            exact = {which: _exact(pair, which) for which in SIDES}
+        if frozen is None:
+            of_b = pair.transfer.to_a(gradients["b"])
+            frozen = _frozen(pair, gradients["a"], of_b, exact["a"])
+        wrong = _wrong(pair, stage, gradients, exact, frozen, clean)
+        if not wrong:
+            break
+    for said in wrong:
+        pair.found(NAME, *said)
+    stage.ok = len(pair.audit.findings) == before
+    return stage
+
+
+Said = tuple[str, str, str, str, str]
+"""A code, a layer, what each side has, and the effect."""
+
+
+def _wrong(
+    pair: Pair,
+    stage: Stage,
+    gradients: dict[Which, Arrays],
+    exact: dict[Which, "Exact"],
+    frozen: set[str],
+    clean: bool,
+) -> list[Said]:
+    """What is to be said of the gradients that rounding does not explain."""
+    said: list[Said | None] = []
+    of_b = pair.transfer.to_a(gradients["b"])
     for match in pair.matches:
         if not (match.a and match.b):
             continue
+        place = pair.place(match)
         for name in match.a.parameters.values():
             if name in frozen or name not in gradients["a"] or name not in of_b:
                 continue
@@ -36,16 +66,12 @@ def check(pair: Pair) -> Stage:
                 for which in SIDES
                 if not _explained(pair, which, name, gradients[which], exact[which], stage)
             ]
-            if None in exact.values() and clean:
-                _compare(pair, pair.place(match), name, gradients["a"][name], of_b[name], stage)
+            if clean and (len(wrong) == 2 or None in exact.values()):
+                said.append(_apart(pair, place, name, gradients["a"][name], of_b[name], stage))
             elif len(wrong) == 1:
-                _report(
-                    pair, pair.place(match), name, wrong[0], gradients[wrong[0]], exact[wrong[0]]
-                )
-            elif len(wrong) == 2 and clean:
-                _compare(pair, pair.place(match), name, gradients["a"][name], of_b[name], stage)
-    stage.ok = len(pair.audit.findings) == before
-    return stage
+                which = wrong[0]
+                said.append(_off(pair, place, name, which, gradients[which], exact[which]))
+    return [each for each in said if each]
 
 
 Exact = tuple[Arrays, dict[str, float]] | None
@@ -111,7 +137,7 @@ def _explained(
     return difference <= bound
 
 
-def _report(pair: Pair, place: str, name: str, which: Which, given: Arrays, exact: Exact) -> None:
+def _off(pair: Pair, place: str, name: str, which: Which, given: Arrays, exact: Exact) -> Said:
     """A gradient that is not its loss': by a factor, or in a way that nothing here explains."""
     assert exact
     own = name if which == "a" else pair.transfer.names[name]
@@ -125,17 +151,18 @@ def _report(pair: Pair, place: str, name: str, which: Which, given: Arrays, exac
     a, b = (wrong, right) if which == "a" else (right, wrong)
     off = float(np.abs(value - truth).max(initial=0.0))
     effect = f"off by up to {off:.3g}; rounding explains up to {exact[1][own]:.1e}"
-    pair.found(NAME, code, place, a, b, effect)
+    return code, place, a, b, effect
 
 
-def _compare(pair: Pair, place: str, name: str, a: np.ndarray, b: np.ndarray, stage: Stage) -> None:
+def _apart(
+    pair: Pair, place: str, name: str, a: np.ndarray, b: np.ndarray, stage: Stage
+) -> Said | None:
     """Where there is no reference: the two gradients against each other, relatively."""
     size = float(np.abs(a).max(initial=1e-30))
     bound = pair.unit * 2e-4 * size
     difference = float(np.abs(a - b).max(initial=0.0))
     stage.saw(difference, bound)
-    if difference > bound:
-        pair.found(
-            NAME, "unexplained", place, f"gradient of {name}", "another gradient",
-            f"they differ by up to {difference:.3g} of {size:.3g}",
-        )  # fmt: skip
+    if difference <= bound:
+        return None
+    effect = f"they differ by up to {difference:.3g} of {size:.3g}"
+    return "unexplained", place, f"gradient of {name}", "another gradient", effect

@@ -1,5 +1,7 @@
 """Initial weights: each side's initialisers as distributions, and weights that were copied."""
 
+import time
+
 import numpy as np
 from scipy import stats
 
@@ -10,6 +12,11 @@ from diptych.auditing.report import Stage
 
 NAME = "initial weights"
 DRAWS = 12
+MOST_DRAWS = 48
+FEW = 600
+"""Values of one parameter below which more builds are asked for."""
+PATIENCE = 3.0
+"""Seconds that the first builds may take for more to be asked for."""
 ENOUGH = 4000
 """Values of one parameter that are enough to tell distributions apart."""
 CHANCE = 1e-6
@@ -52,7 +59,14 @@ def check(pair: Pair) -> Stage:
 def _draws(pair: Pair, which) -> dict[str, np.ndarray]:
     """All values that the initialisers of a side gave in some builds, with each build's shape."""
     own = pair.sides[which].own
+    graph = pair.a if which == "a" else pair.b
+    kernels = [own[n.parameters["kernel"]] for n in graph.nodes if "kernel" in n.parameters]
+    fewest = max(1, min((kernel.size for kernel in kernels), default=FEW))
+    start = time.perf_counter()
     parts = pair.sides[which].initial(DRAWS)
+    wanted = min(MOST_DRAWS, -(-FEW // fewest))
+    if wanted > DRAWS and time.perf_counter() - start < PATIENCE:
+        parts = pair.sides[which].initial(wanted)
     if any(part.keys() != parts[0].keys() for part in parts) or parts[0].keys() != own.keys():
         return {name: value[None] for name, value in own.items()}  # Every build has other names.
     return {name: np.stack([part[name] for part in parts]) for name in parts[0]}

@@ -9,7 +9,7 @@ a gradient that is nearly nothing.
 import numpy as np
 
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import Pair, Which
+from diptych.auditing.pair import PLACES, Pair, Which
 from diptych.auditing.report import Stage
 from diptych.auditing.stages.loss import trained
 
@@ -23,6 +23,16 @@ ULP = np.float32(2.0**-23)
 def check(pair: Pair) -> Stage:
     """Compares the losses and the weights step by step."""
     stage = Stage(NAME)
+    for number in range(PLACES):
+        with pair.elsewhere(number):
+            _walk(pair, stage, last=number == PLACES - 1)
+        if stage.ok is not False or pair.audit.findings:
+            break
+    return stage
+
+
+def _walk(pair: Pair, stage: Stage, last: bool) -> None:
+    """Takes the steps from the present weights; whatever is wrong is reported the last time."""
     batches = {which: _batches(pair, which) for which in ("a", "b")}
     losses, weights = {}, {}
     learned = {name for side in pair.sides.values() for name in trained(side)}
@@ -31,7 +41,7 @@ def check(pair: Pair) -> Stage:
         steps = side.steps(batches[which])
         if steps is None:
             stage.ok, stage.note = None, f"the dropout of {side.label} cannot be turned off"
-            return stage
+            return
         losses[which], weights[which] = steps
     side = pair.sides["a"]
     side.load(pair.parameters["a"] | _an_ulp_off(pair.parameters["a"]))
@@ -50,21 +60,20 @@ def check(pair: Pair) -> Stage:
     stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
     stage.note = f"root mean square of the weights' after {step + 1} of {STEPS} steps"
     stage.ok = bool(differences[step] <= bounds[step])
-    if stage.ok or pair.audit.findings:
-        if not stage.ok:
-            stage.note += "; as the findings make one expect"
-        return stage
+    if stage.ok:
+        return
+    if pair.audit.findings:
+        stage.note += "; as the findings make one expect"
+        return
     first = int(np.argmax(differences > bounds))
-    if first and _piled_up(pair, batches, weights):
-        stage.ok = False
-        return stage
+    if not last or (first and _piled_up(pair, batches, weights)):
+        return
     pair.found(
         NAME, "unexplained", None, "its steps", "other steps",
         f"weights part at step {first + 1} by {differences[first]:.3g} (rounding explains up to "
         f"{bounds[first]:.1e}), though gradients and optimiser are the same; the losses there are "
         f"{losses['a'][first]:.6g} and {losses['b'][first]:.6g}",
     )  # fmt: skip
-    return stage
 
 
 def _factor(pair: Pair) -> float:
