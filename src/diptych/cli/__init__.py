@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from diptych.cli import audit, describe, runs  # noqa: F401
+from diptych.cli import audit, describe, files, runs  # noqa: F401
 from diptych.cli.app import DONE, INTERRUPTED, NO, WRONG_REQUEST, app
 from diptych.errors import InputError
 
