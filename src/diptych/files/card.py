@@ -66,9 +66,9 @@ def card(
         shape, kind = (1, *given["shape"]), given["type"]
         if given["axes"] == "channels first":  # The example turns them.
             shape = (1, *given["shape"][1:], given["shape"][0])
-        lines += ["", "```python", "import numpy as np", ""]
-        lines += [f"images = np.zeros({shape}, np.{kind})  # yours", *example.rstrip().split("\n")]
-        lines += ["```"]
+        imports, _, body = example.rstrip().partition("\n\n")
+        lines += ["", "```python", "import numpy as np", imports, ""]
+        lines += [f"images = np.zeros({shape}, np.{kind})  # yours", body, "```"]
     return "\n".join(lines) + "\n"
 
 

@@ -240,7 +240,11 @@ def _put(folder: Path, out: Path, force: bool) -> list[str]:
         if place.is_dir():  # A folder can't be replaced in one go: the old one makes room first.
             old = folder.with_name(f"{folder.name}.old")
             place.rename(old)
-            path.rename(place)
+            try:
+                path.rename(place)
+            except OSError:
+                old.rename(place)
+                raise
             shutil.rmtree(old)
         else:
             path.replace(place)

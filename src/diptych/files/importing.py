@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import resource
 import shutil
 import tempfile
@@ -24,7 +25,7 @@ from diptych.workflows import Progress
 
 SECONDS = 120.0
 """How long a file may take to be read."""
-MEMORY = 16 * 2**30
+MEMORY = 8 * 2**30
 """Bytes of address space that reading a file may take."""
 RECIPE = Recipe(name="imported", description="Not known: the weights came from a file")
 
@@ -92,7 +93,8 @@ def import_file(
         run.save_predictions(logits["logits"], loaded.test.labels)
         run.save_result(_result(measured, loaded.test.labels, logits["logits"], seconds))
         write_json(run.folder / "run.json", description)
-        folder = new_folder(root, run.name)
+        name = re.sub(r"[^\w.+-]+", "_", f"{workflow}-{found.name}-imported")
+        folder = new_folder(root, name)
         os.rename(run.folder, folder)  # noqa: PTH104 - onto an empty folder, which it replaces
         return Run(folder)
     finally:
@@ -128,13 +130,13 @@ def _read(path: Path, parameters: dict[str, Any]) -> tuple[dict[str, Any], Array
         with Worker() as worker:
             return worker.call("files.importing:read_job", parameters, limit=SECONDS)
     except InputError as problem:
-        said = str(problem)
+        said = "".join(c if c.isprintable() else "?" for c in str(problem))
         where = "" if said.startswith(path.name) else f"{path.name}: "
         raise InputError(f"file {where}{said}") from None
     except TimeoutError:
         raise InputError(f"file {path}: it could not be read in {SECONDS:g} s") from None
     except WorkerError as problem:
-        first = str(problem).splitlines()[0]
+        first = "".join(c for c in str(problem).splitlines()[0] if c.isprintable())
         raise InputError(f"file {path}: it cannot be read ({first[:300]})") from None
 
 

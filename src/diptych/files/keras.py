@@ -8,6 +8,7 @@ import io
 import json
 import math
 import re
+import tempfile
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -17,9 +18,10 @@ import numpy as np
 
 from diptych.errors import InputError
 from diptych.files import EMBEDDED, Content, Found, in_batches
-from diptych.files.reading import check_size, embedded, layer_name, unzipped
+from diptych.files.reading import as_it_says, check_size, embedded, layer_name, unzipped
 from diptych.network import Network, Weights
 
+COMPRESSED = zipfile.ZIP_DEFLATED
 EXAMPLE = """\
 import keras
 
@@ -32,16 +34,21 @@ logits = model.predict(images)
 
 
 def write(content: Content, path: Path) -> None:
-    model(content).save(path)
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
-        file.writestr(EMBEDDED, json.dumps(content.about))
+    whole = compiled(content)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder, "model.keras")
+        whole.save(saved)
+        # Keras does not compress, and its optimiser's moments, all 0, are twice the weights.
+        with zipfile.ZipFile(saved) as given, zipfile.ZipFile(path, "w", COMPRESSED) as file:
+            for name in given.namelist():
+                file.writestr(name, given.read(name))
+            file.writestr(EMBEDDED, json.dumps(content.about))
 
 
 def model(content: Content) -> Any:
-    """The model that Keras' workflow builds, with these weights, compiled as the recipe says."""
+    """The model that Keras' workflow builds, with these weights."""
     import keras
 
-    from diptych.recipe import Recipe
     from diptych.workflows.keras import build
 
     network = content.network
@@ -52,7 +59,16 @@ def model(content: Content) -> Any:
     first: list[Any] = [keras.Input(network.input_shape, name="images", dtype=kind)]
     if content.uint8_input:
         first.append(keras.layers.Rescaling(1 / 255, name="pixels_to_unit"))
-    whole = keras.Sequential([*first, *built.layers], name="network")
+    return keras.Sequential([*first, *built.layers], name="network")
+
+
+def compiled(content: Content) -> Any:
+    """The model ready for `fit`, by its recipe but for a schedule of the learning rate."""
+    import keras
+
+    from diptych.recipe import Recipe
+
+    whole = model(content)
     recipe = Recipe.from_dict(content.about["recipe"])
     whole.compile(
         keras.optimizers.Adam(
@@ -62,8 +78,9 @@ def model(content: Content) -> Any:
             epsilon=recipe.epsilon,
         ),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        ["accuracy"],
+        metrics=["accuracy"],
     )
+    whole.optimizer.build(whole.trainable_variables)
     return whole
 
 
@@ -125,7 +142,7 @@ def read(path: Path) -> Found:
         counts[kind] += 1
         here = f"{path.name}: layer {settings.get('name')} ({kind})"
         shape = settings.get("batch_shape") or settings.get("batch_input_shape")
-        if input_shape is None and shape:
+        if input_shape is None and isinstance(shape, list):
             input_shape = shape[1:]
         if kind == "InputLayer":
             continue
@@ -158,10 +175,11 @@ def read(path: Path) -> Found:
         raise InputError(
             f"{path.name} does not say what input it takes: build it, and save it again"
         )
-    named = {"name": _network_name(path, about), "input_shape": input_shape, "layers": layers}
+    named = {"name": path.stem, "input_shape": input_shape, "layers": layers}
     network = Network.from_dict(named, f"in {path.name}")
     check_size(network, path)
-    return Found(network, _weights(path, network, sources, stored), about)
+    weights = _weights(path, network, sources, stored)
+    return Found(*as_it_says(network, weights, about, training=True), about)
 
 
 def _unzipped(path: Path) -> tuple[dict[str, Any], dict[str, Any], bytes]:
@@ -367,8 +385,3 @@ def _snake_case(name: str) -> str:
 
 def _is_number(value: Any, expected: float) -> bool:
     return isinstance(value, int | float) and math.isclose(value, expected, rel_tol=1e-6)
-
-
-def _network_name(path: Path, about: dict[str, Any]) -> str:
-    said = about.get("network")
-    return str(said["name"]) if isinstance(said, dict) and "name" in said else path.stem

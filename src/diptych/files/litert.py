@@ -18,14 +18,14 @@ from ai_edge_litert.interpreter import Interpreter
 
 from diptych.data.batches import to_float
 from diptych.files import EMBEDDED, Content, in_batches
-from diptych.files.keras import model
+from diptych.files.savedmodel import save
 
 EXAMPLE = """\
 from ai_edge_litert.interpreter import Interpreter
 
 interpreter = Interpreter("{file}")
 run = interpreter.get_signature_runner()
-logits = run(images=images)["output_0"]
+logits = run(images=images)["logits"]
 """
 
 
@@ -33,7 +33,7 @@ def write(content: Content, path: Path) -> None:
     # With int8, pixels are the input's integers, and no operation scales them.
     graph = replace(content, uint8_input=content.uint8_input and not content.int8)
     with tempfile.TemporaryDirectory() as folder:
-        model(graph).export(folder, format="tf_saved_model", verbose=False)
+        save(graph, Path(folder))
         converter = tf.lite.TFLiteConverter.from_saved_model(folder)
         if content.int8:
             quantise(converter, content)
@@ -68,4 +68,4 @@ def tool() -> str:
 
 def logits(path: Path, images: np.ndarray) -> np.ndarray:
     run = Interpreter(str(path)).get_signature_runner()
-    return np.concatenate([run(images=some)["output_0"] for some in in_batches(images)])
+    return np.concatenate([run(images=some)["logits"] for some in in_batches(images)])

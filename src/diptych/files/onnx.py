@@ -26,8 +26,8 @@ from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.data.batches import to_float
 from diptych.errors import InputError
 from diptych.files import LARGEST, Content, Found, in_batches
-from diptych.files.reading import check_size, embedded, layer_name
-from diptych.network import Activate, Conv, Dense, Dropout, Network, Weights
+from diptych.files.reading import as_it_says, check_size, embedded, layer_name
+from diptych.network import Conv, Network, Weights
 from diptych.onnx_model import INPUT as IMAGES
 from diptych.onnx_model import OUTPUT as LOGITS
 from diptych.onnx_model import onnx_model
@@ -152,7 +152,7 @@ def read(path: Path) -> Found:
     model = adapter.Model(str(path))
     network, weights = _Reader(path, model.graph(), model.parameters()).network()
     check_size(network, path)
-    network, weights = _as_it_says(network, weights, about, path)
+    network, weights = as_it_says(network, weights, about)
     network.check_weights(weights)
     return Found(network, weights, about)
 
@@ -358,39 +358,3 @@ class _Reader:
         else:
             self._new(node, "activation", **values)
         return True
-
-
-def _as_it_says(
-    network: Network, weights: Weights, about: dict[str, Any], path: Path
-) -> tuple[Network, Weights]:
-    """The network that an export of ours names, if it computes what was read.
-
-    A graph for inference has no dropout and no momentum, and layers get other names in it.
-    """
-    if not isinstance(about.get("network"), dict):
-        return network, weights
-    try:
-        said = Network.from_dict(about["network"], f"in {path.name}")
-    except InputError:
-        return network, weights
-    if _computed(said) != _computed(network):
-        return network, weights
-    # Both have the same weights in the same order, by other names.
-    names = zip(said.weight_shapes(), network.weight_shapes(), strict=True)
-    return said, {ours: weights[theirs] for ours, theirs in names}
-
-
-def _computed(network: Network) -> list[Any]:
-    """What a network computes at inference, however it is described."""
-    steps: list[Any] = []
-    for layer, before, _ in network.steps():
-        if isinstance(layer, Dropout):
-            continue
-        kept = layer.model_dump(exclude={"name", "momentum", "padding", "activation", "slope"})
-        if hasattr(layer, "pads"):
-            kept |= {"pads": layer.pads(before), "stride": layer.steps}
-        if not isinstance(layer, Activate):
-            steps.append(kept)
-        if isinstance(layer, Conv | Dense | Activate) and layer.activation != "linear":
-            steps.append((layer.activation, layer.slope))
-    return steps

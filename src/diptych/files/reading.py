@@ -9,7 +9,17 @@ from typing import Any
 
 from diptych.errors import InputError
 from diptych.files import LARGEST
-from diptych.network import Network
+from diptych.network import (
+    Activate,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    MaxPool,
+    Network,
+    Weights,
+)
 
 
 def check_size(network: Network, path: Path) -> None:
@@ -65,3 +75,47 @@ def layer_name(given: str, taken: set[str]) -> str:
     while found in taken:
         found, number = f"{name}_{number}", number + 1
     return found
+
+
+def as_it_says(
+    network: Network, weights: Weights, about: dict[str, Any], training: bool = False
+) -> tuple[Network, Weights]:
+    """The network that an export of ours names, with its weights, if it computes what was read.
+
+    The file's own layers may have other names, and a graph for inference has no dropout and no
+    momentum.
+
+    Args:
+        network: as it was read, with ``weights``.
+        about: what the file says of itself.
+        training: whether what was read says how to train as well.
+    """
+    if not isinstance(about.get("network"), dict):
+        return network, weights
+    try:
+        said = Network.from_dict(about["network"])
+    except InputError:
+        return network, weights
+    if _computed(said, training) != _computed(network, training):
+        return network, weights
+    # Both have the same weights in the same order, by other names.
+    names = zip(said.weight_shapes(), network.weight_shapes(), strict=True)
+    return said, {ours: weights[theirs] for ours, theirs in names}
+
+
+def _computed(network: Network, training: bool) -> list[Any]:
+    """What a network computes, however it is described."""
+    steps: list[Any] = [network.input_shape]
+    for layer, before, _ in network.steps():
+        if isinstance(layer, Dropout) and not training:
+            continue
+        kept = layer.model_dump(exclude={"name", "padding", "activation", "slope"})
+        if isinstance(layer, BatchNorm) and not training:
+            del kept["momentum"]
+        if isinstance(layer, Conv | MaxPool | AveragePool):
+            kept |= {"pads": layer.pads(before), "stride": layer.steps}
+        if not isinstance(layer, Activate):
+            steps.append(kept)
+        if isinstance(layer, Conv | Dense | Activate) and layer.activation != "linear":
+            steps.append((layer.activation, layer.slope))
+    return steps

@@ -86,7 +86,7 @@ def logits(path: Path, images: np.ndarray) -> np.ndarray:
     program = torch.export.load(path).module()
     with torch.no_grad():
         parts = [
-            program(torch.from_numpy(np.ascontiguousarray(some.transpose(0, 3, 1, 2)))).numpy()
+            program(torch.from_numpy(some.transpose(0, 3, 1, 2).copy())).numpy()
             for some in in_batches(images)
         ]
     return np.concatenate(parts)
