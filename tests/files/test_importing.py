@@ -67,7 +67,7 @@ def test_a_keras_model_as_people_write_it(tmp_path: Path, mnist: Data) -> None:
     layers = keras.layers
     inputs = keras.Input((28, 28, 1))
     x = layers.Rescaling(1 / 255)(inputs)
-    x = layers.Conv2D(6, 3, padding="same", strides=2, use_bias=False, name="0/first")(x)
+    x = layers.Conv2D(6, 3, padding="same", strides=2, use_bias=False, name="0-first")(x)
     x = layers.BatchNormalization(scale=False)(x)
     x = layers.ReLU(negative_slope=0.25)(x)
     x = layers.Conv2D(4, 3, activation=layers.LeakyReLU(negative_slope=0.3))(x)
@@ -121,13 +121,15 @@ def test_an_onnx_file_of_pytorchs(tmp_path: Path, mnist: Data) -> None:
 
 
 def keras_unknown(layers: Any) -> dict[str, tuple[list[Any], str]]:
-    end = [layers.Flatten(), layers.Dense(10)]
+    def end() -> list[Any]:
+        return [layers.Flatten(), layers.Dense(10)]
+
     return {
         "layer": ([layers.GlobalMaxPooling2D(), layers.Dense(10)], "GlobalMaxPooling2D"),
-        "dilation": ([layers.Conv2D(2, 3, dilation_rate=2), *end], "dilation_rate = "),
-        "activation": ([layers.Conv2D(2, 3, activation="sigmoid"), *end], "activation sigmoid"),
-        "cut": ([layers.ReLU(max_value=6), *end], "max_value = 6"),
-        "scaled": ([layers.Rescaling(1 / 127.5, -1), *end], "expected 1/255 and 0"),
+        "dilation": ([layers.Conv2D(2, 3, dilation_rate=2), *end()], "dilation_rate = "),
+        "activation": ([layers.Conv2D(2, 3, activation="sigmoid"), *end()], "activation sigmoid"),
+        "cut": ([layers.ReLU(max_value=6), *end()], "max_value = 6"),
+        "scaled": ([layers.Rescaling(1 / 127.5, -1), *end()], "expected 1/255 and 0"),
         "nested": ([layers.Flatten(), layers.Dense(10, name="a")], ""),
         "inside": ([layers.Flatten(), layers.Dense(10, "softmax"), layers.Dense(10)], "softmax"),
         "no flatten": ([layers.Dense(10)], "put a flatten layer before it"),

@@ -109,6 +109,7 @@ OPERATORS = frozenset(
         "Clip",
         "Concat",
         "Constant",
+        "ConstantOfShape",
         "Conv",
         "Div",
         "Dropout",
