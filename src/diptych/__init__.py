@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from diptych.data import Data, load_data
     from diptych.errors import InputError
     from diptych.evaluation import Evaluation, evaluate, predict
+    from diptych.files.exporting import Export, NotTheSame, export
+    from diptych.files.importing import import_file
     from diptych.network import Network
     from diptych.recipe import Recipe
     from diptych.runs import Run
@@ -26,8 +28,10 @@ __all__ = [
     "Comparison",
     "Data",
     "Evaluation",
+    "Export",
     "InputError",
     "Network",
+    "NotTheSame",
     "Recipe",
     "Run",
     "TrainingFailed",
@@ -35,6 +39,8 @@ __all__ = [
     "compare",
     "compare_runs",
     "evaluate",
+    "export",
+    "import_file",
     "load_data",
     "predict",
     "resume",
@@ -47,8 +53,10 @@ _HOMES = {
     "Comparison": "comparison",
     "Data": "data",
     "Evaluation": "evaluation",
+    "Export": "files.exporting",
     "InputError": "errors",
     "Network": "network",
+    "NotTheSame": "files.exporting",
     "Recipe": "recipe",
     "Run": "runs",
     "TrainingFailed": "training",
@@ -56,6 +64,8 @@ _HOMES = {
     "compare": "comparison",
     "compare_runs": "comparison",
     "evaluate": "evaluation",
+    "export": "files.exporting",
+    "import_file": "files.importing",
     "load_data": "data",
     "predict": "evaluation",
     "resume": "training",

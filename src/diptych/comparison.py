@@ -283,6 +283,11 @@ def _check_comparable(made: Sequence[Run], by_workflow: dict[str, dict[int, Run]
         given = ", ".join(by_workflow)
         raise InputError(f"a comparison needs runs of two or more workflows, given {given}")
     for run in made:
+        if "imported" in run.description():
+            raise InputError(
+                f"run {run.folder}: it was imported, so there is no training of it to compare; "
+                f"{command('evaluate', run.folder)} says how well it reads"
+            )
         if run.status == "done" and run.result() is None:
             raise InputError(f"run {run.folder}: it has ended, but its result.json is missing")
     first = made[0].description()

@@ -1,0 +1,120 @@
+"""The commands for files that other tools open."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diptych.cli.answers import answer
+from diptych.cli.app import NO, app
+from diptych.cli.options import DataSource, Json, RunFolder, Runs
+
+if TYPE_CHECKING:
+    from diptych.files.exporting import Export
+    from diptych.runs import Run
+
+
+@app.command()
+def export(
+    run: RunFolder,
+    to: Annotated[str, typer.Option(help="keras, savedmodel, onnx, litert, torch or safetensors.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Instead of exports/RUN with the format's suffix."),
+    ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Compute in 8-bit integers (onnx, litert).")
+    ] = False,
+    uint8_input: Annotated[
+        bool, typer.Option("--uint8-input", help="Take pixels, and scale them inside.")
+    ] = False,
+    check: Annotated[
+        int,
+        typer.Option(
+            metavar="IMAGES", help="Test images to hold the file against the run on; 0 for none."
+        ),
+    ] = 1000,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    runs: Runs = Path("runs"),
+    json_file: Json = None,
+) -> int | None:
+    """Write a run's network into a file that another tool opens, and a model card beside it.
+
+    Exit code 1: the format's own tool does not compute the same of the file, which is not kept.
+    """
+    import sys
+
+    from diptych import terminal
+    from diptych.files.exporting import NotTheSame
+    from diptych.files.exporting import export as write
+    from diptych.runs import Run
+
+    try:
+        with terminal.working(f"starting to write {to}") as say:
+            made = write(
+                Run.open(run, runs),
+                to,
+                out,
+                int8=int8,
+                uint8_input=uint8_input,
+                check=check,
+                force=force,
+                report=say,
+            )
+    except NotTheSame as problem:
+        print(f"diptych: {problem}", file=sys.stderr)
+        return NO
+    answer(made.to_dict(), _exported(made), json_file)
+    return None
+
+
+@app.command("import")
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A .keras, .onnx or .safetensors file.")
+    ],
+    workflow: Annotated[
+        str | None,
+        typer.Option(help="What the run computes with; by default what the file names, if any."),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(help="For .safetensors weights that don't say of what network they are."),
+    ] = None,
+    data: DataSource = "mnist",
+    runs: Runs = Path("runs"),
+    json_file: Json = None,
+) -> None:
+    """Make a finished run of a network in a file; no code in it is run."""
+    from diptych import terminal
+    from diptych.files.importing import import_file
+
+    with terminal.working("reading the file, and the test images with it"):
+        run = import_file(file, workflow, data, network=network, runs=runs)
+    values = {"schema": 1, "run": str(run.folder), **run.description(), "result": run.result()}
+    answer(values, _imported(run), json_file)
+
+
+def _exported(made: "Export") -> str:
+    lines = [f"Wrote {made.file} ({made.bytes:,} bytes)"]
+    lines += [f"      {file}" for file in made.files[1:]]
+    check = made.check
+    if check is None:
+        return "\n".join([*lines, f"Not checked: {made.unchecked}"])
+    lines.append(
+        f"{check.tool}: {check.correct:,} of {check.images:,} test images right, the run "
+        f"{check.run_correct:,}; {check.different:,} read differently, logits differ by up to "
+        f"{check.logits:.1e} (the largest is {check.span:.3g})"
+    )
+    return "\n".join(lines)
+
+
+def _imported(run: "Run") -> str:
+    result, network, data = run.result() or {}, run.network, run.description()["data"]
+    return (
+        f"Run: {run.folder}\n"
+        f"Network {network.name}: {len(network.layers)} layers, {network.parameters:,} "
+        f"parameters, in {run.workflow}\n"
+        f"Accuracy on {result['test_images']:,} test images of {data['name']}: "
+        f"{100 * result['test_accuracy']:.2f}%"
+    )
