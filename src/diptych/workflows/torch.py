@@ -88,15 +88,15 @@ def modules(layer: Layer, shape: Shape) -> Iterator[nn.Module]:
         case MaxPool() | AveragePool():
             # PyTorch pads both ends alike, and with ``ceil_mode`` an end as much more as is left.
             # At a stride of 1 that is nothing, so a row too many is made, and cut off.
-            pads, same = layer.pads(shape), layer.padding == "same"
-            padding = [end if step == 1 else start for (start, end), step in zip(pads, layer.steps)]
+            ((top, bottom), (left, right)), (down, across) = layer.pads(shape), layer.steps
+            padding = (bottom if down == 1 else top, right if across == 1 else left)
+            same = layer.padding == "same"
             if isinstance(layer, MaxPool):
                 yield nn.MaxPool2d(layer.size, layer.steps, padding, ceil_mode=same)
             else:
                 yield nn.AvgPool2d(layer.size, layer.steps, padding, same, count_include_pad=False)
-            top, left = (more - start for more, (start, _) in zip(padding, pads))
-            if top or left:
-                yield nn.ZeroPad2d((-left, 0, -top, 0))
+            if padding != (top, left):
+                yield nn.ZeroPad2d((left - padding[1], 0, top - padding[0], 0))
         case Dropout():
             yield nn.Dropout(layer.rate)
         case Flatten():
@@ -110,7 +110,7 @@ def modules(layer: Layer, shape: Shape) -> Iterator[nn.Module]:
             case "relu":
                 yield nn.ReLU()
             case "leaky_relu":
-                yield nn.LeakyReLU(layer.slope)
+                yield nn.LeakyReLU(layer.slope or 0.0)
             case "elu":
                 yield nn.ELU()
             case "gelu":
@@ -154,6 +154,8 @@ class Adam(torch.optim.Adam):
     PyTorch adds epsilon to the root of the second moment after correcting its bias, so what has the
     recipe's effect is another epsilon at each step.
     """
+
+    bias_corrected_epsilon = False
 
     def __init__(self, parameters: list[nn.Parameter], recipe: Recipe) -> None:
         betas = (recipe.beta_1, recipe.beta_2)
