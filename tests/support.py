@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from diptych import workflows
 from diptych.data import Data
 from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.runs import Run
 
-WORKFLOWS = ("tensorflow", "keras")
+WORKFLOWS = tuple(n for n in ("tensorflow", "keras", "torch") if n in workflows.installed())
 """Those that are held to the reference."""
 
 NEEDS_PROC = pytest.mark.skipif(

@@ -138,7 +138,7 @@ def compare(
     """Trains the network in each workflow with each seed, one after the other, and compares.
 
     Args:
-        workflow_names: two or more of `diptych.workflows.NAMES`.
+        workflow_names: two or more of `diptych.workflows.NAMES`, or ``all`` alone.
         seeds: a run of each workflow for each; two runs with the same seed start from the same
             weights and see the same batches.
         audit: also audit the first seed's runs, the first workflow's against each other one's.
@@ -152,9 +152,7 @@ def compare(
         InputError: something given is wrong; nothing has been trained then.
         KeyboardInterrupt: Ctrl-C; the run under way has been saved.
     """
-    names, seeds = list(workflow_names), list(seeds)
-    for name in names:
-        workflows.check_name(name)
+    names, seeds = workflows.chosen(workflow_names), list(seeds)
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(
             f"workflows {', '.join(names) or 'none'}: a comparison needs two or more different "
@@ -256,7 +254,7 @@ def compare_runs(
 
 def lines_of_code(workflow: str) -> int:
     """The lines of that workflow's file that hold code: no blank lines, comments or docstrings."""
-    spec = importlib.util.find_spec(f"diptych.workflows.{workflow}")
+    spec = importlib.util.find_spec(f"diptych.workflows.{workflows.module(workflow)}")
     assert spec and spec.origin
     source = Path(spec.origin).read_text(encoding="utf-8")
     skipped = {

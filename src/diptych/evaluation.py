@@ -177,7 +177,7 @@ def predict_pictures(run: Run | str | Path, pictures: list[str]) -> list[dict[st
 def _logits(run: Run, parameters: dict[str, Any], images: Arrays) -> np.ndarray:
     """The run's logits, float32 (n, classes), computed by its workflow in its own process."""
     run.weights()  # Says in the caller's process what is wrong, before a framework is loaded.
-    with Worker() as worker:
+    with Worker(workflows.environment(run.workflow)) as worker:
         parameters = parameters | {"run": str(run.folder.absolute())}
         _, answer = worker.call("evaluation:logits_job", parameters, images)
     return answer["logits"]

@@ -153,13 +153,13 @@ def _call(
 
     Threads that call at the same time wait for each other.
     """
-    workflows.check_name(workflow)
+    workflow = workflows.check(workflow)
     if workflow == "numpy":
         return job(parameters, arrays, report, lambda: False)
     with _lock:
         if workflow not in _kept or not _kept[workflow].is_alive:
             _end(workflow)
-            _kept[workflow] = Worker()
+            _kept[workflow] = Worker(workflows.environment(workflow))
         try:
             return _kept[workflow].call(f"in_memory:{job.__name__}", parameters, arrays, report)
         except InputError:

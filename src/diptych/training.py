@@ -91,7 +91,7 @@ def create(
     checkpoint_every: int | None = None,
 ) -> Run:
     """A new run that is ready to be carried out; the arguments are those of `train`."""
-    workflows.check_name(workflow)
+    workflow = workflows.check(workflow)
     if not isinstance(network, Network):
         network = Network.load(network)
     if not isinstance(recipe, Recipe):
@@ -175,7 +175,7 @@ def _carry_out(run: Run, reports: list[Report]) -> Run:
             each(event)
 
     try:
-        with Worker() as worker:
+        with Worker(workflows.environment(run.workflow)) as worker:
             answer, _ = worker.call("training:train_job", parameters, report=report)
     except KeyboardInterrupt:
         if run.status == "done":

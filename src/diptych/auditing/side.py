@@ -22,6 +22,7 @@ import numpy as np
 from diptych import workflows, zoo
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
+from diptych.runs import Run
 from diptych.worker import Worker, WorkerError
 
 BACKENDS = ("tensorflow", "torch", "jax")
@@ -78,14 +79,21 @@ def parse(given: str) -> Spec:
     if path.suffix == ".py":
         raise InputError(f"{given}: which function? Expected {given}:FUNCTION")
     if (path / "run.json").is_file():
-        return Spec(given, "run", str(path.absolute()))
+        return _of_run(given, path)
     if (Path("runs") / path / "run.json").is_file():
-        return Spec(given, "run", str((Path("runs") / path).absolute()))
-    if file:
-        workflows.check_name(file)
-        zoo.read("networks", function)
-        return Spec(given, "workflow", file, function, backend)
+        return _of_run(given, Path("runs") / path)
+    name, _, network = given.rpartition(":")
+    if name:
+        name = workflows.check(name)
+        zoo.read("networks", network)
+        return Spec(given, "workflow", name, network, workflows.backend(name))
     raise InputError(f"{given}: nothing of that name; expected {FORMS}")
+
+
+def _of_run(given: str, folder: Path) -> Spec:
+    run = Run.open(folder)
+    backend = workflows.backend(workflows.check(run.workflow))
+    return Spec(given, "run", str(folder.absolute()), backend=backend)
 
 
 class Side:

@@ -90,9 +90,7 @@ def bench_steps(
     for name, value in (("batch size", batch_size), ("steps", steps), ("rounds", rounds)):
         if value < 1:
             raise InputError(f"{name} {value}: expected 1 or more")
-    chosen = list(names) if names else [name for name in workflows.NAMES if name != "numpy"]
-    for name in chosen:
-        workflows.check_name(name)
+    chosen = workflows.chosen(names or [workflows.ALL])
     sides = [(name, precision) for name in chosen for precision in PRECISIONS if name != "numpy"]
     sides += [(name, "float64") for name in chosen if name == "numpy"]
     if network.name == "article":
@@ -150,9 +148,7 @@ def bench_inference(
     network = network if isinstance(network, Network) else Network.load(network)
     if rounds < 1 or not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"rounds {rounds}, batch sizes {list(batch_sizes)}: expected 1 or more")
-    chosen = list(names) if names else list(workflows.NAMES)
-    for name in chosen:
-        workflows.check_name(name)
+    chosen = workflows.chosen(names) if names else workflows.installed()
     sides = [(name, size) for size in batch_sizes for name in chosen]
     found: dict[tuple[str, int], list[float]] = {side: [] for side in sides}
     for number in range(rounds):
@@ -169,8 +165,9 @@ def bench_inference(
 def _measure(job: str, parameters: dict[str, Any]) -> float:
     """What a job measures in a process of its own."""
     # Stock code promises no bits, so nothing may slow it down for them.
-    stock = parameters.get("side") not in workflows.NAMES
-    with Worker({"TF_DETERMINISTIC_OPS": "0"} if stock else None) as worker:
+    side = parameters.get("side")
+    ours = side in workflows.NAMES
+    with Worker(workflows.environment(side) if ours else {"TF_DETERMINISTIC_OPS": "0"}) as worker:
         return worker.call(f"benchmarks.{job}", parameters)[0]["measured"]
 
 

@@ -8,7 +8,9 @@ import typer
 
 from diptych.errors import InputError
 
-Workflow = Annotated[str, typer.Argument(help="tensorflow, keras or numpy.")]
+Workflow = Annotated[
+    str, typer.Argument(help="tensorflow, keras, keras@jax, keras@torch, torch, jax or numpy.")
+]
 RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
 NetworkName = Annotated[str, typer.Option("--network", help="A name in the zoo, or a TOML file.")]
 RecipeName = Annotated[

@@ -91,7 +91,7 @@ def compare(
         ),
     ] = None,
     workflows: Annotated[
-        str, typer.Option(metavar="A,B", help="Two or more workflows.")
+        str, typer.Option(metavar="A,B", help="Two or more workflows, or all that are installed.")
     ] = "tensorflow,keras",
     network: NetworkName = "article",
     recipe: RecipeName = None,

@@ -31,8 +31,8 @@ def model_code(workflow: str) -> list[Part]:
     Raises:
         InputError: no workflow has that name.
     """
-    workflows.check_name(workflow)
-    spec = importlib.util.find_spec(f"diptych.workflows.{workflow}")
+    name = workflows.check_name(workflow)
+    spec = importlib.util.find_spec(f"diptych.workflows.{workflows.module(name)}")
     assert spec
     assert spec.origin
     path = Path(spec.origin)

@@ -7,7 +7,9 @@ network, the weights, the batches in order, the recipe. Each has its own control
 
 import difflib
 import importlib
-from collections.abc import Callable
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
@@ -21,9 +23,18 @@ from diptych.recipe import Recipe
 NAMES = {
     "tensorflow": "low-level TensorFlow: tf.Variable, tf.nn, GradientTape, its own Adam and loop",
     "keras": "Keras on TensorFlow: Sequential, compile, fit",
+    "keras@jax": "the same Keras code on JAX",
+    "keras@torch": "the same Keras code on PyTorch",
+    "torch": "PyTorch: modules, torch.optim, and the loop that one writes around them",
+    "jax": "JAX: pure functions, Optax, and a compiled scan over the steps",
     "numpy": "the reference: NumPy in float64, to be read and to check the others by; slow",
 }
-"""Each workflow's name and what it is; a workflow's module has the same name."""
+"""Each workflow's name and what it is. What is before an @ is its module, and what is after it the
+backend that Keras runs on there; ``keras@tensorflow`` is another name for ``keras``."""
+ALL = "all"
+"""Stands for all workflows that are installed, but for the reference."""
+NEEDS = {"torch": ("torch", ("torch",)), "jax": ("jax", ("jax", "optax"))}
+"""The extras that a module or a backend of that name needs, and the packages in them."""
 
 State = dict[str, np.ndarray]
 """All arrays that a training needs to go on: weights, optimiser moments, random states."""
@@ -159,11 +170,36 @@ class Workflow(Protocol):
 def load(name: str) -> type[Workflow]:
     """The workflow of that name; this is what imports its framework.
 
+    Keras gets the backend that `environment` says when it is imported, which is once a process.
+
     Raises:
-        InputError: no workflow has that name.
+        InputError: no workflow has that name, or its framework is not installed, or Keras runs on
+            another backend here.
     """
-    check_name(name)
-    return importlib.import_module(f"{__name__}.{name}").Workflow
+    check(name)
+    file = module(name)
+    loaded = importlib.import_module(f"{__name__}.{file}")
+    if file == "keras" and (found := sys.modules["keras"].config.backend()) != backend(name):
+        raise InputError(
+            f"workflow {name}: Keras runs on {found} in this process; expected the environment "
+            f"variable KERAS_BACKEND={backend(name)} before it is imported"
+        )
+    return loaded.Workflow
+
+
+def module(name: str) -> str:
+    """The module, below this one, in which the workflow is."""
+    return name.partition("@")[0]
+
+
+def backend(name: str) -> str:
+    """What Keras runs on in that workflow; of no meaning in one without Keras."""
+    return name.partition("@")[2] or "tensorflow"
+
+
+def environment(name: str) -> dict[str, str]:
+    """The environment variables that a worker for that workflow starts with."""
+    return {"KERAS_BACKEND": backend(name)}
 
 
 def precision(name: str, recipe: Recipe) -> str:
@@ -171,9 +207,51 @@ def precision(name: str, recipe: Recipe) -> str:
     return "float64" if name == "numpy" else recipe.precision
 
 
-def check_name(name: str) -> None:
-    """Raises InputError unless a workflow has that name; imports no framework."""
+def check_name(name: str) -> str:
+    """Raises InputError unless a workflow has that name; imports no framework.
+
+    Returns:
+        The name that `NAMES` has for it.
+    """
+    if name == "keras@tensorflow":
+        return "keras"
     if name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(NAMES)}"
         raise InputError(f"workflow {name!r}: no such workflow ({hint})")
+    return name
+
+
+def check(name: str) -> str:
+    """As `check_name`, and raises InputError too where the workflow's framework is not installed;
+    imports no framework."""
+    known = check_name(name)
+    extra, packages = NEEDS.get(known.rpartition("@")[2], ("", ()))
+    missing = [package for package in packages if importlib.util.find_spec(package) is None]
+    if missing:
+        raise InputError(
+            f"workflow {name} needs {' and '.join(missing)}: pip install 'diptych[{extra}]'"
+        )
+    return known
+
+
+def installed() -> list[str]:
+    """The names of the workflows whose frameworks are installed; imports none of them."""
+    names = []
+    for name in NAMES:
+        try:
+            names.append(check(name))
+        except InputError:
+            continue
+    return names
+
+
+def chosen(names: Sequence[str]) -> list[str]:
+    """The workflows that the given names stand for: themselves, or what `ALL` is.
+
+    Raises:
+        InputError: no workflow has such a name, or its framework is not installed.
+    """
+    if list(names) == [ALL]:
+        return [name for name in installed() if name != "numpy"]
+    return [check(name) for name in names]

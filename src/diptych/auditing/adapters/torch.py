@@ -920,6 +920,10 @@ class Reader:
         )
         if parameters is None:
             return False
+        owner = None if event.owner is None else self.trace.events[event.owner].module
+        unbiased = getattr(owner, "unbiased", True)
+        if momentum == 0 and isinstance(owner, nn.modules.batchnorm._BatchNorm):
+            momentum = owner.momentum or 0.0  # It moves its averages itself.
         return self._emit(
             event,
             "batch_norm",
@@ -928,7 +932,7 @@ class Reader:
             parameters,
             epsilon=float(eps),
             momentum=1.0 - momentum,
-            unbiased=True,
+            unbiased=unbiased,
         )
 
     # Pools.
@@ -1719,7 +1723,7 @@ class Model:
         if "betas" in group:
             known["beta_1"], known["beta_2"] = map(float, group["betas"])
         if kind in ("adam", "adamw", "nadam"):
-            known["bias_corrected_epsilon"] = True
+            known["bias_corrected_epsilon"] = getattr(optimizer, "bias_corrected_epsilon", True)
         return known
 
     # Builds, modes and layouts.
@@ -1800,7 +1804,9 @@ class Model:
         except ValueError:
             shape = turned(to_numpy(own), self._turn(name)).shape
             raise InputError(f"{name} was given the shape {array.shape}: it has {shape}") from None
-        return torch.tensor(back, dtype=own.dtype, device=own.device)
+        # As autograd does: a gradient lies in memory as its parameter does, and optimisers that take
+        # a tensor for a row of numbers rely on it.
+        return torch.empty_like(own.detach()).copy_(torch.tensor(back))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
         tensor = torch.tensor(np.ascontiguousarray(array), device=self._device)

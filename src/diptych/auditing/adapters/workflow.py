@@ -41,17 +41,22 @@ def build(
     Raises:
         InputError: there is no such workflow, network or recipe, or the weights do not fit.
     """
-    workflows.check_name(workflow)
-    builds = {"keras": keras_build, "tensorflow": tensorflow_build, "numpy": numpy_build}
+    workflow = workflows.check(workflow)
+    builds = {"tensorflow": tensorflow_build, "torch": torch_build, "numpy": numpy_build}
+    if workflows.module(workflow) == "keras":
+        return keras_build(network, recipe, weights, workflow)
     return builds[workflow](network, recipe, weights)
 
 
 def keras_build(
-    network: str | Network, recipe: str | Recipe | None = None, weights: Weights | None = None
+    network: str | Network,
+    recipe: str | Recipe | None = None,
+    weights: Weights | None = None,
+    workflow: str = "keras",
 ) -> Build:
     """Builds the compiled Keras model, and says how its training prepares and batches."""
     described = Training(network, recipe)
-    make = described.maker("keras", weights)
+    make = described.maker(workflow, weights)
 
     def built(seed: int) -> tuple[Any, dict[str, Any]]:
         workflow = make(seed)
@@ -76,6 +81,36 @@ def tensorflow_build(
     return lambda seed: LowLevel(make(seed), described.rates)
 
 
+def torch_build(
+    network: str | Network, recipe: str | Recipe | None = None, weights: Weights | None = None
+) -> Build:
+    """Builds the module, its loss and its optimiser, and says how its training prepares and
+    batches."""
+    described = Training(network, recipe)
+    make = described.maker("torch", weights)
+
+    def built(seed: int) -> tuple[Any, Any, Any, dict[str, Any]]:
+        from diptych.workflows.torch import F, to_tensor
+
+        workflow = make(seed)
+        workflow.optimizer.rates = described.rates
+        epochs = Epochs(described.recipe, seed)
+        return (
+            workflow.model,
+            F.cross_entropy,
+            workflow.optimizer,
+            {
+                "prepare": lambda images, labels: (to_tensor(images), labels.astype(np.int64)),
+                "batches": lambda x, y: (
+                    (x_part.transpose(0, 3, 1, 2), y_part)
+                    for x_part, y_part in epochs(x.numpy().transpose(0, 2, 3, 1), y.numpy())
+                ),
+            },
+        )
+
+    return built
+
+
 def numpy_build(
     network: str | Network, recipe: str | Recipe | None = None, weights: Weights | None = None
 ) -> Build:
@@ -96,7 +131,7 @@ def model(spec: Any) -> Any:
     if spec.form == "run":
         run = Run.open(spec.where)
         name, network, recipe, weights = run.workflow, run.network, run.recipe, run.weights()
-    adapter = importlib.import_module(f"diptych.auditing.adapters.{name}")
+    adapter = importlib.import_module(f"diptych.auditing.adapters.{workflows.module(name)}")
     return adapter.Model(build(name, network, recipe, weights))
 
 
