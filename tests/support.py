@@ -18,7 +18,7 @@ from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.runs import Run
 
-WORKFLOWS = ("tensorflow", "keras")
+WORKFLOWS = ("tensorflow", "keras", "jax")
 """Those that are held to the reference."""
 
 NEEDS_PROC = pytest.mark.skipif(
