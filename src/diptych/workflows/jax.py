@@ -6,7 +6,7 @@ arrays from call to call and does what has to be done outside of JAX.
 
 import time
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,7 @@ def activate(layer: Conv | Dense | Activate, x: Array) -> Array:
         case "relu":
             return jax.nn.relu(x)
         case "leaky_relu":  # JAX' own has a slope of 1 at zero, all others have the layer's.
-            return jnp.where(x > 0, x, x * layer.slope)
+            return jnp.where(x > 0, x, x * (layer.slope or 0.0))
         case "elu":
             return jax.nn.elu(x)
         case "gelu":
@@ -247,8 +247,8 @@ def train_steps(
             now.trained, now.moving, network, recipe.precision, images, labels, here
         )
         updates, state = adam(recipe, rate, now.step).update(gradients, now.adam)
-        trained = optax.apply_updates(now.trained, updates)
-        averages = now.averages
+        trained: Any = optax.apply_updates(now.trained, updates)
+        averages: Any = now.averages
         if recipe.averaging:
             share = jnp.where(now.step == 0, 1.0, 1 - recipe.averaging)
             averages = optax.incremental_update(trained, averages, share)
@@ -383,7 +383,7 @@ class Workflow:
         """Mean loss and accuracy over a split, in the precision of the training."""
         logits = self.predict(split.images, self.recipe.precision)
         labels = split.labels.astype(np.int32)
-        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+        losses = optax.softmax_cross_entropy_with_integer_labels(jnp.array(logits), labels)
         return float(losses.mean()), float(np.mean(logits.argmax(axis=1) == labels))
 
     # What the other workflows can be held against.
@@ -420,7 +420,7 @@ class Workflow:
         return float(loss), {name: np.array(gradients[name]) for name in now.trained}
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> float:
-        rate = np.float32([self.recipe.learning_rate])
+        rate = np.array([self.recipe.learning_rate], np.float32)
         losses, _ = self.take(images[None], labels[None], rate)
         return float(losses[0])
 
@@ -433,7 +433,7 @@ def split(weights: Weights) -> tuple[Params, Params]:
     return both
 
 
-def named_leaves(training: Training) -> tuple[dict[str, Array], jax.tree_util.PyTreeDef]:
+def named_leaves(training: Training) -> tuple[dict[str, Array], Any]:
     """Each array by where it is, such as ``trained/conv_1/kernel``, and the structure of it all."""
     leaves, tree = jax.tree_util.tree_flatten_with_path(training)
     return {jax.tree_util.keystr(p, simple=True, separator="/"): leaf for p, leaf in leaves}, tree
