@@ -21,7 +21,7 @@ from diptych.recipe import Recipe
 NAMES = {
     "tensorflow": "low-level TensorFlow: tf.Variable, tf.nn, GradientTape, its own Adam and loop",
     "keras": "Keras on TensorFlow: Sequential, compile, fit",
-    "jax": "JAX: pure functions of a dictionary of weights, optax, jit and scan",
+    "jax": "JAX: pure functions of a dictionary of weights, jit, grad, optax",
     "numpy": "the reference: NumPy in float64, to be read and to check the others by; slow",
 }
 """Each workflow's name and what it is; a workflow's module has the same name."""
