@@ -19,7 +19,7 @@ from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.runs import Run
 
-WORKFLOWS = tuple(n for n in ("tensorflow", "keras", "torch") if n in workflows.installed())
+WORKFLOWS = tuple(n for n in ("tensorflow", "keras", "torch", "jax") if n in workflows.installed())
 """Those that are held to the reference."""
 
 NEEDS_PROC = pytest.mark.skipif(

@@ -17,7 +17,7 @@ from diptych.worker import Worker
 
 STOCK = "stock "
 """Before a framework's name: the code that its users write first, not a workflow of ours."""
-STOCK_WAYS = ("tensorflow", "keras")
+STOCK_WAYS = ("tensorflow", "keras", "torch", "jax")
 PRECISIONS = ("float32", "bfloat16")
 
 Say = Callable[[str], None]

@@ -26,7 +26,7 @@ NAMES = {
     "keras@jax": "the same Keras code on JAX",
     "keras@torch": "the same Keras code on PyTorch",
     "torch": "PyTorch: modules, torch.optim, and the loop that one writes around them",
-    "jax": "JAX: pure functions, Optax, and a compiled scan over the steps",
+    "jax": "JAX: pure functions of a dictionary of weights, jit, grad, optax",
     "numpy": "the reference: NumPy in float64, to be read and to check the others by; slow",
 }
 """Each workflow's name and what it is. What is before an @ is its module, and what is after it the
