@@ -10,7 +10,15 @@ import sys
 
 import typer
 
-from diptych.cli import audit, bench, describe, files, look, runs, serve  # noqa: F401
+from diptych.cli import (  # noqa: F401
+    audit,
+    bench,
+    describe,
+    files,
+    look,
+    runs,
+    serve,
+)
 from diptych.cli.app import DONE, INTERRUPTED, NO, WRONG_REQUEST, app
 from diptych.errors import InputError
 

@@ -1804,8 +1804,8 @@ class Model:
         except ValueError:
             shape = turned(to_numpy(own), self._turn(name)).shape
             raise InputError(f"{name} was given the shape {array.shape}: it has {shape}") from None
-        # As autograd does: a gradient lies in memory as its parameter does, and optimisers that take
-        # a tensor for a row of numbers rely on it.
+        # As autograd does: a gradient lies in memory as its parameter does, and optimisers that
+        # take a tensor for a row of numbers rely on it.
         return torch.empty_like(own.detach()).copy_(torch.tensor(back))
 
     def _tensor(self, array: np.ndarray) -> Tensor:
