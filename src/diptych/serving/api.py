@@ -77,48 +77,56 @@ class Layers(BaseModel):
     models: dict[str, dict[str, Floats]]
 
 
-IMAGES = {
-    "anyOf": [
-        {"type": "array", "items": {"type": "array", "items": {"type": "number"}}},
-        {
-            "type": "array",
-            "items": {
-                "type": "array",
-                "items": {"type": "array", "items": {"type": "number"}},
+def _body(model: Model, settings: Settings) -> dict[str, Any]:
+    """What the image routes take, for OpenAPI: they parse it themselves, to bound it first."""
+    height, width, channels = model.network.input_shape
+
+    def rows(items: dict[str, Any], count: int, least: int | None = None) -> dict[str, Any]:
+        return {"type": "array", "minItems": least or count, "maxItems": count, "items": items}
+
+    pixel: dict[str, Any] = {"type": "number", "minimum": 0, "maximum": 255}
+    image = rows(rows(rows(pixel, channels) if channels > 1 else pixel, width), height)
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "images": {
+                                "anyOf": [image, rows(image, settings.most_images, 1)],
+                                "description": "Pixels from 0 to 255 of one image, or of several; "
+                                "read as they are.",
+                            }
+                        },
+                        "required": ["images"],
+                        "additionalProperties": False,
+                    }
+                },
+                "multipart/form-data": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            "images": rows(
+                                {
+                                    "type": "string",
+                                    "format": "binary",
+                                    "description": "Picture files of any size, dark on light or "
+                                    "light on dark; put into the form of the networks' data.",
+                                },
+                                settings.most_images,
+                                1,
+                            )
+                        },
+                        "required": ["images"],
+                    }
+                },
             },
-        },
-    ],
-    "description": "Pixels from 0 to 255 of one image, or of several; read as they are.",
-}
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "application/json": {
-                "schema": {
-                    "type": "object",
-                    "properties": {"images": IMAGES},
-                    "required": ["images"],
-                    "additionalProperties": False,
-                }
-            },
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "properties": {
-                        "images": {
-                            "type": "array",
-                            "items": {"type": "string", "format": "binary"},
-                            "description": "Picture files of any size, dark on light or light on "
-                            "dark; put into the form of the networks' data.",
-                        }
-                    },
-                    "required": ["images"],
-                }
-            },
-        },
+        }
     }
-}
+
+
 REFUSALS: dict[int | str, dict[str, Any]] = {
     400: {"model": Problem, "description": "A body that cannot be parsed"},
     401: {"model": Problem, "description": "The token is missing or wrong"},
@@ -140,6 +148,7 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
     """
     settings = settings or Settings()
     metrics, first = Metrics(), models[0]
+    body = _body(first, settings)
     batcher = Batcher(
         [model.probabilities for model in models],
         settings.largest_batch,
@@ -190,7 +199,7 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
             "multipart/form-data with picture files named images",
         )
 
-    @app.post("/predict", openapi_extra=BODY)
+    @app.post("/predict", openapi_extra=body)
     async def predict(
         request: Request,
         seen: Annotated[
@@ -222,7 +231,7 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
             ],
         )
 
-    @app.post("/layers", openapi_extra=BODY)
+    @app.post("/layers", openapi_extra=body)
     async def layers(request: Request) -> Layers:
         """Every layer's output for one image, in every model."""
         images = await images_of(request)
