@@ -4,6 +4,7 @@ Plain ASGI, since a body must be counted while it comes in, before anything is m
 """
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
@@ -17,6 +18,8 @@ OPEN_PATHS = ("/health", "/openapi.json", "/docs")
 
 
 LONGEST_DETAIL = 400
+LINGER_SECONDS, LINGER_BYTES = 5.0, 256 * 2**20
+"""How much of a body is still taken, and thrown away, after it was refused."""
 
 
 def busy(what: str) -> "Refused":
@@ -48,26 +51,37 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start, status, sending = time.perf_counter(), 500, False
+        start, status, sending, ended = time.perf_counter(), 500, False, False
         parts: list[bytes] = []
+
+        async def taking() -> dict[str, Any]:
+            nonlocal ended
+            message = await receive()
+            ended = message["type"] == "http.disconnect" or not message.get("more_body")
+            return message
 
         async def noting(message: dict[str, Any]) -> None:
             nonlocal status, sending
             if message["type"] == "http.response.start":
                 status, sending = message["status"], True
-                clock.reschedule(None)  # How fast a client takes its answer is its own affair.
                 message.setdefault("headers", []).extend(SAFE_HEADERS)
             await send(message)
+
+        async def answering(message: dict[str, Any]) -> None:
+            if not sending:
+                clock.reschedule(None)  # How fast a client takes its answer is its own affair.
+            await noting(message)
 
         clock = asyncio.timeout(None)
         try:
             self._check(scope)
-            await self._gather(scope, receive, parts)
+            await self._gather(scope, taking, parts)
             async with clock:
                 clock.reschedule(asyncio.get_running_loop().time() + self.settings.seconds)
-                await self.app(scope, _replay(b"".join(parts), receive), noting)
+                await self.app(scope, _replay(b"".join(parts), receive), answering)
         except Refused as refused:
-            await _refuse(noting, refused)
+            linger = not ended and refused.status != 408
+            await _refuse(noting, refused, taking if linger else None)
         except TimeoutError:
             if sending:
                 raise
@@ -147,10 +161,24 @@ def _replay(body: bytes, receive: Any) -> Any:
     return replay
 
 
-async def _refuse(send: Any, refused: Refused) -> None:
+async def _refuse(send: Any, refused: Refused, rest: Any = None) -> None:
+    """Answers, and then takes the ``rest`` of a body that is still being sent.
+
+    Were the connection closed on it, clients that send first and read then would get no answer but
+    a reset connection.
+    """
     body = json.dumps({"detail": refused.detail}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))}
     headers |= {"connection": "close"} | refused.headers
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while rest and left > 0:
+                message = await rest()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    break
+    await send({"type": "http.response.body", "body": b""})

@@ -58,23 +58,25 @@ def from_files(files: list[tuple[str, bytes]], model: Model, settings: Settings)
     _check_count(len(files), settings)
     pixels = 0
     for name, contents in files:
-        pixels += _pixels(name, contents)
-        if pixels > settings.most_pixels:
+        width, height = _size(name, contents)
+        if pixels + width * height > settings.most_pixels:
+            others = f", and {pixels:,} in those before it" if pixels else ""
             raise Refused(
                 413,
-                f"{name}: with it the request has {pixels:,} pixels, expected at most "
-                f"{settings.most_pixels:,}; send fewer or smaller pictures at once",
+                f"{name}: {width:,}×{height:,} pixels{others}; expected at most "
+                f"{settings.most_pixels:,} in a request, so scale down or send fewer",
             )
+        pixels += width * height
     return np.stack([_from_file(name, contents, model) for name, contents in files])
 
 
-def _pixels(name: str, contents: bytes) -> int:
-    """How many a picture has, by its header."""
+def _size(name: str, contents: bytes) -> tuple[int, int]:
+    """A picture's width and height, by its header."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is refused here anyway.
             with Image.open(io.BytesIO(contents), formats=FORMATS) as image:
-                return image.width * image.height
+                return image.size
     except Image.DecompressionBombError:
         raise Refused(413, f"{name}: far too many pixels; scale it down first") from None
     except UnidentifiedImageError:
