@@ -1,166 +1,186 @@
-"""What `diptych serve` answers under load, against Keras' `predict` called once a request.
+"""A load test of `diptych serve`, beside the same network served by Keras' `predict` a request.
 
-Both sides serve the same run by HTTP on this machine, and take the same JSON of one 28x28 image.
-The clients are in this process, the server is in another; each client sends its next request when
-it has its answer. The sides take turns, and the table gives medians over the rounds.
+The clients are a process of their own; each sends one 28×28 image a request over a connection that
+stays open, and the next when it has its answer. `--bad` sends requests that are refused instead,
+and says how the server's memory went.
 
-    python bench/serve.py                           the run of Keras that comes with diptych
-    python bench/serve.py RUN --clients 1,8,64 --rounds 5 --seconds 8
+    python bench/serve.py
+    python bench/serve.py --bad 10000
 """
 
 import argparse
 import asyncio
 import json
+import os
 import statistics
 import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from diptych import load_data, machine
-from diptych.runs import Run
-from diptych.serving.models import embedded_runs
 
-SIDES = ("diptych serve", "keras predict")
-WARM_UP = 1.0
-"""Seconds of load before the clock starts."""
-
-
-def serve_with_keras(folder: str) -> None:
-    """The other side: what one writes first, with Keras' `predict` in the request's handler."""
-    import socket
-
-    import uvicorn
-    from fastapi import Body, FastAPI
-
-    from diptych.workflows.keras import Workflow
-
-    run = Run.open(folder)
-    workflow = Workflow(run.network, run.recipe.with_changes(precision="float32"), 0)
-    workflow.load(run.weights())
-    model, classes = workflow.model, run.description()["data"]["class_names"]
-    app = FastAPI()
-
-    # Not in the thread pool: calls of predict that run side by side get in each other's way.
-    @app.post("/predict")
-    async def predict(images: Annotated[list[list[int]], Body(embed=True)]) -> dict[str, object]:
-        array = np.array(images, np.uint8)[None, ..., None]
-        logits = model.predict(array * np.float32(1 / 255), verbose=0)[0]
-        shares = np.exp(logits - logits.max())
-        shares /= shares.sum()
-        return {"answer": classes[int(shares.argmax())], "probabilities": shares.tolist()}
-
-    listening = socket.create_server(("127.0.0.1", 0))
-    print(f"Page: http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", access_log=False))
-    server.run([listening])
+CLIENTS = (1, 8, 64)
+SECONDS = 8.0
+RUN = "keras-article-fast-seed0"
+BAD = [
+    b"",
+    b"{",
+    b'{"images": [[NaN]]}',
+    b'{"images": [[1, 2], [3, 4]]}',
+    b'{"images": ' + b"[" * 3000 + b"]" * 3000 + b"}",
+    json.dumps({"images": [[300] * 28] * 28}).encode(),
+    b"\x89PNG" + bytes(200_000),
+]
 
 
-def start(side: str, runs: list[str]) -> tuple[subprocess.Popen[str], int]:
-    """The side's server in a process of its own, and its port."""
-    command = {
-        "diptych serve": ["-m", "diptych.cli", "serve", *runs, "--port", "0"],
-        "keras predict": [__file__, *runs, "--keras"],
-    }[side]
-    process = subprocess.Popen(
-        [sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    assert process.stdout
-    for line in process.stdout:
-        if line.startswith("Page: "):
-            return process, int(line.split()[1].rstrip("/").rpartition(":")[2])
-    raise SystemExit(f"{side} did not start")
+async def ask(reader, writer, body: bytes) -> int:
+    """Sends one request and reads its answer to the end; returns the status."""
+    head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n"
+    writer.write(f"{head}Content-Type: application/json\r\n\r\n".encode() + body)
+    lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
+    fields = dict(line.lower().split(b": ", 1) for line in lines[1:] if b": " in line)
+    await reader.readexactly(int(fields[b"content-length"]))
+    return int(lines[0].split()[1])
 
 
-async def load(
-    port: int, bodies: list[bytes], clients: int, seconds: float
-) -> tuple[float, np.ndarray]:
-    """Images a second, and each answer's seconds, of so many clients."""
-    requests = [
-        b"POST /predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (len(body), body)
-        for body in bodies
-    ]
-    times: list[tuple[float, float]] = []
-    first = last = 0.0
+async def load(port: int, clients: int, bodies: list[bytes], seconds: float) -> list[float]:
+    """Every request's seconds, from so many clients for so long."""
+    taken: list[float] = []
+    end = time.perf_counter() + seconds
 
     async def client(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        while True:
-            sent = time.perf_counter()
-            writer.write(requests[number % len(requests)])
-            number += clients
-            head = await reader.readuntil(b"\r\n\r\n")
-            if not head.startswith(b"HTTP/1.1 200"):
-                raise SystemExit(f"{head.splitlines()[0].decode()}: expected 200")
-            length = head.lower().partition(b"content-length:")[2].split()[0]
-            await reader.readexactly(int(length))
-            times.append((sent, time.perf_counter()))
-            if time.perf_counter() >= last:
-                break
+        while (start := time.perf_counter()) < end:
+            status = await ask(reader, writer, bodies[(len(taken) + number) % len(bodies)])
+            assert status == 200, status
+            taken.append(time.perf_counter() - start)
         writer.close()
 
-    await client(0)  # Keras builds its graph at the first request.
-    times.clear()
-    first = time.perf_counter() + WARM_UP
-    last = first + seconds
     await asyncio.gather(*(client(number) for number in range(clients)))
-    counted = np.array([end - sent for sent, end in times if sent >= first and end <= last])
-    if not len(counted):
-        raise SystemExit(f"no answer within {seconds} s: give more --seconds")
-    return len(counted) / seconds, counted
+    return taken
+
+
+async def bad_requests(port: int, count: int) -> None:
+    """So many requests that are refused, eight at a time."""
+    left = iter(range(count))
+
+    async def client() -> None:
+        for number in left:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            status = await ask(reader, writer, BAD[number % len(BAD)])
+            assert 400 <= status < 500, status
+            writer.close()
+
+    await asyncio.gather(*(client() for _ in range(8)))
+
+
+def serve_keras() -> None:
+    """The same network behind FastAPI, with one call of Keras' `predict` a request."""
+    import keras
+    import numpy as np
+    import uvicorn
+    from fastapi import FastAPI, Request
+
+    from diptych import workflows
+    from diptych.runs import Run
+    from diptych.serving.models import EMBEDDED
+
+    run = Run(EMBEDDED / RUN)
+    built = workflows.load("keras")(run.network, run.recipe.with_changes(precision="float32"), 0)
+    built.load(run.weights())
+    model: keras.Model = built.model  # type: ignore[attr-defined]
+    app = FastAPI()
+
+    @app.post("/predict")
+    async def predict(request: Request) -> dict[str, list[float]]:
+        images = (await request.json())["images"]
+        x = np.array(images, np.float32)[None, ..., None] / 255
+        return {"logits": model.predict(x, verbose=0)[0].tolist()}
+
+    model.predict(np.zeros((1, 28, 28, 1)), verbose=0)
+    config = uvicorn.Config(app, port=0, log_level="error", access_log=False)
+    server = uvicorn.Server(config)
+    listening = config.bind_socket()
+    print(f"Page: http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
+    server.run([listening])
+
+
+def start(command: list[str]) -> tuple[subprocess.Popen, int]:
+    """A server's process and its port."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    )
+    assert process.stdout
+    while not (line := process.stdout.readline()).startswith("Page: "):
+        assert process.poll() is None, "the server ended"
+    return process, int(line.split()[1].rstrip("/").rpartition(":")[2])
+
+
+def resident_mib(pid: int) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("runs", nargs="*", metavar="RUN")
-    parser.add_argument("--clients", default="1,8,64")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=8.0)
-    parser.add_argument("--keras", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    parser.add_argument("--bad", type=int, metavar="COUNT", help="send bad requests instead")
+    parser.add_argument("--as-keras", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--as-clients", nargs=2, type=int, help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.keras:
-        serve_with_keras(given.runs[0])
+    if given.as_keras:
+        serve_keras()
         return
-    embedded = next(run for run in embedded_runs() if run.workflow == "keras")
-    runs = given.runs or [str(Path(embedded.folder).absolute())]
-    images = load_data("mnist").test.images[:256, ..., 0]
-    bodies = [json.dumps({"images": image.tolist()}).encode() for image in images]
-    counts = [int(count) for count in given.clients.split(",")]
+    if given.as_clients:
+        port, clients = given.as_clients
+        digits = load_data("mnist").test.images[:200, ..., 0]
+        bodies = [json.dumps({"images": digit.tolist()}).encode() for digit in digits]
+        asyncio.run(load(port, clients, bodies, 1.0))  # A warm-up.
+        print(json.dumps(asyncio.run(load(port, clients, bodies, given.seconds))))
+        return
 
-    started = {side: start(side, runs) for side in SIDES}
-    found: dict[tuple[str, int], list[tuple[float, float, float]]] = {}
-    try:
-        for count in counts:
-            for _ in range(given.rounds):
-                for side, (_, port) in started.items():
-                    rate, times = asyncio.run(load(port, bodies, count, given.seconds))
-                    p50, p99 = np.percentile(times * 1e3, [50, 99])
-                    found.setdefault((side, count), []).append((rate, p50, p99))
-                    print(f"{side}, {count} clients: {rate:.1f}/s, {p50:.1f}, {p99:.1f} ms")
-    finally:
-        for process, _ in started.values():
-            process.terminate()
-            process.wait()
-
-    table = Table("clients", "side", "images a second", "p50 ms", "p99 ms", "to keras", box=None)
-    for count in counts:
-        slow = statistics.median(rate for rate, *_ in found["keras predict", count])
-        for side in SIDES:
-            rate, p50, p99 = (
-                statistics.median(each) for each in zip(*found[side, count], strict=True)
-            )
-            table.add_row(
-                str(count), side, f"{rate:.1f}", f"{p50:.1f}", f"{p99:.1f}", f"{rate / slow:.1f}"
-            )
     console = Console(width=100)
+    embedded = Path(__import__("diptych").__file__).parent / "serving" / "embedded" / RUN
+    ours = [sys.executable, "-m", "diptych.cli", "serve", str(embedded), "--port", "0"]
+    if given.bad:
+        process, port = start(ours)
+        asyncio.run(bad_requests(port, 500))
+        before = resident_mib(process.pid)
+        began = time.perf_counter()
+        asyncio.run(bad_requests(port, given.bad))
+        seconds = time.perf_counter() - began
+        after = resident_mib(process.pid)
+        process.terminate()
+        console.print(
+            f"{given.bad:,} bad requests in {seconds:.0f} s, each refused: memory "
+            f"{before:.0f} MiB before (after 500 others), {after:.0f} MiB after"
+        )
+        return
+    table = Table("served by", "clients", "images a second", "p50, ms", "p99, ms", box=None)
+    for name, command in (
+        ("diptych serve", ours),
+        ("keras predict", [sys.executable, __file__, "--as-keras"]),
+    ):
+        process, port = start(command)
+        for clients in CLIENTS:
+            options = ["--as-clients", str(port), str(clients), "--seconds", str(given.seconds)]
+            output = subprocess.run(
+                [sys.executable, __file__, *options], capture_output=True, check=True, text=True
+            ).stdout
+            taken = json.loads(output.splitlines()[-1])
+            cuts = statistics.quantiles(taken, n=100)
+            rate = len(taken) / given.seconds
+            table.add_row(
+                name, str(clients), f"{rate:,.0f}", f"{1e3 * cuts[49]:.1f}", f"{1e3 * cuts[98]:.1f}"
+            )
+        process.terminate()
+        process.wait()
     console.print(table)
     here = machine.describe()
     console.print(f"{here['processor']}, {here['cores']} cores, {machine.versions()}")
