@@ -63,7 +63,9 @@ def serve(
 
     hosts = ("127.0.0.1", "localhost", "[::1]", host.lower()) if is_loopback(host) else None
     server = Server(create_app(models, Settings(token=token, hosts=hosts)), host, port)
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # Both warn of every request that is none; who sent it is told, and the log does not grow.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     server.run_until_stopped(ready)
 
 

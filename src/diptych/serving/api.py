@@ -2,8 +2,8 @@
 
 import asyncio
 import json
-import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
@@ -15,20 +15,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
 
 from diptych import __version__
 from diptych.data import load_data
 from diptych.serving.batching import Batcher, Busy
-from diptych.serving.guard import Guard, Refused
+from diptych.serving.guard import Guard, Refused, busy
 from diptych.serving.metrics import Metrics
 from diptych.serving.models import Model, as_base64
 from diptych.serving.reading import from_arrays, from_files
 from diptych.serving.settings import Settings
 
 PAGE = Path(__file__).with_name("page")
+SMALL_BODY = 64 * 1024
+"""JSON of so many bytes is read where it arrives: a thread would cost more."""
 
 
 class Problem(BaseModel):
@@ -154,6 +155,8 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
         settings.most_waiting,
         metrics.batches.observe,
     )
+    # Few, for memory: what does not fit waits as bytes, and those are counted.
+    workers = ThreadPoolExecutor(settings.workers, "worker")
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -161,6 +164,7 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
         yield
         batcher.close()
         await running
+        workers.shutdown()
 
     app = FastAPI(
         title="Diptych",
@@ -173,14 +177,22 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
     )
     app.add_middleware(Guard, settings=settings, metrics=metrics)  # type: ignore[arg-type]
 
+    async def in_a_thread(function: Callable[..., Any], *arguments: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(workers, function, *arguments)
+
+    def from_json(body: bytes) -> np.ndarray:
+        return from_arrays(_json(body), first, settings)
+
     async def images_of(request: Request) -> np.ndarray:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind == "multipart/form-data":
             files = await _files(request, settings)
-            return await run_in_threadpool(from_files, files, first, settings)
+            return await in_a_thread(from_files, files, first, settings)
         if kind == "application/json":
-            value = _json(await request.body())
-            return await run_in_threadpool(from_arrays, value, first, settings)
+            body = await request.body()
+            if len(body) <= SMALL_BODY:
+                return from_json(body)
+            return await in_a_thread(from_json, body)
         raise Refused(
             415,
             f"content type {kind or 'missing'}: expected application/json with images, or "
@@ -197,11 +209,9 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
         """Reads one or several images with every model."""
         images = await images_of(request)
         try:
-            by_model = await asyncio.wait_for(batcher(images), settings.seconds)
-        except (Busy, TimeoutError):
-            raise Refused(
-                503, "too many images wait already; try again in a second", {"Retry-After": "1"}
-            ) from None
+            by_model = await batcher(images)
+        except Busy:
+            raise busy("too many images wait already") from None
         finally:
             metrics.waiting.set(batcher.waiting)
         return Predictions(
@@ -227,7 +237,7 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
         images = await images_of(request)
         if len(images) != 1:
             raise Refused(422, f"images: given {len(images)}, expected one")
-        outputs = [await run_in_threadpool(model.layer_outputs, images[0]) for model in models]
+        outputs = [await in_a_thread(model.layer_outputs, images[0]) for model in models]
         return Layers(
             input=Floats(**as_base64(images[0] * np.float32(1 / 255))),
             models={
@@ -266,7 +276,7 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
     ) -> list[dict[str, Any]]:
         """Test images of the networks' own data, from number ``start`` on, over and over."""
         try:
-            images, labels = await run_in_threadpool(test_images)
+            images, labels = await in_a_thread(test_images)
         except Exception:  # The data may be a folder that has gone since.
             raise Refused(404, f"the data {first.data_name} cannot be opened here") from None
         at = [number % len(labels) for number in range(start, start + count)]
@@ -323,7 +333,12 @@ def _answer_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(_: Request, problem: HTTPException) -> JSONResponse:
-        return JSONResponse({"detail": str(problem.detail)}, problem.status_code, problem.headers)
+        said = str(problem.detail)
+        if problem.status_code == 404:
+            said = "there is nothing at this address; /docs lists what there is"
+        elif problem.status_code == 405:
+            said = "this address does not take that method; /docs lists what there is"
+        return JSONResponse({"detail": said}, problem.status_code, problem.headers)
 
 
 async def _files(request: Request, settings: Settings) -> list[tuple[str, bytes]]:
@@ -356,7 +371,7 @@ def _json(body: bytes) -> Any:
         raise Refused(422, f"images: {word} is no pixel; expected numbers from 0 to 255")
 
     try:
-        value = json.loads(body, parse_constant=refuse, parse_int=_number, parse_float=_number)
+        value = json.loads(body, parse_constant=refuse)
     except (ValueError, RecursionError):
         raise Refused(400, "the body is not JSON") from None
     if not isinstance(value, dict):
@@ -366,10 +381,8 @@ def _json(body: bytes) -> Any:
         raise Refused(422, f"unknown field {unknown[0]}: expected images alone")
     if "images" not in value:
         raise Refused(422, "images is missing")
+    # The one text in a right body is "images", so these can only be where numbers belong, and NumPy
+    # would take them for 1 and 0.
+    if b"true" in body or b"false" in body:
+        raise Refused(422, "images: expected numbers, given true or false")
     return value["images"]
-
-
-def _number(text: str) -> float:
-    """A number of JSON; one too large for a float is no pixel either."""
-    value = float(text)
-    return value if math.isfinite(value) else 1e9

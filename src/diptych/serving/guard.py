@@ -4,6 +4,7 @@ Plain ASGI, since a body must be counted while it comes in, before anything is m
 """
 
 import asyncio
+import contextlib
 import hmac
 import json
 import time
@@ -16,10 +17,24 @@ OPEN_PATHS = ("/health", "/openapi.json", "/docs")
 """What needs no token besides the page's own files."""
 
 
+LONGEST_DETAIL = 400
+LINGER_SECONDS, LINGER_BYTES = 5.0, 256 * 2**20
+"""How much of a body is still taken, and thrown away, after it was refused."""
+
+
+def busy(what: str) -> "Refused":
+    """The refusal of what would have to wait too long."""
+    return Refused(503, f"{what}; try again in a second", {"Retry-After": "1"})
+
+
 class Refused(Exception):
     """A request that is not answered: a status and a sentence."""
 
     def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
+        # What is quoted from a request may be of any length, and no text at all (lone surrogates).
+        detail = detail.encode("utf-8", "backslashreplace").decode()
+        if len(detail) > LONGEST_DETAIL:
+            detail = detail[:LONGEST_DETAIL] + "…"
         super().__init__(detail)
         self.status, self.detail, self.headers = status, detail, headers or {}
 
@@ -29,30 +44,50 @@ class Guard:
 
     def __init__(self, app: Any, settings: Settings, metrics: Metrics) -> None:
         self.app, self.settings, self.metrics = app, settings, metrics
+        self.held = 0
+        """Bytes of the bodies of all requests that are under way."""
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        start, status = time.perf_counter(), 500
+        start, status, sending, ended = time.perf_counter(), 500, False, False
+        parts: list[bytes] = []
+
+        async def taking() -> dict[str, Any]:
+            nonlocal ended
+            message = await receive()
+            ended = message["type"] == "http.disconnect" or not message.get("more_body")
+            return message
 
         async def noting(message: dict[str, Any]) -> None:
-            nonlocal status
+            nonlocal status, sending
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, sending = message["status"], True
                 message.setdefault("headers", []).extend(SAFE_HEADERS)
             await send(message)
 
+        async def answering(message: dict[str, Any]) -> None:
+            if not sending:
+                clock.reschedule(None)  # How fast a client takes its answer is its own affair.
+            await noting(message)
+
+        clock = asyncio.timeout(None)
         try:
             self._check(scope)
-            body = await asyncio.wait_for(self._body(scope, receive), self.settings.seconds)
-            await self.app(scope, _replay(body, receive), noting)
+            await self._gather(scope, taking, parts)
+            async with clock:
+                clock.reschedule(asyncio.get_running_loop().time() + self.settings.seconds)
+                await self.app(scope, _replay(b"".join(parts), receive), answering)
         except Refused as refused:
-            await _refuse(noting, refused)
+            linger = not ended and refused.status != 408
+            await _refuse(noting, refused, taking if linger else None)
         except TimeoutError:
-            seconds = f"{self.settings.seconds:g} s"
-            await _refuse(noting, Refused(408, f"the request did not come in within {seconds}"))
+            if sending:
+                raise
+            await _refuse(noting, busy(f"no answer within {self.settings.seconds:g} s"))
         finally:
+            self.held -= sum(map(len, parts))
             self.metrics.answered(scope["path"], status, time.perf_counter() - start)
 
     def _check(self, scope: dict[str, Any]) -> None:
@@ -61,7 +96,7 @@ class Guard:
             host = headers.get(b"host", b"").decode("latin-1").rpartition("]")
             name = host[0] + host[1] if host[1] else host[2].partition(":")[0]
             if name.lower() not in self.settings.hosts:
-                expected = " or ".join(self.settings.hosts)
+                expected = " or ".join(dict.fromkeys(self.settings.hosts))
                 raise Refused(421, f"this server is not {name or 'that host'}, expected {expected}")
         if self.settings.token and self._needs_token(scope["path"]):
             scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
@@ -76,23 +111,30 @@ class Guard:
     def _needs_token(self, path: str) -> bool:
         return path not in OPEN_PATHS and path != "/" and not path.startswith("/page/")
 
-    async def _body(self, scope: dict[str, Any], receive: Any) -> bytes:
-        most = self.settings.most_bytes
+    async def _gather(self, scope: dict[str, Any], receive: Any, parts: list[bytes]) -> None:
+        """Puts the body into ``parts`` as it comes in."""
+        most, seconds = self.settings.most_bytes, self.settings.seconds
         too_large = Refused(413, f"the body is over {most:,} bytes; send fewer or smaller images")
         length = dict(scope["headers"]).get(b"content-length", b"0")
         if length.isdigit() and int(length) > most:
             raise too_large
-        parts, size = [], 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Refused(400, "the connection ended before the request did")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > most:
-                raise too_large
-            if not message.get("more_body"):
-                return b"".join(parts)
+        size, more = 0, True
+        try:
+            async with asyncio.timeout(seconds):
+                while more:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise Refused(400, "the connection ended before the request did")
+                    part = message.get("body", b"")
+                    size, more = size + len(part), message.get("more_body", False)
+                    if size > most:
+                        raise too_large
+                    if self.held + len(part) > self.settings.most_held:
+                        raise busy("too much is being sent at once")
+                    parts.append(part)
+                    self.held += len(part)
+        except TimeoutError:
+            raise Refused(408, f"the request did not come in within {seconds:g} s") from None
 
 
 SAFE_HEADERS = [
@@ -119,10 +161,24 @@ def _replay(body: bytes, receive: Any) -> Any:
     return replay
 
 
-async def _refuse(send: Any, refused: Refused) -> None:
+async def _refuse(send: Any, refused: Refused, rest: Any = None) -> None:
+    """Answers, and then takes the ``rest`` of a body that is still being sent.
+
+    Were the connection closed on it, clients that send first and read then would get no answer but
+    a reset connection.
+    """
     body = json.dumps({"detail": refused.detail}).encode()
     headers = {"content-type": "application/json", "content-length": str(len(body))}
     headers |= {"connection": "close"} | refused.headers
     pairs = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": refused.status, "headers": pairs})
-    await send({"type": "http.response.body", "body": body})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    left = LINGER_BYTES
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            while rest and left > 0:
+                message = await rest()
+                left -= len(message.get("body", b""))
+                if not message.get("more_body"):
+                    break
+    await send({"type": "http.response.body", "body": b""})

@@ -1,15 +1,55 @@
 """The web server itself: listens, says when it answers, and ends well."""
 
+import asyncio
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import uvicorn
 from fastapi import FastAPI
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from diptych.errors import InputError
 
 SECONDS_TO_END = 15
 """For requests under way when the server is asked to stop."""
+SECONDS_TO_BEGIN = 10.0
+"""In which a request's head must have come in; uvicorn itself would wait for ever."""
+
+
+class Impatient(H11Protocol):
+    """Closes connections on which nothing comes, or a request's head comes too slowly."""
+
+    waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_watching()
+
+    def _watch(self) -> None:
+        """Starts the clock if no request has come in whole; more of a head does not stop it."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._stop_watching()
+        elif self.waiting is None:
+            self.waiting = self.loop.call_later(SECONDS_TO_BEGIN, self._give_up)
+
+    def _stop_watching(self) -> None:
+        if self.waiting is not None:
+            self.waiting.cancel()
+            self.waiting = None
+
+    def _give_up(self) -> None:
+        self.waiting = None
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
 
 
 class Server(uvicorn.Server):
@@ -19,6 +59,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                http=Impatient,
+                ws="none",
                 log_level="warning",
                 access_log=False,
                 server_header=False,

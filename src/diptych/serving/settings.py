@@ -14,8 +14,12 @@ class Settings:
     that point a name of theirs at it from talking to the server."""
     most_bytes: int = 8 * 2**20
     """Of a request's body."""
+    most_held: int = 64 * 2**20
+    """Bytes of all bodies together that are in memory at a time; beyond that the answer is 503."""
     most_pixels: int = 16_000_000
-    """Of a picture, by its header, before it is decoded."""
+    """Of a request's pictures together, by their headers, before any is decoded."""
+    workers: int = 2
+    """Threads that decode pictures; each may need 200 MB for a picture of the most pixels."""
     most_images: int = 64
     """In a request."""
     most_waiting: int = 512
