@@ -10,15 +10,10 @@ import sys
 
 import typer
 
-from diptych.cli import (  # noqa: F401
-    audit,
-    bench,
-    describe,
-    files,
-    look,
-    runs,
-    serve,
-)
+# isort: off - in the order in which people meet them
+from diptych.cli import runs, audit, look, serve, files, describe, bench  # noqa: F401
+
+# isort: on
 from diptych.cli.app import DONE, INTERRUPTED, NO, WRONG_REQUEST, app
 from diptych.errors import InputError
 
