@@ -10,7 +10,8 @@ import sys
 
 import typer
 
-# isort: off - in the order in which people meet them
+# In the order in which people meet them.
+# isort: off
 from diptych.cli import runs, audit, look, serve, files, describe, bench  # noqa: F401
 
 # isort: on
