@@ -272,7 +272,7 @@ class Recorder(keras.callbacks.Callback):
         variables = self.workflow.model.trainable_variables
         self.newest = [to_array(variable) for variable in variables if averages]
         for variable, average in zip(variables, averages, strict=False):
-            variable.assign(average)
+            variable.assign(to_array(average))  # A copy: JAX gives up what it evaluates with.
 
     def on_test_end(self, logs: Any = None) -> None:
         self.validation_seconds = time.perf_counter() - self.clock
