@@ -59,7 +59,9 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
             case MaxPool():
                 model.add(layers.MaxPooling2D(layer.size, layer.steps, layer.padding, **common))
             case AveragePool():
-                model.add(layers.AveragePooling2D(layer.size, layer.steps, layer.padding, **common))
+                on_torch = keras.backend.backend() == "torch" and layer.padding == "same"
+                pooling = AverageOfPixels if on_torch else layers.AveragePooling2D
+                model.add(pooling(layer.size, layer.steps, layer.padding, **common))
             case Dropout():
                 dropout_seed = int(generator(seed, f"dropout/{layer.name}").integers(2**31))
                 model.add(layers.Dropout(layer.rate, seed=dropout_seed, **common))
@@ -76,6 +78,27 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
             case Activate():
                 model.add(layers.Activation(activation(layer, policy), **common))
     return model
+
+
+class AverageOfPixels(layers.AveragePooling2D):
+    """Average pooling with `same` padding that counts the image's own pixels alone.
+
+    On PyTorch, Keras 3.15 counts the edge's pixels twice where it pads one side more than the other
+    (https://github.com/keras-team/keras/pull/23233).
+    """
+
+    def call(self, inputs):
+        padding = [(0, 0)]
+        for size, window, step in zip(inputs.shape[1:3], self.pool_size, self.strides, strict=True):
+            missing = max((-(-size // step) - 1) * step + window - size, 0)
+            padding.append((missing // 2, missing - missing // 2))
+        padding.append((0, 0))
+
+        def pooled(x):
+            padded = keras.ops.pad(x, padding)
+            return keras.ops.average_pool(padded, self.pool_size, self.strides, "valid")
+
+        return pooled(inputs) / pooled(keras.ops.ones_like(inputs[:1]))
 
 
 def activation(layer: Conv | Dense | Activate, policy: str) -> str | keras.Layer:
@@ -149,11 +172,20 @@ class LastBatchAccuracy(keras.metrics.SparseCategoricalAccuracy):
         super().update_state(y_true, y_pred, sample_weight)
 
 
-class Adam(keras.optimizers.Adam):
+def adam(recipe: Recipe, learning_rate: float | RateTable) -> keras.optimizers.Adam:
     """Keras' Adam; when the averages that it keeps take the weights' place is for us to say."""
-
-    def finalize_variable_values(self, trainable_variables) -> None:
-        """`fit` calls this at its end, which may be that of an epoch that was broken off."""
+    optimizer = keras.optimizers.Adam(
+        learning_rate,
+        beta_1=recipe.beta_1,
+        beta_2=recipe.beta_2,
+        epsilon=recipe.epsilon,
+        use_ema=recipe.averaging > 0,
+        ema_momentum=recipe.averaging,
+    )
+    # `fit` calls this at its end, which may be that of an epoch that was broken off. No subclass:
+    # on PyTorch, Keras has an Adam for all variables at once, but for its own class alone.
+    optimizer.finalize_variable_values = lambda trainable_variables: None
+    return optimizer
 
 
 class CaughtGradients(keras.optimizers.Optimizer):
@@ -240,7 +272,7 @@ class Recorder(keras.callbacks.Callback):
         variables = self.workflow.model.trainable_variables
         self.newest = [to_array(variable) for variable in variables if averages]
         for variable, average in zip(variables, averages, strict=False):
-            variable.assign(average)
+            variable.assign(to_array(average))  # A copy: JAX gives up what it evaluates with.
 
     def on_test_end(self, logs: Any = None) -> None:
         self.validation_seconds = time.perf_counter() - self.clock
@@ -287,14 +319,7 @@ class Workflow:
 
     def compile(self, learning_rate: float | RateTable) -> None:
         self.model.compile(
-            optimizer=Adam(
-                learning_rate,
-                beta_1=self.recipe.beta_1,
-                beta_2=self.recipe.beta_2,
-                epsilon=self.recipe.epsilon,
-                use_ema=self.recipe.averaging > 0,
-                ema_momentum=self.recipe.averaging,
-            ),
+            optimizer=adam(self.recipe, learning_rate),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=[
                 keras.metrics.SparseCategoricalAccuracy("accuracy"),
@@ -360,6 +385,9 @@ class Workflow:
 
     def state(self, best: list[np.ndarray]) -> State:
         """All arrays that `restore` needs: each variable of the model, dropout's seeds included."""
+        if keras.backend.backend() == "jax":
+            # While it trains, the values are in the arguments of a pure function.
+            self.model.jax_state_sync()
         self.model.optimizer.build(self.model.trainable_variables)
         groups = {
             "model": [*self.model.trainable_variables, *self.model.non_trainable_variables],
