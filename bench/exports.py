@@ -16,7 +16,7 @@ ALL = 10**9
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
     run = Run.open(parser.parse_args().run)
     print("| format | bytes | to float32 | right | read differently | largest logit difference |")
