@@ -102,7 +102,10 @@ def serve_keras() -> None:
         return {"logits": model.predict(x, verbose=0)[0].tolist()}
 
     model.predict(np.zeros((1, 28, 28, 1)), verbose=0)
-    config = uvicorn.Config(app, port=0, log_level="error", access_log=False)
+    # While `predict` computes nothing else runs, and connections would count as idle.
+    config = uvicorn.Config(
+        app, port=0, log_level="error", access_log=False, timeout_keep_alive=600
+    )
     server = uvicorn.Server(config)
     listening = config.bind_socket()
     print(f"Page: http://127.0.0.1:{listening.getsockname()[1]}/", flush=True)
