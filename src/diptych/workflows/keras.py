@@ -5,6 +5,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 
 import time
+from functools import partial
 from typing import Any
 
 import keras
@@ -59,7 +60,10 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
             case MaxPool():
                 model.add(layers.MaxPooling2D(layer.size, layer.steps, layer.padding, **common))
             case AveragePool():
-                model.add(layers.AveragePooling2D(layer.size, layer.steps, layer.padding, **common))
+                pooling = layers.AveragePooling2D
+                if layer.padding == "same" and keras.config.backend() == "torch":
+                    pooling = partial(AveragePooling2D, layer)
+                model.add(pooling(layer.size, layer.steps, layer.padding, **common))
             case Dropout():
                 dropout_seed = int(generator(seed, f"dropout/{layer.name}").integers(2**31))
                 model.add(layers.Dropout(layer.rate, seed=dropout_seed, **common))
@@ -76,6 +80,22 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
             case Activate():
                 model.add(layers.Activation(activation(layer, policy), **common))
     return model
+
+
+class AveragePooling2D(layers.AveragePooling2D):
+    """With padding ``same`` on PyTorch: where one side gets a pixel more than the other, Keras 3.15
+    repeats the image's edge there and counts it. Here no padding counts, as on other backends."""
+
+    def __init__(self, layer: AveragePool, *arguments: Any, **common: Any) -> None:
+        super().__init__(*arguments, **common)
+        self.layer = layer
+
+    def call(self, inputs):
+        def sums(x):
+            pads = [(0, 0), *self.layer.pads(inputs.shape[1:]), (0, 0)]
+            return keras.ops.average_pool(keras.ops.pad(x, pads), self.pool_size, self.strides)
+
+        return sums(inputs) / sums(keras.ops.ones_like(inputs[:1]))
 
 
 def activation(layer: Conv | Dense | Activate, policy: str) -> str | keras.Layer:
@@ -216,6 +236,8 @@ class Recorder(keras.callbacks.Callback):
         self.newest: list[np.ndarray] = []
 
     def state(self) -> State:
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # On JAX `fit` keeps them elsewhere meanwhile.
         return self.workflow.state(self.early_stopping.kept if self.early_stopping else [])
 
     def on_epoch_begin(self, epoch, logs: Any = None) -> None:
