@@ -5,6 +5,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 
 import time
+from functools import partial
 from typing import Any
 
 import keras
@@ -59,8 +60,9 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
             case MaxPool():
                 model.add(layers.MaxPooling2D(layer.size, layer.steps, layer.padding, **common))
             case AveragePool():
-                on_torch = keras.backend.backend() == "torch" and layer.padding == "same"
-                pooling = AverageOfPixels if on_torch else layers.AveragePooling2D
+                pooling = layers.AveragePooling2D
+                if layer.padding == "same" and keras.config.backend() == "torch":
+                    pooling = partial(AveragePooling2D, layer)
                 model.add(pooling(layer.size, layer.steps, layer.padding, **common))
             case Dropout():
                 dropout_seed = int(generator(seed, f"dropout/{layer.name}").integers(2**31))
@@ -80,25 +82,20 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
     return model
 
 
-class AverageOfPixels(layers.AveragePooling2D):
-    """Average pooling with `same` padding that counts the image's own pixels alone.
+class AveragePooling2D(layers.AveragePooling2D):
+    """With padding ``same`` on PyTorch: where one side gets a pixel more than the other, Keras 3.15
+    repeats the image's edge there and counts it. Here no padding counts, as on other backends."""
 
-    On PyTorch, Keras 3.15 counts the edge's pixels twice where it pads one side more than the other
-    (https://github.com/keras-team/keras/pull/23233).
-    """
+    def __init__(self, layer: AveragePool, *arguments: Any, **common: Any) -> None:
+        super().__init__(*arguments, **common)
+        self.layer = layer
 
     def call(self, inputs):
-        padding = [(0, 0)]
-        for size, window, step in zip(inputs.shape[1:3], self.pool_size, self.strides, strict=True):
-            missing = max((-(-size // step) - 1) * step + window - size, 0)
-            padding.append((missing // 2, missing - missing // 2))
-        padding.append((0, 0))
+        def sums(x):
+            pads = [(0, 0), *self.layer.pads(inputs.shape[1:]), (0, 0)]
+            return keras.ops.average_pool(keras.ops.pad(x, pads), self.pool_size, self.strides)
 
-        def pooled(x):
-            padded = keras.ops.pad(x, padding)
-            return keras.ops.average_pool(padded, self.pool_size, self.strides, "valid")
-
-        return pooled(inputs) / pooled(keras.ops.ones_like(inputs[:1]))
+        return sums(inputs) / sums(keras.ops.ones_like(inputs[:1]))
 
 
 def activation(layer: Conv | Dense | Activate, policy: str) -> str | keras.Layer:
@@ -248,6 +245,8 @@ class Recorder(keras.callbacks.Callback):
         self.newest: list[np.ndarray] = []
 
     def state(self) -> State:
+        if hasattr(self.model, "jax_state_sync"):
+            self.model.jax_state_sync()  # On JAX `fit` keeps them elsewhere meanwhile.
         return self.workflow.state(self.early_stopping.kept if self.early_stopping else [])
 
     def on_epoch_begin(self, epoch, logs: Any = None) -> None:

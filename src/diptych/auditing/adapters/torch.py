@@ -593,8 +593,11 @@ class Reader:
             else:
                 self._module(inner)
                 index = inner.end
-        new = self.drafts[len(before[0]) :]
-        unnamed = any(draft.kind == "custom" for draft in new)
+        given = [self.values.get(number) for number in event.outputs]
+        last = [value.draft for value in given if isinstance(value, Activation)]
+        # What a module makes of its input for itself, such as new moving averages, is no node.
+        needed = {i for draft in last if draft is not None for i in self._needed(draft)}
+        unnamed = any(self.drafts[i].kind == "custom" for i in needed if i >= len(before[0]))
         if unnamed and event.owner is not None and self._is_leaf(event):
             self.drafts, self.values, self.turns, self.constants = before
             self._custom(event)
