@@ -237,7 +237,7 @@ def test_other_hosts_are_refused(client_with: Callable[..., Client]) -> None:
         assert_refused(client.get("/health", headers={"host": host}), 421, "expected")
 
 
-@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=[*HealthCheck])
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),

@@ -22,7 +22,7 @@ def test_schemathesis_finds_nothing(server: str) -> None:
 
 
 def check(operation: Any) -> None:
-    @settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), deadline=None)
+    @settings(max_examples=EXAMPLES, suppress_health_check=[*HealthCheck], deadline=None)
     @given(case=operation.as_strategy())
     def conforms(case: Any) -> None:
         response = case.call()
