@@ -12,7 +12,7 @@ from diptych.data.download import Published, fetch
 from diptych.errors import InputError
 
 CONTENTS = np.random.default_rng(0).integers(0, 256, 300_000).astype(np.uint8).tobytes()
-PACKED = gzip.compress(CONTENTS)
+PACKED = gzip.compress(CONTENTS, mtime=0)
 FILE = Published("digits", len(CONTENTS), hashlib.sha256(CONTENTS).hexdigest())
 HOLDS = {"digits.gz": PACKED}
 
@@ -101,9 +101,9 @@ OTHER[1234] ^= 1
     "corrupt",
     [
         PACKED[:-1] + bytes([PACKED[-1] ^ 1]),
-        gzip.compress(bytes(OTHER)),
-        gzip.compress(CONTENTS + b"\0"),
-        gzip.compress(bytes(2**24)),
+        gzip.compress(bytes(OTHER), mtime=0),
+        gzip.compress(CONTENTS + b"\0", mtime=0),
+        gzip.compress(bytes(2**24), mtime=0),
         b"<html>Please log in to this network</html>",
         b"",
     ],
