@@ -23,6 +23,7 @@ from diptych.data.drawing import prepare_image
 from diptych.serving.models import Model
 
 Client = TestClient
+SLOW = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 THREE = 18  # A test image that both networks read.
 
 
@@ -237,7 +238,7 @@ def test_other_hosts_are_refused(client_with: Callable[..., Client]) -> None:
         assert_refused(client.get("/health", headers={"host": host}), 421, "expected")
 
 
-@settings(max_examples=60, suppress_health_check=[*HealthCheck])
+@settings(max_examples=60, suppress_health_check=SLOW)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),

@@ -245,8 +245,8 @@ class Recorder(keras.callbacks.Callback):
         self.newest: list[np.ndarray] = []
 
     def state(self) -> State:
-        if hasattr(self.model, "jax_state_sync"):
-            self.model.jax_state_sync()  # On JAX `fit` keeps them elsewhere meanwhile.
+        if keras.backend.backend() == "jax":
+            self.workflow.model.jax_state_sync()  # `fit` keeps the variables elsewhere meanwhile.
         return self.workflow.state(self.early_stopping.kept if self.early_stopping else [])
 
     def on_epoch_begin(self, epoch, logs: Any = None) -> None:
