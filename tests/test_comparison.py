@@ -203,7 +203,7 @@ def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
 
 def counted_by_hand(workflow: str) -> int:
     """By another program: Pygments, which knows documentation strings by itself."""
-    source = (Path(workflows.__file__).parent / f"{workflow}.py").read_text()
+    source = (Path(workflows.__file__).parent / f"{workflows.module(workflow)}.py").read_text()
     lines, line = set(), 1
     for kind, text in lex(source, PythonLexer(stripnl=False)):
         if text.strip() and kind not in Comment and kind not in String.Doc:
