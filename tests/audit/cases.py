@@ -108,7 +108,7 @@ PLANTED = [
 
 # Two causes, the network, what plants each, and in which frameworks.
 PAIRS = [
-    ("pooling", "activation-slope", "cnn", "pool_average", "slope_0.01", "KT"),
+    ("activation-slope", "pooling", "cnn", "slope_0.01", "pool_average", "KT"),
     ("padding", "dropout-rate", "cnn", "padding_valid", "rate_0.4", "TF"),
     ("pooling", "epsilon", "cnn", "pool_average", "epsilon_1e-08", "KF"),
     ("activation-slope", "learning-rate", "cnn", "slope_0.2", "rate_of_learning_0.01", "KT"),
