@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from diptych.worker import ENVIRONMENT
 os.environ.update(ENVIRONMENT)  # Before a framework is imported, as in a worker.
 
 import keras
+import tensorflow as tf
 from keras import layers
 
 from diptych.auditing.adapters.keras import Model, from_file
@@ -385,8 +387,6 @@ class Subclassed(keras.Model):
         return self.norm(self.dense(inputs), training=training)
 
     def train_step(self, data: Any) -> dict[str, Any]:
-        import tensorflow as tf
-
         x, y = data  # As `fit` gives them, and Keras' guide writes it.
         with tf.GradientTape() as tape:
             loss = self.compute_loss(y=y, y_pred=self(x))
@@ -500,8 +500,16 @@ def test_a_frozen_layer_shows() -> None:
 # Losses and gradients.
 
 
-def test_gradients_are_those_of_the_loss_with_its_penalties_and_without_dropout() -> None:
+@pytest.fixture
+def seeded() -> Iterator[None]:
+    """The same numbers in every run; afterwards, as if nobody had set a seed."""
     keras.utils.set_random_seed(0)
+    yield
+    tf.random.set_seed(None)
+
+
+@pytest.mark.usefixtures("seeded")
+def test_gradients_are_those_of_the_loss_with_its_penalties_and_without_dropout() -> None:
     model = side(
         keras.Input((4,)),
         lambda: layers.Dense(5, activation="tanh", kernel_regularizer=keras.regularizers.L2(0.1)),
