@@ -1,6 +1,7 @@
 """What more than one folder of tests needs."""
 
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, write_json
 from support import write_digits
+
+# A shell that starts tests in the background has them, and all that they start, ignore Ctrl-C.
+for each, ours in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(each) is signal.SIG_IGN:
+        signal.signal(each, ours)
 
 # Machines that test are shared: how long an example takes says nothing.
 settings.register_profile("untimed", deadline=None)
