@@ -1,0 +1,40 @@
+"""What is measured is there, adds up, and is refused where it cannot be."""
+
+import pytest
+
+from diptych.benchmarks import bench_inference, bench_steps
+from diptych.errors import InputError
+from diptych.network import Network
+from support import diptych
+
+
+def test_reading_is_measured_in_turns(small: Network) -> None:
+    said: list[str] = []
+    found = bench_inference(["numpy"], small, batch_sizes=(1, 8), rounds=1, say=said.append)
+    assert [(cost.side, cost.what) for cost in found.costs] == [
+        ("numpy", "batch 1"),
+        ("numpy", "batch 8"),
+    ]
+    one, eight = (cost.median for cost in found.costs)
+    assert one > eight > 0
+    assert said == ["round 1 of 1: numpy, 1 at a time", "round 1 of 1: numpy, 8 at a time"]
+    assert found.to_dict()["costs"][0]["microseconds"] == [one]
+    assert "Reading images" in repr(found)
+
+
+def test_work_of_a_step_is_counted() -> None:
+    """Three times the forward pass but for the first layer's input gradient: 211 MFLOP a sample."""
+    article = Network.load("article")
+    forward = sum(row.multiply_adds for row in article.summary())
+    assert article.training_multiply_adds == 3 * forward - 28 * 28 * 64 * 9
+    assert 2 * article.training_multiply_adds / 1e6 == pytest.approx(211, abs=1)
+
+
+def test_what_cannot_be_measured() -> None:
+    with pytest.raises(InputError, match="no such workflow"):
+        bench_steps(["nobody"])
+    with pytest.raises(InputError, match="batch size 0"):
+        bench_steps(["numpy"], batch_size=0)
+    done = diptych("bench", "--workflows", "kers")
+    assert done.returncode == 2
+    assert "did you mean keras?" in done.stderr
