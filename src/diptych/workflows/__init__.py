@@ -87,6 +87,40 @@ class Progress:
         self.step = self.images = 0
         self.seconds = self.loss_sum = self.correct = 0.0
 
+    def end_epoch(self, recipe: Recipe, loss: float, accuracy: float, seconds: float) -> bool:
+        """Notes the epoch under way with its validation, and whether the training has finished.
+
+        Args:
+            recipe: says how many epochs there are, and when to stop early.
+            loss, accuracy, seconds: of the validation.
+
+        Returns:
+            Whether this epoch's weights are to be kept as the best so far, for early stopping.
+        """
+        self.history.append(
+            Epoch(
+                epoch=self.epoch + 1,
+                last_batch_loss=self.loss,
+                last_batch_accuracy=self.accuracy,
+                train_loss=self.loss_sum / self.images,
+                train_accuracy=self.correct / self.images,
+                validation_loss=loss,
+                validation_accuracy=accuracy,
+                train_seconds=self.seconds,
+                validation_seconds=seconds,
+            )
+        )
+        self.next_epoch()
+        best = recipe.early_stopping is not None and loss < self.best_loss
+        if best:
+            self.best_epoch, self.best_loss = self.epoch, loss
+        if recipe.early_stopping is not None:
+            self.waited = self.epoch - self.best_epoch
+        self.finished = self.epoch == recipe.epochs or (
+            recipe.early_stopping is not None and self.waited >= recipe.early_stopping
+        )
+        return best
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data from which `from_dict` makes the same progress."""
         return asdict(self)

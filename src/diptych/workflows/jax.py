@@ -32,7 +32,7 @@ from diptych.network import (
 )
 from diptych.randomness import generator
 from diptych.recipe import Recipe
-from diptych.workflows import Epoch, Monitor, Progress, State
+from diptych.workflows import Monitor, Progress, State
 
 STEPS_A_CALL = 20
 """Training steps between two looks at the clock, the progress bar and Ctrl-C."""
@@ -298,30 +298,9 @@ class Workflow:
             newest = self.training
             self.training = newest._replace(trained=newest.averages or newest.trained)
             loss, accuracy = self.evaluate(data.validation)
-            progress.history.append(
-                Epoch(
-                    epoch=progress.epoch + 1,
-                    last_batch_loss=progress.loss,
-                    last_batch_accuracy=progress.accuracy,
-                    train_loss=progress.loss_sum / progress.images,
-                    train_accuracy=progress.correct / progress.images,
-                    validation_loss=loss,
-                    validation_accuracy=accuracy,
-                    train_seconds=progress.seconds,
-                    validation_seconds=time.perf_counter() - start,
-                )
-            )
-            progress.next_epoch()
-
-            if self.recipe.early_stopping:
-                if loss < progress.best_loss:
-                    progress.best_epoch, progress.best_loss = progress.epoch, loss
-                    self.best = self.weights()
-                progress.waited = progress.epoch - progress.best_epoch
-            progress.finished = progress.epoch == self.recipe.epochs or (
-                self.recipe.early_stopping is not None
-                and progress.waited >= self.recipe.early_stopping
-            )
+            seconds = time.perf_counter() - start
+            if progress.end_epoch(self.recipe, loss, accuracy, seconds):
+                self.best = self.weights()
             if not progress.finished:
                 self.training = newest
             elif self.best:

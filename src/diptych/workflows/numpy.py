@@ -35,7 +35,7 @@ from diptych.network import (
 )
 from diptych.randomness import generator
 from diptych.recipe import Recipe
-from diptych.workflows import Epoch, Monitor, Progress, State
+from diptych.workflows import Monitor, Progress, State
 
 Array = np.ndarray
 """Always float64; images are (n, height, width, channels)."""
@@ -316,29 +316,9 @@ class Workflow:
             newest = self.values
             self.load(newest | self.averages)
             loss, accuracy = self.evaluate(data.validation)
-            progress.history.append(
-                Epoch(
-                    epoch=progress.epoch + 1,
-                    last_batch_loss=progress.loss,
-                    last_batch_accuracy=progress.accuracy,
-                    train_loss=progress.loss_sum / progress.images,
-                    train_accuracy=progress.correct / progress.images,
-                    validation_loss=loss,
-                    validation_accuracy=accuracy,
-                    train_seconds=progress.seconds,
-                    validation_seconds=time.perf_counter() - start,
-                )
-            )
-            progress.next_epoch()
-            if self.recipe.early_stopping:
-                if loss < progress.best_loss:
-                    progress.best_epoch, progress.best_loss = progress.epoch, loss
-                    self.best = {name: value.copy() for name, value in self.values.items()}
-                progress.waited = progress.epoch - progress.best_epoch
-            progress.finished = progress.epoch == self.recipe.epochs or (
-                self.recipe.early_stopping is not None
-                and progress.waited >= self.recipe.early_stopping
-            )
+            seconds = time.perf_counter() - start
+            if progress.end_epoch(self.recipe, loss, accuracy, seconds):
+                self.best = {name: value.copy() for name, value in self.values.items()}
             if not progress.finished:
                 self.load(newest)
             elif self.best:
