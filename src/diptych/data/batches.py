@@ -25,6 +25,7 @@ class Batches:
     def __init__(self, split: Split, recipe: Recipe, seed: int) -> None:
         self.split, self.recipe, self.seed = split, recipe, seed
         self.steps_per_epoch = -(-len(split.labels) // recipe.batch_size)
+        self.cropped_steps = recipe.cropped_steps(recipe.epochs * self.steps_per_epoch)
         self._plan = lru_cache(maxsize=2)(self._plan_epoch)
 
     def _plan_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -38,7 +39,8 @@ class Batches:
         """Batch ``step`` of ``epoch``, both counted from 0; the last one may be smaller.
 
         Returns:
-            images uint8 (batch, height, width, channels) and labels int64 (batch,).
+            images uint8 (batch, height, width, channels) and labels int64 (batch,); height and
+            width are smaller while the recipe crops.
         """
         order, offsets = self._plan(epoch)
         here = slice(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
@@ -49,6 +51,9 @@ class Batches:
             images = warped(images, field)
         elif self.recipe.shift:
             images = shifted(images, offsets[here])
+        if epoch * self.steps_per_epoch + step < self.cropped_steps:
+            rows, columns = self.recipe.cropped(*images.shape[1:3])
+            images = images[:, rows, columns]
         return images, self.split.labels[order[here]].astype(np.int64)
 
     def stacked(self, epoch: int, step: int, most: int) -> tuple[np.ndarray, np.ndarray]:
@@ -59,5 +64,8 @@ class Batches:
         """
         whole = len(self.split.labels) // self.recipe.batch_size
         end = min(step + most, whole) if step < whole else step + 1
+        full = self.cropped_steps - epoch * self.steps_per_epoch
+        if step < full:
+            end = min(end, full)
         images, labels = zip(*(self.batch(epoch, i) for i in range(step, end)), strict=True)
         return np.stack(images), np.stack(labels)

@@ -29,6 +29,7 @@ from diptych.network import (
     Network,
     Shape,
     Weights,
+    margins,
 )
 from diptych.randomness import generator
 from diptych.recipe import Recipe
@@ -142,7 +143,7 @@ def forward(
     x = (jnp.asarray(images, jnp.float32) * np.float32(1 / 255)).astype(dtype)
     outputs: dict[str, Array] = {}
     moving: Params = {}
-    for number, layer in enumerate(network.layers):
+    for number, (layer, before, _) in enumerate(network.steps()):
         match layer:
             case Conv():
                 kernel, bias = read(params, layer, dtype)
@@ -155,6 +156,7 @@ def forward(
                 if key is not None and layer.rate:
                     x = drop(layer, x, jax.random.fold_in(key, number))
             case Flatten():
+                x = jnp.pad(x, [(0, 0), *margins(before, x.shape[1:])])  # for a cropped image
                 x = x.reshape(len(x), -1)
             case Dense():
                 kernel, bias = read(params, layer, dtype)
