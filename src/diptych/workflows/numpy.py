@@ -129,8 +129,7 @@ def flatten(expected: Shape, x: Array) -> tuple[Array, Reverse]:
 
     def reverse(gradient: Array) -> tuple[Array, Weights]:
         inner = tuple(
-            slice(before, before + size)
-            for (before, _), size in zip(around, x.shape, strict=True)
+            slice(before, before + size) for (before, _), size in zip(around, x.shape, strict=True)
         )
         return gradient.reshape(padded.shape)[inner], {}
 
