@@ -1,25 +1,45 @@
 """What is measured is there, adds up, and is refused where it cannot be."""
 
+import numpy as np
 import pytest
 
+from diptych import benchmarks, load_data
 from diptych.benchmarks import bench_inference, bench_steps
+from diptych.benchmarks.inference import reader
 from diptych.errors import InputError
 from diptych.network import Network
 from support import diptych
 
 
-def test_reading_is_measured_in_turns(small: Network) -> None:
+def test_reading_is_measured_in_turns(small: Network, monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    found = bench_inference(["numpy"], small, batch_sizes=(1, 8), rounds=1, say=said.append)
+    sides = ["numpy"]
+    if benchmarks.find_spec("onnx") and benchmarks.find_spec("onnxruntime"):
+        sides.append("onnxruntime")
+    monkeypatch.setattr(benchmarks.workflows, "installed", lambda: ["numpy"])
+    found = bench_inference(None, small, batch_sizes=(1, 8), rounds=1, seconds=0.2, say=said.append)
     assert [(cost.side, cost.what) for cost in found.costs] == [
-        ("numpy", "batch 1"),
-        ("numpy", "batch 8"),
+        (side, f"batch {size}") for size in (1, 8) for side in sides
     ]
-    one, eight = (cost.median for cost in found.costs)
+    one, eight = (next(c for c in found.costs if c.what == f"batch {n}").median for n in (1, 8))
     assert one > eight > 0
-    assert said == ["round 1 of 1: numpy, 1 at a time", "round 1 of 1: numpy, 8 at a time"]
+    assert said == [f"round 1 of 1: {side}, {size} at a time" for size in (1, 8) for side in sides]
     assert found.to_dict()["costs"][0]["microseconds"] == [one]
     assert "Reading images" in repr(found)
+
+
+def test_onnx_runtime_reads_the_same_network(small: Network) -> None:
+    pytest.importorskip("onnxruntime", reason="needs diptych[onnx]")
+    images = load_data("mnist").test.images[:5]
+    found = [reader(side, small)(images) for side in ("numpy", "onnxruntime")]
+    assert np.allclose(*found, atol=1e-5) and np.ptp(found[0]) > 0.01
+
+
+def test_what_is_not_installed_is_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks, "find_spec", lambda name: None)
+    assert "onnxruntime" not in benchmarks._readers(None)
+    with pytest.raises(InputError, match=r"needs onnx and onnxruntime: pip install 'diptych\[onnx"):
+        bench_inference(["onnxruntime"])
 
 
 def test_work_of_a_step_is_counted() -> None:
