@@ -173,15 +173,13 @@ def bench_inference(
 
 def _readers(names: Sequence[str] | None) -> list[str]:
     """The sides that read images."""
-    missing = [package for package in ("onnx", "onnxruntime") if find_spec(package) is None]
-    everything = not names or list(names) == [workflows.ALL]
-    if everything:
+    missing = [package for package in ("onnx", ONNX_RUNTIME) if find_spec(package) is None]
+    if not names or list(names) == [workflows.ALL]:
         chosen = workflows.chosen(names) if names else workflows.installed()
         return chosen if missing else [*chosen, ONNX_RUNTIME]
     if ONNX_RUNTIME in names and missing:
-        raise InputError(
-            f"{ONNX_RUNTIME} needs {' and '.join(missing)}: pip install 'diptych[onnx]'"
-        )
+        needed = " and ".join(missing)
+        raise InputError(f"{ONNX_RUNTIME} needs {needed}: pip install 'diptych[onnx]'")
     return [name if name == ONNX_RUNTIME else workflows.check(name) for name in names]
 
 
