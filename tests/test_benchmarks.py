@@ -11,28 +11,32 @@ from diptych.network import Network
 from support import diptych
 
 
-def test_reading_is_measured_in_turns(small: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reading_is_measured_in_turns(small: Network) -> None:
     said: list[str] = []
-    sides = ["numpy"]
-    if benchmarks.find_spec("onnx") and benchmarks.find_spec("onnxruntime"):
-        sides.append("onnxruntime")
-    monkeypatch.setattr(benchmarks.workflows, "installed", lambda: ["numpy"])
-    found = bench_inference(None, small, batch_sizes=(1, 8), rounds=1, seconds=0.2, say=said.append)
+    found = bench_inference(
+        ["numpy"], small, batch_sizes=(1, 8), rounds=1, seconds=0.2, say=said.append
+    )
     assert [(cost.side, cost.what) for cost in found.costs] == [
-        (side, f"batch {size}") for size in (1, 8) for side in sides
+        ("numpy", "batch 1"),
+        ("numpy", "batch 8"),
     ]
-    one, eight = (next(c for c in found.costs if c.what == f"batch {n}").median for n in (1, 8))
+    one, eight = (cost.median for cost in found.costs)
     assert one > eight > 0
-    assert said == [f"round 1 of 1: {side}, {size} at a time" for size in (1, 8) for side in sides]
+    assert said == ["round 1 of 1: numpy, 1 at a time", "round 1 of 1: numpy, 8 at a time"]
     assert found.to_dict()["costs"][0]["microseconds"] == [one]
     assert "Reading images" in repr(found)
 
 
 def test_onnx_runtime_reads_the_same_network(small: Network) -> None:
+    pytest.importorskip("onnx", reason="needs diptych[onnx]")
     pytest.importorskip("onnxruntime", reason="needs diptych[onnx]")
     images = load_data("mnist").test.images[:5]
-    found = [reader(side, small)(images) for side in ("numpy", "onnxruntime")]
-    assert np.allclose(*found, atol=1e-5) and np.ptp(found[0]) > 0.01
+    logits = [reader(side, small)(images) for side in ("numpy", "onnxruntime")]
+    assert np.allclose(*logits, atol=1e-5) and np.ptp(logits[0]) > 0.01
+    for names in (None, ["all"], ["numpy", "onnxruntime"]):
+        assert benchmarks._readers(names)[-1] == "onnxruntime"
+    found = bench_inference(["onnxruntime"], small, batch_sizes=(8,), rounds=1, seconds=0.1)
+    assert found.costs[0].median > 0 and "onnxruntime" in found.versions
 
 
 def test_what_is_not_installed_is_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
