@@ -152,9 +152,9 @@ def test_a_training_goes_on_from_any_checkpoint_as_if_nothing_had_been(
     name: str, digits: Data, whole: Callable[[str], Trained]
 ) -> None:
     checkpoints = whole(name).checkpoints
-    # After a few steps, before and after the smaller last batch, between epochs, in the second.
-    places = {(0, 20), (0, 41), (0, 42), (1, 0), (1, 40)} & checkpoints.keys()
-    assert len(places) >= 4  # Keras is not asked after an epoch's last batch.
+    # Before and after the smaller last batch, and between epochs; others are in the next test.
+    places = {(0, 41), (0, 42), (1, 0)} & checkpoints.keys()
+    assert len(places) >= 2  # Keras is not asked after an epoch's last batch.
     for place in sorted(places):
         assert_same(train(name, digits, checkpoint=checkpoints[place]), whole(name))
 
