@@ -19,7 +19,8 @@ from diptych import workflows
 from diptych.errors import InputError
 from diptych.worker import ENVIRONMENT
 
-P, T = ParamSpec("P"), TypeVar("T")
+P = ParamSpec("P")
+T = TypeVar("T")
 
 HERE = ("tensorflow", "keras@tensorflow", "torch", "jax", "numpy")
 NAMES = (*HERE, "keras@jax", "keras@torch")

@@ -89,14 +89,16 @@ class Model:
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         last = self.network.layers[-1].name
         with patch.object(ours, "forward", lambda *_: ({last: outputs}, {})):
-            return float(ours.loss_of({}, {}, self.network, "", outputs, targets, None)[0])
+            key = self.workflow.key
+            return float(ours.loss_of({}, {}, self.network, "", outputs, targets, key)[0])
 
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self.fresh(dropout=False).loss_and_gradients(x, targets)
 
     def updates(self, gradients: list[Arrays]) -> list[Arrays]:
         workflow, result = self.fresh(dropout=True), []
-        step: Any = ours.train_step.__wrapped__  # Not compiled: each has gradients of its own.
+        train_step: Any = ours.train_step
+        step = train_step.__wrapped__  # Not compiled: each has gradients of its own.
         for rate, given in zip(self.rates, gradients, strict=False):
             now = workflow.training
             measured = ((0.0, (0.0, now.moving)), {name: given[name] for name in now.trained})

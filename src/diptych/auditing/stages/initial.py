@@ -1,6 +1,7 @@
 """Initial weights: each side's initialisers as distributions, and weights that were copied."""
 
 import time
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -166,7 +167,7 @@ def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
     if np.ptp(values) == 0:
         return "zeros" if values[0] == 0 else f"constant {values[0]:.4g}"
     deviation, largest = float(values.std()), float(np.abs(values).max())
-    families = {
+    families: dict[str, Any] = {
         "uniform": stats.uniform(-largest, 2 * largest),
         "normal": stats.norm(0, deviation),
         "truncated normal": stats.truncnorm(-2, 2, 0, max(deviation / CUT, largest / 2)),
