@@ -10,7 +10,7 @@ from diptych.auditing import pair as pairs
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.match import Match, Transfer, align
 from diptych.auditing.report import Audit
-from diptych.auditing.stages import forward, gradients, initial, loss
+from diptych.auditing.stages import forward, gradients, initial, loss, mode
 from diptych.auditing.stages.loss import TAKES
 
 NODE = Node("dense", "dense", (INPUT,), (1,), {}, {"kernel": "kernel", "bias": "bias"})
@@ -126,3 +126,52 @@ def test_noise_is_held_against_noise(rate: float, codes: list[str]) -> None:
     x = np.random.default_rng(3).normal(size=(32, 32)).astype(np.float32)
     forward._drawn(pair, Match(node, node), [x], training=True)
     assert [finding.code for finding in pair.audit.findings] == codes
+
+
+class Normalising:
+    """A side that only normalises: 32 images of 14×14 pixels, in float32 as a framework has it."""
+
+    def __init__(self, unbiased: bool, momentum: float) -> None:
+        self.unbiased, self.momentum = unbiased, momentum
+
+    def load(self, parameters: Arrays) -> None:
+        self.parameters = dict(parameters)
+
+    def record(self, x: np.ndarray, training: bool) -> Arrays:
+        count, kept = x[..., 0].size, np.float32(self.momentum)
+        # Over a blank background, a float32 sum from left to right is off in its fifth digit.
+        sums = np.cumsum(x.reshape(-1, x.shape[-1]), axis=0, dtype=np.float32)
+        variance = x.var((0, 1, 2), dtype=np.float32) * np.float32(count / (count - self.unbiased))
+        new = {"mean": sums[-1] / np.float32(count), "variance": variance}
+        return {
+            f"parameter:{name}": old * kept + new[name] * (1 - kept)
+            for name, old in self.parameters.items()
+        }
+
+
+@pytest.mark.parametrize("momentum", [0.9, 0.99])
+@pytest.mark.parametrize(("a", "b"), [(False, False), (True, True), (True, False), (False, True)])
+def test_unbiased_moving_variances_are_told_from_the_batchs_own(
+    a: bool, b: bool, momentum: float
+) -> None:
+    chance = np.random.default_rng(0)
+    blank = chance.uniform(-0.2, 0.2, 8)
+    x = np.where(chance.uniform(size=(32, 14, 14, 1)) < 0.8, blank, chance.normal(0.1, 0.3, 8))
+    x = x.astype(np.float32)
+    old = {  # The variances are much larger than the batch's, as they are before training.
+        "mean": chance.uniform(-0.2, 0.2, 8).astype(np.float32),
+        "variance": chance.uniform(0.5, 1.5, 8).astype(np.float32),
+    }
+    node = Node("norm", "batch_norm", (INPUT,), (14, 14, 8), {}, {n: n for n in old})
+    pair: Any = object.__new__(pairs.Pair)
+    pair.sides = {"a": Normalising(a, momentum), "b": Normalising(b, momentum)}
+    pair.matches, pair.x = [Match(node, node)], {"a": x, "b": x}
+    pair.parameters = {"a": old, "b": old}
+    pair.audit = Audit("a.py:build", "b.py:build", ("PyTorch", "Keras"))
+    records = {}
+    for which, side in pair.sides.items():
+        side.load(old)
+        records[which] = side.record(x, training=True) | {INPUT: x}
+    mode._unbiased_variances(pair, records)
+    assert [note.split("'s moving")[0] for note in pair.audit.notes] == ["AB"[b]] * (a != b)
+    assert pair.sides["a"].parameters["variance"] is old["variance"]  # As it was found.

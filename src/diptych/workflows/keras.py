@@ -126,10 +126,19 @@ class AveragePooling2D(layers.AveragePooling2D):
         return sums(inputs) / sums(keras.ops.ones_like(inputs[:1]))
 
 
+class LeakyReLU(layers.LeakyReLU):
+    """On JAX, whose own has a slope of 1 at exactly zero, where blank background starts; on other
+    backends the slope there is the negative side's."""
+
+    def call(self, inputs):
+        return keras.ops.where(inputs > 0, inputs, inputs * self.negative_slope)
+
+
 def activation(layer: Conv | Dense | Activate, policy: str) -> str | keras.Layer:
     """Keras' name for the activation, or a layer where the activation has a parameter."""
     if layer.activation == "leaky_relu":
-        return layers.LeakyReLU(negative_slope=layer.slope, dtype=policy)
+        leaky_relu = LeakyReLU if keras.config.backend() == "jax" else layers.LeakyReLU
+        return leaky_relu(negative_slope=layer.slope, dtype=policy)
     return layer.activation
 
 

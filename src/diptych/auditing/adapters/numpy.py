@@ -5,34 +5,26 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing.adapters.workflow import Epochs
-from diptych.auditing.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.adapters.described import (
+    RESCALE,
+    batches_of,
+    graph_of,
+    nodes_of,
+    optimiser_of,
+)
+from diptych.auditing.graph import Arrays, Graph
 from diptych.data.batches import to_float
 from diptych.errors import InputError
-from diptych.network import (
-    Activate,
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    MaxPool,
-    Shape,
-    Weights,
-)
+from diptych.network import Weights
 from diptych.workflows.numpy import Workflow
 
 Build = Callable[[int], tuple[Workflow, np.ndarray]]
-
-RESCALE = "rescale_1"
-"""The node that makes numbers in [0, 1] of images."""
 
 
 class Model:
     """One side of an audit: `diptych.workflows.numpy`; see `diptych.auditing.adapters.Model`.
 
-    Built from `diptych.auditing.adapters.workflow.numpy_build`.
+    Built from `diptych.auditing.adapters.workflow.with_rates`.
     """
 
     trains = True
@@ -52,15 +44,7 @@ class Model:
         ]
 
     def graph(self) -> Graph:
-        shape = self.workflow.network.input_shape
-        scale = float(np.float32(1 / 255))
-        last = Node(RESCALE, "rescale", (INPUT,), shape, {"scale": scale, "offset": 0.0})
-        nodes = [last]
-        for _, part in self.parts:
-            for name, kind, shape, attributes, parameters in part:
-                last = Node(name, kind, (last.name,), shape, attributes, parameters)
-                nodes.append(last)
-        return Graph(self.workflow.network.input_shape, tuple(nodes))
+        return graph_of(self.workflow.network)
 
     # Parameters.
 
@@ -147,79 +131,12 @@ class Model:
         return losses, parameters
 
     def optimiser(self) -> dict[str, Any]:
-        recipe = self.workflow.recipe
-        return {
-            "kind": "adam",
-            "learning_rate": float(str(self.rates[0])),
-            "beta_1": recipe.beta_1,
-            "beta_2": recipe.beta_2,
-            "epsilon": recipe.epsilon,
-        }
+        return optimiser_of(self.workflow.recipe, self.rates)
 
     def batches(self, count: int, epochs: int) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
-        numbers = np.arange(count)
-        shape = (count, *self.workflow.network.input_shape)
-        x = np.broadcast_to(numbers.reshape(count, 1, 1, 1), shape).astype(np.float32)
-        epoch = Epochs(self.workflow.recipe, self.workflow.seed)
-        return [list(epoch(x, numbers)) for _ in range(epochs)]
+        workflow = self.workflow
+        return batches_of(workflow.network, workflow.recipe, workflow.seed, count, epochs)
 
 
 def copied(values: Weights) -> Arrays:
     return {name: value.copy() for name, value in values.items()}
-
-
-def nodes_of(layer: Any, before: Shape, after: Shape) -> list[tuple[str, str, Shape, dict, dict]]:
-    """A layer's nodes: each one's name, kind, shape, attributes and parameters.
-
-    The operations of the layer are in the same order: an activation is one of its own.
-    """
-    kinds: dict[type, str] = {Conv: "conv", Dense: "dense", BatchNorm: "batch_norm"}
-    kinds |= {MaxPool: "max_pool", AveragePool: "average_pool", Dropout: "dropout"}
-    kinds |= {Flatten: "flatten"}
-    nodes = []
-    if not isinstance(layer, Activate):
-        described = (attributes_of(layer, before), parameters_of(layer))
-        nodes.append((layer.name, kinds[type(layer)], after, *described))
-    if isinstance(layer, Conv | Dense | Activate) and layer.activation != "linear":
-        slope = {"elu": 1.0}.get(layer.activation, layer.slope)
-        name = f"{layer.name}/activation" if nodes else layer.name
-        about = {"function": layer.activation, "slope": slope}
-        nodes.append((name, "activation", after, about, {}))
-    return nodes
-
-
-def attributes_of(layer: Any, before: Shape) -> dict[str, Any]:
-    match layer:
-        case Conv():
-            return windowed(layer, before) | {"dilation": [1, 1], "groups": 1}
-        case MaxPool():
-            return {"size": list(layer.size)} | windowed(layer, before)
-        case AveragePool():
-            counted = {"count_padding": False}
-            return {"size": list(layer.size)} | windowed(layer, before) | counted
-        case BatchNorm():
-            momentum = {"momentum": layer.momentum, "unbiased": False}
-            return {"epsilon": layer.epsilon} | momentum
-        case Dropout():
-            return {"rate": layer.rate}
-        case Flatten():
-            return {"order": "last"}
-    return {}
-
-
-def windowed(layer: Conv | MaxPool | AveragePool, before: Shape) -> dict[str, Any]:
-    return {
-        "strides": list(layer.steps),
-        "padding": [list(pair) for pair in layer.pads(before)],
-    }
-
-
-def parameters_of(layer: Any) -> dict[str, str]:
-    match layer:
-        case Conv() | Dense():
-            return {role: f"{layer.name}/{role}" for role in ("kernel", "bias")}
-        case BatchNorm():
-            names = {"gamma": "gamma", "beta": "beta"}
-            names |= {"mean": "moving_mean", "variance": "moving_variance"}
-            return {role: f"{layer.name}/{name}" for role, name in names.items()}
-    return {}

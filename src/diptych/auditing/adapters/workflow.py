@@ -42,10 +42,12 @@ def build(
         InputError: there is no such workflow, network or recipe, or the weights do not fit.
     """
     workflow = workflows.check(workflow)
-    builds = {"tensorflow": tensorflow_build, "torch": torch_build, "numpy": numpy_build}
     if workflows.module(workflow) == "keras":
         return keras_build(network, recipe, weights, workflow)
-    return builds[workflow](network, recipe, weights)
+    builds = {"tensorflow": tensorflow_build, "torch": torch_build}
+    if workflow in builds:
+        return builds[workflow](network, recipe, weights)
+    return with_rates(workflow, network, recipe, weights)
 
 
 def keras_build(
@@ -111,12 +113,16 @@ def torch_build(
     return built
 
 
-def numpy_build(
-    network: str | Network, recipe: str | Recipe | None = None, weights: Weights | None = None
+def with_rates(
+    workflow: str,
+    network: str | Network,
+    recipe: str | Recipe | None = None,
+    weights: Weights | None = None,
 ) -> Build:
-    """Builds the reference workflow itself, with the rates of its steps."""
+    """Builds the workflow itself, with the rates of its steps: what the adapters of NumPy and JAX
+    take."""
     described = Training(network, recipe)
-    make = described.maker("numpy", weights)
+    make = described.maker(workflow, weights)
     return lambda seed: (make(seed), described.rates)
 
 

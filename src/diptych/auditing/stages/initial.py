@@ -1,6 +1,7 @@
 """Initial weights: each side's initialisers as distributions, and weights that were copied."""
 
 import time
+from typing import Any
 
 import numpy as np
 from scipy import stats
@@ -166,13 +167,12 @@ def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
     if np.ptp(values) == 0:
         return "zeros" if values[0] == 0 else f"constant {values[0]:.4g}"
     deviation, largest = float(values.std()), float(np.abs(values).max())
-    families = {
-        "uniform": stats.uniform(-largest, 2 * largest).cdf,
-        "normal": stats.norm(0, deviation).cdf,
-        "truncated normal": stats.truncnorm(-2, 2, 0, deviation / CUT).cdf,
+    families: dict[str, Any] = {
+        "uniform": stats.uniform(-largest, 2 * largest),
+        "normal": stats.norm(0, deviation),
+        "truncated normal": stats.truncnorm(-2, 2, 0, max(deviation / CUT, largest / 2)),
     }
-    distances = {name: stats.kstest(values, cdf).statistic for name, cdf in families.items()}
-    family = min(distances, key=lambda name: distances[name])
+    family = max(families, key=lambda name: families[name].logpdf(values).sum())
     if len(shape) < 2:
         return f"{family}, deviation {deviation:.3g}"
     receptive = float(np.prod(shape[:-2]))

@@ -1,0 +1,115 @@
+"""A network's description as a graph, for those of our workflows whose audit starts from it."""
+
+from typing import Any
+
+import numpy as np
+
+from diptych.auditing.adapters.workflow import Arrays, Epochs
+from diptych.auditing.graph import INPUT, Graph, Node
+from diptych.network import (
+    Activate,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool,
+    Network,
+    Shape,
+)
+from diptych.recipe import Recipe
+
+RESCALE = "rescale_1"
+"""The node that makes numbers in [0, 1] of images."""
+
+
+def graph_of(network: Network) -> Graph:
+    """The network after the node that scales its images; an activation is a node of its own."""
+    scale = float(np.float32(1 / 255))
+    last = Node(RESCALE, "rescale", (INPUT,), network.input_shape, {"scale": scale, "offset": 0.0})
+    nodes = [last]
+    for layer, before, after in network.steps():
+        for name, kind, shape, attributes, parameters in nodes_of(layer, before, after):
+            last = Node(name, kind, (last.name,), shape, attributes, parameters)
+            nodes.append(last)
+    return Graph(network.input_shape, tuple(nodes))
+
+
+def optimiser_of(recipe: Recipe, rates: np.ndarray) -> dict[str, Any]:
+    """What the recipe says of its Adam, with the rate of the first step."""
+    return {
+        "kind": "adam",
+        "learning_rate": float(str(rates[0])),
+        "beta_1": recipe.beta_1,
+        "beta_2": recipe.beta_2,
+        "epsilon": recipe.epsilon,
+    }
+
+
+def batches_of(
+    network: Network, recipe: Recipe, seed: int, count: int, epochs: int
+) -> list[list[Arrays]]:
+    """Each epoch's batches over examples of which number i is made of nothing but i."""
+    numbers = np.arange(count)
+    shape = (count, *network.input_shape)
+    x = np.broadcast_to(numbers.reshape(count, 1, 1, 1), shape).astype(np.float32)
+    epoch = Epochs(recipe, seed)
+    return [list(epoch(x, numbers)) for _ in range(epochs)]
+
+
+def nodes_of(layer: Any, before: Shape, after: Shape) -> list[tuple[str, str, Shape, dict, dict]]:
+    """A layer's nodes: each one's name, kind, shape, attributes and parameters.
+
+    The operations of the layer are in the same order: an activation is one of its own.
+    """
+    kinds: dict[type, str] = {Conv: "conv", Dense: "dense", BatchNorm: "batch_norm"}
+    kinds |= {MaxPool: "max_pool", AveragePool: "average_pool", Dropout: "dropout"}
+    kinds |= {Flatten: "flatten"}
+    nodes = []
+    if not isinstance(layer, Activate):
+        described = (attributes_of(layer, before), parameters_of(layer))
+        nodes.append((layer.name, kinds[type(layer)], after, *described))
+    if isinstance(layer, Conv | Dense | Activate) and layer.activation != "linear":
+        slope = {"elu": 1.0}.get(layer.activation, layer.slope)
+        name = f"{layer.name}/activation" if nodes else layer.name
+        about = {"function": layer.activation, "slope": slope}
+        nodes.append((name, "activation", after, about, {}))
+    return nodes
+
+
+def attributes_of(layer: Any, before: Shape) -> dict[str, Any]:
+    match layer:
+        case Conv():
+            return windowed(layer, before) | {"dilation": [1, 1], "groups": 1}
+        case MaxPool():
+            return {"size": list(layer.size)} | windowed(layer, before)
+        case AveragePool():
+            counted = {"count_padding": False}
+            return {"size": list(layer.size)} | windowed(layer, before) | counted
+        case BatchNorm():
+            momentum = {"momentum": layer.momentum, "unbiased": False}
+            return {"epsilon": layer.epsilon} | momentum
+        case Dropout():
+            return {"rate": layer.rate}
+        case Flatten():
+            return {"order": "last"}
+    return {}
+
+
+def windowed(layer: Conv | MaxPool | AveragePool, before: Shape) -> dict[str, Any]:
+    return {
+        "strides": list(layer.steps),
+        "padding": [list(pair) for pair in layer.pads(before)],
+    }
+
+
+def parameters_of(layer: Any) -> dict[str, str]:
+    match layer:
+        case Conv() | Dense():
+            return {role: f"{layer.name}/{role}" for role in ("kernel", "bias")}
+        case BatchNorm():
+            names = {"gamma": "gamma", "beta": "beta"}
+            names |= {"mean": "moving_mean", "variance": "moving_variance"}
+            return {role: f"{layer.name}/{name}" for role, name in names.items()}
+    return {}

@@ -1,0 +1,26 @@
+"""Our own workflows are the same; docs/audit-workflows.md has all pairs on four networks."""
+
+from pathlib import Path
+
+import pytest
+
+import diptych
+from diptych import workflows
+from diptych.errors import InputError
+
+# Where frameworks differ most: uneven padding, moving averages.
+STRIDED = Path(__file__).parents[2] / "examples" / "audit" / "strided.toml"
+
+
+@pytest.mark.parametrize(
+    ("a", "b"), [("tensorflow", "keras"), ("torch", "keras@jax"), ("jax", "keras@torch")]
+)
+def test_two_workflows_are_the_same_through_all_stages(a: str, b: str) -> None:
+    try:
+        workflows.chosen([a, b])
+    except InputError as problem:
+        pytest.skip(str(problem))
+    found = diptych.audit(f"{a}:{STRIDED}", f"{b}:{STRIDED}")
+    assert [finding.code for finding in found.findings] == []
+    assert [stage.name for stage in found.stages if not stage.ok] == []
+    assert found.notes == []  # All of ours have the batch's own variance in the moving ones.
