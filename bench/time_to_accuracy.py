@@ -4,6 +4,7 @@ The article reaches 99.31% on the test set (the mean of its 99.32 and 99.30). Tr
 counted, on all sides: no start-up, no validation, no test. The workflows take turns, seed by seed.
 
     python bench/time_to_accuracy.py                    ten seeds; stock Keras once, in full
+    python bench/time_to_accuracy.py --stock-epochs 3   ten thirds of three stock epochs' time
     python bench/time_to_accuracy.py --quick            one seed; ten times one stock epoch
     python bench/time_to_accuracy.py --recipe balanced --seeds 3
 """
@@ -38,13 +39,14 @@ def main() -> None:
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--workflows", default="tensorflow,keras")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--stock-epochs", type=int, default=STOCK_EPOCHS)
     parser.add_argument("--quick", action="store_true", help="one seed, one stock epoch")
     given = parser.parse_args()
     seeds = 1 if given.quick else given.seeds
     names = given.workflows.split(",")
     console = Console(width=100)
 
-    epochs = 1 if given.quick else STOCK_EPOCHS
+    epochs = 1 if given.quick else given.stock_epochs
     seconds, accuracy = stock(epochs)
     stock_seconds = seconds * STOCK_EPOCHS / epochs
     said = f"{epochs} epoch{'s' if epochs > 1 else ''}, {seconds:.1f} s, test {accuracy:.4f}"
@@ -69,7 +71,7 @@ def main() -> None:
     )  # fmt: skip
     table.add_row(
         f"stock keras, {STOCK_EPOCHS} epochs", f"{stock_seconds:.1f}", "1.0", "–",
-        "–" if given.quick else f"{accuracy:.2%}", "–", "–",
+        "–" if epochs < STOCK_EPOCHS else f"{accuracy:.2%}", "–", "–",
     )  # fmt: skip
     for name, results in found.items():
         times = statistics.median(result["train_seconds"] for result in results)
