@@ -89,6 +89,39 @@ def test_stacks_go_through_an_epoch_with_the_smaller_batch_by_itself() -> None:
     assert shapes == [(3, 5), (1, 5), (1, 3)]
 
 
+@given(
+    crop=st.floats(0.01, 0.9),
+    share=st.floats(0, 1),
+    warped=st.booleans(),
+    size=st.integers(1, 12),
+    most=st.integers(1, 9),
+)
+def test_cropped_batches_are_the_middles_of_whole_ones_and_come_first(
+    crop: float, share: float, warped: bool, size: int, most: int
+) -> None:
+    random = np.random.default_rng(0)
+    split = Split(random.integers(0, 256, (23, 9, 12, 1), np.uint8), np.arange(23))
+    whole = Recipe(epochs=2, batch_size=size, shift=1, rotation=20.0 * warped, elastic=0.5 * warped)
+    cropped = whole.with_changes(crop=crop, crop_share=share)
+    batches, originals = (Batches(split, recipe, seed=1) for recipe in (cropped, whole))
+    height, width = (side - 2 * round(side * crop / 2) for side in (9, 12))
+    top, left = (9 - height) // 2, (12 - width) // 2
+    expected = round(share * 2 * batches.steps_per_epoch)
+    seen = 0
+    for epoch in range(2):
+        step = 0
+        while step < batches.steps_per_epoch:
+            images, labels = batches.stacked(epoch, step, most)
+            for i in range(len(images)):
+                original, same = originals.batch(epoch, step + i)
+                if seen + i < expected:
+                    original = original[:, top : top + height, left : left + width]
+                assert np.array_equal(images[i], original)
+                assert np.array_equal(labels[i], same)
+            step += len(images)
+            seen += len(images)
+
+
 def test_a_shift_moves_down_and_right_and_fills_with_zeros() -> None:
     image = np.arange(1, 10, dtype=np.uint8).reshape(1, 3, 3, 1)
     moved = shifted(np.repeat(image, 4, 0), np.array([(0, 0), (1, 0), (0, -2), (-1, 1)]))

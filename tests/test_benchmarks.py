@@ -1,8 +1,11 @@
 """What is measured is there, adds up, and is refused where it cannot be."""
 
+import numpy as np
 import pytest
 
+from diptych import benchmarks, load_data
 from diptych.benchmarks import bench_inference, bench_steps
+from diptych.benchmarks.inference import reader
 from diptych.errors import InputError
 from diptych.network import Network
 from support import diptych
@@ -10,7 +13,9 @@ from support import diptych
 
 def test_reading_is_measured_in_turns(small: Network) -> None:
     said: list[str] = []
-    found = bench_inference(["numpy"], small, batch_sizes=(1, 8), rounds=1, say=said.append)
+    found = bench_inference(
+        ["numpy"], small, batch_sizes=(1, 8), rounds=1, seconds=0.2, say=said.append
+    )
     assert [(cost.side, cost.what) for cost in found.costs] == [
         ("numpy", "batch 1"),
         ("numpy", "batch 8"),
@@ -20,6 +25,25 @@ def test_reading_is_measured_in_turns(small: Network) -> None:
     assert said == ["round 1 of 1: numpy, 1 at a time", "round 1 of 1: numpy, 8 at a time"]
     assert found.to_dict()["costs"][0]["microseconds"] == [one]
     assert "Reading images" in repr(found)
+
+
+def test_onnx_runtime_reads_the_same_network(small: Network) -> None:
+    pytest.importorskip("onnx", reason="needs diptych[onnx]")
+    pytest.importorskip("onnxruntime", reason="needs diptych[onnx]")
+    images = load_data("mnist").test.images[:5]
+    logits = [reader(side, small)(images) for side in ("numpy", "onnxruntime")]
+    assert np.allclose(*logits, atol=1e-5) and np.ptp(logits[0]) > 0.01
+    for names in (None, ["all"], ["numpy", "onnxruntime"]):
+        assert benchmarks._readers(names)[-1] == "onnxruntime"
+    found = bench_inference(["onnxruntime"], small, batch_sizes=(8,), rounds=1, seconds=0.1)
+    assert found.costs[0].median > 0 and "onnxruntime" in found.versions
+
+
+def test_what_is_not_installed_is_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(benchmarks, "find_spec", lambda name: None)
+    assert "onnxruntime" not in benchmarks._readers(None)
+    with pytest.raises(InputError, match=r"needs onnx and onnxruntime: pip install 'diptych\[onnx"):
+        bench_inference(["onnxruntime"])
 
 
 def test_work_of_a_step_is_counted() -> None:

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych import cli
+from diptych import cli, comparison
 from diptych.data import Data, fashion
+from diptych.errors import InputError
 from diptych.runs import Run, find
 from support import COMMAND, diptych, plain_environment, start
 
@@ -495,3 +496,17 @@ def test_a_blank_picture_of_a_digit(reader: Run, place: Path) -> None:
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
     assert line.startswith("diptych: blank.png: ")
+
+
+def test_all_workflows_are_counted_before_they_train(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[list[str], int]] = []
+
+    def compare(names: list[str], *_: object, report: Any, **__: object) -> None:
+        seen.append((list(names), report.trainings))
+        raise InputError("that is all")
+
+    monkeypatch.setattr(comparison, "compare", compare)
+    with pytest.raises(SystemExit):
+        cli.main(["compare", "--workflows", "all", "--seeds", "3"])
+    ((names, trainings),) = seen
+    assert {"tensorflow", "keras"} <= set(names) and trainings == 3 * len(names)

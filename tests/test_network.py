@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from diptych import zoo
 from diptych.errors import InputError
-from diptych.network import Conv, Network
+from diptych.network import Conv, Network, margins
 from diptych.recipe import Recipe
 from diptych.workflows.numpy import Workflow as Reference
 
@@ -251,6 +251,23 @@ def test_an_adapted_network_fits_the_data() -> None:
     adapted.check_data((32, 30, 3), 7, "others")
     assert adapted.summary()[0].parameters == (9 * 3 + 1) * 64
     assert adapted.layers[:-1] == article.layers[:-1]
+
+
+def test_margins_put_what_is_smaller_in_the_middle() -> None:
+    assert margins((7, 7, 32), (5, 4, 32)) == [(1, 1), (1, 2), (0, 0)]
+    assert margins((10,), (10,)) == [(0, 0)]
+
+
+def test_layers_that_cannot_take_cropped_images_are_named() -> None:
+    article = Network.load("article-valid")
+    article.check_cropped((20, 20, 1))
+    with pytest.raises(InputError) as problem:
+        article.check_cropped((9, 9, 1))
+    assert str(problem.value) == (
+        "network article-valid, layer 5 (conv_3), for images cropped to 9×9×1: its 3×3 window is "
+        "larger than its 2×2 input: make the window smaller or use padding same; or let the recipe "
+        "crop less (crop = 0 for nothing)"
+    )
 
 
 def test_scaled_dropout_changes_the_rates_alone() -> None:

@@ -53,6 +53,21 @@ def test_every_rate_of_one_cycle_is_above_zero_and_up_to_the_peak(
     assert (np.diff(rates[top:]) <= 0).all()
 
 
+def test_cropping_takes_half_of_its_share_from_each_edge() -> None:
+    recipe = Recipe(crop=0.28, crop_share=0.85)
+    assert recipe.cropped(28, 32) == (slice(4, 24), slice(4, 28))
+    assert recipe.cropped_steps(1100) == 935
+    assert Recipe(crop_share=1.0).cropped_steps(1100) == 0
+    assert Recipe().cropped(28, 5) == (slice(0, 28), slice(0, 5))
+
+
+@given(st.floats(0, 0.9), st.integers(1, 300))
+def test_cropping_leaves_something_of_every_image(crop: float, size: int) -> None:
+    rows, _ = Recipe(crop=crop).cropped(size, 1)
+    assert 0 <= rows.start < rows.stop <= size
+    assert rows.start == size - rows.stop
+
+
 def test_the_recipe_of_the_article_is_the_default_and_the_articles() -> None:
     article = Recipe.load("article")
     assert (article.epochs, article.batch_size, article.learning_rate) == (10, 50, 0.001)

@@ -248,6 +248,13 @@ NOT_TRAINED = frozenset({"moving_mean", "moving_variance"})
 """The weights that follow the data instead of the gradient."""
 
 
+def margins(expected: Shape, given: Shape) -> list[tuple[int, int]]:
+    """Zeros before and after, for each axis, that put a smaller image's features in the middle of
+    those that the network's own image gives, before they are made flat."""
+    totals = [size - smaller for size, smaller in zip(expected, given, strict=True)]
+    return [(total // 2, total - total // 2) for total in totals]
+
+
 @dataclass(frozen=True)
 class LayerSummary:
     """One row of the summary: a layer in its place in the network."""
@@ -432,6 +439,21 @@ class Network(Described):
                 f"network {self.name}, layer {len(self.layers)} ({self.layers[-1].name}): "
                 f"{self.classes} units, data {data} has {classes} classes"
             )
+
+    def check_cropped(self, image_shape: Shape) -> None:
+        """Raises InputError unless the layers up to the first flatten take smaller images too."""
+        shape = image_shape
+        for number, (layer, _, _) in enumerate(self.steps(), 1):
+            if isinstance(layer, Flatten):
+                return
+            try:
+                shape = layer.output_shape(shape)
+            except ValueError as problem:
+                given = "×".join(map(str, image_shape))
+                raise InputError(
+                    f"network {self.name}, layer {number} ({layer.name}), for images cropped to "
+                    f"{given}: {problem}; or let the recipe crop less (crop = 0 for nothing)"
+                ) from None
 
     def adapted(self, image_shape: Shape, classes: int) -> Self:
         """The same layers for other images and another number of classes."""

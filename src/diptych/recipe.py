@@ -51,6 +51,12 @@ class Recipe(Described):
     """It slants by up to so many pixels sideways a pixel of height."""
     elastic: Annotated[float, Field(strict=True, ge=0, le=64)] = 0.0
     """It bends: its control points move by so many pixels (the standard deviation)."""
+    crop: Annotated[float, Field(strict=True, ge=0, le=0.9)] = 0.0
+    """At first the images are without this share of their height and width, half of it at each
+    edge, which costs the less time the more it is; 0.28 leaves the 20×20 pixels within which all
+    digits of MNIST are. What is missing before the dense layers is zeros."""
+    crop_share: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.75
+    """The share of all steps, from the first on, that see cropped images."""
     averaging: Decay = 0.0
     """The decay a step of a running average of the weights (Polyak & Juditsky, 1992), which
     validates and is kept in place of the last weights; 0 keeps the last ones."""
@@ -64,6 +70,16 @@ class Recipe(Described):
     def with_changes(self, **changes: Any) -> Self:
         """The same recipe with other values for the given keys."""
         return self.from_dict(self.to_dict() | changes)
+
+    def cropped_steps(self, steps: int) -> int:
+        """How many of a training's steps, from the first on, see cropped images."""
+        return round(self.crop_share * steps) if self.crop else 0
+
+    def cropped(self, height: int, width: int) -> tuple[slice, slice]:
+        """The rows and the columns that cropping leaves of an image of that size."""
+        cuts = [round(size * self.crop / 2) for size in (height, width)]
+        rows, columns = (slice(c, n - c) for c, n in zip(cuts, (height, width), strict=True))
+        return rows, columns
 
     def learning_rates(self, steps: int) -> np.ndarray:
         """The learning rate of each step of a training of that many steps, as float32 (steps,).

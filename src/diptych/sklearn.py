@@ -22,7 +22,7 @@ from diptych.errors import InputError
 from diptych.network import AveragePool, Conv, MaxPool, Network, Shape
 from diptych.recipe import Recipe
 from diptych.runs import read_arrays, write_arrays
-from diptych.training import line_of, with_known_precision
+from diptych.training import check_cropping, line_of, with_known_precision
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -150,6 +150,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         if table:
             recipe = recipe.with_changes(**dict.fromkeys(MOVES, 0))
         network = network.adapted(shape, len(classes))
+        check_cropping(network, recipe)
         seed = self._seed()
 
         low, high = value_range(rows, table)

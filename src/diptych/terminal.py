@@ -339,11 +339,12 @@ def runs(found: "list[Run]") -> RenderableType:
     for run in found:
         description, result = run.description(), run.result()
         seconds = sum(epoch["train_seconds"] for epoch in run.metrics())
+        epochs = f"{len(run.metrics())}/{run.recipe.epochs}"
         rows.add_row(
             str(run.folder),
             description["data"]["name"],
             run.status_now,
-            f"{len(run.metrics())}/{run.recipe.epochs}",
+            "–" if "imported" in description else epochs,  # It was trained, but not here.
             f"{100 * result['test_accuracy']:.2f}%" if result else "–",
             f"{seconds:.0f} s" if seconds else "–",
         )

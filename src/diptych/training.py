@@ -105,6 +105,7 @@ def create(
         network.check_data(data.image_shape, data.classes, data.name)
     except InputError as problem:
         raise InputError(f"{problem}: give --adapt to fit the network to the data") from None
+    check_cropping(network, recipe)
     recipe = with_known_precision(recipe)
     return Run.create(Path(runs), network, recipe, workflow, data, seed, checkpoint_every)
 
@@ -114,6 +115,13 @@ def with_known_precision(recipe: Recipe) -> Recipe:
     if recipe.precision != "auto":
         return recipe
     return recipe.with_changes(precision="bfloat16" if machine.has_bfloat16() else "float32")
+
+
+def check_cropping(network: Network, recipe: Recipe) -> None:
+    """Raises InputError unless the network can be trained on what the recipe crops."""
+    height, width, channels = network.input_shape
+    rows, columns = recipe.cropped(height, width)
+    network.check_cropped((rows.stop - rows.start, columns.stop - columns.start, channels))
 
 
 def check_seed(seed: int) -> None:

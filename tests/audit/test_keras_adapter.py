@@ -5,6 +5,7 @@
 # pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportOptionalOperand=false
 # pyright: reportOperatorIssue=false
 
+import io
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -816,19 +818,46 @@ def test_a_file_never_runs_code(tmp_path: Path) -> None:
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     for name, content in (("text.keras", b"text"), ("empty.keras", b"")):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match=r"not a whole \.keras file"):
+        with pytest.raises(InputError, match=rf"{name} is damaged, or not what its name says"):
             Model(from_file(tmp_path / name))
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as file:
+        file.writestr("config.txt", "{}")
+    with pytest.raises(InputError, match=r"not a whole \.keras file"):
+        Model(from_file(tmp_path / "other.keras"))
     whole = saved(tmp_path / "whole.keras")
     with zipfile.ZipFile(whole) as file, zipfile.ZipFile(tmp_path / "part.keras", "w") as part:
         part.writestr("config.json", file.read("config.json"))
         part.writestr("metadata.json", file.read("metadata.json"))
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=r"not a whole \.keras file .*model\.weights\.h5"):
         Model(from_file(tmp_path / "part.keras"))
     (tmp_path / "model.h5").write_bytes(b"\x89HDF")
     with pytest.raises(InputError, match=r"not a \.keras file, and others \(HDF5, pickle\)"):
         from_file(tmp_path / "model.h5")
     with pytest.raises(InputError, match="is not a file"):
         from_file(tmp_path / "none.keras")
+
+
+@pytest.mark.parametrize(
+    "config, array, said",
+    [
+        (bytes(130 * 2**20), 4, "config.json would be 130 MiB unpacked"),
+        (b"{}", 2**40, "its arrays would be 4,194,304 MiB, but 0.0 are in the file"),
+        (b"[" * 100_000, 4, r"not a whole \.keras file"),
+    ],
+)
+def test_files_that_would_take_too_much(
+    config: bytes, array: int, said: str, tmp_path: Path
+) -> None:
+    weights, path = io.BytesIO(), tmp_path / "x.keras"
+    with h5py.File(weights, "w") as file:
+        # Nothing is stored of an array in chunks until it is written to.
+        file.create_dataset("layers/dense/vars/0", (array,), "f4", chunks=True, compression=9)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file:
+        file.writestr("config.json", config)
+        file.writestr("model.weights.h5", weights.getvalue())
+    assert path.stat().st_size < 2**18
+    with pytest.raises(InputError, match=said):
+        from_file(path)(0)
 
 
 # What people hand in.

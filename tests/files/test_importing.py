@@ -10,7 +10,7 @@ import pytest
 from networks import network_named
 from written import content_of, format_module, same_weights, written
 
-from diptych import comparison, evaluate, import_file, workflows
+from diptych import cli, comparison, evaluate, import_file, workflows
 from diptych.data import Data
 from diptych.data.batches import to_float
 from diptych.errors import InputError
@@ -258,6 +258,36 @@ def test_weights_alone_need_a_network(tmp_path: Path, reader: Run) -> None:
     with pytest.raises(InputError, match="give --network"):
         safetensors.read(path)
     assert same_weights(safetensors.read(path, reader.network).weights, reader.weights())
+
+
+def test_the_command_takes_weights_alone_with_their_network(
+    reader: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    layers = (
+        "{"
+        + ", ".join(f"{key} = {json.dumps(value)}" for key, value in layer.items() if value)
+        + "}"
+        for layer in reader.network.to_dict()["layers"]
+    )
+    network, runs = tmp_path / "reader.toml", tmp_path / "runs"
+    network.write_text(f"input_shape = [28, 28, 1]\nlayers = [{', '.join(layers)}]\n")
+    given = [str(reader.folder / "weights.safetensors"), "--network", str(network)]
+    given += ["--workflow", "numpy", "--data", reader.description()["data"]["source"]]
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["import", *given, "--runs", str(runs)])
+    result = reader.result() or {}
+    assert ended.value.code == 0
+    assert f"{100 * result['test_accuracy']:.2f}%" in capfd.readouterr().out
+    with pytest.raises(SystemExit):
+        cli.main(["runs", "--runs", str(runs)])
+    # Nothing of its training is known here, so no epoch is shown as missing.
+    assert capfd.readouterr().out.splitlines()[1].split()[1:] == [
+        "mnist",
+        "done",
+        "–",
+        f"{100 * result['test_accuracy']:.2f}%",
+        "–",
+    ]
 
 
 def test_other_classes_than_the_datas(

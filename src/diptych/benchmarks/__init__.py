@@ -7,6 +7,8 @@ meets all of them, and what is quoted are medians and their ratios.
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
 from typing import Any
 
 from diptych import machine, workflows
@@ -19,6 +21,8 @@ STOCK = "stock "
 """Before a framework's name: the code that its users write first, not a workflow of ours."""
 STOCK_WAYS = ("tensorflow", "keras", "torch", "jax")
 PRECISIONS = ("float32", "bfloat16")
+ONNX_RUNTIME = "onnxruntime"
+"""The side that reads by an exported file, as `diptych serve` does; no workflow."""
 
 Say = Callable[[str], None]
 """Called with what is measured next."""
@@ -131,35 +135,52 @@ def bench_inference(
     *,
     batch_sizes: Sequence[int] = (1, 256),
     rounds: int = 3,
+    seconds: float = 2.0,
     say: Say = lambda _: None,
 ) -> Benchmark:
     """Reading images: each workflow in float32, and ONNX Runtime where it is installed.
 
     Args:
-        names: workflows; by default all that are installed.
+        names: workflows, and ``onnxruntime``; by default all that are installed, and with ``all``
+            all of them but the NumPy reference.
         network: a network, or its name in the zoo, or a TOML file.
         batch_sizes: images a call.
         rounds: how often each side has its turn.
+        seconds: how long a turn is, after two calls that warm up.
         say: called with what is measured next.
 
     Raises:
-        InputError: a workflow that does not exist, or numbers that cannot be.
+        InputError: a side that does not exist or is not installed, or numbers that cannot be.
     """
     network = network if isinstance(network, Network) else Network.load(network)
     if rounds < 1 or not batch_sizes or min(batch_sizes) < 1:
         raise InputError(f"rounds {rounds}, batch sizes {list(batch_sizes)}: expected 1 or more")
-    chosen = workflows.chosen(names) if names else workflows.installed()
+    chosen = _readers(names)
     sides = [(name, size) for size in batch_sizes for name in chosen]
     found: dict[tuple[str, int], list[float]] = {side: [] for side in sides}
     for number in range(rounds):
         for side, size in sides:
             say(f"round {number + 1} of {rounds}: {side}, {size} at a time")
             parameters = {"side": side, "network": network.to_dict(), "batch_size": size}
+            parameters["seconds"] = seconds
             found[side, size].append(_measure("inference:inference_job", parameters))
     costs = [Cost(side, f"batch {size}", values, None) for (side, size), values in found.items()]
-    return Benchmark(
-        "Reading images", network.name, costs, {}, machine.describe(), machine.versions()
-    )
+    versions = machine.versions()
+    if ONNX_RUNTIME in chosen:
+        versions[ONNX_RUNTIME] = version(ONNX_RUNTIME)
+    return Benchmark("Reading images", network.name, costs, {}, machine.describe(), versions)
+
+
+def _readers(names: Sequence[str] | None) -> list[str]:
+    """The sides that read images."""
+    missing = [package for package in ("onnx", ONNX_RUNTIME) if find_spec(package) is None]
+    if not names or list(names) == [workflows.ALL]:
+        chosen = workflows.chosen(names) if names else workflows.installed()
+        return chosen if missing else [*chosen, ONNX_RUNTIME]
+    if ONNX_RUNTIME in names and missing:
+        needed = " and ".join(missing)
+        raise InputError(f"{ONNX_RUNTIME} needs {needed}: pip install 'diptych[onnx]'")
+    return [name if name == ONNX_RUNTIME else workflows.check(name) for name in names]
 
 
 def _measure(job: str, parameters: dict[str, Any]) -> float:

@@ -1,4 +1,4 @@
-"""What reading an image costs: each workflow's `logits`, one call after the other."""
+"""What reading an image costs, call after call: a workflow's `logits`, or ONNX Runtime's."""
 
 import time
 from collections.abc import Callable
@@ -7,25 +7,37 @@ from typing import Any
 import numpy as np
 
 from diptych import workflows
-from diptych.benchmarks import recipe
+from diptych.benchmarks import ONNX_RUNTIME, recipe
 from diptych.benchmarks.steps import training_images
 from diptych.network import Network
 from diptych.worker import Arrays
 
-SECONDS = 2.0
-"""How long the clock runs, after two calls that warm up."""
+Reads = Callable[[np.ndarray], np.ndarray]
+"""uint8 (n, height, width, channels) to float32 (n, classes)."""
 
 
 def inference_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any], Arrays]:
     """In the worker's process: microseconds a sample of reading with untrained weights."""
     network, size = Network.from_dict(parameters["network"]), parameters["batch_size"]
     images, _labels = training_images(network, size)
-    read: Callable[[np.ndarray], np.ndarray]
-    read = workflows.load(parameters["side"])(network, recipe("float32", 50), 0).logits
+    read = reader(parameters["side"], network)
     for _warm_up in range(2):
         read(images)
     calls, start = 0, time.perf_counter()
-    while (passed := time.perf_counter() - start) < SECONDS or not calls:
+    while (passed := time.perf_counter() - start) < parameters["seconds"] or not calls:
         read(images)
         calls += 1
     return {"measured": passed / calls / size * 1e6}, {}
+
+
+def reader(side: str, network: Network) -> Reads:
+    """What a side computes the logits with, of the initial weights of seed 0."""
+    if side != ONNX_RUNTIME:
+        return workflows.load(side)(network, recipe("float32", 50), 0).logits
+    from onnxruntime import InferenceSession
+
+    from diptych.onnx_model import INPUT, OUTPUT, onnx_model
+
+    made = onnx_model(network, network.initial_weights(0), uint8_input=True)
+    session = InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
+    return lambda images: np.asarray(session.run([OUTPUT], {INPUT: images})[0])

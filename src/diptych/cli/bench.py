@@ -46,12 +46,19 @@ def bench(
 
 @bench_app.command()
 def inference(
-    names: Names = None,
+    names: Annotated[
+        str | None,
+        typer.Option(
+            "--workflows",
+            metavar="A,B",
+            help="Only these, or onnxruntime; all that are installed if not.",
+        ),
+    ] = None,
     network: NetworkName = "article",
     rounds: Rounds = 3,
     json_file: Json = None,
 ) -> None:
-    """Reading images, one at a time and 256 at a time."""
+    """Reading images, one at a time and 256 at a time: every workflow, and ONNX Runtime."""
     from diptych import terminal
     from diptych.benchmarks import bench_inference
 

@@ -117,6 +117,7 @@ def compare(
     """Train a network in several workflows, or take runs there are, and hold them side by side."""
     from diptych import comparison
     from diptych.runs import Run
+    from diptych.workflows import chosen
 
     if trained:
         _refuse_others(
@@ -130,7 +131,7 @@ def compare(
             )
         _answer_comparison(found, json_file, open_report)
         return
-    names = [name.strip() for name in workflows.split(",") if name.strip()]
+    names = chosen([name.strip() for name in workflows.split(",") if name.strip()])
     with training_view(json_file, len(names) * seeds) as view:
         found = comparison.compare(
             names,

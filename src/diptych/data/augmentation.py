@@ -34,7 +34,11 @@ def warps(recipe: Recipe) -> bool:
 
 
 def warp_field(
-    recipe: Recipe, offsets: np.ndarray, size: tuple[int, int], random: np.random.Generator
+    recipe: Recipe,
+    offsets: np.ndarray,
+    size: tuple[int, int],
+    random: np.random.Generator,
+    window: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> np.ndarray:
     """Where each pixel of each new image comes from, in pixels of the old one.
 
@@ -47,6 +51,7 @@ def warp_field(
         offsets: (n, 2): pixels down and pixels to the right.
         size: height and width.
         random: where the draws come from.
+        window: the rows and columns of the new images that are made; all, if not given.
 
     Returns:
         float32 (2, n, height, width): rows, then columns.
@@ -60,15 +65,16 @@ def warp_field(
     turn = np.array([[cos, -sin], [sin + slant * cos, cos - slant * sin]]) * shrink[:, None]
     middle = [(length - 1) / 2 for length in size]
     rows, columns = (
-        np.arange(length, dtype=np.float32) - centre
-        for length, centre in zip(size, middle, strict=True)
+        (np.arange(length, dtype=np.float32) - centre)[part]
+        for length, centre, part in zip(size, middle, window, strict=True)
     )
     down, right = turn.astype(np.float32)[..., None, None].swapaxes(0, 1)
     start = (np.array(middle)[:, None] - offsets.T).astype(np.float32)[..., None, None]
     field = down * rows[:, None] + right * columns + start
     if recipe.elastic:
         points = random.standard_normal((2, count, KNOTS, KNOTS), np.float32)
-        field += _splines(size[0]) @ (points * np.float32(recipe.elastic)) @ _splines(size[1]).T
+        down, across = (_splines(n)[part] for n, part in zip(size, window, strict=True))
+        field += down @ (points * np.float32(recipe.elastic)) @ across.T
     return field
 
 
@@ -77,10 +83,10 @@ def warped(images: np.ndarray, field: np.ndarray) -> np.ndarray:
 
     Args:
         images: uint8 (n, height, width, channels).
-        field: (2, n, height, width), as `warp_field` gives it.
+        field: (2, n, rows, columns), as `warp_field` gives it.
 
     Returns:
-        uint8 (n, height, width, channels), rounded.
+        uint8 (n, rows, columns, channels), rounded.
     """
     count, height, width, channels = images.shape
     padded = np.pad(images, ((0, 0), (1, 2), (1, 2), (0, 0)))

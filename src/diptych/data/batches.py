@@ -25,10 +25,11 @@ class Batches:
     def __init__(self, split: Split, recipe: Recipe, seed: int) -> None:
         self.split, self.recipe, self.seed = split, recipe, seed
         self.steps_per_epoch = -(-len(split.labels) // recipe.batch_size)
-        self._plan = lru_cache(maxsize=2)(self._plan_epoch)
+        self.cropped_steps = recipe.cropped_steps(recipe.epochs * self.steps_per_epoch)
+        self.plan = lru_cache(maxsize=2)(self._plan)
 
-    def _plan_epoch(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
-        """The order of the images (n,) and their shifts (n, 2) in that epoch."""
+    def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order of the images (n,) and their shifts (n, 2), down and right, in that epoch."""
         count, reach = len(self.split.labels), self.recipe.shift
         order = generator(self.seed, "order", epoch).permutation(count)
         shifts = generator(self.seed, "shift", epoch)
@@ -38,18 +39,32 @@ class Batches:
         """Batch ``step`` of ``epoch``, both counted from 0; the last one may be smaller.
 
         Returns:
-            images uint8 (batch, height, width, channels) and labels int64 (batch,).
+            images uint8 (batch, height, width, channels) and labels int64 (batch,); height and
+            width are smaller while the recipe crops.
         """
-        order, offsets = self._plan(epoch)
+        order, offsets = self.plan(epoch)
         here = slice(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
         images = self.split.images[order[here]]
+        height, width = images.shape[1:3]
+        window = (slice(height), slice(width))
+        if epoch * self.steps_per_epoch + step < self.cropped_steps:
+            window = self.recipe.cropped(height, width)
         if warps(self.recipe):
             random = generator(self.seed, "warp", epoch, step)
-            field = warp_field(self.recipe, offsets[here], images.shape[1:3], random)
+            field = warp_field(self.recipe, offsets[here], (height, width), random, window)
             images = warped(images, field)
-        elif self.recipe.shift:
-            images = shifted(images, offsets[here])
+        else:
+            if self.recipe.shift:
+                images = shifted(images, offsets[here])
+            images = images[:, window[0], window[1]]
         return images, self.split.labels[order[here]].astype(np.int64)
+
+    def end_of_alike(self, epoch: int, step: int, most: int) -> int:
+        """The step after the last of up to ``most`` batches that are as large as ``step``'s."""
+        whole = len(self.split.labels) // self.recipe.batch_size
+        end = min(step + most, whole) if step < whole else step + 1
+        full = self.cropped_steps - epoch * self.steps_per_epoch
+        return min(end, full) if step < full else end
 
     def stacked(self, epoch: int, step: int, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Up to ``most`` batches of the same size from ``step`` on, for several steps in one call.
@@ -57,7 +72,6 @@ class Batches:
         Returns:
             images uint8 (steps, batch, height, width, channels) and labels int64 (steps, batch).
         """
-        whole = len(self.split.labels) // self.recipe.batch_size
-        end = min(step + most, whole) if step < whole else step + 1
+        end = self.end_of_alike(epoch, step, most)
         images, labels = zip(*(self.batch(epoch, i) for i in range(step, end)), strict=True)
         return np.stack(images), np.stack(labels)

@@ -36,12 +36,17 @@ def check_size(network: Network, path: Path) -> None:
             )
 
 
-def unzipped(path: Path) -> zipfile.ZipFile:
+def unzipped(path: Path, most: int | None = None) -> zipfile.ZipFile:
     """An archive that is not larger, unpacked, than a network can be.
+
+    Args:
+        path: the archive.
+        most: bytes that it may hold, unpacked; `LARGEST` if not given.
 
     Raises:
         InputError: it is none, or it is larger.
     """
+    most = most or LARGEST
     try:
         file = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile, ValueError, NotImplementedError) as problem:
@@ -50,11 +55,16 @@ def unzipped(path: Path) -> zipfile.ZipFile:
         ) from None
     # What a member says of its size is the most that is read of it.
     size = sum(member.file_size for member in file.infolist())
-    if size > LARGEST:
+    if size > most:
         raise InputError(
-            f"{path.name} would be {size / 2**20:,.0f} MiB unpacked; expected up to "
-            f"{LARGEST // 2**20}"
+            f"{path.name} would be {size / 2**20:,.0f} MiB unpacked; expected up to {most // 2**20}"
         )
+    for member in file.infolist():
+        if member.filename.endswith(".json") and member.file_size > most // 16:
+            raise InputError(
+                f"{path.name}: {member.filename} would be {member.file_size / 2**20:,.0f} MiB "
+                f"unpacked; expected up to {most // 16 // 2**20}"
+            )
     return file
 
 

@@ -15,6 +15,7 @@ import optax
 from jax import Array, lax
 
 from diptych.data import Data, Split
+from diptych.data.augmentation import warps
 from diptych.data.batches import Batches
 from diptych.network import (
     NOT_TRAINED,
@@ -29,6 +30,7 @@ from diptych.network import (
     Network,
     Shape,
     Weights,
+    margins,
 )
 from diptych.randomness import generator
 from diptych.recipe import Recipe
@@ -38,6 +40,9 @@ STEPS_A_CALL = 20
 """Training steps between two looks at the clock, the progress bar and Ctrl-C."""
 IMAGES_A_CALL = 500
 """Images a forward pass at inference."""
+
+ON_CPU = jax.default_backend() == "cpu"
+"""On a GPU or a TPU an epoch is one call, and the images stay there."""
 
 # By default JAX multiplies in less than float32 where the hardware is faster so.
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -142,7 +147,7 @@ def forward(
     x = (jnp.asarray(images, jnp.float32) * np.float32(1 / 255)).astype(dtype)
     outputs: dict[str, Array] = {}
     moving: Params = {}
-    for number, layer in enumerate(network.layers):
+    for number, (layer, before, _) in enumerate(network.steps()):
         match layer:
             case Conv():
                 kernel, bias = read(params, layer, dtype)
@@ -155,6 +160,7 @@ def forward(
                 if key is not None and layer.rate:
                     x = drop(layer, x, jax.random.fold_in(key, number))
             case Flatten():
+                x = jnp.pad(x, [(0, 0), *margins(before, x.shape[1:])])  # for a cropped image
                 x = x.reshape(len(x), -1)
             case Dense():
                 kernel, bias = read(params, layer, dtype)
@@ -250,7 +256,47 @@ def train_step(
     return Training(trained, moving, state, averages, now.step + 1), (loss, accuracy)
 
 
+@partial(jax.jit, static_argnums=(1, 2))
+def train_steps(
+    now: Training,
+    network: Network,
+    recipe: Recipe,
+    images: Array | np.ndarray,
+    labels: Array | np.ndarray,
+    rates: Array | np.ndarray,
+    key: Array,
+) -> tuple[Training, tuple[Array, Array]]:
+    """One step after the other in one call; all but the network and the recipe have an axis of
+    steps before the others."""
+
+    def step(now: Training, batch: Any) -> tuple[Training, tuple[Array, Array]]:
+        return train_step(now, network, recipe, *batch, key)
+
+    return lax.scan(step, now, (images, labels, rates))
+
+
 # The training.
+
+
+@partial(jax.jit, static_argnums=(3, 4))
+def gathered(
+    images: Array, order: Array, offsets: Array, reach: int, window: tuple[int, ...]
+) -> Array:
+    """`Batches.stacked` on the device that holds the images: chosen, shifted and cropped there.
+
+    Args:
+        images: uint8 (n, height, width, channels).
+        order: which of them, (steps, batch).
+        offsets: pixels down and right, (steps, batch, 2).
+        reach: the largest offset there can be.
+        window: first and last row and column (exclusive) that cropping leaves.
+    """
+    top, bottom, left, right = window
+    padded = jnp.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    down, across = jnp.moveaxis(offsets.astype(jnp.int32), -1, 0)
+    rows = jnp.arange(top, bottom) + reach - down[..., None]
+    columns = jnp.arange(left, right) + reach - across[..., None]
+    return padded[order[..., None, None], rows[..., None], columns[..., None, :]]
 
 
 class Workflow:
@@ -274,13 +320,18 @@ class Workflow:
     ) -> None:
         batches = Batches(data.train, self.recipe, self.seed)
         rates = self.recipe.learning_rates(self.recipe.epochs * batches.steps_per_epoch)
+        most = STEPS_A_CALL if ON_CPU else batches.steps_per_epoch
+        resident = None if ON_CPU or warps(self.recipe) else jax.device_put(data.train.images)
         if state:
             self.restore(state)
 
         while not progress.finished:
             while progress.step < batches.steps_per_epoch:
                 start = time.perf_counter()
-                images, labels = batches.stacked(progress.epoch, progress.step, STEPS_A_CALL)
+                if resident is not None:
+                    images, labels = self.stacked_on_device(resident, batches, progress)
+                else:
+                    images, labels = batches.stacked(progress.epoch, progress.step, most)
                 steps, size = labels.shape
                 done = progress.epoch * batches.steps_per_epoch + progress.step
                 losses, accuracies = self.take(images, labels, rates[done : done + steps])
@@ -308,16 +359,43 @@ class Workflow:
             if monitor.epoch_ended(progress, self.state):
                 return
 
+    def stacked_on_device(
+        self, resident: Array, batches: Batches, progress: Progress
+    ) -> tuple[Array, np.ndarray]:
+        """What is left of the epoch under way, or as much of it as is of one size."""
+        first, size = progress.step, self.recipe.batch_size
+        end = batches.end_of_alike(progress.epoch, first, batches.steps_per_epoch)
+        here = slice(first * size, end * size)
+        order, offsets = (part[here] for part in batches.plan(progress.epoch))
+        labels = batches.split.labels[order].reshape(end - first, -1)
+        height, width = resident.shape[1:3]
+        rows, columns = slice(height), slice(width)
+        if progress.epoch * batches.steps_per_epoch + first < batches.cropped_steps:
+            rows, columns = self.recipe.cropped(height, width)
+        window = (*rows.indices(height)[:2], *columns.indices(width)[:2])
+        shape = labels.shape
+        images = gathered(
+            resident, order.reshape(shape), offsets.reshape(*shape, 2), self.recipe.shift, window
+        )
+        return images, labels
+
     def take(
-        self, images: np.ndarray, labels: np.ndarray, rates: np.ndarray
+        self, images: Array | np.ndarray, labels: np.ndarray, rates: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Steps on stacked batches; loss and accuracy of each.
 
-        A Python loop that runs ahead of the arithmetic, and no ``lax.scan``: inside of a loop XLA
-        computes the gradients of convolutions on a CPU more than a hundred times slower.
+        On a CPU a Python loop that runs ahead of the arithmetic: inside of a ``lax.scan`` XLA
+        computes the gradients of convolutions there more than a hundred times slower.
         """
+        labels = labels.astype(np.int32)
+        if not ON_CPU:
+            self.training, measured = train_steps(
+                self.training, self.network, self.recipe, images, labels, rates, self.key
+            )
+            losses, accuracies = jax.device_get(measured)
+            return losses, accuracies
         measured = []
-        for batch in zip(images, labels.astype(np.int32), rates, strict=True):
+        for batch in zip(images, labels, rates, strict=True):
             self.training, here = train_step(
                 self.training, self.network, self.recipe, *batch, self.key
             )

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from diptych.data import Data
+from diptych.data import Data, Split
 from diptych.data.batches import Batches, to_float
 from diptych.network import (
     Activate,
@@ -26,6 +26,7 @@ from diptych.network import (
     Network,
     Shape,
     Weights,
+    margins,
 )
 from diptych.randomness import generator
 from diptych.recipe import Recipe
@@ -39,11 +40,21 @@ keras.config.set_floatx("float32")
 keras.config.set_image_data_format("channels_last")
 
 
-def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequential:
-    """The network as a Keras model that gives logits; ``seed`` is for its dropout."""
+def build(
+    network: Network, seed: int, precision: str = "float32", crops: bool = False
+) -> keras.Sequential:
+    """The network as a Keras model that gives logits.
+
+    Args:
+        network: its layers.
+        seed: for its dropout.
+        precision: what it computes in.
+        crops: whether it takes cropped images as well as whole ones.
+    """
     policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
-    model = keras.Sequential([keras.Input(network.input_shape)], name="network")
-    for layer in network.layers:
+    shape = (None, None, network.input_shape[2]) if crops else network.input_shape
+    model = keras.Sequential([keras.Input(shape)], name="network")
+    for layer, before, _ in network.steps():
         common: dict[str, Any] = {"name": layer.name, "dtype": policy}
         match layer:
             case Conv():
@@ -68,6 +79,8 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
                 dropout_seed = int(generator(seed, f"dropout/{layer.name}").integers(2**31))
                 model.add(layers.Dropout(layer.rate, seed=dropout_seed, **common))
             case Flatten():
+                if crops and len(before) == 3:
+                    model.add(Margins(before, dtype=policy))
                 model.add(layers.Flatten(**common))
             case Dense():
                 model.add(layers.Dense(layer.units, activation=activation(layer, policy), **common))
@@ -80,6 +93,21 @@ def build(network: Network, seed: int, precision: str = "float32") -> keras.Sequ
             case Activate():
                 model.add(layers.Activation(activation(layer, policy), **common))
     return model
+
+
+class Margins(layers.Layer):
+    """Zeros around the features of a cropped image, up to the shape that is expected."""
+
+    def __init__(self, expected: Shape, **common: Any) -> None:
+        super().__init__(**common)
+        self.expected = expected
+
+    def call(self, inputs):
+        given = keras.ops.shape(inputs)[1:]
+        return keras.ops.pad(inputs, [(0, 0), *margins(self.expected, given)])
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor((None, *self.expected), inputs.dtype)
 
 
 class AveragePooling2D(layers.AveragePooling2D):
@@ -122,13 +150,13 @@ def to_array(variable: keras.Variable) -> np.ndarray:
 class TrainingBatches(keras.utils.PyDataset):
     """The batches that are left of the epoch under way, then those of each following epoch."""
 
-    def __init__(self, batches: Batches, progress: Progress) -> None:
+    def __init__(self, batches: Batches, progress: Progress, end: int) -> None:
         super().__init__()
-        self.batches, self.progress, self.start = batches, progress, progress.step
+        self.batches, self.progress, self.start, self.end = batches, progress, progress.step, end
 
     @property
     def num_batches(self) -> int:
-        return self.batches.steps_per_epoch - self.start
+        return self.end - self.start
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         images, labels = self.batches.batch(self.progress.epoch, self.start + index)
@@ -245,10 +273,12 @@ class Recorder(keras.callbacks.Callback):
         workflow: "Workflow",
         monitor: Monitor,
         progress: Progress,
+        steps_per_epoch: int,
         early_stopping: EarlyStopping | None,
     ) -> None:
         super().__init__()
         self.workflow, self.monitor, self.progress = workflow, monitor, progress
+        self.steps_per_epoch = steps_per_epoch
         self.early_stopping = early_stopping
         self.clock = self.validation_seconds = 0.0
         self.newest: list[np.ndarray] = []
@@ -286,6 +316,8 @@ class Recorder(keras.callbacks.Callback):
         self.validation_seconds = time.perf_counter() - self.clock
 
     def on_epoch_end(self, epoch, logs: Any = None) -> None:
+        if self.progress.step < self.steps_per_epoch:  # The rest comes in another `fit`.
+            return
         self.progress.history.append(
             Epoch(
                 epoch=epoch + 1,
@@ -320,7 +352,7 @@ class Workflow:
     def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
         keras.utils.set_random_seed(seed)
         self.network, self.recipe, self.seed = network, recipe, seed
-        self.model = build(network, seed, recipe.precision)
+        self.model = build(network, seed, recipe.precision, crops=recipe.crop > 0)
         self.compile(recipe.learning_rate)
         self.load(network.initial_weights(seed))
         self.saved_metrics: list[np.ndarray] = []
@@ -349,22 +381,45 @@ class Workflow:
             if self.recipe.early_stopping
             else None
         )
-        recorder = Recorder(self, monitor, progress, early_stopping)
+        recorder = Recorder(self, monitor, progress, batches.steps_per_epoch, early_stopping)
         try:
             while not progress.finished:
-                # An epoch that was broken off is shorter, so it gets a `fit` of its own.
-                broken_off = progress.step > 0
-                self.model.fit(
-                    TrainingBatches(batches, progress),
-                    shuffle=False,
-                    initial_epoch=progress.epoch,
-                    epochs=progress.epoch + 1 if broken_off else self.recipe.epochs,
-                    validation_data=Images(data.validation.images, data.validation.labels),
-                    callbacks=[early_stopping, recorder] if early_stopping else [recorder],
-                    verbose=0,
-                )
+                self.fit_alike(batches, data.validation, progress, early_stopping, recorder)
         except Stopped:
             return
+
+    def fit_alike(
+        self,
+        batches: Batches,
+        validation: Split,
+        progress: Progress,
+        early_stopping: EarlyStopping | None,
+        recorder: Recorder,
+    ) -> None:
+        """Epochs that one `fit` can do: all of the same length, with images of the same size.
+
+        What is left of an epoch that was broken off gets a `fit` of its own, and so do the parts of
+        an epoch in which the images stop being cropped.
+        """
+        epoch, step, steps = progress.epoch, progress.step, batches.steps_per_epoch
+        cropped = batches.cropped_steps - epoch * steps
+        end = cropped if step < cropped < steps else steps
+        whole = end - step == steps
+        last = epoch + 1
+        if whole:
+            last = epoch + cropped // steps if cropped > 0 else self.recipe.epochs
+        ends = end == steps
+        self.model.fit(
+            TrainingBatches(batches, progress, end),
+            shuffle=False,
+            initial_epoch=epoch,
+            epochs=last,
+            validation_data=Images(validation.images, validation.labels) if ends else None,
+            callbacks=[early_stopping, recorder] if early_stopping and ends else [recorder],
+            verbose=0,
+        )
+        if not ends:
+            self.saved_metrics = [to_array(v) for v in self.model.metrics_variables]
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         model = self.model
@@ -434,9 +489,10 @@ class Workflow:
     # What the other workflows can be held against.
 
     def summary(self) -> dict[str, tuple[Shape, int]]:
+        model = build(self.network, self.seed) if self.recipe.crop else self.model
         return {
             layer.name: (tuple(layer.output.shape[1:]), layer.count_params())
-            for layer in self.model.layers
+            for layer in model.layers
         }
 
     def loss_and_gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Weights]:

@@ -32,6 +32,7 @@ from diptych.network import (
     Network,
     Shape,
     Weights,
+    margins,
 )
 from diptych.randomness import generator
 from diptych.recipe import Recipe
@@ -121,8 +122,18 @@ def drop(rate: float, chance: np.random.Generator, x: Array) -> tuple[Array, Rev
     return x * scale, lambda gradient: (gradient * scale, {})
 
 
-def flatten(x: Array) -> tuple[Array, Reverse]:
-    return x.reshape(len(x), -1), lambda gradient: (gradient.reshape(x.shape), {})
+def flatten(expected: Shape, x: Array) -> tuple[Array, Reverse]:
+    """Around the features of a cropped image come zeros, up to the shape that is expected."""
+    around = [(0, 0), *margins(expected, x.shape[1:])]
+    padded = np.pad(x, around)
+
+    def reverse(gradient: Array) -> tuple[Array, Weights]:
+        inner = tuple(
+            slice(before, before + size) for (before, _), size in zip(around, x.shape, strict=True)
+        )
+        return gradient.reshape(padded.shape)[inner], {}
+
+    return padded.reshape(len(x), -1), reverse
 
 
 def batch_norm(
@@ -210,6 +221,7 @@ class Workflow:
 
     def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
         self.network, self.recipe, self.seed = network, recipe, seed
+        self.shapes = {layer.name: before for layer, before, _ in network.steps()}
         self.values: Weights = {}
         self.load(network.initial_weights(seed))
         trained = {k: v for k, v in self.values.items() if k.split("/")[1] not in NOT_TRAINED}
@@ -238,7 +250,7 @@ class Workflow:
             case BatchNorm():
                 return [partial(batch_norm, layer, weights, training)]
             case Flatten():
-                return [flatten]
+                return [partial(flatten, self.shapes[layer.name])]
             case Dropout():
                 chance = generator(self.seed, f"dropout/{layer.name}", self.steps_taken)
                 return [partial(drop, layer.rate, chance)] if training else []

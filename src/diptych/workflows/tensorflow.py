@@ -8,6 +8,7 @@ happens: the layers, the loss, the optimiser, the training loop.
 # pyright: reportArgumentType=false, reportReturnType=false
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -28,6 +29,7 @@ from diptych.network import (
     Network,
     Shape,
     Weights,
+    margins,
 )
 from diptych.randomness import generator
 from diptych.recipe import Recipe
@@ -114,18 +116,8 @@ class Workflow:
         self.averages = {n: tf.Variable(v) for n, v in self.trained.items() if recipe.averaging}
         self.best: Weights = {}
         self.steps_taken = 0
-        # One graph for batches of any size: graphs of several sizes would round differently, and
-        # which of them a step meets would depend on where a training was resumed.
+        self.steps_functions: dict[Shape, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {}
         images = [None, *network.input_shape]
-        self.run_steps = tf.function(
-            self.train_steps,
-            input_signature=[
-                tf.TensorSpec([None, *images], tf.uint8),
-                tf.TensorSpec([None, None], tf.int64),
-                tf.TensorSpec([None], tf.float32),
-                tf.TensorSpec([], tf.int32),
-            ],
-        )
         self.predict, self.predict_in_float32 = (
             tf.function(
                 partial(self.forward, dtype=dtype),
@@ -157,7 +149,7 @@ class Workflow:
         ``outputs``, where given.
         """
         x = tf.cast(tf.cast(images, tf.float32) * np.float32(1 / 255), dtype)
-        for layer in self.network.layers:
+        for layer, before, _ in self.network.steps():
             match layer:
                 case Conv():
                     kernel, bias = self.read(layer.name, dtype, "kernel", "bias")
@@ -171,6 +163,8 @@ class Workflow:
                     if training and layer.rate:
                         x = drop(x, layer.rate, [self.dropout_seeds[layer.name], step])
                 case Flatten():
+                    if x.shape[1:] != before:  # a cropped image's
+                        x = tf.pad(x, [(0, 0), *margins(before, x.shape[1:])])
                     x = tf.reshape(x, [tf.shape(x)[0], -1])
                 case Dense():
                     kernel, bias = self.read(layer.name, dtype, "kernel", "bias")
@@ -252,6 +246,27 @@ class Workflow:
         return losses.stack(), accuracies.stack()
 
     # The training.
+
+    def run_steps(
+        self, images: np.ndarray, labels: np.ndarray, rates: np.ndarray, first: np.int32
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """`train_steps` in a graph for images of that height and width.
+
+        One graph for any number of images: several would round differently, and which of them a
+        step meets would depend on where a training was resumed.
+        """
+        size = images.shape[2:]
+        if size not in self.steps_functions:
+            self.steps_functions[size] = tf.function(
+                self.train_steps,
+                input_signature=[
+                    tf.TensorSpec([None, None, *size], tf.uint8),
+                    tf.TensorSpec([None, None], tf.int64),
+                    tf.TensorSpec([None], tf.float32),
+                    tf.TensorSpec([], tf.int32),
+                ],
+            )
+        return self.steps_functions[size](images, labels, rates, first)
 
     def fit(
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None

@@ -24,6 +24,7 @@ from diptych.network import (
     Network,
     Shape,
     Weights,
+    margins,
 )
 from diptych.randomness import generator
 from diptych.recipe import Recipe
@@ -42,10 +43,21 @@ def to_tensor(images: np.ndarray) -> Tensor:
 
 
 class FlattenChannelsLast(nn.Module):
-    """`nn.Flatten` puts a channel's pixels side by side; here it is a pixel's channels."""
+    """`nn.Flatten` puts a channel's pixels side by side; here it is a pixel's channels.
+
+    Around the features of a cropped image come zeros, up to the shape that is expected.
+    """
+
+    def __init__(self, expected: Shape) -> None:
+        super().__init__()
+        self.expected = expected
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.permute(0, 2, 3, 1).flatten(1) if x.ndim == 4 else x
+        if x.ndim == 2:
+            return x
+        x = x.permute(0, 2, 3, 1)
+        (top, bottom), (left, right), _ = margins(self.expected, tuple(x.shape[1:]))
+        return F.pad(x, (0, 0, left, right, top, bottom)).flatten(1)
 
 
 class BiasedBatchNorm(nn.BatchNorm2d):
@@ -100,7 +112,7 @@ def modules(layer: Layer, shape: Shape) -> Iterator[nn.Module]:
         case Dropout():
             yield nn.Dropout(layer.rate)
         case Flatten():
-            yield FlattenChannelsLast()
+            yield FlattenChannelsLast(shape)
         case Dense():
             yield nn.Linear(shape[0], layer.units)
         case BatchNorm():

@@ -10,12 +10,12 @@ are watched while it does so.
 
 import importlib.metadata
 import inspect
+import io
 import json
 import os
 import re
 import sys
 import sysconfig
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -25,6 +25,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 from keras import activations, layers
@@ -32,6 +33,8 @@ from keras.src.models.functional import Functional  # Keras has no public name f
 
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
+from diptych.files import LARGEST
+from diptych.files.reading import unzipped
 
 Shape = tuple[int, ...]
 Batch = tuple[np.ndarray, np.ndarray]
@@ -185,6 +188,8 @@ def noting_places(places: dict[int, str]) -> Iterator[None]:
 
 RUN_CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 """Classes of Keras that take code with them into a file."""
+MOST_UNZIPPED = 4 * LARGEST
+"""Bytes that a file may hold: weights, and what an optimiser keeps of each."""
 
 
 @dataclass(frozen=True)
@@ -194,23 +199,44 @@ class KerasFile:
     path: Path
 
     def __call__(self, seed: int) -> keras.Model:
-        check_code(self.path, self.config())
+        config, stored = self.contents()
+        check_code(self.path, config)
+        self.check_arrays(stored)
         try:
             return keras.saving.load_model(self.path, safe_mode=True)
         except Exception as error:  # Whatever a broken file makes Keras stumble over.
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise InputError(f"{self.path} cannot be loaded: {reason[:300]}") from error
 
-    def config(self) -> Any:
-        """The file's description of the model, plain data."""
+    def contents(self) -> tuple[Any, bytes]:
+        """The file's description of the model, plain data, and its weights as HDF5."""
+        with unzipped(self.path, MOST_UNZIPPED) as file:
+            try:
+                return json.loads(file.read("config.json")), file.read("model.weights.h5")
+            except Exception as error:  # zlib and zipfile have many ways to say it.
+                raise InputError(
+                    f"{self.path} is not a whole .keras file ({error}): save it again with "
+                    "model.save('model.keras')"
+                ) from error
+
+    def check_arrays(self, stored: bytes) -> None:
+        """Stops at arrays that are larger than what is stored of them; Keras packs none."""
+        sizes: list[int] = []
+
+        def measure(_: str, node: Any) -> None:
+            sizes.append(node.nbytes if isinstance(node, h5py.Dataset) else 0)
+
         try:
-            with zipfile.ZipFile(self.path) as file:
-                return json.loads(file.read("config.json"))
-        except (OSError, zipfile.BadZipFile, KeyError, ValueError) as error:
+            with h5py.File(io.BytesIO(stored), "r") as file:
+                file.visititems(measure)  # Each object once, and no link out of the file.
+        except Exception as error:  # HDF5 has no errors of its own that could be told apart.
+            raise InputError(f"{self.path} is damaged: its weights cannot be read") from error
+        if sum(sizes) > max(len(stored), 2**26):
             raise InputError(
-                f"{self.path} is not a whole .keras file ({error}): save it again with "
+                f"{self.path}: its arrays would be {sum(sizes) / 2**20:,.0f} MiB, but "
+                f"{len(stored) / 2**20:,.1f} are in the file: save it again with "
                 "model.save('model.keras')"
-            ) from error
+            )
 
 
 def from_file(path: str | Path) -> KerasFile:

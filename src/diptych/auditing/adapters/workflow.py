@@ -148,7 +148,7 @@ class Training:
         described = network if isinstance(network, Network) else Network.load(network)
         if not isinstance(recipe, Recipe):
             recipe = Recipe.load(recipe or described.recipe or "article")
-        self.recipe = recipe
+        self.recipe = recipe.with_changes(crop=0.0)  # An audit is of the network at its own size.
         if self.recipe.precision == "auto":
             precision = "bfloat16" if machine.has_bfloat16() else "float32"
             self.recipe = self.recipe.with_changes(precision=precision)

@@ -1,0 +1,67 @@
+"""The workflow `jax` where an epoch is one call: here on the processor, as on a GPU."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from diptych.data import Data, Split
+from diptych.data.batches import Batches
+from diptych.network import Network, Weights
+from diptych.recipe import Recipe
+from diptych.workflows import Progress
+
+workflow = pytest.importorskip("diptych.workflows.jax", reason="JAX is not installed")
+
+
+class Unwatched:
+    """A monitor that lets the training run to its end."""
+
+    def advanced(self, progress: Progress, state: Callable[[], Any]) -> bool:
+        return False
+
+    def epoch_ended(self, progress: Progress, state: Callable[[], Any]) -> bool:
+        return False
+
+
+@given(shift=st.integers(0, 3), crop=st.sampled_from([0.0, 0.28, 0.6]), size=st.integers(1, 9))
+def test_batches_gathered_on_the_device_are_the_batches(shift: int, crop: float, size: int) -> None:
+    random = np.random.default_rng(0)
+    split = Split(random.integers(0, 256, (14, 9, 12, 2), np.uint8), np.arange(14))
+    recipe = Recipe(epochs=1, batch_size=size, shift=shift, crop=crop, crop_share=0.5)
+    batches, progress = Batches(split, recipe, seed=3), Progress()
+    made = workflow.Workflow(Network.load("dense"), recipe, 0)
+    while progress.step < batches.steps_per_epoch:
+        images, labels = made.stacked_on_device(workflow.jnp.array(split.images), batches, progress)
+        expected = batches.stacked(0, progress.step, batches.steps_per_epoch)
+        assert np.array_equal(images, expected[0])
+        assert np.array_equal(labels, expected[1])
+        progress.step += len(labels)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(epochs=2, batch_size=100, shift=1, crop=0.28, crop_share=0.6),
+        Recipe(epochs=2, batch_size=100, rotation=10.0, averaging=0.9),
+    ],
+    ids=["resident", "sent"],
+)
+def test_an_epoch_in_one_call_gives_the_same_bits(
+    recipe: Recipe, mnist: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = Split(mnist.train.images[:530], mnist.train.labels[:530])
+    some = Split(mnist.test.images[:50], mnist.test.labels[:50])
+    data = dataclasses.replace(mnist, train=few, validation=some)
+    found: list[Weights] = []
+    for on_cpu in (True, False):
+        monkeypatch.setattr(workflow, "ON_CPU", on_cpu)
+        made, progress = workflow.Workflow(Network.load("dense"), recipe, 0), Progress()
+        made.fit(data, Unwatched(), progress)
+        assert progress.finished
+        found.append(made.weights())
+    assert all(np.array_equal(found[0][name], value) for name, value in found[1].items())
