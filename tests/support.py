@@ -13,10 +13,14 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from diptych import workflows
 from diptych.data import Data
 from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.runs import Run
+
+WORKFLOWS = tuple(n for n in ("tensorflow", "keras", "torch", "jax") if n in workflows.installed())
+"""Those but the reference that fit into one process."""
 
 NEEDS_PROC = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="child processes are found in /proc"

@@ -37,7 +37,7 @@ class Model:
             raise InputError(f"given a {type(given).__name__}: expected JAX' workflow")
         self.workflow, self.rates = given
         self.network, self.recipe = self.workflow.network, self.workflow.recipe
-        self.parted = parted(self.network)
+        self.parted, self.nodes = parted(self.network)
 
     def graph(self) -> Graph:
         return graph_of(self.network)
@@ -70,7 +70,7 @@ class Model:
         key = self.workflow.key if training else None
         outputs, moving = run(now.trained | now.moving, x, key)
         result = {RESCALE: to_float(x)}
-        result |= {name: as_float32(value) for name, value in outputs.items()}
+        result |= {self.nodes[name]: as_float32(value) for name, value in outputs.items()}
         averages = {f"parameter:{name}": as_float32(value) for name, value in moving.items()}
         return result | (averages if training else {})
 
@@ -131,19 +131,19 @@ def as_float32(value: Any) -> np.ndarray:
     return np.asarray(value, np.float32)
 
 
-def parted(network: Network) -> Network:
-    """The same network with each activation as a layer of its own, named as in `graph_of`.
-
-    Not validated: no description of a person's has such a name.
-    """
+def parted(network: Network) -> tuple[Network, dict[str, str]]:
+    """The same network with each activation as a layer of its own, and the nodes that `graph_of`
+    has for its layers, by their names."""
     layers: list[Layer] = []
+    nodes = {layer.name: layer.name for layer in network.layers}
     for layer in network.layers:
         if isinstance(layer, Conv | Dense) and layer.activation != "linear":
+            name = f"{layer.name}_activation"
+            while name in nodes:
+                name += "_"
+            nodes[name] = f"{layer.name}/activation"
             layers.append(layer.model_copy(update={"activation": "linear", "slope": None}))
-            name = f"{layer.name}/activation"
-            layers.append(
-                Activate.model_construct(name=name, activation=layer.activation, slope=layer.slope)
-            )
+            layers.append(Activate(name=name, activation=layer.activation, slope=layer.slope))
         else:
             layers.append(layer)
-    return network.model_copy(update={"layers": tuple(layers)})
+    return Network(input_shape=network.input_shape, layers=tuple(layers)), nodes
