@@ -221,6 +221,7 @@ def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -
     # A rate this high does not get better for long.
     recipe = RECIPE.with_changes(
         averaging=0.0,
+        crop=0.0,
         epochs=40,
         early_stopping=2,
         learning_rate=0.1,
@@ -243,6 +244,7 @@ def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -
 def test_early_stopping_that_never_strikes_still_keeps_the_best(name: str, digits: Data) -> None:
     recipe = RECIPE.with_changes(
         averaging=0.0,
+        crop=0.0,
         epochs=2,
         early_stopping=3,
         learning_rate=0.2,

@@ -299,7 +299,7 @@ class Recorder(keras.callbacks.Callback):
         self.progress.loss = float(logs["last_batch_loss"])
         self.progress.accuracy = float(logs["last_batch_accuracy"])
         # After an epoch's last batch comes its validation, and `fit` could not begin there again.
-        last = batch + 1 == self.params["steps"]
+        last = self.progress.step == self.steps_per_epoch
         if not last and self.monitor.advanced(self.progress, self.state):
             raise Stopped
         self.clock = time.perf_counter()  # What the monitor does is not training.

@@ -56,8 +56,10 @@ class FlattenChannelsLast(nn.Module):
         if x.ndim == 2:
             return x
         x = x.permute(0, 2, 3, 1)
-        (top, bottom), (left, right), _ = margins(self.expected, tuple(x.shape[1:]))
-        return F.pad(x, (0, 0, left, right, top, bottom)).flatten(1)
+        if x.shape[1:] != self.expected:
+            (top, bottom), (left, right), _ = margins(self.expected, tuple(x.shape[1:]))
+            x = F.pad(x, (0, 0, left, right, top, bottom))
+        return x.flatten(1)
 
 
 class BiasedBatchNorm(nn.BatchNorm2d):
