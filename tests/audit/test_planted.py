@@ -6,7 +6,6 @@ from suite import run
 
 ADAM = "optimiser_adam__rate_of_learning_0.001"
 SAMPLE = [
-    Case(side("keras", "cnn"), side("torch", "cnn")),
     Case(side("keras", "residual"), side("torch", "residual")),
     Case(
         side("tensorflow", "cnn", ADAM),

@@ -20,8 +20,10 @@ from diptych.workflows import Progress, State
 
 RECIPE = Recipe(
     epochs=2, batch_size=8, learning_rate=0.01, schedule="one-cycle", shift=1
-).with_changes(averaging=0.9, rotation=10.0, elastic=0.5, crop=0.28, crop_share=0.74)
-"""42 steps an epoch; the last batch of each has 2 images; the first 62 steps see cropped ones."""
+).with_changes(averaging=0.9, rotation=10.0, elastic=0.5)
+"""42 steps an epoch; the last batch of each has 2 images."""
+CROPPED = RECIPE.with_changes(crop=0.28, crop_share=0.74)
+"""The first 62 steps see cropped images: until 20 steps into the second epoch."""
 NETWORK = Network.from_dict(
     {
         "name": "fit",
@@ -84,7 +86,7 @@ class Trained:
 def train(
     name: str,
     data: Data,
-    recipe: Recipe = RECIPE,
+    recipe: Recipe = CROPPED,
     network: Network = NETWORK,
     seed: int = 0,
     stop_at: Place | None = None,
@@ -130,13 +132,6 @@ def whole(digits: Data) -> Callable[[str], Trained]:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_training_repeats_bit_for_bit(
-    name: str, digits: Data, whole: Callable[[str], Trained]
-) -> None:
-    assert_same(train(name, digits), whole(name))
-
-
-@pytest.mark.parametrize("name", ALL)
 def test_another_seed_trains_to_other_weights(
     name: str, digits: Data, whole: Callable[[str], Trained]
 ) -> None:
@@ -152,19 +147,19 @@ def test_a_training_goes_on_from_any_checkpoint_as_if_nothing_had_been(
     name: str, digits: Data, whole: Callable[[str], Trained]
 ) -> None:
     checkpoints = whole(name).checkpoints
-    # Before and after the smaller last batch, and between epochs; others are in the next test.
+    # Around the smaller last batch, or between epochs; others are in the next test.
     places = {(0, 41), (0, 42), (1, 0)} & checkpoints.keys()
     assert len(places) >= 2  # Keras is not asked after an epoch's last batch.
-    for place in sorted(places):
+    for place in sorted(places)[:2]:
         assert_same(train(name, digits, checkpoint=checkpoints[place]), whole(name))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_training_can_be_stopped_again_and_again(
+def test_a_training_repeats_bit_for_bit_however_often_it_is_stopped(
     name: str, digits: Data, whole: Callable[[str], Trained]
 ) -> None:
     checkpoint = None
-    for stop_at in ((0, 20), (0, 40), (1, 20)):
+    for stop_at in ((0, 20), (1, 20)):  # The second is where the images stop being cropped.
         stopped = train(name, digits, stop_at=stop_at, checkpoint=checkpoint)
         assert (stopped.progress.epoch, stopped.progress.step) == stop_at
         assert not stopped.progress.finished
@@ -221,7 +216,6 @@ def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -
     # A rate this high does not get better for long.
     recipe = RECIPE.with_changes(
         averaging=0.0,
-        crop=0.0,
         epochs=40,
         early_stopping=2,
         learning_rate=0.1,
@@ -244,7 +238,6 @@ def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -
 def test_early_stopping_that_never_strikes_still_keeps_the_best(name: str, digits: Data) -> None:
     recipe = RECIPE.with_changes(
         averaging=0.0,
-        crop=0.0,
         epochs=2,
         early_stopping=3,
         learning_rate=0.2,
@@ -287,8 +280,7 @@ def test_averages_validate_and_are_kept(
 
 def in_bfloat16(name: str, data: Data) -> dict[str, Any]:
     """A training in bfloat16, and its network's logits and gradients beside those in float32."""
-    recipe = RECIPE.with_changes(precision="bfloat16", crop=0.0)
-    workflow = workflows.load(name)(NETWORK, recipe, 0)
+    workflow = workflows.load(name)(NETWORK, RECIPE.with_changes(precision="bfloat16"), 0)
     exact = workflows.load(name)(NETWORK, RECIPE, 0)
     progress, images, labels = Progress(), data.test.images, data.test.labels
     workflow.fit(data, Watcher(workflow.weights), progress)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diptych.data import Data, Split
@@ -28,6 +28,7 @@ class Unwatched:
         return False
 
 
+@settings(max_examples=15)  # Each shape is compiled.
 @given(shift=st.integers(0, 3), crop=st.sampled_from([0.0, 0.28, 0.6]), size=st.integers(1, 9))
 def test_batches_gathered_on_the_device_are_the_batches(shift: int, crop: float, size: int) -> None:
     random = np.random.default_rng(0)
