@@ -173,7 +173,7 @@ def test_columns_of_a_table_have_their_own_ranges_and_stay_in_their_places() -> 
     chance = np.random.default_rng(0)
     X = chance.normal(size=(200, 3)) * [1e-6, 1, 1e6]
     y = X[:, 0] > 0
-    moving = THIRTY.with_changes(shift=1, rotation=30, scaling=0.2, shear=0.2, elastic=1)
+    moving = THIRTY.with_changes(shift=1, rotation=30, scaling=0.2, shear=0.2, elastic=1, crop=0.3)
     estimator = ConvNetClassifier(DENSE, moving, "numpy", random_state=0).fit(X, y)
     assert estimator.score(X, y) > 0.85
     assert estimator.network_.input_shape == (1, 3, 1)

@@ -38,7 +38,7 @@ SEEDS = 2**31
 LEVELS = 255
 ROWS_A_CALL = 1000
 """Rows that are scaled at once; more only need more memory."""
-MOVES = ("shift", "rotation", "scaling", "shear", "elastic")
+MOVES = ("shift", "rotation", "scaling", "shear", "elastic", "crop")
 """What recipes do to images that makes no sense of a table's columns."""
 
 
