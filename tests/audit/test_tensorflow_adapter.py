@@ -537,12 +537,12 @@ def test_recipes_apply_to_both_workflows(normalised: str) -> None:
     tensorflow, numpy = workflows_for(normalised, "fast")
     for model in (tensorflow, numpy):
         assert node(model, "dropout_1").attributes == {"rate": 0.0625}
-        batches = model.batches(120, 2) or []
-        assert [[len(y) for _, y in epoch] for epoch in batches] == [[100, 20]] * 2
+        batches = model.batches(240, 2) or []
+        assert [[len(y) for _, y in epoch] for epoch in batches] == [[200, 40]] * 2
         assert {x.shape[1:] for epoch in batches for x, _ in epoch} == {(28, 28, 1)}
-        assert sorted(np.concatenate([y for _, y in batches[0]])) == list(range(120))
+        assert sorted(np.concatenate([y for _, y in batches[0]])) == list(range(240))
     for ours, theirs in zip(
-        tensorflow.batches(120, 2) or [], numpy.batches(120, 2) or [], strict=True
+        tensorflow.batches(240, 2) or [], numpy.batches(240, 2) or [], strict=True
     ):
         for (x, y), (a, b) in zip(ours, theirs, strict=True):
             np.testing.assert_array_equal(x, a)
@@ -619,8 +619,8 @@ def test_the_keras_workflow_is_a_compiled_model_that_prepares_and_batches(normal
     assert model(x).shape == (2, 10)
     assert x.max() == pytest.approx(1)
     assert y.dtype == np.int64
-    assert [len(y) for _, y in extras["batches"](np.zeros((110, 2, 2, 1)), np.arange(110))] == [
-        100,
+    assert [len(y) for _, y in extras["batches"](np.zeros((210, 2, 2, 1)), np.arange(210))] == [
+        200,
         10,
     ]
     assert model.get_layer("dropout_1").rate == 0.0625
