@@ -3,7 +3,7 @@
 Times are of little worth where several train at once; `time_to_accuracy.py` is for those.
 
     python bench/seeds.py fast --seeds 10
-    python bench/seeds.py best --workflow jax --seeds 10 --processes 10     on a machine with a GPU
+    python bench/seeds.py balanced --workflow jax --processes 10    on a machine with a GPU
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """How long each workflow takes to the article's accuracy, against stock Keras' ten epochs.
 
-The article reaches 99.31% on the test set (the mean of its 99.32 and 99.30). Training time alone is
-counted, on all sides: no start-up, no validation, no test. The sides take turns, since what else the
+The article reaches 99.31% on the test set (the mean of its 99.32 and 99.30). Training time alone
+is counted, on all sides: no start-up, validation or test. The sides take turns, since what else the
 machine does changes all times by some percent: an epoch of stock Keras, a training of each workflow
 with one seed, and so on. Ten times the median of the stock epochs is what its ten take.
 
