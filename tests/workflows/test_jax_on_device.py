@@ -44,17 +44,19 @@ def test_batches_gathered_on_the_device_are_the_batches(shift: int, crop: float,
         progress.step += len(labels)
 
 
+SHIFTED = Recipe(epochs=2, batch_size=100, shift=1, crop=0.28, crop_share=0.6)
+TURNED = Recipe(epochs=2, batch_size=100, rotation=10.0, averaging=0.9)
+
+
 @pytest.mark.parametrize(
-    "recipe",
-    [
-        Recipe(epochs=2, batch_size=100, shift=1, crop=0.28, crop_share=0.6),
-        Recipe(epochs=2, batch_size=100, rotation=10.0, averaging=0.9),
-    ],
-    ids=["resident", "sent"],
+    ("recipe", "most"),
+    [(SHIFTED, 2**30), (TURNED, 2**30), (SHIFTED, 3 * 100 * 784)],
+    ids=["resident", "sent", "too many at once"],
 )
 def test_an_epoch_in_one_call_gives_the_same_bits(
-    recipe: Recipe, mnist: Data, monkeypatch: pytest.MonkeyPatch
+    recipe: Recipe, most: int, mnist: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(workflow, "BYTES_A_CALL", most)
     few = Split(mnist.train.images[:530], mnist.train.labels[:530])
     some = Split(mnist.test.images[:50], mnist.test.labels[:50])
     data = dataclasses.replace(mnist, train=few, validation=some)

@@ -43,6 +43,8 @@ IMAGES_A_CALL = 500
 
 ON_CPU = jax.default_backend() == "cpu"
 """On a GPU or a TPU an epoch is one call, and the images stay there."""
+BYTES_A_CALL = 2**30
+"""If there are no more bytes of images than that; else so many at a time are sent there."""
 
 # By default JAX multiplies in less than float32 where the hardware is faster so.
 jax.config.update("jax_default_matmul_precision", "highest")
@@ -320,8 +322,12 @@ class Workflow:
     ) -> None:
         batches = Batches(data.train, self.recipe, self.seed)
         rates = self.recipe.learning_rates(self.recipe.epochs * batches.steps_per_epoch)
-        most = STEPS_A_CALL if ON_CPU else batches.steps_per_epoch
-        resident = None if ON_CPU or warps(self.recipe) else jax.device_put(data.train.images)
+        pixels = data.train.images
+        most, resident = STEPS_A_CALL, None
+        if not ON_CPU:
+            most = max(1, BYTES_A_CALL // (self.recipe.batch_size * pixels[:1].nbytes))
+            if pixels.nbytes <= BYTES_A_CALL and not warps(self.recipe):
+                resident = jax.device_put(pixels)
         if state:
             self.restore(state)
 
