@@ -28,7 +28,7 @@ from support import (
     whole_files,
 )
 
-KILLS, OF_FRAMEWORKS = 20, 2
+KILLS = 20
 MakeCommand = Callable[[str, Path], list[str]]
 
 pytestmark = NEEDS_PROC
@@ -155,11 +155,11 @@ def test_killed_again_and_again(
     assert_same_training(run, numpy_reference.run)
 
 
-@pytest.mark.parametrize("workflow", ("tensorflow", "keras"))
+@pytest.mark.parametrize(("workflow", "kills"), [("tensorflow", 1), ("keras", 2)])
 def test_frameworks_killed_at_random_instants(
-    workflow: str, command: MakeCommand, tmp_path: Path
+    workflow: str, kills: int, command: MakeCommand, tmp_path: Path
 ) -> None:
-    """Killed in either half of the training, each time after the last resume."""
+    """Killed in each equal part of the training, after the last resume."""
     reference = Reference(command(workflow, tmp_path / "reference"), tmp_path / "reference")
     epochs = len(reference.run.metrics())
     chance = np.random.default_rng(len(workflow))
@@ -173,8 +173,8 @@ def test_frameworks_killed_at_random_instants(
         checkpoint_every=reference.run.checkpoint_every,
     )
     steps = -(-330 // 7)
-    for number in range(OF_FRAMEWORKS):
-        at = int((number + chance.random()) / OF_FRAMEWORKS * steps * epochs)
+    for number in range(kills):
+        at = int((number + chance.random()) / kills * steps * epochs)
         with pytest.raises(Exception, match="SIGKILL"):
             training.carry_out(run, lambda event, at=at: kill_after_step(event, at, steps))
         assert run.status_now == "killed"

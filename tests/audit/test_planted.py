@@ -6,7 +6,6 @@ from suite import run
 
 ADAM = "optimiser_adam__rate_of_learning_0.001"
 SAMPLE = [
-    Case(side("keras", "residual"), side("torch", "residual")),
     Case(
         side("tensorflow", "cnn", ADAM),
         side("keras", "cnn", ADAM, "pool_average__epsilon_1e-08"),

@@ -12,13 +12,12 @@ from diptych.errors import InputError
 STRIDED = Path(__file__).parents[2] / "examples" / "audit" / "strided.toml"
 
 
-@pytest.mark.parametrize(("a", "b"), [("torch", "keras@jax"), ("jax", "keras@torch")])
-def test_two_workflows_are_the_same_through_all_stages(a: str, b: str) -> None:
+def test_two_workflows_are_the_same_through_all_stages() -> None:
     try:
-        workflows.chosen([a, b])
+        workflows.chosen(["torch", "keras@jax"])
     except InputError as problem:
         pytest.skip(str(problem))
-    found = diptych.audit(f"{a}:{STRIDED}", f"{b}:{STRIDED}")
+    found = diptych.audit(f"torch:{STRIDED}", f"keras@jax:{STRIDED}")
     assert [finding.code for finding in found.findings] == []
     assert [stage.name for stage in found.stages if not stage.ok] == []
     assert found.notes == []  # All of ours have the batch's own variance in the moving ones.
