@@ -54,6 +54,12 @@ def test_work_of_a_step_is_counted() -> None:
     assert 2 * article.training_multiply_adds / 1e6 == pytest.approx(211, abs=1)
 
 
+def test_steps_are_measured_on_whole_images() -> None:
+    """Cropped ones cost half of what is counted."""
+    for precision in ("float32", "bfloat16", "float64"):
+        assert benchmarks.recipe(precision, 50).cropped_steps(1000) == 0
+
+
 def test_what_cannot_be_measured() -> None:
     with pytest.raises(InputError, match="no such workflow"):
         bench_steps(["nobody"])
