@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from diptych import Network, Recipe, load_data, machine, workflows
+from diptych.benchmarks.steps import Clock
 from diptych.data import Data
 from diptych.data.augmentation import shifted
 from diptych.data.idx import idx_header, write_idx
@@ -47,19 +48,6 @@ layers = [
 """
 
 
-class After:
-    """A monitor that stops after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def advanced(self, progress: Progress, state: object) -> bool:
-        return progress.step >= self.steps
-
-    def epoch_ended(self, progress: Progress, state: object) -> bool:
-        return True
-
-
 def measure(side: str, network: str, folder: str, steps: int) -> dict[str, float]:
     """The most memory that this process has had, all of it and its own, in MiB."""
     own, ended = [0.0], threading.Event()
@@ -74,7 +62,7 @@ def measure(side: str, network: str, folder: str, steps: int) -> dict[str, float
     data = load_data(folder)
     fitted = Network.load(network).adapted(data.image_shape, data.classes)
     recipe = Recipe.load("fast").with_changes(precision="float32")
-    workflows.load(side)(fitted, recipe, 0).fit(data, After(steps), Progress())
+    workflows.load(side)(fitted, recipe, 0).fit(data, Clock(steps), Progress())
     ended.set()
     watcher.join()
     return {"peak": peak_memory_mib(), "own": own[0]}

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from diptych import load_data, runs, workflows
+from diptych.benchmarks.steps import Clock
 from diptych.data.idx import idx_header, write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.network import Network
@@ -73,19 +74,6 @@ def growth() -> Iterator[Callable[[], float]]:
         watcher.join()
 
 
-class After:
-    """A monitor that stops after so many steps."""
-
-    def __init__(self, steps: int) -> None:
-        self.steps = steps
-
-    def advanced(self, progress: Progress, state: object) -> bool:
-        return progress.step >= self.steps
-
-    def epoch_ended(self, progress: Progress, state: object) -> bool:
-        return True
-
-
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """1 GiB of images."""
@@ -99,7 +87,7 @@ def test_a_data_set_that_does_not_fit_trains_in_constant_memory(name: str, large
     progress = Progress()
     with growth() as grown:
         data = load_data(large)
-        built.fit(data, After(20), progress)
+        built.fit(data, Clock(20), progress)
         assert progress.step == 20
         assert grown() < GROWTH
     assert data.train.images.nbytes > 4 * GROWTH * MIB

@@ -1,8 +1,6 @@
 """The workflow `jax` where an epoch is one call: here on the processor, as on a GPU."""
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,21 +9,12 @@ from hypothesis import strategies as st
 
 from diptych.data import Data, Split
 from diptych.data.batches import Batches
+from diptych.in_memory import EpochsOnly
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows import Progress
 
 workflow = pytest.importorskip("diptych.workflows.jax", reason="JAX is not installed")
-
-
-class Unwatched:
-    """A monitor that lets the training run to its end."""
-
-    def advanced(self, progress: Progress, state: Callable[[], Any]) -> bool:
-        return False
-
-    def epoch_ended(self, progress: Progress, state: Callable[[], Any]) -> bool:
-        return False
 
 
 @settings(max_examples=15)  # Each shape is compiled.
@@ -64,7 +53,7 @@ def test_an_epoch_in_one_call_gives_the_same_bits(
     for on_cpu in (True, False):
         monkeypatch.setattr(workflow, "ON_CPU", on_cpu)
         made, progress = workflow.Workflow(Network.load("dense"), recipe, 0), Progress()
-        made.fit(data, Unwatched(), progress)
+        made.fit(data, EpochsOnly(lambda _: None, lambda: False), progress)
         assert progress.finished
         found.append(made.weights())
     assert all(np.array_equal(found[0][name], value) for name, value in found[1].items())

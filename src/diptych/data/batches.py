@@ -45,19 +45,23 @@ class Batches:
         order, offsets = self.plan(epoch)
         here = slice(step * self.recipe.batch_size, (step + 1) * self.recipe.batch_size)
         images = self.split.images[order[here]]
-        height, width = images.shape[1:3]
-        window = (slice(height), slice(width))
-        if epoch * self.steps_per_epoch + step < self.cropped_steps:
-            window = self.recipe.cropped(height, width)
+        window = self.window(epoch, step)
         if warps(self.recipe):
             random = generator(self.seed, "warp", epoch, step)
-            field = warp_field(self.recipe, offsets[here], (height, width), random, window)
+            field = warp_field(self.recipe, offsets[here], images.shape[1:3], random, window)
             images = warped(images, field)
         else:
             if self.recipe.shift:
                 images = shifted(images, offsets[here])
             images = images[:, window[0], window[1]]
         return images, self.split.labels[order[here]].astype(np.int64)
+
+    def window(self, epoch: int, step: int) -> tuple[slice, slice]:
+        """The rows and the columns that the images of that step have of the whole ones."""
+        height, width = self.split.images.shape[1:3]
+        if epoch * self.steps_per_epoch + step < self.cropped_steps:
+            return self.recipe.cropped(height, width)
+        return slice(0, height), slice(0, width)
 
     def end_of_alike(self, epoch: int, step: int, most: int) -> int:
         """The step after the last of up to ``most`` batches that are as large as ``step``'s."""

@@ -374,11 +374,8 @@ class Workflow:
         here = slice(first * size, end * size)
         order, offsets = (part[here] for part in batches.plan(progress.epoch))
         labels = batches.split.labels[order].reshape(end - first, -1)
-        height, width = resident.shape[1:3]
-        rows, columns = slice(height), slice(width)
-        if progress.epoch * batches.steps_per_epoch + first < batches.cropped_steps:
-            rows, columns = self.recipe.cropped(height, width)
-        window = (*rows.indices(height)[:2], *columns.indices(width)[:2])
+        rows, columns = batches.window(progress.epoch, first)
+        window = (rows.start, rows.stop, columns.start, columns.stop)
         shape = labels.shape
         images = gathered(
             resident, order.reshape(shape), offsets.reshape(*shape, 2), self.recipe.shift, window

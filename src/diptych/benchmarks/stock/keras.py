@@ -51,14 +51,12 @@ def training_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any]
     """In the worker's process: MNIST for some epochs, in batches of 50, as the article trains.
 
     Returns:
-        ``train_seconds`` of `fit` alone, and ``test_accuracy``.
+        ``train_seconds`` of `fit` alone.
     """
     keras.utils.set_random_seed(parameters["seed"])
     data = load_data("mnist")
-    x_train, x_test = (part.images.astype("float32") / 255 for part in (data.train, data.test))
+    x_train = data.train.images.astype("float32") / 255
     model = build()
     start = time.perf_counter()
     model.fit(x_train, data.train.labels, batch_size=50, epochs=parameters["epochs"], verbose=0)
-    seconds = time.perf_counter() - start
-    read = model.predict(x_test, verbose=0).argmax(axis=1)
-    return {"train_seconds": seconds, "test_accuracy": float(np.mean(read == data.test.labels))}, {}
+    return {"train_seconds": time.perf_counter() - start}, {}
