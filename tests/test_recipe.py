@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from diptych import zoo
@@ -61,6 +61,7 @@ def test_cropping_takes_half_of_its_share_from_each_edge() -> None:
     assert Recipe().cropped(28, 5) == (slice(0, 28), slice(0, 5))
 
 
+@example(0.75, 2)
 @given(st.floats(0, 0.9), st.integers(1, 300))
 def test_cropping_leaves_something_of_every_image(crop: float, size: int) -> None:
     rows, _ = Recipe(crop=crop).cropped(size, 1)

@@ -77,7 +77,7 @@ class Recipe(Described):
 
     def cropped(self, height: int, width: int) -> tuple[slice, slice]:
         """The rows and the columns that cropping leaves of an image of that size."""
-        cuts = [round(size * self.crop / 2) for size in (height, width)]
+        cuts = [min(round(size * self.crop / 2), (size - 1) // 2) for size in (height, width)]
         rows, columns = (slice(c, n - c) for c, n in zip(cuts, (height, width), strict=True))
         return rows, columns
 
