@@ -462,6 +462,20 @@ class Network(Described):
         data["layers"][-1]["units"] = classes
         return self.from_dict(data)
 
+    def frozen_weights(self, convolutions: int) -> frozenset[str]:
+        """The names of the trained weights up to and with so many convolutions of the first.
+
+        All convolutions', if there are not so many.
+        """
+        last = [i for i, layer in enumerate(self.layers) if isinstance(layer, Conv)][:convolutions]
+        frozen = {layer.name for layer in self.layers[: last[-1] + 1]} if last else set()
+        parts = (name.split("/") for name in self.weight_shapes())
+        return frozenset(
+            f"{layer}/{weight}"
+            for layer, weight in parts
+            if layer in frozen and weight not in NOT_TRAINED
+        )
+
     def with_dropout_scaled(self, scale: float) -> Self:
         """The same network with every dropout rate multiplied; the same one at inference."""
         if scale == 1:

@@ -9,6 +9,7 @@ from diptych.validation import Described
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
 Positive = Annotated[float, Field(strict=True, gt=0)]
+Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Decay = Annotated[float, Field(strict=True, ge=0, lt=1)]
 
 
@@ -38,7 +39,7 @@ class Recipe(Described):
     """Adam's epsilon where TensorFlow and Keras have it: added to the square root of the second
     moment before its bias is corrected (the "epsilon hat" of Kingma & Ba, 2015, section 2)."""
 
-    dropout_scale: Annotated[float, Field(strict=True, ge=0, le=1)] = 1.0
+    dropout_scale: Share = 1.0
     """Every dropout rate of the network is multiplied by this while it trains."""
     shift: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
     """Each training image moves by up to so many pixels in each direction, anew every epoch."""
@@ -55,11 +56,16 @@ class Recipe(Described):
     """At first the images are without this share of their height and width, half of it at each
     edge, which costs the less time the more it is; 0.28 leaves the 20×20 pixels within which all
     digits of MNIST are. What is missing before the dense layers is zeros."""
-    crop_share: Annotated[float, Field(strict=True, ge=0, le=1)] = 0.75
+    crop_share: Share = 0.75
     """The share of all steps, from the first on, that see cropped images."""
+    frozen_after: tuple[Share, ...] = ()
+    """The shares of all steps after which the first, the second … convolution, and what is before
+    it, stay as they are (Brock et al., 2017). That saves their gradients; 0 freezes a layer as it
+    is initialised."""
     averaging: Decay = 0.0
     """The decay a step of a running average of the weights (Polyak & Juditsky, 1992), which
-    validates and is kept in place of the last weights; 0 keeps the last ones."""
+    validates and is kept in place of the last weights; 0 keeps the last ones. A frozen layer has
+    none: its weights are kept."""
 
     precision: Literal["float32", "bfloat16", "auto"] = "float32"
     """The arithmetic of training; the weights stay float32. ``auto`` is bfloat16 where the
@@ -74,6 +80,10 @@ class Recipe(Described):
     def cropped_steps(self, steps: int) -> int:
         """How many of a training's steps, from the first on, see cropped images."""
         return round(self.crop_share * steps) if self.crop else 0
+
+    def freezing_steps(self, steps: int) -> list[int]:
+        """The step, of a training of that many, from which each layer of `frozen_after` is so."""
+        return [round(share * steps) for share in self.frozen_after]
 
     def cropped(self, height: int, width: int) -> tuple[slice, slice]:
         """The rows and the columns that cropping leaves of an image of that size."""

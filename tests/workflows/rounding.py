@@ -241,7 +241,11 @@ class Rounded(reference.Workflow):
         return float(losses[0]), self.disturbed(gradient, "logits", lambda: [(to_logits, False)])
 
     def train_step(
-        self, images: np.ndarray, labels: np.ndarray, rate: float
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        rate: float,
+        frozen: frozenset[str] = frozenset(),
     ) -> tuple[float, float]:
         """A step with Adam's errors: of its rate, which all share, its moments and the weights."""
         t, beta_1, beta_2 = self.steps_taken + 1, self.recipe.beta_1, self.recipe.beta_2
@@ -251,7 +255,7 @@ class Rounded(reference.Workflow):
         before = {name: self.values[name].copy() for name in self.adam.m}
         moving = {k: v.copy() for k, v in self.values.items() if k not in before}
         rate *= 1 + of_rate * float(self.noise(np.zeros(1))[0])
-        result = super().train_step(images, labels, rate)
+        result = super().train_step(images, labels, rate, frozen)
         for name, old in before.items():
             value, m, v = self.values[name], self.adam.m[name], self.adam.v[name]
             value += U * (np.abs(value) + 8 * np.abs(value - old)) * self.noise(value)

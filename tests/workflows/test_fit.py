@@ -22,8 +22,9 @@ RECIPE = Recipe(
     epochs=2, batch_size=8, learning_rate=0.01, schedule="one-cycle", shift=1
 ).with_changes(averaging=0.9, rotation=10.0, elastic=0.5)
 """42 steps an epoch; the last batch of each has 2 images."""
-CROPPED = RECIPE.with_changes(crop=0.28, crop_share=0.74)
-"""The first 62 steps see cropped images: until 20 steps into the second epoch."""
+TURNING = RECIPE.with_changes(crop=0.28, crop_share=0.74, frozen_after=(0.24,))
+"""The first 62 steps see cropped images, until 20 steps into the second epoch; from the 21st step on
+the convolution is frozen."""
 NETWORK = Network.from_dict(
     {
         "name": "fit",
@@ -86,7 +87,7 @@ class Trained:
 def train(
     name: str,
     data: Data,
-    recipe: Recipe = CROPPED,
+    recipe: Recipe = TURNING,
     network: Network = NETWORK,
     seed: int = 0,
     stop_at: Place | None = None,
@@ -159,7 +160,8 @@ def test_a_training_repeats_bit_for_bit_however_often_it_is_stopped(
     name: str, digits: Data, whole: Callable[[str], Trained]
 ) -> None:
     checkpoint = None
-    for stop_at in ((0, 20), (1, 20)):  # The second is where the images stop being cropped.
+    # Where the convolution freezes, and where the images stop being cropped.
+    for stop_at in ((0, 20), (1, 20)):
         stopped = train(name, digits, stop_at=stop_at, checkpoint=checkpoint)
         assert (stopped.progress.epoch, stopped.progress.step) == stop_at
         assert not stopped.progress.finished
@@ -180,8 +182,18 @@ def test_every_epoch_is_measured(name: str, whole: Callable[[str], Trained]) -> 
     assert all(epoch.train_seconds > 0 for epoch in trained.progress.history)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_a_frozen_layer_stays_as_it_is(name: str, whole: Callable[[str], Trained]) -> None:
+    start, (first, second) = NETWORK.initial_weights(0), whole(name).weights_of_epochs
+    for weight in ("conv_1/kernel", "conv_1/bias"):
+        assert not np.array_equal(first[weight], start[weight])
+        np.testing.assert_array_equal(second[weight], first[weight])
+    for weight in ("batch_norm_1/gamma", "batch_norm_1/moving_mean", "output/kernel"):
+        assert not np.array_equal(second[weight], first[weight])
+
+
 WITHOUT_DROPOUT = NETWORK.with_dropout_scaled(0)
-GENTLE = RECIPE.with_changes(learning_rate=0.001)
+GENTLE = RECIPE.with_changes(learning_rate=0.001, frozen_after=(0.0,))
 AVERAGED = RECIPE.with_changes(
     averaging=0.98, learning_rate=0.003, schedule="constant", early_stopping=5
 )

@@ -13,18 +13,23 @@ KNOTS = 7
 """Control points of the elastic field along each side: about one every four pixels of MNIST."""
 
 
-def shifted(images: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+def shifted(
+    images: np.ndarray,
+    offsets: np.ndarray,
+    window: tuple[slice, slice] = (slice(None), slice(None)),
+) -> np.ndarray:
     """Moves each image by its own offset and fills with zeros.
 
     Args:
         images: (n, height, width, channels).
         offsets: integers (n, 2): pixels down and pixels to the right.
+        window: the rows and columns of the new images that are made; all, if not given.
     """
     count, height, width, _ = images.shape
     reach = int(np.abs(offsets).max(initial=0))
     padded = np.pad(images, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
-    rows = np.arange(height) + reach - offsets[:, :1]
-    columns = np.arange(width) + reach - offsets[:, 1:]
+    rows = np.arange(height)[window[0]] + reach - offsets[:, :1]
+    columns = np.arange(width)[window[1]] + reach - offsets[:, 1:]
     return padded[np.arange(count)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 

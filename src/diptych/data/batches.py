@@ -25,7 +25,9 @@ class Batches:
     def __init__(self, split: Split, recipe: Recipe, seed: int) -> None:
         self.split, self.recipe, self.seed = split, recipe, seed
         self.steps_per_epoch = -(-len(split.labels) // recipe.batch_size)
-        self.cropped_steps = recipe.cropped_steps(recipe.epochs * self.steps_per_epoch)
+        self.steps = recipe.epochs * self.steps_per_epoch
+        self.cropped_steps = recipe.cropped_steps(self.steps)
+        self.freezing_steps = recipe.freezing_steps(self.steps)
         self.plan = lru_cache(maxsize=2)(self._plan)
 
     def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,9 +52,9 @@ class Batches:
             random = generator(self.seed, "warp", epoch, step)
             field = warp_field(self.recipe, offsets[here], images.shape[1:3], random, window)
             images = warped(images, field)
+        elif self.recipe.shift:
+            images = shifted(images, offsets[here], window)
         else:
-            if self.recipe.shift:
-                images = shifted(images, offsets[here])
             images = images[:, window[0], window[1]]
         return images, self.split.labels[order[here]].astype(np.int64)
 
@@ -63,12 +65,23 @@ class Batches:
             return self.recipe.cropped(height, width)
         return slice(0, height), slice(0, width)
 
+    def frozen(self, epoch: int, step: int) -> int:
+        """How many of the network's convolutions, from the first on, are frozen at that step."""
+        now = epoch * self.steps_per_epoch + step
+        return sum(first <= now for first in self.freezing_steps)
+
+    def next_turn(self, epoch: int, step: int) -> int:
+        """The steps from that epoch's first to the next at which the images' size or what is frozen
+        changes, or to the training's end."""
+        before = epoch * self.steps_per_epoch
+        turns = (self.cropped_steps, *self.freezing_steps, self.steps)
+        return min(turn for turn in turns if turn > before + step) - before
+
     def end_of_alike(self, epoch: int, step: int, most: int) -> int:
-        """The step after the last of up to ``most`` batches that are as large as ``step``'s."""
+        """The step after the last of up to ``most`` steps that differ in their images alone."""
         whole = len(self.split.labels) // self.recipe.batch_size
         end = min(step + most, whole) if step < whole else step + 1
-        full = self.cropped_steps - epoch * self.steps_per_epoch
-        return min(end, full) if step < full else end
+        return min(end, self.next_turn(epoch, step))
 
     def stacked(self, epoch: int, step: int, most: int) -> tuple[np.ndarray, np.ndarray]:
         """Up to ``most`` batches of the same size from ``step`` on, for several steps in one call.

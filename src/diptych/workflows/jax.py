@@ -234,23 +234,31 @@ def adam(recipe: Recipe, rate: Any, step: Array | int) -> optax.GradientTransfor
     return optax.adam(rate, recipe.beta_1, recipe.beta_2, recipe.epsilon / correction)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
+@partial(jax.jit, static_argnums=(1, 2, 3))
 def train_step(
     now: Training,
     network: Network,
     recipe: Recipe,
+    frozen: frozenset[str],
     images: Array | np.ndarray,
     labels: Array | np.ndarray,
     rate: Array | np.ndarray,
     key: Array,
 ) -> tuple[Training, tuple[Array, Array]]:
-    """The training after one step on one batch, and the batch's loss and accuracy before it."""
+    """The training after one step on one batch, and the batch's loss and accuracy before it.
+
+    The weights whose names are ``frozen`` stay as they are.
+    """
     here = jax.random.fold_in(key, now.step)
+    still = {name: now.trained[name] for name in sorted(frozen)}
+    live = {name: value for name, value in now.trained.items() if name not in frozen}
     (loss, (accuracy, moving)), gradients = gradients_of(
-        now.trained, now.moving, network, recipe.precision, images, labels, here
+        live, now.moving | still, network, recipe.precision, images, labels, here
     )
+    gradients |= jax.tree.map(jnp.zeros_like, still)  # optax wants one for every moment it has.
     updates, state = adam(recipe, rate, now.step).update(gradients, now.adam)
-    trained: Any = optax.apply_updates(now.trained, updates)
+    updated: Any = optax.apply_updates(now.trained, updates)
+    trained = updated | still
     averages: Any = now.averages
     if recipe.averaging:
         share = jnp.where(now.step == 0, 1.0, 1 - recipe.averaging)
@@ -258,21 +266,22 @@ def train_step(
     return Training(trained, moving, state, averages, now.step + 1), (loss, accuracy)
 
 
-@partial(jax.jit, static_argnums=(1, 2))
+@partial(jax.jit, static_argnums=(1, 2, 3))
 def train_steps(
     now: Training,
     network: Network,
     recipe: Recipe,
+    frozen: frozenset[str],
     images: Array | np.ndarray,
     labels: Array | np.ndarray,
     rates: Array | np.ndarray,
     key: Array,
 ) -> tuple[Training, tuple[Array, Array]]:
-    """One step after the other in one call; all but the network and the recipe have an axis of
-    steps before the others."""
+    """One step after the other in one call; images, labels and rates have an axis of steps before
+    the others."""
 
     def step(now: Training, batch: Any) -> tuple[Training, tuple[Array, Array]]:
-        return train_step(now, network, recipe, *batch, key)
+        return train_step(now, network, recipe, frozen, *batch, key)
 
     return lax.scan(step, now, (images, labels, rates))
 
@@ -340,7 +349,9 @@ class Workflow:
                     images, labels = batches.stacked(progress.epoch, progress.step, most)
                 steps, size = labels.shape
                 done = progress.epoch * batches.steps_per_epoch + progress.step
-                losses, accuracies = self.take(images, labels, rates[done : done + steps])
+                now = rates[done : done + steps]
+                frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step))
+                losses, accuracies = self.take(images, labels, now, frozen)
 
                 progress.step += steps
                 progress.images += steps * size
@@ -353,7 +364,9 @@ class Workflow:
 
             start = time.perf_counter()
             newest = self.training
-            self.training = newest._replace(trained=newest.averages or newest.trained)
+            frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step - 1))
+            averages = {n: average for n, average in newest.averages.items() if n not in frozen}
+            self.training = newest._replace(trained=newest.trained | averages)
             loss, accuracy = self.evaluate(data.validation)
             seconds = time.perf_counter() - start
             if progress.end_epoch(self.recipe, loss, accuracy, seconds):
@@ -383,9 +396,13 @@ class Workflow:
         return images, labels
 
     def take(
-        self, images: Array | np.ndarray, labels: np.ndarray, rates: np.ndarray
+        self,
+        images: Array | np.ndarray,
+        labels: np.ndarray,
+        rates: np.ndarray,
+        frozen: frozenset[str] = frozenset(),
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Steps on stacked batches; loss and accuracy of each.
+        """Steps on stacked batches, with some weights frozen; loss and accuracy of each.
 
         On a CPU a Python loop that runs ahead of the arithmetic: inside of a ``lax.scan`` XLA
         computes the gradients of convolutions there more than a hundred times slower.
@@ -393,14 +410,14 @@ class Workflow:
         labels = labels.astype(np.int32)
         if not ON_CPU:
             self.training, measured = train_steps(
-                self.training, self.network, self.recipe, images, labels, rates, self.key
+                self.training, self.network, self.recipe, frozen, images, labels, rates, self.key
             )
             losses, accuracies = jax.device_get(measured)
             return losses, accuracies
         measured = []
         for batch in zip(images, labels, rates, strict=True):
             self.training, here = train_step(
-                self.training, self.network, self.recipe, *batch, self.key
+                self.training, self.network, self.recipe, frozen, *batch, self.key
             )
             measured.append(here)
         losses, accuracies = zip(*jax.device_get(measured), strict=True)

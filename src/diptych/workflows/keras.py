@@ -353,13 +353,16 @@ class Workflow:
         keras.utils.set_random_seed(seed)
         self.network, self.recipe, self.seed = network, recipe, seed
         self.model = build(network, seed, recipe.precision, crops=recipe.crop > 0)
-        self.compile(recipe.learning_rate)
+        self.frozen = 0
+        """How many convolutions are."""
+        self.learning_rate: float | RateTable = recipe.learning_rate
+        self.compile()
         self.load(network.initial_weights(seed))
         self.saved_metrics: list[np.ndarray] = []
 
-    def compile(self, learning_rate: float | RateTable) -> None:
+    def compile(self) -> None:
         self.model.compile(
-            optimizer=adam(self.recipe, learning_rate),
+            optimizer=adam(self.recipe, self.learning_rate),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=[
                 keras.metrics.SparseCategoricalAccuracy("accuracy"),
@@ -368,14 +371,45 @@ class Workflow:
             ],
         )
 
+    def build_metrics(self) -> None:
+        """Makes the metrics' variables, which Keras does with the first batch."""
+        self.model.test_on_batch(np.zeros((1, *self.network.input_shape)), np.zeros(1))
+
+    def freeze(self, convolutions: int) -> None:
+        """Trains, from now on, all but the weights up to and with so many convolutions.
+
+        Keras wants an optimiser of its own for other variables; it goes on where the last one was.
+        Variables, not layers: a layer that is not trainable normalises a batch as in inference.
+        """
+        if convolutions == self.frozen:
+            return
+        frozen = self.network.frozen_weights(convolutions)
+        trained = frozen | self.network.frozen_weights(self.frozen)
+        for layer in self.model.layers:
+            for variable in layer.weights:
+                if (name := f"{layer.name}/{variable.name}") in trained:
+                    variable.trainable = name not in frozen
+        before = {variable.name: variable for variable in self.model.optimizer.variables}
+        self.frozen = convolutions
+        self.compile()
+        self.model.optimizer.build(self.model.trainable_variables)
+        for variable in self.model.optimizer.variables:
+            if variable.name in before:
+                variable.assign(before[variable.name])
+        self.build_metrics()
+
     def fit(
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
     ) -> None:
         batches = Batches(data.train, self.recipe, self.seed)
         if self.recipe.schedule != "constant":
             steps = self.recipe.epochs * batches.steps_per_epoch
-            self.compile(RateTable(self.recipe.learning_rates(steps)))
-        best = self.restore(state) if state else []
+            self.learning_rate = RateTable(self.recipe.learning_rates(steps))
+            self.compile()
+        best = []
+        if state:  # It is of what was frozen at the last step.
+            self.freeze(batches.frozen(progress.epoch, progress.step - 1))
+            best = self.restore(state)
         early_stopping = (
             EarlyStopping(self.recipe.early_stopping, progress, best)
             if self.recipe.early_stopping
@@ -396,19 +430,17 @@ class Workflow:
         early_stopping: EarlyStopping | None,
         recorder: Recorder,
     ) -> None:
-        """Epochs that one `fit` can do: all of the same length, with images of the same size.
+        """Epochs that one `fit` can do: of the same length, which differ in their images alone.
 
         What is left of an epoch that was broken off gets a `fit` of its own, and so do the parts of
-        an epoch in which the images stop being cropped.
+        an epoch in which the images stop being cropped, or another layer freezes.
         """
         epoch, step, steps = progress.epoch, progress.step, batches.steps_per_epoch
-        cropped = batches.cropped_steps - epoch * steps
-        end = cropped if step < cropped < steps else steps
-        whole = end - step == steps
-        last = epoch + 1
-        if whole:
-            last = epoch + cropped // steps if cropped > 0 else self.recipe.epochs
+        turn = batches.next_turn(epoch, step)
+        end = min(turn, steps)
+        last = epoch + (turn // steps if step == 0 and end == steps else 1)
         ends = end == steps
+        self.freeze(batches.frozen(epoch, step))
         self.model.fit(
             TrainingBatches(batches, progress, end),
             shuffle=False,
@@ -471,8 +503,7 @@ class Workflow:
             return [state[key] for key in sorted(state) if key.startswith(name + "/")]
 
         self.model.optimizer.build(self.model.trainable_variables)
-        # Keras makes the metrics' variables with the first batch.
-        self.model.test_on_batch(np.zeros((1, *self.network.input_shape)), np.zeros(1))
+        self.build_metrics()
         variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
         for variable, value in zip(variables, group("model"), strict=True):
             variable.assign(value)
@@ -496,12 +527,13 @@ class Workflow:
         }
 
     def loss_and_gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Weights]:
+        self.freeze(0)
         moving = self.model.non_trainable_variables
         before, optimizer = [to_array(v) for v in moving], self.model.optimizer
         catcher = CaughtGradients()
         self.model.compile(catcher, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
         loss = self.model.train_on_batch(to_float(images), labels, return_dict=True)["loss"]
-        self.compile(self.recipe.learning_rate)
+        self.compile()
         self.model.optimizer = optimizer
         for variable, value in zip(moving, before, strict=True):
             variable.assign(value)
@@ -513,5 +545,6 @@ class Workflow:
         return float(loss), dict(zip(names, map(to_array, catcher.caught), strict=True))
 
     def step(self, images: np.ndarray, labels: np.ndarray) -> float:
+        self.freeze(0)
         logs = self.model.train_on_batch(to_float(images), labels, return_dict=True)
         return float(logs["last_batch_loss"])

@@ -272,22 +272,30 @@ class Workflow:
         return {layer.name: x for layer, x in zip(self.network.layers, outputs, strict=True)}
 
     def backward(
-        self, images: np.ndarray, labels: np.ndarray
+        self, images: np.ndarray, labels: np.ndarray, frozen: frozenset[str] = frozenset()
     ) -> tuple[float, Weights, list[Array]]:
-        """Mean loss, its gradients in float64, and input and outputs of each layer, in training."""
+        """Mean loss, its gradients in float64, and input and outputs of each layer, in training.
+
+        The gradients are of all trained weights but the frozen.
+        """
         passed, reverses = self.run(images, training=True)
         loss, gradient = self.loss(passed[-1], labels)
         gradients: Weights = {}
         for layer, reverse in reversed(reverses):
             gradient, to_weights = reverse(gradient)
             gradients |= {f"{layer}/{name}": value for name, value in to_weights.items()}
-        return float(loss), {name: gradients[name] for name in self.adam.m}, passed
+        live = (name for name in self.adam.m if name not in frozen)
+        return float(loss), {name: gradients[name] for name in live}, passed
 
     def train_step(
-        self, images: np.ndarray, labels: np.ndarray, rate: float
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        rate: float,
+        frozen: frozenset[str] = frozenset(),
     ) -> tuple[float, float]:
-        """One step of Adam; returns loss and accuracy before it."""
-        loss, gradients, passed = self.backward(images, labels)
+        """One step of Adam on what is not frozen; returns loss and accuracy before it."""
+        loss, gradients, passed = self.backward(images, labels, frozen)
         self.steps_taken += 1
         self.adam.apply(self.values, gradients, float(rate), self.steps_taken)
         kept = self.recipe.averaging if self.steps_taken > 1 else 0
@@ -313,8 +321,9 @@ class Workflow:
             while progress.step < batches.steps_per_epoch:
                 start = time.perf_counter()
                 images, labels = batches.batch(progress.epoch, progress.step)
+                frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step))
                 progress.loss, progress.accuracy = self.train_step(
-                    images, labels, rates[self.steps_taken]
+                    images, labels, rates[self.steps_taken], frozen
                 )
                 progress.step += 1
                 progress.images += len(labels)
@@ -326,7 +335,8 @@ class Workflow:
 
             start = time.perf_counter()
             newest = self.values
-            self.load(newest | self.averages)
+            frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step - 1))
+            self.load(newest | {n: a for n, a in self.averages.items() if n not in frozen})
             loss, accuracy = self.evaluate(data.validation)
             seconds = time.perf_counter() - start
             if progress.end_epoch(self.recipe, loss, accuracy, seconds):

@@ -64,14 +64,11 @@ def drop(x: tf.Tensor, rate: float, seed: list[tf.Tensor | int]) -> tf.Tensor:
     """
     if rate * 256 % 1:
         return tf.nn.experimental.stateless_dropout(x, rate, seed)
-
-    def uniform(shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
-        count = tf.reduce_prod(shape)
-        words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.uint32)
-        values = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
-        return tf.reshape(tf.cast(values, dtype) / 256, shape)
-
-    return tf.nn.experimental.general_dropout(x, rate, uniform)
+    count = tf.size(x)
+    words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.uint32)
+    values = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
+    kept = tf.reshape(values >= tf.constant(int(rate * 256), tf.uint8), tf.shape(x))
+    return tf.where(kept, x * (1 / (1 - rate)), tf.zeros([], x.dtype))
 
 
 class Adam:
@@ -93,8 +90,8 @@ class Adam:
         beta_1, beta_2 = self.recipe.beta_1, self.recipe.beta_2
         t = tf.cast(step + 1, tf.float32)
         rate = rate * tf.sqrt(1 - tf.pow(beta_2, t)) / (1 - tf.pow(beta_1, t))
-        for name, variable in variables.items():
-            gradient, m, v = gradients[name], self.m[name], self.v[name]
+        for name, gradient in gradients.items():
+            variable, m, v = variables[name], self.m[name], self.v[name]
             m.assign_add((gradient - m) * (1 - beta_1))
             v.assign_add((tf.square(gradient) - v) * (1 - beta_2))
             variable.assign_sub(rate * m / (tf.sqrt(v) + self.recipe.epsilon))
@@ -116,7 +113,7 @@ class Workflow:
         self.averages = {n: tf.Variable(v) for n, v in self.trained.items() if recipe.averaging}
         self.best: Weights = {}
         self.steps_taken = 0
-        self.steps_functions: dict[Shape, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {}
+        self.steps_functions: dict[tuple, Callable[..., tuple[tf.Tensor, tf.Tensor]]] = {}
         images = [None, *network.input_shape]
         self.predict, self.predict_in_float32 = (
             tf.function(
@@ -207,21 +204,28 @@ class Workflow:
         labels: tf.Tensor,
         step: tf.Tensor | int,
         moving: dict[str, tf.Tensor] | None = None,
+        frozen: frozenset[str] = frozenset(),
     ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        """Mean loss, accuracy and the gradients of one batch."""
+        """Mean loss, accuracy and the gradients of one batch, but for what is frozen."""
         with tf.GradientTape() as tape:
             logits = self.forward(images, self.dtype, training=True, step=step, moving=moving)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
             loss = tf.reduce_mean(losses)
         hits = tf.equal(tf.argmax(logits, axis=1), labels)
         accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
-        return loss, accuracy, tape.gradient(loss, self.trained)
+        live = {name: v for name, v in self.trained.items() if name not in frozen}
+        return loss, accuracy, tape.gradient(loss, live)
 
     def train_step(
-        self, images: tf.Tensor, labels: tf.Tensor, rate: tf.Tensor, step: tf.Tensor
+        self,
+        frozen: frozenset[str],
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        rate: tf.Tensor,
+        step: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         moving: dict[str, tf.Tensor] = {}
-        loss, accuracy, gradients = self.gradients(images, labels, step, moving)
+        loss, accuracy, gradients = self.gradients(images, labels, step, moving, frozen)
         self.adam.apply(self.trained, gradients, rate, step)
         kept = tf.where(step == 0, 0.0, self.recipe.averaging)
         for name, average in self.averages.items():
@@ -231,9 +235,16 @@ class Workflow:
         return loss, accuracy
 
     def train_steps(
-        self, images: tf.Tensor, labels: tf.Tensor, rates: tf.Tensor, first: tf.Tensor
+        self,
+        frozen: frozenset[str],
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        rates: tf.Tensor,
+        first: tf.Tensor,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """Some steps in one graph: images (steps, batch, …), labels (steps, batch), rates (steps,).
+
+        The weights whose names are ``frozen`` stay as they are.
 
         Returns:
             Loss and accuracy of each step, float32 (steps,).
@@ -241,24 +252,29 @@ class Workflow:
         steps = tf.shape(images)[0]
         losses, accuracies = (tf.TensorArray(tf.float32, steps) for _ in range(2))
         for i in tf.range(steps):
-            loss, accuracy = self.train_step(images[i], labels[i], rates[i], first + i)
+            loss, accuracy = self.train_step(frozen, images[i], labels[i], rates[i], first + i)
             losses, accuracies = losses.write(i, loss), accuracies.write(i, accuracy)
         return losses.stack(), accuracies.stack()
 
     # The training.
 
     def run_steps(
-        self, images: np.ndarray, labels: np.ndarray, rates: np.ndarray, first: np.int32
+        self,
+        images: np.ndarray,
+        labels: np.ndarray,
+        rates: np.ndarray,
+        first: np.int32,
+        frozen: frozenset[str] = frozenset(),
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """`train_steps` in a graph for images of that height and width.
+        """`train_steps` in a graph for images of that height and width and what is frozen.
 
         One graph for any number of images: several would round differently, and which of them a
         step meets would depend on where a training was resumed.
         """
         size = images.shape[2:]
-        if size not in self.steps_functions:
-            self.steps_functions[size] = tf.function(
-                self.train_steps,
+        if (size, frozen) not in self.steps_functions:
+            self.steps_functions[size, frozen] = tf.function(
+                partial(self.train_steps, frozen),
                 input_signature=[
                     tf.TensorSpec([None, None, *size], tf.uint8),
                     tf.TensorSpec([None, None], tf.int64),
@@ -266,7 +282,7 @@ class Workflow:
                     tf.TensorSpec([], tf.int32),
                 ],
             )
-        return self.steps_functions[size](images, labels, rates, first)
+        return self.steps_functions[size, frozen](images, labels, rates, first)
 
     def fit(
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
@@ -282,7 +298,9 @@ class Workflow:
                 images, labels = batches.stacked(progress.epoch, progress.step, STEPS_A_CALL)
                 steps, size = labels.shape
                 now = rates[self.steps_taken : self.steps_taken + steps]
-                losses, accuracies = self.run_steps(images, labels, now, np.int32(self.steps_taken))
+                frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step))
+                first = np.int32(self.steps_taken)
+                losses, accuracies = self.run_steps(images, labels, now, first, frozen)
                 self.steps_taken += steps
 
                 progress.step += steps
@@ -296,7 +314,9 @@ class Workflow:
 
             start = time.perf_counter()
             newest = self.weights()
-            self.load(newest | {name: average.numpy() for name, average in self.averages.items()})
+            frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step - 1))
+            averages = {n: average for n, average in self.averages.items() if n not in frozen}
+            self.load(newest | {name: average.numpy() for name, average in averages.items()})
             loss, accuracy = self.evaluate(data.validation)
             seconds = time.perf_counter() - start
             if progress.end_epoch(self.recipe, loss, accuracy, seconds):

@@ -188,9 +188,12 @@ class Adam(torch.optim.Adam):
         return super().step(closure)
 
     def moments(self) -> dict[str, list[Tensor]]:
-        """First and second moments, a tensor a parameter."""
-        states = [self.state[parameter] for parameter in self.param_groups[0]["params"]]
-        return {key: [s[key] for s in states if s] for key in ("exp_avg", "exp_avg_sq")}
+        """First and second moments, a tensor a parameter; zero before its first step."""
+        states = [(p, self.state[p]) for p in self.param_groups[0]["params"]]
+        return {
+            key: [state.get(key, torch.zeros_like(p)) for p, state in states]
+            for key in ("exp_avg", "exp_avg_sq")
+        }
 
 
 class Workflow:
@@ -221,8 +224,13 @@ class Workflow:
 
     # One step.
 
-    def loss(self, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, float]:
-        """Mean loss in training mode, to be derived, and accuracy; its gradients are zero yet."""
+    def loss(
+        self, images: np.ndarray, labels: np.ndarray, frozen: frozenset[str] = frozenset()
+    ) -> tuple[Tensor, float]:
+        """Mean loss in training mode, to be derived with respect to all but the frozen weights, and
+        accuracy; there are no gradients yet."""
+        for name, parameter in self.trained.items():
+            parameter.requires_grad_(name not in frozen)
         # Each step's dropout has a seed of its own, so that a resumed training has the same.
         chance = generator(self.seed, "dropout", self.optimizer.steps_taken)
         torch.manual_seed(int(chance.integers(2**63)))
@@ -232,9 +240,11 @@ class Workflow:
         accuracy = (logits.argmax(1) == truth).float().mean().item()
         return F.cross_entropy(logits, truth), accuracy
 
-    def train_step(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-        """One step of Adam; returns loss and accuracy before it."""
-        loss, accuracy = self.loss(images, labels)
+    def train_step(
+        self, images: np.ndarray, labels: np.ndarray, frozen: frozenset[str] = frozenset()
+    ) -> tuple[float, float]:
+        """One step of Adam on what is not frozen; returns loss and accuracy before it."""
+        loss, accuracy = self.loss(images, labels, frozen)
         loss.backward()
         self.optimizer.step()
         kept = self.recipe.averaging if self.optimizer.steps_taken > 1 else 0.0
@@ -258,7 +268,8 @@ class Workflow:
             while progress.step < batches.steps_per_epoch:
                 start = time.perf_counter()
                 images, labels = batches.batch(progress.epoch, progress.step)
-                progress.loss, progress.accuracy = self.train_step(images, labels)
+                frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step))
+                progress.loss, progress.accuracy = self.train_step(images, labels, frozen)
                 progress.step += 1
                 progress.images += len(labels)
                 progress.loss_sum += progress.loss * len(labels)
@@ -269,7 +280,9 @@ class Workflow:
 
             start = time.perf_counter()
             newest = self.weights()
-            self.load(newest | {name: to_array(t) for name, t in self.averages.items()})
+            frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step - 1))
+            averages = {n: t for n, t in self.averages.items() if n not in frozen}
+            self.load(newest | {name: to_array(t) for name, t in averages.items()})
             loss, accuracy = self.evaluate(data.validation)
             seconds = time.perf_counter() - start
             if progress.end_epoch(self.recipe, loss, accuracy, seconds):
