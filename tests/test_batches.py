@@ -122,6 +122,35 @@ def test_cropped_batches_are_the_middles_of_whole_ones_and_come_first(
             seen += len(images)
 
 
+@given(
+    share=st.floats(0, 1),
+    frozen_after=st.lists(st.floats(0, 1), max_size=3),
+    size=st.integers(1, 12),
+    most=st.integers(1, 9),
+)
+def test_steps_that_are_taken_together_are_alike(
+    share: float, frozen_after: list[float], size: int, most: int
+) -> None:
+    recipe = Recipe(
+        epochs=2, batch_size=size, crop=0.5, crop_share=share, frozen_after=tuple(frozen_after)
+    )
+    batches = Batches(numbered(23), recipe, seed=0)
+    for epoch in range(2):
+        for step in range(batches.steps_per_epoch):
+            end = batches.end_of_alike(epoch, step, most)
+            assert step < end <= min(step + most, batches.steps_per_epoch)
+            alike = {
+                (batches.frozen(epoch, i), str(batches.window(epoch, i))) for i in range(step, end)
+            }
+            assert len(alike) == 1
+            turn = batches.next_turn(epoch, step)
+            assert step < turn <= (2 - epoch) * batches.steps_per_epoch
+    last = 2 * batches.steps_per_epoch - 1
+    now = sum(round(share * (last + 1)) <= last for share in frozen_after)
+    assert batches.frozen(0, last) == batches.frozen(1, last - batches.steps_per_epoch) == now
+    assert batches.frozen(0, -1) == 0
+
+
 def test_a_shift_moves_down_and_right_and_fills_with_zeros() -> None:
     image = np.arange(1, 10, dtype=np.uint8).reshape(1, 3, 3, 1)
     moved = shifted(np.repeat(image, 4, 0), np.array([(0, 0), (1, 0), (0, -2), (-1, 1)]))

@@ -270,6 +270,22 @@ def test_layers_that_cannot_take_cropped_images_are_named() -> None:
     )
 
 
+def test_what_is_frozen_goes_up_to_a_convolution() -> None:
+    layers = [
+        {"kind": "batch_norm"},
+        {"kind": "conv", "filters": 2, "kernel": 3, "padding": "same"},
+        {"kind": "batch_norm"},
+        {"kind": "conv", "filters": 2, "kernel": 3, "padding": "same"},
+        {"kind": "flatten"},
+        {"kind": "dense", "units": 3},
+    ]
+    network = Network.from_dict({"input_shape": [8, 8, 1], "layers": layers})
+    one = {"batch_norm_1/gamma", "batch_norm_1/beta", "conv_1/kernel", "conv_1/bias"}
+    two = one | {"batch_norm_2/gamma", "batch_norm_2/beta", "conv_2/kernel", "conv_2/bias"}
+    assert [network.frozen_weights(n) for n in range(4)] == [set(), one, two, two]
+    assert Network.load("dense").frozen_weights(1) == set()
+
+
 def test_scaled_dropout_changes_the_rates_alone() -> None:
     article = Network.load("article")
     halved = article.with_dropout_scaled(0.5)

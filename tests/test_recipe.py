@@ -131,6 +131,7 @@ BAD: list[dict[str, Any]] = [
     {"shift": 65},
     {"shift": True},
     {"precision": "float16"},
+    {"frozen_after": 0.5},
     {"early_stopping": 0},
     {"early_stopping": False},
     {"description": 3},
@@ -144,6 +145,13 @@ def test_values_that_cannot_be_are_refused_by_key_and_value(changes: dict[str, A
         Recipe(name="mine").with_changes(**changes)
     assert str(raised.value).startswith(f"recipe mine: {key} = {value!r}: ")
     assert "\n" not in str(raised.value)
+
+
+def test_a_bad_value_within_a_list_is_named_by_its_place() -> None:
+    with pytest.raises(InputError, match=r"frozen_after\.1 = 1\.5: .*less than or equal to 1"):
+        Recipe().with_changes(frozen_after=[0.5, 1.5])
+    with pytest.raises(InputError, match=r"frozen_after = '0\.5': .* a list, such as \["):
+        Recipe().with_changes(frozen_after="0.5")
 
 
 def test_unknown_keys_are_refused_with_the_close_one_or_all() -> None:

@@ -84,6 +84,8 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     if kind == "missing":
         return f"{where}{key} is missing"
     message = problem["msg"][0].lower() + problem["msg"][1:]
+    if kind == "tuple_type":  # TOML's word, not Python's.
+        message = "input should be a list, such as [1, 2]"
     return f"{where}{key} = {given!r}: {message}" if key else f"{where}{message}"
 
 

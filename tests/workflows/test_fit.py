@@ -23,8 +23,8 @@ RECIPE = Recipe(
 ).with_changes(averaging=0.9, rotation=10.0, elastic=0.5)
 """42 steps an epoch; the last batch of each has 2 images."""
 TURNING = RECIPE.with_changes(crop=0.28, crop_share=0.74, frozen_after=(0.24,))
-"""The first 62 steps see cropped images, until 20 steps into the second epoch; from the 21st step on
-the convolution is frozen."""
+"""The first 62 steps see cropped images, until 20 steps into the second epoch; from the 21st step
+on the convolution is frozen."""
 NETWORK = Network.from_dict(
     {
         "name": "fit",

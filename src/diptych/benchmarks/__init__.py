@@ -193,7 +193,9 @@ def _measure(job: str, parameters: dict[str, Any]) -> float:
 
 
 def recipe(precision: str, batch_size: int) -> Recipe:
-    """The recipe that steps are measured by: the default one's, but for what is varied, on whole
-    images."""
+    """The recipe that steps are measured by: the default one's, but for what is varied, of whole
+    images and all layers."""
     changes = {"precision": precision} if precision in PRECISIONS else {}
-    return Recipe.load("fast").with_changes(batch_size=batch_size, crop=0.0, **changes)
+    return Recipe.load("fast").with_changes(
+        batch_size=batch_size, crop=0.0, frozen_after=[], **changes
+    )
