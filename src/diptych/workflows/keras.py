@@ -371,10 +371,6 @@ class Workflow:
             ],
         )
 
-    def build_metrics(self) -> None:
-        """Makes the metrics' variables, which Keras does with the first batch."""
-        self.model.test_on_batch(np.zeros((1, *self.network.input_shape)), np.zeros(1))
-
     def freeze(self, convolutions: int) -> None:
         """Trains, from now on, all but the weights up to and with so many convolutions.
 
@@ -390,13 +386,13 @@ class Workflow:
                 if (name := f"{layer.name}/{variable.name}") in trained:
                     variable.trainable = name not in frozen
         before = {variable.name: variable for variable in self.model.optimizer.variables}
-        self.frozen = convolutions
-        self.compile()
-        self.model.optimizer.build(self.model.trainable_variables)
-        for variable in self.model.optimizer.variables:
+        optimizer = adam(self.recipe, self.learning_rate)
+        optimizer.build(self.model.trainable_variables)
+        for variable in optimizer.variables:
             if variable.name in before:
                 variable.assign(before[variable.name])
-        self.build_metrics()
+        self.model.optimizer, self.frozen = optimizer, convolutions
+        self.model.make_train_function(force=True)
 
     def fit(
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
@@ -440,7 +436,9 @@ class Workflow:
         end = min(turn, steps)
         last = epoch + (turn // steps if step == 0 and end == steps else 1)
         ends = end == steps
+        start = time.perf_counter()
         self.freeze(batches.frozen(epoch, step))
+        progress.seconds += time.perf_counter() - start
         self.model.fit(
             TrainingBatches(batches, progress, end),
             shuffle=False,
@@ -503,7 +501,8 @@ class Workflow:
             return [state[key] for key in sorted(state) if key.startswith(name + "/")]
 
         self.model.optimizer.build(self.model.trainable_variables)
-        self.build_metrics()
+        # Keras makes the metrics' variables with the first batch.
+        self.model.test_on_batch(np.zeros((1, *self.network.input_shape)), np.zeros(1))
         variables = [*self.model.trainable_variables, *self.model.non_trainable_variables]
         for variable, value in zip(variables, group("model"), strict=True):
             variable.assign(value)
