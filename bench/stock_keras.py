@@ -1,7 +1,8 @@
-"""Where stock Keras' time goes: its training step, and the same with one thing taken away each.
+"""Where stock Keras' time goes: its training, and the same with one thing taken away each.
 
 Every measurement is a process of its own, and the variants take turns. Batches of 50, float32, the
-article's network; printed are microseconds a sample, and the difference to the step as it is.
+article's network, 200 steps; printed are microseconds a sample up to the last batch, the difference
+to the step as it is, and the seconds that `fit` waits after it (docs/decisions.md says for what).
 
     python bench/stock_keras.py --rounds 3
 """
@@ -26,7 +27,6 @@ from diptych import load_data, machine
 BATCH, WARM_UP, STEPS = 50, 60, 200
 VARIANTS = {
     "as it is": "Sequential, compile, fit on a float32 array",
-    "no XLA": "compile with jit_compile=False; else Keras compiles with XLA",
     "no dropout": "its three Dropout layers left out",
     "no metrics": "compile without metrics=['accuracy']",
     "tf.data": "fit on a prefetched tf.data pipeline instead of an array",
@@ -65,13 +65,12 @@ def model(variant: str):
         "sparse_categorical_crossentropy",
         metrics=[] if variant == "no metrics" else ["accuracy"],
         steps_per_execution=20 if variant == "20 steps a call" else 1,
-        jit_compile="auto" if variant != "no XLA" else False,
     )
     return built
 
 
-def measure(variant: str) -> float:
-    """Microseconds a sample, after a warm-up."""
+def measure(variant: str) -> tuple[float, float]:
+    """Microseconds a sample, after a warm-up, and seconds that `fit` waits at its end."""
     digits = load_data("mnist").train
     first, last = WARM_UP * BATCH, (WARM_UP + STEPS) * BATCH
     if variant == "low-level":
@@ -80,23 +79,26 @@ def measure(variant: str) -> float:
 
         parameters = {"side": "tensorflow", "precision": "float32", "batch_size": BATCH}
         parameters |= {"steps": STEPS, "network": Network.load("article").to_dict()}
-        return step_job(parameters)[0]["measured"]
+        return step_job(parameters)[0]["measured"], 0.0
     x, y = digits.images[:last].astype("float32") / 255, digits.labels[:last].astype(np.int64)
     built = model(variant)
 
-    def fit(begin: int, end: int) -> float:
+    def fit(begin: int, end: int) -> tuple[float, float]:
         import tensorflow as tf
 
-        start = time.perf_counter()
+        from diptych.benchmarks.stock.keras import Ended
+
+        start, ended = time.perf_counter(), Ended()
         if variant == "tf.data":
             pairs = tf.data.Dataset.from_tensor_slices((x[begin:end], y[begin:end]))
-            built.fit(pairs.shuffle(1000).batch(BATCH).prefetch(8), verbose=0)
+            built.fit(pairs.shuffle(1000).batch(BATCH).prefetch(8), verbose=0, callbacks=[ended])
         else:
-            built.fit(x[begin:end], y[begin:end], batch_size=BATCH, verbose=0)
-        return time.perf_counter() - start
+            built.fit(x[begin:end], y[begin:end], batch_size=BATCH, verbose=0, callbacks=[ended])
+        return ended.at - start, time.perf_counter() - ended.at
 
     fit(0, first)
-    return fit(first, last) / (last - first) * 1e6
+    seconds, waited = fit(first, last)
+    return seconds / (last - first) * 1e6, waited
 
 
 def main() -> None:
@@ -109,7 +111,7 @@ def main() -> None:
     if given.once:
         print(json.dumps(measure(given.once)))
         return
-    found: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    found: dict[str, list[tuple[float, float]]] = {variant: [] for variant in VARIANTS}
     for _ in range(given.rounds):
         for variant in VARIANTS:
             command = [sys.executable, __file__, "--once", variant]
@@ -118,11 +120,12 @@ def main() -> None:
                 command, env=environment, capture_output=True, check=True
             ).stdout
             found[variant].append(json.loads(output.splitlines()[-1]))
-    table = Table("variant", "what", "µs a sample, median", "difference", box=None)
-    base = statistics.median(found["as it is"])
+    table = Table("variant", "what", "µs a sample, median", "difference", "waits, s", box=None)
+    base = statistics.median(sample for sample, _ in found["as it is"])
     for variant, values in found.items():
-        median = statistics.median(values)
-        table.add_row(variant, VARIANTS[variant], f"{median:.0f}", f"{median - base:+.0f}")
+        median = statistics.median(sample for sample, _ in values)
+        waits = ", ".join(f"{wait:.1f}" for _, wait in values)
+        table.add_row(variant, VARIANTS[variant], f"{median:.0f}", f"{median - base:+.0f}", waits)
     console = Console(width=120)
     console.print(table)
     here = machine.describe()

@@ -463,12 +463,12 @@ class Network(Described):
         return self.from_dict(data)
 
     def frozen_weights(self, convolutions: int) -> frozenset[str]:
-        """The names of the trained weights up to and with so many convolutions of the first.
-
-        All convolutions', if there are not so many.
-        """
-        last = [i for i, layer in enumerate(self.layers) if isinstance(layer, Conv)][:convolutions]
-        frozen = {layer.name for layer in self.layers[: last[-1] + 1]} if last else set()
+        """The names of the trained weights of so many convolutions, from the first on, and of all
+        layers before them; of all convolutions if there are no more."""
+        places = [i for i, layer in enumerate(self.layers) if isinstance(layer, Conv)]
+        if not (chosen := places[:convolutions]):
+            return frozenset()
+        frozen = {layer.name for layer in self.layers[: chosen[-1] + 1]}
         parts = (name.split("/") for name in self.weight_shapes())
         return frozenset(
             f"{layer}/{weight}"

@@ -34,6 +34,9 @@ from diptych.workflows import Epoch, Monitor, Progress, State
 
 IMAGES_A_CALL = 500
 """Images a batch at inference."""
+WORKERS = 2
+"""Threads that make batches. With one alone Keras leaves that to tf.data's autotuning, for which
+the end of a `fit` or a `predict` then waits, for as long again as it has taken."""
 
 # Whatever the person's own keras.json says.
 keras.config.set_floatx("float32")
@@ -151,7 +154,7 @@ class TrainingBatches(keras.utils.PyDataset):
     """The batches that are left of the epoch under way, then those of each following epoch."""
 
     def __init__(self, batches: Batches, progress: Progress, end: int) -> None:
-        super().__init__()
+        super().__init__(workers=WORKERS)
         self.batches, self.progress, self.start, self.end = batches, progress, progress.step, end
 
     @property
@@ -167,7 +170,7 @@ class Images(keras.utils.PyDataset):
     """A split's images, or images and labels, in order."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None = None) -> None:
-        super().__init__()
+        super().__init__(workers=WORKERS)
         self.images, self.labels = images, labels
 
     @property
