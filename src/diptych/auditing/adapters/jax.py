@@ -104,7 +104,7 @@ class Model:
             measured = ((0.0, (0.0, now.moving)), {name: given[name] for name in now.trained})
             with patch.object(ours, "gradients_of", lambda *_, m=measured: m):
                 workflow.training, _ = step(
-                    now, self.network, self.recipe, (), (), rate, workflow.key
+                    now, self.network, self.recipe, frozenset(), (), (), rate, workflow.key
                 )
             result.append(workflow.weights())
         return result

@@ -65,7 +65,8 @@ def keras_build(
         if described.recipe.schedule != "constant":
             from diptych.workflows.keras import RateTable
 
-            workflow.compile(RateTable(described.rates))
+            workflow.learning_rate = RateTable(described.rates)
+            workflow.compile()
         return workflow.model, {
             "prepare": lambda images, labels: (to_float(images), labels.astype(np.int64)),
             "batches": Epochs(described.recipe, seed),
