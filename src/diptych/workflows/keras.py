@@ -35,8 +35,8 @@ from diptych.workflows import Epoch, Monitor, Progress, State
 IMAGES_A_CALL = 500
 """Images a batch at inference."""
 WORKERS = 2
-"""Threads that make batches. With one alone Keras leaves that to tf.data's autotuning, for which
-the end of a `fit` or a `predict` then waits, for as long again as it has taken."""
+"""Threads that make batches to be read. With one alone Keras leaves that to tf.data's autotuning,
+for which the end of a `predict` then waits, for as long again as it has taken."""
 
 # Whatever the person's own keras.json says.
 keras.config.set_floatx("float32")
@@ -154,7 +154,7 @@ class TrainingBatches(keras.utils.PyDataset):
     """The batches that are left of the epoch under way, then those of each following epoch."""
 
     def __init__(self, batches: Batches, progress: Progress, end: int) -> None:
-        super().__init__(workers=WORKERS)
+        super().__init__()
         self.batches, self.progress, self.start, self.end = batches, progress, progress.step, end
 
     @property

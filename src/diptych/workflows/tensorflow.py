@@ -64,11 +64,14 @@ def drop(x: tf.Tensor, rate: float, seed: list[tf.Tensor | int]) -> tf.Tensor:
     """
     if rate * 256 % 1:
         return tf.nn.experimental.stateless_dropout(x, rate, seed)
-    count = tf.size(x)
-    words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.uint32)
-    values = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
-    kept = tf.reshape(values >= tf.constant(int(rate * 256), tf.uint8), tf.shape(x))
-    return tf.where(kept, x * (1 / (1 - rate)), tf.zeros([], x.dtype))
+
+    def uniform(shape: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
+        count = tf.reduce_prod(shape)
+        words = tf.random.stateless_uniform([(count + 3) // 4], seed, None, None, tf.uint32)
+        values = tf.reshape(tf.bitcast(words, tf.uint8), [-1])[:count]
+        return tf.reshape(tf.cast(values, dtype) / 256, shape)
+
+    return tf.nn.experimental.general_dropout(x, rate, uniform)
 
 
 class Adam:
