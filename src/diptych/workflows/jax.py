@@ -262,7 +262,8 @@ def train_step(
     averages: Any = now.averages
     if recipe.averaging:
         share = jnp.where(now.step == 0, 1.0, 1 - recipe.averaging)
-        averages = optax.incremental_update(trained, averages, share)
+        averaged: Any = optax.incremental_update(trained, averages, share)
+        averages = averaged | still
     return Training(trained, moving, state, averages, now.step + 1), (loss, accuracy)
 
 
@@ -330,7 +331,7 @@ class Workflow:
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
     ) -> None:
         batches = Batches(data.train, self.recipe, self.seed)
-        rates = self.recipe.learning_rates(self.recipe.epochs * batches.steps_per_epoch)
+        rates = self.recipe.learning_rates(batches.steps)
         pixels = data.train.images
         most, resident = STEPS_A_CALL, None
         if not ON_CPU:
@@ -364,9 +365,7 @@ class Workflow:
 
             start = time.perf_counter()
             newest = self.training
-            frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step - 1))
-            averages = {n: average for n, average in newest.averages.items() if n not in frozen}
-            self.training = newest._replace(trained=newest.trained | averages)
+            self.training = newest._replace(trained=newest.averages or newest.trained)
             loss, accuracy = self.evaluate(data.validation)
             seconds = time.perf_counter() - start
             if progress.end_epoch(self.recipe, loss, accuracy, seconds):

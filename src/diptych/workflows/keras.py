@@ -402,8 +402,7 @@ class Workflow:
     ) -> None:
         batches = Batches(data.train, self.recipe, self.seed)
         if self.recipe.schedule != "constant":
-            steps = self.recipe.epochs * batches.steps_per_epoch
-            self.learning_rate = RateTable(self.recipe.learning_rates(steps))
+            self.learning_rate = RateTable(self.recipe.learning_rates(batches.steps))
             self.compile()
         best = []
         if state:  # It is of what was frozen at the last step.

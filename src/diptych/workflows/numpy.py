@@ -300,7 +300,10 @@ class Workflow:
         self.adam.apply(self.values, gradients, float(rate), self.steps_taken)
         kept = self.recipe.averaging if self.steps_taken > 1 else 0
         for name, average in self.averages.items():
-            average += (1 - kept) * (self.values[name] - average)
+            if name in frozen:
+                average[...] = self.values[name]
+            else:
+                average += (1 - kept) * (self.values[name] - average)
         for layer, x in zip(self.network.layers, passed, strict=False):
             if isinstance(layer, BatchNorm):
                 axes = tuple(range(x.ndim - 1))
@@ -313,7 +316,7 @@ class Workflow:
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
     ) -> None:
         batches = Batches(data.train, self.recipe, self.seed)
-        rates = self.recipe.learning_rates(self.recipe.epochs * batches.steps_per_epoch)
+        rates = self.recipe.learning_rates(batches.steps)
         self.best = self.restore(state) if state else {}
         self.steps_taken = progress.epoch * batches.steps_per_epoch + progress.step
 
@@ -335,8 +338,7 @@ class Workflow:
 
             start = time.perf_counter()
             newest = self.values
-            frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step - 1))
-            self.load(newest | {n: a for n, a in self.averages.items() if n not in frozen})
+            self.load(newest | self.averages)
             loss, accuracy = self.evaluate(data.validation)
             seconds = time.perf_counter() - start
             if progress.end_epoch(self.recipe, loss, accuracy, seconds):

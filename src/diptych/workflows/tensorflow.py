@@ -230,8 +230,9 @@ class Workflow:
         moving: dict[str, tf.Tensor] = {}
         loss, accuracy, gradients = self.gradients(images, labels, step, moving, frozen)
         self.adam.apply(self.trained, gradients, rate, step)
-        kept = tf.where(step == 0, 0.0, self.recipe.averaging)
+        decay = tf.where(step == 0, 0.0, self.recipe.averaging)
         for name, average in self.averages.items():
+            kept = 0.0 if name in frozen else decay
             average.assign(average * kept + self.trained[name] * (1 - kept))
         for name, average in moving.items():
             self.variables[name].assign(average)
@@ -291,7 +292,7 @@ class Workflow:
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
     ) -> None:
         batches = Batches(data.train, self.recipe, self.seed)
-        rates = self.recipe.learning_rates(self.recipe.epochs * batches.steps_per_epoch)
+        rates = self.recipe.learning_rates(batches.steps)
         self.best = self.restore(state) if state else {}
         self.steps_taken = progress.epoch * batches.steps_per_epoch + progress.step
 
@@ -317,9 +318,7 @@ class Workflow:
 
             start = time.perf_counter()
             newest = self.weights()
-            frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step - 1))
-            averages = {n: average for n, average in self.averages.items() if n not in frozen}
-            self.load(newest | {name: average.numpy() for name, average in averages.items()})
+            self.load(newest | {name: average.numpy() for name, average in self.averages.items()})
             loss, accuracy = self.evaluate(data.validation)
             seconds = time.perf_counter() - start
             if progress.end_epoch(self.recipe, loss, accuracy, seconds):

@@ -249,7 +249,8 @@ class Workflow:
         self.optimizer.step()
         kept = self.recipe.averaging if self.optimizer.steps_taken > 1 else 0.0
         for name, average in self.averages.items():
-            average.lerp_(self.trained[name].detach(), 1 - kept)
+            share = 1.0 if name in frozen else 1 - kept
+            average.lerp_(self.trained[name].detach(), share)
         return loss.item(), accuracy
 
     # The training.
@@ -258,9 +259,7 @@ class Workflow:
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
     ) -> None:
         batches = Batches(data.train, self.recipe, self.seed)
-        self.optimizer.rates = self.recipe.learning_rates(
-            self.recipe.epochs * batches.steps_per_epoch
-        )
+        self.optimizer.rates = self.recipe.learning_rates(batches.steps)
         self.optimizer.steps_taken = progress.epoch * batches.steps_per_epoch + progress.step
         self.best = self.restore(state) if state else {}
 
@@ -280,9 +279,7 @@ class Workflow:
 
             start = time.perf_counter()
             newest = self.weights()
-            frozen = self.network.frozen_weights(batches.frozen(progress.epoch, progress.step - 1))
-            averages = {n: t for n, t in self.averages.items() if n not in frozen}
-            self.load(newest | {name: to_array(t) for name, t in averages.items()})
+            self.load(newest | {name: to_array(t) for name, t in self.averages.items()})
             loss, accuracy = self.evaluate(data.validation)
             seconds = time.perf_counter() - start
             if progress.end_epoch(self.recipe, loss, accuracy, seconds):
