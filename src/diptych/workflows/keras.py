@@ -34,13 +34,16 @@ from diptych.workflows import Epoch, Monitor, Progress, State
 
 IMAGES_A_CALL = 500
 """Images a batch at inference."""
-WORKERS = 2
-"""Threads that make batches to be read. With one alone Keras leaves that to tf.data's autotuning,
-for which the end of a `predict` then waits, for as long again as it has taken."""
 
 # Whatever the person's own keras.json says.
 keras.config.set_floatx("float32")
 keras.config.set_image_data_format("channels_last")
+
+WORKERS = 2 if keras.config.backend() == "tensorflow" else 1
+"""Threads that make batches. On TensorFlow, Keras leaves the work of one alone to tf.data with its
+autotuning, for which the end of an epoch then waits, for up to as long again as it has taken. On
+other backends nothing waits, and Keras' first look at the data would leave batches in two threads'
+queue."""
 
 
 def build(
@@ -154,7 +157,7 @@ class TrainingBatches(keras.utils.PyDataset):
     """The batches that are left of the epoch under way, then those of each following epoch."""
 
     def __init__(self, batches: Batches, progress: Progress, end: int) -> None:
-        super().__init__()
+        super().__init__(workers=WORKERS)
         self.batches, self.progress, self.start, self.end = batches, progress, progress.step, end
 
     @property
