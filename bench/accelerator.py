@@ -12,7 +12,6 @@ XLA puts a loop into one CUDA graph where it is asked to:
 """
 
 import argparse
-import math
 import os
 import statistics
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from trainings import mean_and_error
 
 from diptych import Network, Recipe, load_data, machine, workflows
 from diptych.in_memory import EpochsOnly
@@ -44,11 +44,6 @@ def trained(network: Network, recipe: Recipe, seed: int) -> Trained:
     workflow.fit(data, EpochsOnly(lambda _: None, lambda: False), progress)
     read = workflow.logits(data.test.images).argmax(axis=1)
     return Trained(progress.history, float(np.mean(read == data.test.labels)))
-
-
-def mean_and_error(values: list[float]) -> str:
-    error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-    return f"{statistics.mean(values):.3%} ± {error:.3%}"
 
 
 def main() -> None:

@@ -57,7 +57,7 @@ def measure(side: str, network: str, folder: str, steps: int) -> dict[str, float
             status = Path("/proc/self/status").read_text()
             own[0] = max(own[0], int(status.split("RssAnon:")[1].split()[0]) / 2**10)
 
-    watcher = threading.Thread(target=watch)
+    watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     data = load_data(folder)
     fitted = Network.load(network).adapted(data.image_shape, data.classes)

@@ -7,16 +7,15 @@ Times are of little worth where several train at once; `time_to_accuracy.py` is 
 """
 
 import argparse
-import math
 import statistics
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from trainings import result_of, standard_error
 
-from diptych import machine, train
+from diptych import machine
 
 
 def main() -> None:
@@ -33,33 +32,21 @@ def main() -> None:
     console = Console(width=100)
 
     with tempfile.TemporaryDirectory() as scratch:
-
-        def of_seed(seed: int) -> dict[str, Any]:
-            run = train(
-                given.workflow,
-                "article",
-                given.recipe,
-                seed=seed,
-                runs=given.runs or scratch,
-                report=lambda _: None,
-            )
-            result = run.result() or {}
-            console.print(
-                f"seed {seed}: validation {result['validation_accuracy']:.4f}, test "
-                f"{result['test_accuracy']:.4f}, {result['train_seconds']:.0f} s of training"
-            )
-            return result
-
+        runs = given.runs or scratch
         seeds = range(given.first, given.first + given.seeds)
         with ThreadPoolExecutor(given.processes) as pool:
-            results = list(pool.map(of_seed, seeds))
+            results = list(
+                pool.map(
+                    lambda seed: result_of(given.workflow, given.recipe, seed, runs, console), seeds
+                )
+            )
 
     table = Table("split", "mean", "standard error", "lowest", "highest", "seeds", box=None)
     for split in ("validation", "test"):
         values = [result[f"{split}_accuracy"] for result in results]
-        error = statistics.stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.nan
-        shares = (statistics.mean(values), error, min(values), max(values))
-        table.add_row(split, *(f"{share:.3%}" for share in shares), str(len(values)))
+        lowest, highest = f"{min(values):.3%}", f"{max(values):.3%}"
+        mean, error = f"{statistics.mean(values):.3%}", standard_error(values)
+        table.add_row(split, mean, error, lowest, highest, str(len(values)))
     console.print(table)
     console.print(f"{given.recipe}, {given.workflow}: {machine.versions()}")
 

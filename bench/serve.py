@@ -50,10 +50,13 @@ async def ask(reader, writer, body: bytes) -> int:
     return int(lines[0].split()[1])
 
 
-async def load(port: int, clients: int, bodies: list[bytes], seconds: float) -> list[float]:
-    """Every request's seconds, from so many clients for so long."""
+async def load(
+    port: int, clients: int, bodies: list[bytes], seconds: float
+) -> tuple[list[float], float]:
+    """Every request's seconds, from so many clients for so long, and until the last one's end."""
     taken: list[float] = []
-    end = time.perf_counter() + seconds
+    begin = time.perf_counter()
+    end = begin + seconds
 
     async def client(number: int) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -64,7 +67,7 @@ async def load(port: int, clients: int, bodies: list[bytes], seconds: float) -> 
         writer.close()
 
     await asyncio.gather(*(client(number) for number in range(clients)))
-    return taken
+    return taken, time.perf_counter() - begin
 
 
 async def bad_requests(port: int, count: int) -> None:
@@ -174,19 +177,19 @@ def main() -> None:
         ("keras predict", [sys.executable, __file__, "--as-keras"]),
     ):
         process, port = start(command)
-        for clients in CLIENTS:
-            options = ["--as-clients", str(port), str(clients), "--seconds", str(given.seconds)]
-            output = subprocess.run(
-                [sys.executable, __file__, *options], capture_output=True, check=True, text=True
-            ).stdout
-            taken = json.loads(output.splitlines()[-1])
-            cuts = statistics.quantiles(taken, n=100)
-            rate = len(taken) / given.seconds
-            table.add_row(
-                name, str(clients), f"{rate:,.0f}", f"{1e3 * cuts[49]:.1f}", f"{1e3 * cuts[98]:.1f}"
-            )
-        process.terminate()
-        process.wait()
+        try:
+            for clients in CLIENTS:
+                options = ["--as-clients", str(port), str(clients), "--seconds", str(given.seconds)]
+                output = subprocess.run(
+                    [sys.executable, __file__, *options], stdout=subprocess.PIPE, check=True
+                ).stdout
+                taken, seconds = json.loads(output.splitlines()[-1])
+                cuts = [1e3 * cut for cut in statistics.quantiles(taken, n=100)]
+                rate = f"{len(taken) / seconds:,.0f}"
+                table.add_row(name, str(clients), rate, f"{cuts[49]:.1f}", f"{cuts[98]:.1f}")
+        finally:
+            process.terminate()
+            process.wait()
     console.print(table)
     here = machine.describe()
     console.print(f"{here['processor']}, {here['cores']} cores, {machine.versions()}")

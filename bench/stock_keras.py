@@ -32,7 +32,7 @@ VARIANTS = {
     "tf.data": "fit on a prefetched tf.data pipeline instead of an array",
     "20 steps a call": "compile with steps_per_execution=20",
     "no relu": "its activations left out: what relu and its gradient cost",
-    "low-level": "the workflow tensorflow, as the recipe `article` trains",
+    "low-level": "the workflow tensorflow, as `diptych bench` measures it",
 }
 
 

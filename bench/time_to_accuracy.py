@@ -14,14 +14,14 @@ autotuning (docs/decisions.md); that is printed, and not counted.
 """
 
 import argparse
-import math
 import statistics
 import tempfile
 
 from rich.console import Console
 from rich.table import Table
+from trainings import result_of, standard_error
 
-from diptych import machine, train
+from diptych import machine
 from diptych.worker import Worker
 
 ARTICLE = 0.9931
@@ -45,6 +45,8 @@ def main() -> None:
     parser.add_argument("--stock-epochs", type=int, default=STOCK_EPOCHS)
     parser.add_argument("--quick", action="store_true", help="one seed, and so one stock epoch")
     given = parser.parse_args()
+    if min(given.seeds, given.stock_epochs) < 1:
+        parser.error("--seeds and --stock-epochs: expected 1 or more")
     seeds = 1 if given.quick else given.seeds
     names = given.workflows.split(",")
     console = Console(width=100)
@@ -61,15 +63,7 @@ def main() -> None:
                     f"and {wait:.1f} s at its end"
                 )
             for name in names:
-                run = train(
-                    name, "article", given.recipe, seed=seed, runs=runs, report=lambda _: None
-                )
-                result = run.result() or {}
-                found[name].append(result)
-                console.print(
-                    f"{name}, seed {seed}: {result['train_seconds']:.1f} s, validation "
-                    f"{result['validation_accuracy']:.4f}, test {result['test_accuracy']:.4f}"
-                )
+                found[name].append(result_of(name, given.recipe, seed, runs, console))
 
     table = Table(
         "side", "seconds, median", "stock keras to it", "validation, mean", "test, mean",
@@ -83,11 +77,10 @@ def main() -> None:
     for name, results in found.items():
         times = statistics.median(result["train_seconds"] for result in results)
         test = [result["test_accuracy"] for result in results]
-        error = statistics.stdev(test) / math.sqrt(len(test)) if len(test) > 1 else None
         table.add_row(
             f"{name}, {given.recipe}", f"{times:.1f}", f"{stock_seconds / times:.1f}",
             f"{statistics.mean(result['validation_accuracy'] for result in results):.2%}",
-            f"{statistics.mean(test):.3%}", "–" if error is None else f"{error:.3%}",
+            f"{statistics.mean(test):.3%}", standard_error(test),
             f"{sum(accuracy >= ARTICLE for accuracy in test)} of {len(test)}",
         )  # fmt: skip
     console.print(table)

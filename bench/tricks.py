@@ -3,19 +3,19 @@
 All are trained by one workflow, seed by seed, in turns. Training time alone is counted.
 
     python bench/tricks.py --seeds 3
-    python bench/tricks.py --only float32 "images whole"
+    python bench/tricks.py --only fast float32 "images whole"
 """
 
 import argparse
-import math
 import statistics
 import tempfile
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from trainings import mean_and_error, result_of
 
-from diptych import Recipe, machine, train
+from diptych import Recipe, machine
 
 WITHOUT: dict[str, dict[str, Any]] = {
     "fast": {},
@@ -47,28 +47,19 @@ def main() -> None:
         for seed in range(given.seeds):
             for name in given.only:
                 recipe = fast.with_changes(**WITHOUT[name])
-                run = train(
-                    given.workflow, "article", recipe, seed=seed, runs=runs, report=lambda _: None
-                )
-                result = run.result() or {}
+                result = result_of(given.workflow, recipe, seed, runs, console, name)
                 found[name].append(result)
-                console.print(
-                    f"{name}, seed {seed}: {result['train_seconds']:.1f} s, validation "
-                    f"{result['validation_accuracy']:.4f}, test {result['test_accuracy']:.4f}"
-                )
     table = Table(
         "recipe", "seconds, median", "to the first", "validation", "test", "seeds", box=None
     )
     first = statistics.median(result["train_seconds"] for result in found[given.only[0]])
     for name, results in found.items():
         seconds = statistics.median(result["train_seconds"] for result in results)
-        cells = []
-        for key in ("validation_accuracy", "test_accuracy"):
-            values = [result[key] for result in results]
-            spread = statistics.stdev(values) if len(values) > 1 else math.nan
-            error = spread / math.sqrt(len(values))
-            cells.append(f"{statistics.mean(values):.3%} ± {error:.3%}")
-        row = (name, f"{seconds:.1f}", f"{seconds / first:.2f}", *cells, str(len(results)))
+        accuracies = (
+            mean_and_error([result[f"{split}_accuracy"] for result in results])
+            for split in ("validation", "test")
+        )
+        row = (name, f"{seconds:.1f}", f"{seconds / first:.2f}", *accuracies, str(len(results)))
         table.add_row(*row)
     console.print(table)
     here = machine.describe()
