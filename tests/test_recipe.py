@@ -53,11 +53,20 @@ def test_every_rate_of_one_cycle_is_above_zero_and_up_to_the_peak(
     assert (np.diff(rates[top:]) <= 0).all()
 
 
+def test_layers_that_freeze_on_the_way_are_trained_before_however_short_it_is() -> None:
+    recipe = Recipe(frozen_after=(0.0, 0.05, 0.25))
+    assert recipe.freezing_steps(825) == [0, 41, 206]
+    assert recipe.freezing_steps(3) == [0, 1, 1]
+
+
 def test_cropping_takes_half_of_its_share_from_each_edge() -> None:
     recipe = Recipe(crop=0.28, crop_share=0.85)
     assert recipe.cropped(28, 32) == (slice(4, 24), slice(4, 28))
     assert recipe.cropped_steps(1100) == 935
     assert Recipe(crop_share=1.0).cropped_steps(1100) == 0
+    assert recipe.cropped_steps(1) == 0
+    assert recipe.cropped_steps(3) == 2
+    assert recipe.with_changes(crop_share=1.0).cropped_steps(3) == 3
     assert Recipe().cropped(28, 5) == (slice(0, 28), slice(0, 5))
 
 
@@ -152,6 +161,8 @@ def test_a_bad_value_within_a_list_is_named_by_its_place() -> None:
         Recipe().with_changes(frozen_after=[0.5, 1.5])
     with pytest.raises(InputError, match=r"frozen_after = '0\.5': .* a list, such as \["):
         Recipe().with_changes(frozen_after="0.5")
+    with pytest.raises(InputError, match=r"^recipe recipe: frozen_after = \[0\.9, 0\.1\]: a conv"):
+        Recipe().with_changes(frozen_after=[0.9, 0.1])
 
 
 def test_unknown_keys_are_refused_with_the_close_one_or_all() -> None:
