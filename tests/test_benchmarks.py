@@ -6,8 +6,10 @@ import pytest
 from diptych import benchmarks, load_data
 from diptych.benchmarks import bench_inference, bench_steps
 from diptych.benchmarks.inference import reader
+from diptych.benchmarks.steps import Clock
 from diptych.errors import InputError
 from diptych.network import Network
+from diptych.workflows import Progress
 from support import diptych
 
 
@@ -65,6 +67,12 @@ def test_what_cannot_be_measured() -> None:
         bench_steps(["nobody"])
     with pytest.raises(InputError, match="batch size 0"):
         bench_steps(["numpy"], batch_size=0)
+    with pytest.raises(InputError, match="steps 19: expected 20 or more"):
+        bench_steps(["numpy"], steps=19)
+    clock = Clock(80)
+    clock.advanced(Progress(step=80), None)  # As JAX on a GPU, where an epoch is one call.
+    with pytest.raises(InputError, match="takes all 80 steps in one call"):
+        clock.seconds_a_step()
     done = diptych("bench", "--workflows", "kers")
     assert done.returncode == 2
     assert "did you mean keras?" in done.stderr

@@ -21,6 +21,8 @@ STOCK = "stock "
 """Before a framework's name: the code that its users write first, not a workflow of ours."""
 STOCK_WAYS = ("tensorflow", "keras", "torch", "jax")
 PRECISIONS = ("float32", "bfloat16")
+MIN_STEPS = 20
+"""Fewer steps than some workflows take in one call cannot be timed."""
 ONNX_RUNTIME = "onnxruntime"
 """The side that reads by an exported file, as `diptych serve` does; no workflow."""
 
@@ -91,9 +93,10 @@ def bench_steps(
         InputError: a workflow that does not exist, or numbers that cannot be.
     """
     network = network if isinstance(network, Network) else Network.load(network)
-    for name, value in (("batch size", batch_size), ("steps", steps), ("rounds", rounds)):
-        if value < 1:
-            raise InputError(f"{name} {value}: expected 1 or more")
+    numbers = (("batch size", batch_size, 1), ("steps", steps, MIN_STEPS), ("rounds", rounds, 1))
+    for name, value, least in numbers:
+        if value < least:
+            raise InputError(f"{name} {value}: expected {least} or more")
     chosen = workflows.chosen(names or [workflows.ALL])
     sides = [(name, precision) for name in chosen for precision in PRECISIONS if name != "numpy"]
     sides += [(name, "float64") for name in chosen if name == "numpy"]

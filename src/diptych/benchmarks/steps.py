@@ -10,6 +10,7 @@ import numpy as np
 from diptych import workflows
 from diptych.benchmarks import STOCK, recipe
 from diptych.data import Split, load_data
+from diptych.errors import InputError
 from diptych.network import Network
 from diptych.worker import Arrays
 from diptych.workflows import Progress
@@ -33,9 +34,18 @@ class Clock:
         return True
 
     def seconds_a_step(self) -> float:
-        """Of the steps after the warm-up."""
+        """Of the steps after the warm-up.
+
+        Raises:
+            InputError: all steps were one call, as those of JAX on a GPU are.
+        """
         first_step, first = next(end for end in self.ends if end[0] >= WARM_UP)
         last_step, last = self.ends[-1]
+        if last_step == first_step:
+            raise InputError(
+                f"the workflow takes all {last_step} steps in one call here, so that none can be "
+                "timed: on a GPU, time trainings with bench/accelerator.py"
+            )
         return (last - first) / (last_step - first_step)
 
 
