@@ -4,7 +4,6 @@ The real command line is killed at random instants of its life, which are seeded
 names the instant that caused it.
 """
 
-import os
 import shlex
 import signal
 import subprocess
@@ -24,6 +23,7 @@ from support import (
     diptych,
     is_alive,
     kill,
+    kill_workers,
     start,
     whole_files,
 )
@@ -192,8 +192,7 @@ def kill_after_step(event: dict, at: int, steps: int) -> None:
     if event["event"] == "epoch":
         done = event["epoch"] * steps
     if done > at or event["event"] == "done":
-        for pid in children(os.getpid()):
-            kill(pid)
+        kill_workers()
 
 
 # Asked to stop.

@@ -19,7 +19,7 @@ from diptych.recipe import Recipe
 from diptych.runs import Run, find
 from diptych.training import TrainingFailed, line_of, print_line
 from diptych.worker import WorkerError
-from support import NEEDS_PROC, assert_same_training, children, measured
+from support import NEEDS_PROC, assert_same_training, kill_workers, measured
 
 MakeRun = Callable[..., Run]
 ARTICLE = (
@@ -208,8 +208,7 @@ def test_a_worker_that_was_killed(new_run: MakeRun) -> None:
 
     def kill(event: dict[str, Any]) -> None:
         if event["event"] == "epoch":
-            for pid in children(os.getpid()):
-                os.kill(pid, signal.SIGKILL)
+            kill_workers()
 
     with pytest.raises(WorkerError, match=r"SIGKILL \(out of memory\?\)") as raised:
         training.carry_out(run, kill)

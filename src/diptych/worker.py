@@ -183,9 +183,10 @@ class Worker:
                     case "error":
                         raise WorkerError(f"the worker process failed: {header['message']}")
                     case "answer":
-                        if interrupted:
-                            raise KeyboardInterrupt
-                        return header["value"], answer
+                        break
+        if interrupted:  # Judged where Ctrl-C is Python's own again, so that none is lost.
+            raise KeyboardInterrupt
+        return header["value"], answer
 
     def _ending(self) -> str:
         """How the child ended, and the last lines that it wrote."""
