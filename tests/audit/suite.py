@@ -105,12 +105,10 @@ def table(outcomes: list[Outcome], count: int) -> str:
     lines = [
         "# The planted suite",
         "",
-        f"`make audit-suite` audits {len(faults)} pairs in which one or two faults are planted and "
-        f"{len(same)} that are the same (`tests/audit/cases.py`), {AT_ONCE} at a time."
-        + (
-            f" Broken off after {len(outcomes)} of {count}, drawn at random."
-            * (len(outcomes) < count)
-        ),
+        f"Of the {count} pairs that `make audit-suite` audits (`tests/audit/cases.py`), "
+        + ("all" if len(outcomes) == count else f"{len(outcomes)}, drawn at random,")
+        + f" were audited, {AT_ONCE} at a time: {len(faults)} in which one or two faults are "
+        f"planted and {len(same)} that are the same.",
         "",
         f"- the planted cause comes first in {first} of {len(faults)}"
         + (f" ({first / len(faults):.1%})" if faults else ""),

@@ -49,7 +49,7 @@ CheckpointEvery = Annotated[
     typer.Option(
         min=1,
         metavar="STEPS",
-        help="Save so often, not only after each epoch; tensorflow rounds up to a multiple of 20.",
+        help="Save so often, not only after each epoch; tensorflow and jax up to 19 steps later.",
     ),
 ]
 

@@ -52,7 +52,8 @@ def warp_field(
     control points, joined by uniform cubic B-splines.
 
     Args:
-        recipe: ``rotation``, ``scaling``, ``shear`` and ``elastic`` bound what is drawn.
+        recipe: ``rotation``, ``scaling`` and ``shear`` bound what is drawn, ``elastic`` is the
+            standard deviation of the displacements.
         offsets: (n, 2): pixels down and pixels to the right.
         size: height and width.
         random: where the draws come from.

@@ -86,7 +86,7 @@ def build(
                 model.add(layers.Dropout(layer.rate, seed=dropout_seed, **common))
             case Flatten():
                 if crops and len(before) == 3:
-                    model.add(Margins(before, dtype=policy))
+                    model.add(Margins(before, name=f"{layer.name}.margins", dtype=policy))
                 model.add(layers.Flatten(**common))
             case Dense():
                 model.add(layers.Dense(layer.units, activation=activation(layer, policy), **common))
@@ -173,7 +173,8 @@ class Images(keras.utils.PyDataset):
     """A split's images, or images and labels, in order."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray | None = None) -> None:
-        super().__init__(workers=WORKERS)
+        # Two threads take a tenth of a second to end, which is long for a single batch.
+        super().__init__(workers=WORKERS if len(images) > IMAGES_A_CALL else 1)
         self.images, self.labels = images, labels
 
     @property
@@ -286,21 +287,23 @@ class Recorder(keras.callbacks.Callback):
         self.workflow, self.monitor, self.progress = workflow, monitor, progress
         self.steps_per_epoch = steps_per_epoch
         self.early_stopping = early_stopping
-        self.clock = self.validation_seconds = 0.0
+        self.clock = 0.0
+        """When the training that is not in the progress yet began."""
+        self.validation_seconds = 0.0
         self.newest: list[np.ndarray] = []
 
     def state(self) -> State:
-        if keras.backend.backend() == "jax":
-            self.workflow.model.jax_state_sync()  # `fit` keeps the variables elsewhere meanwhile.
         return self.workflow.state(self.early_stopping.kept if self.early_stopping else [])
 
     def on_epoch_begin(self, epoch, logs: Any = None) -> None:
         if self.progress.step:
             self.workflow.restore_metrics()
-        self.clock = time.perf_counter()
+
+    def count_seconds(self) -> None:
+        self.progress.seconds += time.perf_counter() - self.clock
 
     def on_train_batch_end(self, batch, logs: Any = None) -> None:
-        self.progress.seconds += time.perf_counter() - self.clock
+        self.count_seconds()
         self.progress.step += 1
         self.progress.loss = float(logs["last_batch_loss"])
         self.progress.accuracy = float(logs["last_batch_accuracy"])
@@ -311,6 +314,7 @@ class Recorder(keras.callbacks.Callback):
         self.clock = time.perf_counter()  # What the monitor does is not training.
 
     def on_test_begin(self, logs: Any = None) -> None:
+        self.count_seconds()  # The end of the batches' threads.
         self.clock = time.perf_counter()
         averages = self.workflow.averages()
         variables = self.workflow.model.trainable_variables
@@ -350,6 +354,7 @@ class Recorder(keras.callbacks.Callback):
                 variable.assign(value)
         if self.monitor.epoch_ended(self.progress, self.state):
             raise Stopped
+        self.clock = time.perf_counter()
 
 
 class Workflow:
@@ -361,6 +366,8 @@ class Workflow:
         self.model = build(network, seed, recipe.precision, crops=recipe.crop > 0)
         self.frozen = 0
         """How many convolutions are."""
+        self.window: tuple[slice, slice] | None = None
+        """What of the images it trains on."""
         self.learning_rate: float | RateTable = recipe.learning_rate
         self.compile()
         self.load(network.initial_weights(seed))
@@ -441,9 +448,13 @@ class Workflow:
         end = min(turn, steps)
         last = epoch + (turn // steps if step == 0 and end == steps else 1)
         ends = end == steps
-        start = time.perf_counter()
+        recorder.clock = time.perf_counter()
         self.freeze(batches.frozen(epoch, step))
-        progress.seconds += time.perf_counter() - start
+        window = batches.window(epoch, step)
+        if window != self.window:
+            # Else the next graph is one for any size, unlike that of a training resumed here.
+            self.model.make_train_function(force=True)
+            self.window = window
         self.model.fit(
             TrainingBatches(batches, progress, end),
             shuffle=False,
@@ -454,6 +465,7 @@ class Workflow:
             verbose=0,
         )
         if not ends:
+            recorder.count_seconds()
             self.saved_metrics = [to_array(v) for v in self.model.metrics_variables]
 
     def logits(self, images: np.ndarray) -> np.ndarray:
