@@ -22,8 +22,8 @@ from diptych.worker import ENVIRONMENT
 P = ParamSpec("P")
 T = TypeVar("T")
 
-HERE = ("tensorflow", "keras@tensorflow", "torch", "jax", "numpy")
-NAMES = (*HERE, "keras@jax", "keras@torch")
+NAMES = ("tensorflow", "keras@tensorflow", "torch", "jax", "keras@jax", "keras@torch", "numpy")
+ELSEWHERE = ("keras@jax", "keras@torch")
 
 
 def _parameter(name: str) -> Any:
@@ -44,7 +44,7 @@ def run(
     function: Callable[Concatenate[str, P], T], name: str, *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """What the function returns for the workflow of that name, in a process that can build it."""
-    if name in HERE:
+    if name not in ELSEWHERE:
         return function(name, *args, **kwargs)
     return _process(name).submit(function, name, *args, **kwargs).result()
 

@@ -41,6 +41,10 @@ NETWORK = Network.from_dict(
     }
 )
 
+# A workflow's tests come one after the other: each process that tests has one of its own for Keras on
+# another backend, and an uninterrupted training to hold others against.
+OF_EACH = pytest.mark.parametrize("name", ALL, scope="module")
+OF_EACH_HELD = pytest.mark.parametrize("name", HELD, scope="module")
 
 Place = tuple[int, int]
 """Epochs finished, and steps done in the next."""
@@ -132,7 +136,7 @@ def whole(digits: Data) -> Callable[[str], Trained]:
     return cache(lambda name: train(name, digits))
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_another_seed_trains_to_other_weights(
     name: str, digits: Data, whole: Callable[[str], Trained]
 ) -> None:
@@ -143,7 +147,7 @@ def test_another_seed_trains_to_other_weights(
     assert other.weights["output/kernel"].std() > 0
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_a_training_goes_on_from_any_checkpoint_as_if_nothing_had_been(
     name: str, digits: Data, whole: Callable[[str], Trained]
 ) -> None:
@@ -155,7 +159,7 @@ def test_a_training_goes_on_from_any_checkpoint_as_if_nothing_had_been(
         assert_same(train(name, digits, checkpoint=checkpoints[place]), whole(name))
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_a_training_repeats_bit_for_bit_however_often_it_is_stopped(
     name: str, digits: Data, whole: Callable[[str], Trained]
 ) -> None:
@@ -169,7 +173,7 @@ def test_a_training_repeats_bit_for_bit_however_often_it_is_stopped(
     assert_same(train(name, digits, checkpoint=checkpoint), whole(name))
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_every_epoch_is_measured(name: str, whole: Callable[[str], Trained]) -> None:
     trained = whole(name)
     first, second = trained.history()
@@ -182,7 +186,7 @@ def test_every_epoch_is_measured(name: str, whole: Callable[[str], Trained]) -> 
     assert all(epoch.train_seconds > 0 for epoch in trained.progress.history)
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_a_frozen_layer_stays_as_it_is(name: str, whole: Callable[[str], Trained]) -> None:
     start, (first, second) = NETWORK.initial_weights(0), whole(name).weights_of_epochs
     for weight in ("conv_1/kernel", "conv_1/bias"):
@@ -210,7 +214,7 @@ def averaged_reference(digits: Data) -> Trained:
     return train("numpy", digits, AVERAGED, WITHOUT_DROPOUT)
 
 
-@pytest.mark.parametrize("name", HELD)
+@OF_EACH_HELD
 def test_without_dropout_the_workflows_train_to_the_same_measurements(
     name: str, digits: Data, gentle: Trained
 ) -> None:
@@ -223,7 +227,7 @@ def test_without_dropout_the_workflows_train_to_the_same_measurements(
             assert found[key] == pytest.approx(right[key], abs=0.02)
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -> None:
     # A rate this high does not get better for long.
     recipe = RECIPE.with_changes(
@@ -246,7 +250,7 @@ def test_early_stopping_keeps_the_best_epochs_weights(name: str, digits: Data) -
         assert_same(train(name, digits, recipe, checkpoint=whole.checkpoints[place]), whole)
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_early_stopping_that_never_strikes_still_keeps_the_best(name: str, digits: Data) -> None:
     recipe = RECIPE.with_changes(
         averaging=0.0,
@@ -269,7 +273,7 @@ def logits(name: str, network: Network, weights: Weights, images: np.ndarray) ->
     return workflow.logits(images)
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_averages_validate_and_are_kept(
     name: str, digits: Data, averaged_reference: Trained
 ) -> None:
@@ -303,7 +307,7 @@ def in_bfloat16(name: str, data: Data) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("name", HELD)
+@OF_EACH_HELD
 def test_bfloat16_trains_and_reports_float32_logits(name: str, digits: Data) -> None:
     found = elsewhere.run(in_bfloat16, name, digits)
     assert found["accuracy"] > 0.3
@@ -328,7 +332,7 @@ def masks_of(
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.3])
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str, rate: float) -> None:
     # One dense layer of zeros after the dropout: its kernel's gradient shows what got through.
     size = 64
@@ -356,7 +360,7 @@ def test_dropout_drops_as_often_as_it_says_and_scales_the_rest(name: str, rate: 
     np.testing.assert_array_equal(logits[0], logits[1])
 
 
-@pytest.mark.parametrize("name", ALL)
+@OF_EACH
 def test_logits_of_no_images_are_no_logits(name: str) -> None:
     weights, none = NETWORK.initial_weights(0), np.empty((0, 28, 28, 1), np.uint8)
     found = elsewhere.run(logits, name, NETWORK, weights, none)

@@ -51,10 +51,14 @@ def seconds_a_step(images: np.ndarray, labels: np.ndarray, batch_size: int, warm
 
     x = images.astype("float32") / 255
     batches = tf.data.Dataset.from_tensor_slices((x, labels)).shuffle(10_000).batch(batch_size)
-    start, losses = 0.0, []
+    steps = len(batches)
+    start = end = 0.0
     for number, (batch, targets) in enumerate(batches):
         if number == warm_up:
             start = time.perf_counter()
-        losses.append(train_step(batch, targets))
-    float(losses[-1])  # The last step has ended.
-    return (time.perf_counter() - start) / (len(losses) - warm_up)
+        loss = train_step(batch, targets)
+        if number == steps - 1:
+            float(loss)  # The last step has ended.
+            # To leave the loop gives the pipeline up, which may wait as Keras' `fit` does.
+            end = time.perf_counter()
+    return (end - start) / (steps - warm_up)
