@@ -41,8 +41,8 @@ NETWORK = Network.from_dict(
     }
 )
 
-# A workflow's tests come one after the other: each process that tests has one of its own for Keras on
-# another backend, and an uninterrupted training to hold others against.
+# A workflow's tests come one after the other: each process that tests has one of its own for Keras
+# on another backend, and an uninterrupted training to hold others against.
 OF_EACH = pytest.mark.parametrize("name", ALL, scope="module")
 OF_EACH_HELD = pytest.mark.parametrize("name", HELD, scope="module")
 
