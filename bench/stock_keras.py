@@ -16,7 +16,6 @@ import os
 import statistics
 import subprocess
 import sys
-import time
 
 import numpy as np
 from rich.console import Console
@@ -86,15 +85,12 @@ def measure(variant: str) -> tuple[float, float]:
     def fit(begin: int, end: int) -> tuple[float, float]:
         import tensorflow as tf
 
-        from diptych.benchmarks.stock.keras import Ended
+        from diptych.benchmarks.stock.keras import timed_fit
 
-        start, ended = time.perf_counter(), Ended()
         if variant == "tf.data":
             pairs = tf.data.Dataset.from_tensor_slices((x[begin:end], y[begin:end]))
-            built.fit(pairs.shuffle(1000).batch(BATCH).prefetch(8), verbose=0, callbacks=[ended])
-        else:
-            built.fit(x[begin:end], y[begin:end], batch_size=BATCH, verbose=0, callbacks=[ended])
-        return ended.at - start, time.perf_counter() - ended.at
+            return timed_fit(built, pairs.shuffle(1000).batch(BATCH).prefetch(8))
+        return timed_fit(built, x[begin:end], y[begin:end], batch_size=BATCH)
 
     fit(0, first)
     seconds, waited = fit(first, last)

@@ -288,7 +288,7 @@ class Recorder(keras.callbacks.Callback):
         self.steps_per_epoch = steps_per_epoch
         self.early_stopping = early_stopping
         self.clock = 0.0
-        """When the training that is not in the progress yet began."""
+        """When what is being timed, training or validation, began."""
         self.validation_seconds = 0.0
         self.newest: list[np.ndarray] = []
 
@@ -300,6 +300,7 @@ class Recorder(keras.callbacks.Callback):
             self.workflow.restore_metrics()
 
     def count_seconds(self) -> None:
+        """Adds the training since the clock was set to the progress."""
         self.progress.seconds += time.perf_counter() - self.clock
 
     def on_train_batch_end(self, batch, logs: Any = None) -> None:
@@ -366,8 +367,6 @@ class Workflow:
         self.model = build(network, seed, recipe.precision, crops=recipe.crop > 0)
         self.frozen = 0
         """How many convolutions are."""
-        self.window: tuple[slice, slice] | None = None
-        """What of the images it trains on."""
         self.learning_rate: float | RateTable = recipe.learning_rate
         self.compile()
         self.load(network.initial_weights(seed))
@@ -450,11 +449,9 @@ class Workflow:
         ends = end == steps
         recorder.clock = time.perf_counter()
         self.freeze(batches.frozen(epoch, step))
-        window = batches.window(epoch, step)
-        if window != self.window:
+        if batches.window(epoch, step) != batches.window(epoch, step - 1):
             # Else the next graph is one for any size, unlike that of a training resumed here.
             self.model.make_train_function(force=True)
-            self.window = window
         self.model.fit(
             TrainingBatches(batches, progress, end),
             shuffle=False,

@@ -50,14 +50,20 @@ class Ended(keras.callbacks.Callback):
         self.at = time.perf_counter()
 
 
+def timed_fit(model: keras.Model, *data: Any, **options: Any) -> tuple[float, float]:
+    """Seconds of `fit` up to its last batch, and from there until it returns."""
+    start, ended = time.perf_counter(), Ended()
+    model.fit(*data, verbose=0, callbacks=[ended], **options)
+    return ended.at - start, time.perf_counter() - ended.at
+
+
 def seconds_a_step(images: np.ndarray, labels: np.ndarray, batch_size: int, warm_up: int) -> float:
     model = build()
     x = images.astype("float32") / 255
     first = warm_up * batch_size
     model.fit(x[:first], labels[:first], batch_size=batch_size, verbose=0)
-    start, ended = time.perf_counter(), Ended()
-    model.fit(x[first:], labels[first:], batch_size=batch_size, verbose=0, callbacks=[ended])
-    return (ended.at - start) / -(-len(x[first:]) // batch_size)
+    seconds, _ = timed_fit(model, x[first:], labels[first:], batch_size=batch_size)
+    return seconds / -(-len(x[first:]) // batch_size)
 
 
 def training_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any], Arrays]:
@@ -73,10 +79,6 @@ def training_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any]
     model = build()
     start = time.perf_counter()
     model.fit(x_train[:50], data.train.labels[:50], batch_size=50, verbose=0)
-    started, ended = time.perf_counter(), Ended()
-    model.fit(x_train, data.train.labels, batch_size=50, verbose=0, callbacks=[ended])
-    return {
-        "start_seconds": started - start,
-        "train_seconds": ended.at - started,
-        "wait_seconds": time.perf_counter() - ended.at,
-    }, {}
+    start_seconds = time.perf_counter() - start
+    seconds, waited = timed_fit(model, x_train, data.train.labels, batch_size=50)
+    return {"start_seconds": start_seconds, "train_seconds": seconds, "wait_seconds": waited}, {}
