@@ -42,7 +42,7 @@ test: torch  ## Run the tests
 	@$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGUMENTS)
 
 audit-suite: torch  ## Audit all planted faults and write docs/audit-suite.md (an hour or so)
-	@$(VENV)/bin/python tests/audit/suite.py $(ARGUMENTS)
+	@$(VENV)/bin/python tests/auditing/suite.py $(ARGUMENTS)
 
 lint: torch  ## Check style and types
 	@$(VENV)/bin/ruff check .

@@ -25,9 +25,9 @@ def test_no_module_imports_a_framework_that_is_not_its_own(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").split(".")[0])
     own = {path.stem} if path.parent.name in ("workflows", "stock") else set()
-    if path.parent.name == "adapters":
-        own = {path.stem.split("_")[0]}
-        if path.stem == "keras":
+    if "frameworks" in path.parts:
+        own = {path.relative_to(PACKAGE / "auditing" / "frameworks").parts[0]}
+        if own == {"keras"}:
             own = FRAMEWORKS  # Whichever Keras runs on.
     if path.parent.name == "files":
         own = {path.stem}

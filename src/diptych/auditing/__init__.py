@@ -1,8 +1,8 @@
 """Proves that two builds are the same network and training, or names where they part and why.
 
-Each side runs in its own process behind an adapter (`adapters`), a third process holds the float64
-reference (`reference`). The stages (`stages`) go through them in the order in which a mistake would
-show. A difference counts only if rounding does not explain it.
+Each side runs in its own process behind an adapter (`frameworks`), a third process holds the
+float64 reference (`reference`). The stages (`stages`) go through them in the order in which a
+mistake would show. A difference counts only if rounding does not explain it.
 """
 
 import contextlib

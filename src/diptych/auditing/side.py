@@ -1,6 +1,6 @@
 """One side of an audit: what was asked for, and the process in which it lives.
 
-`Side` is the parent's view; the jobs at the end run in the child, on its adapter's `Model`.
+`Side` is the parent's view; the jobs at the end run in the child, on its adapter's `Adapter`.
 """
 
 import contextlib
@@ -340,20 +340,22 @@ def _open(spec: Spec) -> Any:
     """The adapter's model of what was named."""
 
     def adapter(name: str) -> Any:
-        return importlib.import_module(f"diptych.auditing.adapters.{name}")
+        return importlib.import_module(f"diptych.auditing.frameworks.{name}.adapter")
 
     if spec.form in ("workflow", "run"):
-        return adapter("workflow").model(spec)
+        from diptych.auditing.frameworks.ours import submission
+
+        return submission.model(spec)
     if spec.form == "keras":
         keras = adapter("keras")
-        return keras.Model(keras.from_file(spec.where))
+        return keras.Adapter(keras.from_file(spec.where))
     if spec.form == "onnx":
-        return adapter("onnx").Model(spec.where)
+        return adapter("onnx").Adapter(spec.where)
     build = _load_file(spec.where, spec.name)
     first = build(0)
     _check_size(4 * _count(first))
     given = [first]  # What was built to see what it is need not be built again.
-    return adapter(_adapter_of(first)).Model(lambda seed: given.pop() if given else build(seed))
+    return adapter(_adapter_of(first)).Adapter(lambda seed: given.pop() if given else build(seed))
 
 
 def open_job(request: dict[str, Any], *_: object) -> Answer:

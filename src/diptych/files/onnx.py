@@ -148,7 +148,7 @@ ACTIVATIONS = ("relu", "leaky_relu", "elu", "gelu", "tanh")
 
 def read(path: Path) -> Found:
     about = _looked_at(path)
-    from diptych.auditing.adapters import onnx as adapter
+    from diptych.auditing.frameworks.onnx import adapter
 
     model = adapter.Model(str(path))
     network, weights = _Reader(path, model.graph(), model.parameters()).network()
@@ -160,7 +160,7 @@ def read(path: Path) -> Found:
 
 def _looked_at(path: Path) -> dict[str, Any]:
     """What the file says of itself, once it is sure that it can be run: nothing is run here."""
-    from diptych.auditing.adapters import onnx as adapter
+    from diptych.auditing.frameworks.onnx import adapter
 
     model = adapter.read(str(path))
     for tensor in _tensors(model):

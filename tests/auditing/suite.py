@@ -1,7 +1,7 @@
 """Audits all planted cases and writes what was found to docs/audit-suite.md.
 
-python tests/audit/suite.py             all of them
-python tests/audit/suite.py pooling     those whose name has this in it; nothing is written
+python tests/auditing/suite.py             all of them
+python tests/auditing/suite.py pooling     those whose name has this in it; nothing is written
 """
 
 import platform
@@ -105,7 +105,7 @@ def table(outcomes: list[Outcome], count: int) -> str:
     lines = [
         "# The planted suite",
         "",
-        f"Of the {count} pairs that `make audit-suite` audits (`tests/audit/cases.py`), "
+        f"Of the {count} pairs that `make audit-suite` audits (`tests/auditing/cases.py`), "
         + ("all" if len(outcomes) == count else f"{len(outcomes)}, drawn at random,")
         + f" were audited, {AT_ONCE} at a time: {len(faults)} in which one or two faults are "
         f"planted and {len(same)} that are the same.",

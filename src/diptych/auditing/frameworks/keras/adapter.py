@@ -149,7 +149,7 @@ NOT_THE_USERS = tuple(
     for folder in (
         *(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")),
         Path(keras.__file__).parent,
-        Path(__file__).parents[2],
+        Path(__file__).parents[3],
     )
     for each in {str(folder), str(Path(folder).resolve())}
 )
@@ -194,7 +194,7 @@ MOST_UNZIPPED = 4 * LARGEST
 
 @dataclass(frozen=True)
 class KerasFile:
-    """A model in a ``.keras`` file, as the ``build`` of a `Model`."""
+    """A model in a ``.keras`` file, as the ``build`` of a `Adapter`."""
 
     path: Path
 
@@ -1106,8 +1106,8 @@ def loss_targets(loss: Any, output_shape: Shape) -> str:
 # The adapter.
 
 
-class Model:
-    """A Keras model under audit; see `diptych.auditing.adapters.Model` for what its methods do."""
+class Adapter:
+    """A side in Keras; see `diptych.auditing.frameworks.protocol`."""
 
     def __init__(self, build: Callable[[int], Any]) -> None:
         self.framework = framework()

@@ -8,7 +8,7 @@ from unittest.mock import patch
 import jax
 import numpy as np
 
-from diptych.auditing.adapters.described import RESCALE, batches_of, graph_of, optimiser_of
+from diptych.auditing.frameworks.ours.described import RESCALE, batches_of, graph_of, optimiser_of
 from diptych.auditing.graph import Arrays, Graph
 from diptych.data.batches import to_float
 from diptych.errors import InputError
@@ -19,10 +19,10 @@ from diptych.workflows.jax import Workflow
 Build = Callable[[int], tuple[Workflow, np.ndarray]]
 
 
-class Model:
-    """One side of an audit: `diptych.workflows.jax`; see `diptych.auditing.adapters.Model`.
+class Adapter:
+    """A side that is `diptych.workflows.jax`; see `diptych.auditing.frameworks.protocol`.
 
-    Built from `diptych.auditing.adapters.workflow.with_rates`.
+    Built from `diptych.auditing.frameworks.ours.submission.with_rates`.
     """
 
     trains = True

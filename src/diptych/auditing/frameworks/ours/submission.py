@@ -138,8 +138,10 @@ def model(spec: Any) -> Any:
     if spec.form == "run":
         run = Run.open(spec.where)
         name, network, recipe, weights = run.workflow, run.network, run.recipe, run.weights()
-    adapter = importlib.import_module(f"diptych.auditing.adapters.{workflows.module(name)}")
-    return adapter.Model(build(name, network, recipe, weights))
+    framework = workflows.module(name)
+    package = "ours" if framework == "numpy" else framework
+    adapter = importlib.import_module(f"diptych.auditing.frameworks.{package}.adapter")
+    return adapter.Adapter(build(name, network, recipe, weights))
 
 
 class Training:

@@ -6,8 +6,8 @@ import tensorflow as tf
 
 from diptych import load_data
 from diptych.auditing import losses, reference
-from diptych.auditing.adapters import workflow
-from diptych.auditing.adapters.numpy import Model
+from diptych.auditing.frameworks.ours import submission as workflow
+from diptych.auditing.frameworks.ours.adapter import Adapter
 from diptych.auditing.graph import INPUT, Graph
 from diptych.auditing.match import simplified
 
@@ -26,7 +26,7 @@ def labelled(group: str, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]
 
 @pytest.fixture(scope="module", params=["article-tensorflow", "leaky"])
 def side(request):
-    model = Model(workflow.build("numpy", request.param))
+    model = Adapter(workflow.build("numpy", request.param))
     data = load_data("mnist").test
     x, y = model.prepare(np.array(data.images[:6]), np.array(data.labels[:6]))
     return model, x, y

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing.adapters.described import (
+from diptych.auditing.frameworks.ours.described import (
     RESCALE,
     batches_of,
     graph_of,
@@ -21,10 +21,10 @@ from diptych.workflows.numpy import Workflow
 Build = Callable[[int], tuple[Workflow, np.ndarray]]
 
 
-class Model:
-    """One side of an audit: `diptych.workflows.numpy`; see `diptych.auditing.adapters.Model`.
+class Adapter:
+    """A side that is `diptych.workflows.numpy`; see `diptych.auditing.frameworks.protocol`.
 
-    Built from `diptych.auditing.adapters.workflow.with_rates`.
+    Built from `diptych.auditing.frameworks.ours.submission.with_rates`.
     """
 
     trains = True

@@ -16,8 +16,8 @@ from onnx import TensorProto, helper, numpy_helper
 from scipy.signal import correlate
 from torch import nn
 
-import diptych.auditing.adapters.onnx as adapter
-from diptych.auditing.adapters.onnx import Model
+import diptych.auditing.frameworks.onnx.adapter as adapter
+from diptych.auditing.frameworks.onnx.adapter import Adapter
 from diptych.auditing.graph import INPUT, KINDS, Node
 from diptych.auditing.reference import compute, to_tensors
 from diptych.errors import InputError
@@ -60,14 +60,14 @@ def ints(*values: int) -> np.ndarray:
     return np.array(values, np.int64)
 
 
-def nodes_of(model: Model) -> dict[str, Node]:
+def nodes_of(model: Adapter) -> dict[str, Node]:
     return {node.name: node for node in model.graph().nodes}
 
 
-def proven(file: Path, *kinds: str) -> Model:
+def proven(file: Path, *kinds: str) -> Adapter:
     """The file's side, of which all is checked that holds for any: each node does in float64 what
     it says it does, alone too, and the last one gives what the file itself gives."""
-    model = Model(str(file))
+    model = Adapter(str(file))
     graph, parameters = model.graph(), model.parameters()
     assert tuple(node.kind for node in graph.nodes) == kinds
     x = numbers(8, *graph.input_shape)
@@ -390,18 +390,19 @@ def test_digits_are_prepared(tmp_path: Path) -> None:
     labels = np.arange(5)
     constants: dict[str, Any] = {"w": numbers(784, 3), "flat_shape": ints(-1, 784)}
     dense = [op("Reshape", "x flat_shape", "flat"), op("MatMul", "flat w", "out")]
-    x, y = Model(str(saved(tmp_path, ("n", 1, 28, 28), dense, **constants))).prepare(images, labels)
+    file = saved(tmp_path, ("n", 1, 28, 28), dense, **constants)
+    x, y = Adapter(str(file)).prepare(images, labels)
     assert x.shape == (5, 28, 28, 1) and x.dtype == np.float32 and y.dtype == np.int64
     assert np.array_equal(x, images * np.float32(1 / 255))
 
     whole = [op("Cast", "x", "cast", to=TensorProto.FLOAT), *dense]
     whole[1].input[0] = "cast"
-    raw = Model(str(saved(tmp_path, ("n", 28, 28), whole, dtype=TensorProto.UINT8, **constants)))
+    raw = Adapter(str(saved(tmp_path, ("n", 28, 28), whole, dtype=TensorProto.UINT8, **constants)))
     x, _ = raw.prepare(images, labels)
     assert x.dtype == np.uint8 and x.shape == (5, 28, 28)
     assert np.allclose(raw.record(x, False)["OUT"], x.reshape(5, -1) @ constants["w"], rtol=1e-4)
 
-    small = Model(str(saved(tmp_path, ("n", 3), [op("Relu", "x", "out")])))
+    small = Adapter(str(saved(tmp_path, ("n", 3), [op("Relu", "x", "out")])))
     with pytest.raises(InputError, match="784 numbers"):
         small.prepare(images, labels)
 
@@ -436,7 +437,7 @@ def test_an_export_from_pytorch(tmp_path: Path) -> None:
 def test_what_cannot_be_audited(tmp_path: Path) -> None:
     def refused(match: str, file: Path) -> None:
         with pytest.raises(InputError, match=match) as caught:
-            Model(str(file))
+            Adapter(str(file))
         assert "\n" not in str(caught.value)
 
     file = tmp_path / "model.onnx"

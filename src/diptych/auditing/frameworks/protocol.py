@@ -1,6 +1,6 @@
 """What an audit asks of one side, whatever framework it is in.
 
-Each adapter is a module with a class ``Model`` that is the protocol below. It lives in the side's
+Each adapter is a module with a class ``Adapter`` that is the protocol below. It lives in the side's
 own process. Nothing in it judges: it shows what its framework does, as arrays and plain data in the
 layout of `diptych.auditing.graph`, and stages outside compare.
 
@@ -16,7 +16,7 @@ import numpy as np
 from diptych.auditing.graph import Arrays, Graph
 
 
-class Model(Protocol):
+class Adapter(Protocol):
     """One side of an audit."""
 
     framework: str

@@ -11,8 +11,8 @@ from diptych.recipe import Recipe
 pytest.importorskip("jax", reason="pip install 'diptych[jax]'")
 pytest.importorskip("optax", reason="pip install 'diptych[jax]'")
 
-from diptych.auditing.adapters.jax import Model
-from diptych.auditing.adapters.workflow import with_rates
+from diptych.auditing.frameworks.jax.adapter import Adapter
+from diptych.auditing.frameworks.ours.submission import with_rates
 
 NETWORK = Network.from_dict(
     {
@@ -30,8 +30,8 @@ NETWORK = Network.from_dict(
 RECIPE = Recipe(batch_size=8, learning_rate=0.01)
 
 
-def side(recipe: Recipe = RECIPE) -> Model:
-    return Model(with_rates("jax", NETWORK, recipe))
+def side(recipe: Recipe = RECIPE) -> Adapter:
+    return Adapter(with_rates("jax", NETWORK, recipe))
 
 
 @pytest.fixture

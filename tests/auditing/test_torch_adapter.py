@@ -12,7 +12,7 @@ from scipy.signal import correlate
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from diptych.auditing.adapters.torch import Model
+from diptych.auditing.frameworks.torch.adapter import Adapter
 from diptych.auditing.graph import KINDS, Node
 from diptych.errors import InputError
 
@@ -26,7 +26,7 @@ def side(
     optimizer: Callable[..., Any] = torch.optim.SGD,
     extras: Callable[..., dict[str, Any]] | None = None,
     **settings: Any,
-) -> Model:
+) -> Adapter:
     """A side whose function makes its parts anew at every call."""
 
     def build(seed: int) -> Any:
@@ -35,7 +35,7 @@ def side(
         parts = network, loss or nn.CrossEntropyLoss(), steps
         return (*parts, extras(*parts)) if extras else parts
 
-    return Model(build)
+    return Adapter(build)
 
 
 def fed(*shape: int, classes: int = 10) -> Callable[..., dict[str, Any]]:
@@ -44,14 +44,14 @@ def fed(*shape: int, classes: int = 10) -> Callable[..., dict[str, Any]]:
     return lambda *parts: {"data": (x, np.arange(8) % classes)}
 
 
-def nodes(model: Model) -> dict[str, Node]:
+def nodes(model: Adapter) -> dict[str, Node]:
     graph = model.graph()
     for node in graph.nodes:
         assert set(node.attributes) == set(KINDS[node.kind]), node
     return {node.name: node for node in graph.nodes}
 
 
-def kinds(model: Model) -> list[str]:
+def kinds(model: Adapter) -> list[str]:
     return [node.kind for node in model.graph().nodes]
 
 
@@ -459,7 +459,9 @@ def test_dropout_that_is_only_called_in_training() -> None:
 # Training.
 
 
-def numeric(model: Model, name: str, index: tuple[int, ...], x: np.ndarray, y: np.ndarray) -> float:
+def numeric(
+    model: Adapter, name: str, index: tuple[int, ...], x: np.ndarray, y: np.ndarray
+) -> float:
     """A derivative by differences."""
     parameters, losses = model.parameters(), []
     for shift in (1e-6, -1e-6):
@@ -711,7 +713,7 @@ def raises(*arguments: Any) -> Any:
 )
 def test_what_is_returned_wrong_is_said(returned: Any, message: str) -> None:
     with pytest.raises(InputError) as caught:
-        Model(lambda seed: returned())
+        Adapter(lambda seed: returned())
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 

@@ -291,7 +291,7 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
 def is_users(file: str) -> bool:
     """Whether a source file is the user's: not PyTorch's, Python's or ours."""
     paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    others = [Path(torch.__file__).parent, Path(__file__).parents[2], *map(Path, paths)]
+    others = [Path(torch.__file__).parent, Path(__file__).parents[3], *map(Path, paths)]
     return not file.startswith("<frozen") and not any(Path(file).is_relative_to(o) for o in others)
 
 
@@ -1438,8 +1438,8 @@ def turned_back(array: np.ndarray, turn: str, shape: torch.Size) -> np.ndarray:
     return np.ascontiguousarray(array).reshape(shape)
 
 
-class Model:
-    """A PyTorch side; see `diptych.auditing.adapters.Model`.
+class Adapter:
+    """A PyTorch side; see `diptych.auditing.frameworks.protocol.Adapter`.
 
     The module's mode as the user's function returns it is the one that its training runs in.
     """

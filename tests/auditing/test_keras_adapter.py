@@ -27,14 +27,14 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from diptych.auditing.adapters.keras import Model, from_file
+from diptych.auditing.frameworks.keras.adapter import Adapter, from_file
 from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Arrays, Graph
 from diptych.errors import InputError
 
 RANDOM = np.random.default_rng(0)
 
 
-def side(*parts: Any, loss: Any = "mse", optimizer: Any = "sgd", **extras: Any) -> Model:
+def side(*parts: Any, loss: Any = "mse", optimizer: Any = "sgd", **extras: Any) -> Adapter:
     """A compiled Sequential model under audit; parts are functions that make its layers."""
 
     def build(_: int) -> Any:
@@ -43,10 +43,10 @@ def side(*parts: Any, loss: Any = "mse", optimizer: Any = "sgd", **extras: Any) 
         model.compile(optimizer=made, loss=loss)
         return (model, extras) if extras else model
 
-    return Model(build)
+    return Adapter(build)
 
 
-def functional(shape: tuple[int, ...], connect: Any, loss: Any = "mse", **compile: Any) -> Model:
+def functional(shape: tuple[int, ...], connect: Any, loss: Any = "mse", **compile: Any) -> Adapter:
     """A compiled functional model under audit; `connect` makes its output of its input."""
 
     def build(_: int) -> keras.Model:
@@ -55,22 +55,22 @@ def functional(shape: tuple[int, ...], connect: Any, loss: Any = "mse", **compil
         model.compile(**{"optimizer": "sgd", "loss": loss} | compile)
         return model
 
-    return Model(build)
+    return Adapter(build)
 
 
 def numbers(*shape: int) -> np.ndarray:
     return RANDOM.standard_normal(shape).astype(np.float32)
 
 
-def nodes(model: Model) -> dict[str, Any]:
+def nodes(model: Adapter) -> dict[str, Any]:
     return {node.name: node for node in model.graph().nodes}
 
 
-def kinds(model: Model) -> list[str]:
+def kinds(model: Adapter) -> list[str]:
     return [node.kind for node in model.graph().nodes]
 
 
-def check(model: Model, x: np.ndarray) -> Arrays:
+def check(model: Adapter, x: np.ndarray) -> Arrays:
     """Holds graph, record and single nodes against each other and against the model itself."""
     before = model.parameters()
     graph = model.graph()
@@ -94,7 +94,7 @@ def check(model: Model, x: np.ndarray) -> Arrays:
     return record
 
 
-def unchanged(model: Model, before: Arrays) -> None:
+def unchanged(model: Adapter, before: Arrays) -> None:
     after = model.parameters()
     assert after.keys() == before.keys()
     for name, value in before.items():
@@ -366,7 +366,7 @@ def test_each_node_knows_the_line_that_made_it() -> None:
         return model
 
     original = keras.Operation.__new__
-    model = Model(build)
+    model = Adapter(build)
     assert keras.Operation.__new__ is original
     first = build.__code__.co_firstlineno
     places = [node.where for node in model.graph().nodes]
@@ -405,7 +405,7 @@ def subclassed(kind: type[Subclassed] = Subclassed) -> keras.Model:
 
 
 def test_layers_of_a_subclassed_model() -> None:
-    model = Model(lambda _: subclassed())
+    model = Adapter(lambda _: subclassed())
     check(model, numbers(5, 4))
     assert [(node.name, node.kind) for node in model.graph().nodes] == [
         ("dense", "dense"), ("norm", "batch_norm")
@@ -423,7 +423,7 @@ class Doubling(Subclassed):
 
 
 def test_a_model_that_does_more_than_call_layers_is_one_black_box() -> None:
-    model = Model(lambda _: subclassed(Doubling))
+    model = Adapter(lambda _: subclassed(Doubling))
     x, y = numbers(5, 4), np.arange(5) % 3
     check(model, x)
     (node,) = model.graph().nodes
@@ -488,7 +488,7 @@ def test_a_frozen_layer_shows() -> None:
         model.compile("sgd", "mse")
         return model
 
-    model, x, y = Model(build), numbers(6, 3), numbers(6, 2)
+    model, x, y = Adapter(build), numbers(6, 3), numbers(6, 2)
     training, predicting = model.record(x, training=True), model.record(x, training=False)
     np.testing.assert_array_equal(training["norm"], predicting["norm"])
     np.testing.assert_array_equal(training["parameter:norm/moving_mean"], np.zeros(3))
@@ -563,7 +563,7 @@ def test_the_loss_says_what_its_targets_are(loss: Any, units: int, targets: str)
 
 
 def test_class_weights_count() -> None:
-    def model(**fit: Any) -> Model:
+    def model(**fit: Any) -> Adapter:
         return side(
             keras.Input((2,)),
             lambda: layers.Dense(2, kernel_initializer="ones", name="out"),
@@ -777,7 +777,7 @@ def saved(path: Path, *more: keras.Layer, compiled: bool = True) -> Path:
 
 
 def test_a_file_is_trained_from_a_fresh_optimiser(tmp_path: Path) -> None:
-    model = Model(from_file(saved(tmp_path / "model.keras")))
+    model = Adapter(from_file(saved(tmp_path / "model.keras")))
     check(model, numbers(2, 3))
     assert model.trains
     assert model.graph().nodes[0].where is None
@@ -789,7 +789,7 @@ def test_a_file_is_trained_from_a_fresh_optimiser(tmp_path: Path) -> None:
 
 
 def test_an_uncompiled_file_does_not_train(tmp_path: Path) -> None:
-    model = Model(from_file(saved(tmp_path / "model.keras", compiled=False)))
+    model = Adapter(from_file(saved(tmp_path / "model.keras", compiled=False)))
     assert not model.trains
     assert model.optimiser() == {}
     check(model, numbers(2, 3))
@@ -808,28 +808,28 @@ def test_a_file_never_runs_code(tmp_path: Path) -> None:
     path = saved(tmp_path / "model.keras", trap)
     ran.unlink()
     with pytest.raises(InputError, match=r"Lambda 'trap', and loading a file never runs code"):
-        Model(from_file(path))
+        Adapter(from_file(path))
     assert not ran.exists()
     own = saved(tmp_path / "own.keras", Doubled(name="twice"))
     with pytest.raises(InputError, match=r"code of its own for Doubled 'twice'"):
-        Model(from_file(own))
+        Adapter(from_file(own))
 
 
 def test_files_that_are_no_models(tmp_path: Path) -> None:
     for name, content in (("text.keras", b"text"), ("empty.keras", b"")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match=rf"{name} is damaged, or not what its name says"):
-            Model(from_file(tmp_path / name))
+            Adapter(from_file(tmp_path / name))
     with zipfile.ZipFile(tmp_path / "other.keras", "w") as file:
         file.writestr("config.txt", "{}")
     with pytest.raises(InputError, match=r"not a whole \.keras file"):
-        Model(from_file(tmp_path / "other.keras"))
+        Adapter(from_file(tmp_path / "other.keras"))
     whole = saved(tmp_path / "whole.keras")
     with zipfile.ZipFile(whole) as file, zipfile.ZipFile(tmp_path / "part.keras", "w") as part:
         part.writestr("config.json", file.read("config.json"))
         part.writestr("metadata.json", file.read("metadata.json"))
     with pytest.raises(InputError, match=r"not a whole \.keras file .*model\.weights\.h5"):
-        Model(from_file(tmp_path / "part.keras"))
+        Adapter(from_file(tmp_path / "part.keras"))
     (tmp_path / "model.h5").write_bytes(b"\x89HDF")
     with pytest.raises(InputError, match=r"not a \.keras file, and others \(HDF5, pickle\)"):
         from_file(tmp_path / "model.h5")
@@ -899,11 +899,11 @@ def dense() -> keras.Model:
 )
 def test_what_is_not_to_be_audited(given: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Model(lambda _: given())
+        Adapter(lambda _: given())
 
 
 def test_the_users_data_builds_a_model_that_has_no_input() -> None:
-    model = Model(
+    model = Adapter(
         lambda _: (
             compiled(keras.Sequential([layers.Dense(1)])),
             {"data": (numbers(4, 3), numbers(4, 1))},
@@ -918,7 +918,7 @@ def test_the_users_data_builds_a_model_that_has_no_input() -> None:
 ON_TORCH = """
 import keras, numpy as np
 from keras import layers
-from diptych.auditing.adapters.keras import Model
+from diptych.auditing.frameworks.keras.adapter import Adapter
 
 def build(seed):
     model = keras.Sequential([
@@ -935,7 +935,7 @@ def build(seed):
     model.compile(keras.optimizers.Adam(0.01, clipnorm=1.0), loss)
     return model, {"fit": {"batch_size": 4, "shuffle": False}}
 
-model = Model(build)
+model = Adapter(build)
 assert "PyTorch" in model.framework, model.framework
 nodes = {node.name: node for node in model.graph().nodes}
 assert nodes["conv"].attributes["padding"] == [[0, 1], [0, 1]]

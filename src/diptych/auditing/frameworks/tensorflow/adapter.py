@@ -1021,7 +1021,7 @@ class Names:
 LIBRARIES = tuple(
     str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib")
 )
-PACKAGE = Path(__file__).resolve().parents[2]
+PACKAGE = Path(__file__).resolve().parents[3]
 
 
 def where(operation: Operation) -> str | None:
@@ -1160,8 +1160,8 @@ def gradients_from(
 # The model.
 
 
-class Model:
-    """One side of an audit, in low-level TensorFlow; see `diptych.auditing.adapters.Model`."""
+class Adapter:
+    """A side in low-level TensorFlow; see `diptych.auditing.frameworks.protocol`."""
 
     trains = True
 

@@ -20,9 +20,9 @@ os.environ.update(ENVIRONMENT)  # Before a framework is imported, as in a worker
 
 import tensorflow as tf
 
-from diptych.auditing.adapters import numpy as reference
-from diptych.auditing.adapters import workflow
-from diptych.auditing.adapters.tensorflow import Model
+from diptych.auditing.frameworks.ours import adapter as reference
+from diptych.auditing.frameworks.ours import submission as workflow
+from diptych.auditing.frameworks.tensorflow.adapter import Adapter
 from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Graph, Node
 from diptych.errors import InputError
 from diptych.network import Network
@@ -184,7 +184,7 @@ HAND_WRITTEN = (Convolutional, Signal, Sequence, Binary, Perceptron)
 
 
 @cache
-def side(make: Callable[[], Any]) -> Model:
+def side(make: Callable[[], Any]) -> Adapter:
     """A side whose every build starts from the same numbers."""
 
     def build(_: int) -> Any:
@@ -192,10 +192,10 @@ def side(make: Callable[[], Any]) -> Model:
         RANDOM = np.random.default_rng(0)
         return make()
 
-    return Model(build)
+    return Adapter(build)
 
 
-def found(model: Model) -> list[tuple[str, str]]:
+def found(model: Adapter) -> list[tuple[str, str]]:
     return [(n.attributes.get("function") or n.kind, n.name) for n in model.graph().nodes]
 
 
@@ -309,7 +309,7 @@ def test_activations_are_told_by_what_they_do(name: str, function: Callable) -> 
             logits = function(x @ self.variables[0]) @ self.variables[1]
             return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
 
-    model = Model(lambda _: Small())
+    model = Adapter(lambda _: Small())
     assert [kind for kind, _ in found(model)] == ["dense", name, "dense"]
     slopes = {"leaky_relu": 0.01, "elu": 0.5}
     assert model.graph().nodes[1].attributes["slope"] == slopes.get(name)
@@ -400,7 +400,7 @@ def test_a_step_of_its_own_way_is_said_to_be_one() -> None:
         def step(self, x: Any, y: Any) -> None:
             self.variables[0].assign_sub(0.1 * self.variables[0])
 
-    model = Model(lambda _: Own())
+    model = Adapter(lambda _: Own())
     with pytest.raises(NotImplementedError, match="a way of its own"):
         model.updates([{"variable_0": np.zeros((6, 8), np.float32)}])
     assert len(model.loss_and_gradients(*model.example(4))[1]) == 4
@@ -416,7 +416,7 @@ def test_extras_say_what_goes_in() -> None:
         def batches(self, x: np.ndarray, y: np.ndarray) -> Any:
             return tf.data.Dataset.from_tensor_slices((x, y)).batch(8)
 
-    model = Model(lambda _: Given())
+    model = Adapter(lambda _: Given())
     assert model.prepares
     x, y = model.prepare(np.zeros((7, 28, 28, 1), np.uint8), np.zeros(7, np.int64))
     assert x.shape == (7, 784)
@@ -471,7 +471,7 @@ def wrong(**changes: Any) -> Any:
 )
 def test_what_is_no_model_is_said_in_a_line(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Model(lambda _: make())
+        Adapter(lambda _: make())
 
 
 # The project's own workflows.
@@ -513,10 +513,10 @@ def lively(model: Any) -> None:
     )
 
 
-def workflows_for(network: str, recipe: str) -> tuple[Model, reference.Model]:
+def workflows_for(network: str, recipe: str) -> tuple[Adapter, reference.Adapter]:
     return (
-        Model(workflow.build("tensorflow", network, recipe)),
-        reference.Model(workflow.build("numpy", network, recipe)),
+        Adapter(workflow.build("tensorflow", network, recipe)),
+        reference.Adapter(workflow.build("numpy", network, recipe)),
     )
 
 
@@ -607,7 +607,7 @@ def test_builds_of_workflows_differ_by_their_seeds_alone(normalised: str) -> Non
 
 def test_weights_of_a_run_are_in_every_build(normalised: str) -> None:
     weights = Network.load(normalised).initial_weights(7)
-    for name, adapter in (("tensorflow", Model), ("numpy", reference.Model)):
+    for name, adapter in (("tensorflow", Adapter), ("numpy", reference.Adapter)):
         model = adapter(workflow.build(name, normalised, "article", weights))
         for each, value in model.initial(1)[0].items():
             np.testing.assert_array_equal(value, weights[each])

@@ -1183,8 +1183,8 @@ def reading(file: File) -> Reader:
 # The side.
 
 
-class Model:
-    """One side of an audit: a file that predicts; see `diptych.auditing.adapters.Model`."""
+class Adapter:
+    """A side that is an ONNX file; see `diptych.auditing.frameworks.protocol`."""
 
     trains = False
     prepares = False

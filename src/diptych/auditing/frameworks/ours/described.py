@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing.adapters.workflow import Arrays, Epochs
+from diptych.auditing.frameworks.ours.submission import Arrays, Epochs
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.network import (
     Activate,
