@@ -9,7 +9,7 @@ import json
 import math
 import struct
 from collections.abc import Iterator
-from typing import IO, Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -30,7 +30,23 @@ TYPES = {
 NAMES = {np.dtype(name): key for key, name in TYPES.items()}
 
 
-def send(pipe: IO[bytes], header: dict[str, Any], arrays: Arrays | None = None) -> None:
+class Sink(Protocol):
+    """The end of a pipe that is written to."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
+class Source(Protocol):
+    """The end of a pipe that is read from."""
+
+    def read(self, size: int, /) -> bytes:
+        """Reads so many bytes, or fewer where the other end was closed."""
+        ...
+
+
+def send(pipe: Sink, header: dict[str, Any], arrays: Arrays | None = None) -> None:
     """Writes one message: two lengths, the header as JSON, the arrays as safetensors."""
     text = json.dumps(header).encode()
     body = list(pack(arrays)) if arrays else []
@@ -39,7 +55,7 @@ def send(pipe: IO[bytes], header: dict[str, Any], arrays: Arrays | None = None) 
     pipe.flush()
 
 
-def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
+def receive(pipe: Source) -> tuple[dict[str, Any], Arrays] | None:
     """Reads one message; None where the other process has gone.
 
     Raises:

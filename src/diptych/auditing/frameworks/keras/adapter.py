@@ -33,8 +33,7 @@ from keras.src.models.functional import Functional  # Keras has no public name f
 
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
-from diptych.files import LARGEST
-from diptych.files.reading import unzipped
+from diptych.formats.archives import LARGEST, unzipped
 
 Shape = tuple[int, ...]
 Batch = tuple[np.ndarray, np.ndarray]
