@@ -2,17 +2,15 @@
 
 Keras fixes its backend once a process, frameworks fight over threads and memory, and a fair
 measurement needs a clean process. So the parent holds a `Worker`, the framework lives in its child,
-and between them go messages: a JSON header and arrays as safetensors, never pickle.
+and between them go messages (see `diptych.transport`).
 
 The child ends when its parent does: it watches the pipe that it takes requests from.
 """
 
 import importlib
-import json
 import os
 import queue
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -22,18 +20,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-import numpy as np
-from safetensors.numpy import load, save
-
 from diptych.errors import InputError
+from diptych.transport import Arrays, receive, send
 
-Arrays = dict[str, np.ndarray]
 Report = Callable[[dict[str, Any]], None]
 """Called with plain data while a job runs."""
 Job = Callable[[dict[str, Any], Arrays, Report, Callable[[], bool]], tuple[dict[str, Any], Arrays]]
 """What a child can be asked to do: (parameters, arrays, report, asked to stop?) to an answer."""
 
-LENGTHS = struct.Struct("!QQ")
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
@@ -47,27 +41,6 @@ class WorkerError(RuntimeError):
 
     The first line says what happened; what the child said last comes below it.
     """
-
-
-def send(pipe: IO[bytes], header: dict[str, Any], arrays: Arrays | None = None) -> None:
-    """Writes one message: two lengths, the header as JSON, the arrays as safetensors."""
-    text = json.dumps(header).encode()
-    whole = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
-    body = save(whole) if whole else b""
-    pipe.write(LENGTHS.pack(len(text), len(body)) + text + body)
-    pipe.flush()
-
-
-def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
-    """Reads one message; None where the other side has gone."""
-    lengths = pipe.read(LENGTHS.size)
-    if len(lengths) < LENGTHS.size:
-        return None
-    header_length, body_length = LENGTHS.unpack(lengths)
-    header, body = pipe.read(header_length), pipe.read(body_length)
-    if len(header) < header_length or len(body) < body_length:
-        return None
-    return json.loads(header), load(body) if body else {}
 
 
 class Worker:

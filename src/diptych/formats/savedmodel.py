@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from diptych.files import EMBEDDED, Content, in_batches
-from diptych.files.keras import model
+from diptych.formats.archives import EMBEDDED
+from diptych.formats.keras.format import model
+from diptych.formats.protocol import Content, in_batches
 
 EXAMPLE = """\
 import tensorflow as tf

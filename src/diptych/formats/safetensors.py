@@ -8,8 +8,9 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from diptych.errors import InputError
-from diptych.files import Content, Found
-from diptych.files.reading import check_size, embedded
+from diptych.formats.archives import embedded
+from diptych.formats.protocol import Content, StoredNetwork
+from diptych.formats.reading import check_size
 from diptych.network import Network
 from diptych.runs import read_arrays, write_arrays
 
@@ -26,7 +27,7 @@ def tool() -> str:
     return f"safetensors {metadata.version('safetensors')}"
 
 
-def read(path: Path, network: Network | None = None) -> Found:
+def read(path: Path, network: Network | None = None) -> StoredNetwork:
     """As the protocol says; ``network`` is what the weights belong to where the file is silent."""
     try:
         with safe_open(path, framework="numpy") as file:
@@ -49,4 +50,4 @@ def read(path: Path, network: Network | None = None) -> Found:
     for name, value in weights.items():
         if value.dtype != np.float32:
             raise InputError(f"{path.name}: weights {name} are {value.dtype}, expected float32")
-    return Found(network, weights, about)
+    return StoredNetwork(network, weights, about)

@@ -8,8 +8,8 @@ import pytest
 from diptych.data import Data
 from diptych.data.batches import to_float
 from diptych.errors import InputError
+from diptych.formats.onnx.model import layer_output, onnx_model
 from diptych.network import Network, Weights
-from diptych.onnx_model import layer_output, onnx_model
 from diptych.recipe import Recipe
 from diptych.workflows.numpy import Workflow
 

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from written import content_of, format_module, same_weights, written
 
 from diptych import cli
 from diptych.errors import InputError
-from diptych.files import importing, reading
+from diptych.formats import archives, importing, reading
 from diptych.worker import Worker, WorkerError
 
 CONTENT = content_of(network_named("normalised"))
@@ -79,7 +80,7 @@ def test_truncated_and_changed_onnx(file_of: Callable[[str], Path], tmp_path: Pa
             path.write_bytes(changed)
             request = {"file": str(path), "format": "onnx", "network": None}
             try:
-                worker.call("files.importing:read_job", request, limit=60)
+                worker.call("formats.importing:read_job", request, limit=60)
             except (InputError, WorkerError) as problem:
                 refusals += 1
                 if "process ended" in str(problem):
@@ -212,9 +213,12 @@ def test_hdf5_that_leads_elsewhere(tmp_path: Path) -> None:
     def words(group: Any) -> None:
         group["0"] = np.full((4, 2), b"x")
 
-    for make in (linked, soft, external, virtual, large, words):
+    elsewhere, large_ones = "weights layers/dense/vars/0 are not in the file itself", "its arrays"
+    refusals = {linked: elsewhere, soft: elsewhere, external: elsewhere, virtual: elsewhere}
+    refusals |= {large: large_ones, words: "weights layers/dense/vars/0 are |S1"}
+    for make, refusal in refusals.items():
         path = keras_file(tmp_path / "x.keras", sequential(DENSE), hdf5(make))
-        with pytest.raises(InputError, match="weights layers/dense/vars/0 are"):
+        with pytest.raises(InputError, match=re.escape(refusal)):
             format_module("keras").read(path)
 
     def whole(group: Any) -> None:
@@ -227,7 +231,7 @@ def test_hdf5_that_leads_elsewhere(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "LARGEST", 2**20)
+    monkeypatch.setattr(archives, "LARGEST", 2**20)
     path = keras_file(tmp_path / "x.keras", sequential(DENSE), hdf5(lambda _: None))
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as file:
         file.writestr("assets/zeros", bytes(2**21))
@@ -311,7 +315,7 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
     path.write_bytes(save(weights, {"diptych": json.dumps(CONTENT.about)}))
     request = {"file": str(path), "format": "safetensors", "network": None}
     with Worker() as worker, pytest.raises(InputError, match="output/bias hold what is no number"):
-        worker.call("files.importing:read_job", request)
+        worker.call("formats.importing:read_job", request)
 
 
 def test_what_a_file_says_of_itself_is_not_trusted() -> None:

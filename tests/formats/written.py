@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from networks import lively_weights
 
-from diptych import files
 from diptych.errors import InputError
-from diptych.files import Content
+from diptych.formats import registry
+from diptych.formats.protocol import Content
 from diptych.network import Network
 from diptych.recipe import Recipe
 
@@ -18,10 +18,10 @@ from diptych.recipe import Recipe
 def format_module(name: str) -> Any:
     """The format's module; skips the test where its extra is not installed."""
     try:
-        files.check_format(name)
+        registry.check_format(name)
     except InputError as problem:
         pytest.skip(str(problem))
-    return files.load(name)
+    return registry.load(name)
 
 
 def content_of(network: Network, **values: Any) -> Content:
@@ -38,7 +38,7 @@ def content_of(network: Network, **values: Any) -> Content:
 
 
 def written(name: str, folder: Path, content: Content) -> Path:
-    path = folder / f"model{files.FORMATS[name].suffix}"
+    path = folder / f"model{registry.FORMATS[name].suffix}"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # The frameworks' own affairs.
         format_module(name).write(content, path)

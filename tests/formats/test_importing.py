@@ -14,7 +14,8 @@ from diptych import cli, comparison, evaluate, import_file, workflows
 from diptych.data import Data
 from diptych.data.batches import to_float
 from diptych.errors import InputError
-from diptych.files import Found, exporting
+from diptych.formats import exporting
+from diptych.formats.protocol import StoredNetwork
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run
@@ -43,7 +44,7 @@ def test_a_file_that_says_another_network_than_it_holds_is_taken_by_what_it_hold
         assert found.network.layers[0].activation == "elu"
 
 
-def logits(found: Found, images: np.ndarray) -> np.ndarray:
+def logits(found: StoredNetwork, images: np.ndarray) -> np.ndarray:
     workflow = workflows.load("numpy")(found.network, Recipe(), 0)
     workflow.load(found.weights)
     return workflow.logits(images)
@@ -293,7 +294,7 @@ def test_the_command_takes_weights_alone_with_their_network(
 def test_other_classes_than_the_datas(
     imported: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from diptych.files import importing
+    from diptych.formats import importing
 
     with pytest.raises(InputError, match="tells coat, shoe apart, but the classes of data mnist"):
         importing._check_classes(Path("x"), {"class_names": ["coat", "shoe"]}, ("0", "1"), "mnist")

@@ -17,8 +17,9 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 
 from diptych.data.batches import to_float
-from diptych.files import EMBEDDED, Content, in_batches
-from diptych.files.savedmodel import save
+from diptych.formats.archives import EMBEDDED
+from diptych.formats.protocol import Content, in_batches
+from diptych.formats.savedmodel import save
 
 EXAMPLE = """\
 from ai_edge_litert.interpreter import Interpreter

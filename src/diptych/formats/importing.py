@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from diptych import files, training, workflows
+from diptych import training, workflows
 from diptych.data import load_data
 from diptych.errors import InputError
-from diptych.files import Found
+from diptych.formats import registry
+from diptych.formats.archives import LARGEST
+from diptych.formats.protocol import StoredNetwork
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, new_folder, write_json
@@ -67,15 +69,15 @@ def import_file(
     parameters = {"file": str(path.absolute()), "format": form}
     told, weights = _read(path, parameters | {"network": given.to_dict() if given else None})
     about = told["about"]
-    found = Network.from_dict(told["network"], f"in {path.name}")
-    found.check_data(loaded.image_shape, loaded.classes, loaded.name)
+    imported = Network.from_dict(told["network"], f"in {path.name}")
+    imported.check_data(loaded.image_shape, loaded.classes, loaded.name)
     _check_classes(path, about, loaded.class_names, loaded.name)
     workflow = workflow or _workflow(about, form)
     recipe, seed = _training(about)
 
     with Worker() as worker:
         parameters = {"network": told["network"], "workflow": workflow, "data": loaded.source}
-        measured, logits = worker.call("files.importing:measure_job", parameters, weights)
+        measured, logits = worker.call("formats.importing:measure_job", parameters, weights)
     seconds = time.perf_counter() - began
     root = Path(runs)
     try:
@@ -85,7 +87,7 @@ def import_file(
         raise InputError(f"runs folder {root}: {problem.strerror or problem}") from None
     try:
         # Made whole before it has its name: a run that were found before would be trained.
-        run = Run.create(aside, found, recipe, workflow, loaded, seed)
+        run = Run.create(aside, imported, recipe, workflow, loaded, seed)
         came_from = {"file": path.name, "format": form, "sha256": told["sha256"]}
         description = run.description() | {"imported": came_from, "status": "done"}
         run.save_metrics(Progress())
@@ -93,7 +95,7 @@ def import_file(
         run.save_predictions(logits["logits"], loaded.test.labels)
         run.save_result(_result(measured, loaded.test.labels, logits["logits"], seconds))
         write_json(run.folder / "run.json", description)
-        name = re.sub(r"[^\w.+-]+", "_", f"{workflow}-{found.name}-imported")
+        name = re.sub(r"[^\w.+-]+", "_", f"{workflow}-{imported.name}-imported")
         folder = new_folder(root, name)
         os.rename(run.folder, folder)  # noqa: PTH104 - onto an empty folder, which it replaces
         return Run(folder)
@@ -107,20 +109,20 @@ def _format(path: Path) -> str:
     Raises:
         InputError: there is no such file, or its format is not read.
     """
-    able = {each.suffix: name for name, each in files.FORMATS.items() if each.comes_in}
-    known = {each.suffix: each.description for each in files.FORMATS.values()}
+    able = {each.suffix: name for name, each in registry.FORMATS.items() if each.is_imported}
+    known = {each.suffix: each.description for each in registry.FORMATS.values()}
     if path.suffix not in able:
         what = f" ({known[path.suffix]})" if path.suffix in known else ""
         raise InputError(f"file {path}{what}: expected a name that ends in {', '.join(able)}")
     if not path.is_file():
         what = "this is a folder, expected a file" if path.is_dir() else "no such file"
         raise InputError(f"file {path}: {what}")
-    if path.stat().st_size > files.LARGEST:
+    if path.stat().st_size > LARGEST:
         raise InputError(
             f"file {path}: {path.stat().st_size / 2**20:,.0f} MiB; expected up to "
-            f"{files.LARGEST // 2**20}"
+            f"{LARGEST // 2**20}"
         )
-    files.check_format(able[path.suffix])
+    registry.check_format(able[path.suffix])
     return able[path.suffix]
 
 
@@ -128,7 +130,7 @@ def _read(path: Path, parameters: dict[str, Any]) -> tuple[dict[str, Any], Array
     """Has a process of its own read the file, whatever that may do to it."""
     try:
         with Worker() as worker:
-            return worker.call("files.importing:read_job", parameters, limit=SECONDS)
+            return worker.call("formats.importing:read_job", parameters, limit=SECONDS)
     except InputError as problem:
         said = "".join(c if c.isprintable() else "?" for c in str(problem))
         where = "" if said.startswith(path.name) else f"{path.name}: "
@@ -196,23 +198,23 @@ def read_job(
     with suppress(OSError, ValueError):  # Not every system has that limit.
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     path = Path(parameters["file"])
-    module = files.load(parameters["format"])
+    module = registry.load(parameters["format"])
     try:
         if parameters["network"]:
-            found: Found = module.read(path, Network.from_dict(parameters["network"]))
+            stored: StoredNetwork = module.read(path, Network.from_dict(parameters["network"]))
         else:
-            found = module.read(path)
+            stored = module.read(path)
     except MemoryError:
         raise InputError(f"{path.name}: it would take more than {MEMORY // 2**30} GiB") from None
     except RecursionError:
         raise InputError(f"{path.name}: it is nested deeper than any network") from None
-    for name, value in found.weights.items():
+    for name, value in stored.weights.items():
         if not np.isfinite(value).all():
             raise InputError(f"{path.name}: weights {name} hold what is no number (NaN, infinity)")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    told = {"network": found.network.to_dict(), "about": found.about, "sha256": digest}
-    return told, found.weights
+    told = {"network": stored.network.to_dict(), "about": stored.about, "sha256": digest}
+    return told, stored.weights
 
 
 def measure_job(

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from diptych import files, machine
+from diptych import machine
 from diptych.data import Data, load_data
 from diptych.data.batches import to_float
 from diptych.errors import InputError, command
 from diptych.evaluation import accuracy_interval
-from diptych.files import Content
-from diptych.files.card import card
+from diptych.formats import registry
+from diptych.formats.card import card
+from diptych.formats.protocol import Content
 from diptych.runs import Run
 from diptych.worker import Arrays, Report, Worker
 
@@ -91,7 +92,7 @@ def export(
 
     Args:
         run: a finished run or its folder.
-        to: one of `diptych.files.FORMATS`.
+        to: one of `diptych.formats.registry.FORMATS`.
         out: the file; by default ``exports/RUN.SUFFIX``.
         int8: compute in 8-bit integers, fitted to training images.
         uint8_input: take pixels from 0 to 255 and scale them inside; else float32 in [0, 1].
@@ -104,9 +105,9 @@ def export(
         NotTheSame: the file computes something else; it is not kept.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    form = files.check_format(to)
+    form = registry.check_format(to)
     if int8 and not form.int8:
-        able = " or ".join(name for name, each in files.FORMATS.items() if each.int8)
+        able = " or ".join(name for name, each in registry.FORMATS.items() if each.int8)
         raise InputError(f"format {to} with int8: there is no such thing here; expected {able}")
     if uint8_input and not form.computes:
         raise InputError(f"format {to} with uint8 input: it holds weights and computes nothing")
@@ -133,7 +134,7 @@ def export(
             "check": check,
         }
         with Worker() as worker:
-            answer, _ = worker.call("files.exporting:write_job", parameters, report=_said(report))
+            answer, _ = worker.call("formats.exporting:write_job", parameters, report=_said(report))
         found = Check(**answer["check"]) if answer["check"] else None
         if found is not None and not int8:
             _compare(out, found)
@@ -278,7 +279,7 @@ def write_job(
 ) -> tuple[dict[str, Any], Arrays]:
     """Writes the file, and holds it against the run's own logits."""
     run, to, about = Run(Path(parameters["run"])), parameters["to"], parameters["about"]
-    module, path = files.load(to), Path(parameters["file"])
+    module, path = registry.load(to), Path(parameters["file"])
     int8, uint8_input = about["arithmetic"] == "int8", about["input"]["type"] == "uint8"
     data = load_data(parameters["data"]) if parameters["data"] else None
     examples = None
@@ -289,7 +290,7 @@ def write_job(
     report({"doing": f"writing {to}"})
     module.write(Content(run.network, run.weights(), about, uint8_input, int8, examples), path)
     count = parameters["check"]
-    if data is None or not count or not files.FORMATS[to].computes:
+    if data is None or not count or not registry.FORMATS[to].computes:
         return {"example": module.EXAMPLE, "check": None}, {}
     report({"doing": f"reading test images with {module.tool()}"})
     images, labels = data.test.images[:count], data.test.labels[:count]

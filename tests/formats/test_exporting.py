@@ -16,11 +16,13 @@ from networks import lively_weights, network_named
 from safetensors import safe_open
 from written import content_of, format_module, written
 
-from diptych import cli, files
+from diptych import cli
 from diptych.data import Data
 from diptych.data.batches import to_float
 from diptych.errors import InputError
-from diptych.files import EMBEDDED, FORMATS, exporting
+from diptych.formats import exporting, registry
+from diptych.formats.archives import EMBEDDED
+from diptych.formats.registry import FORMATS
 from diptych.runs import Run, write_arrays
 
 COMPUTING = [name for name, each in FORMATS.items() if each.computes]
@@ -104,7 +106,7 @@ def test_the_example_of_the_card_runs(to: str, exported: Any, mnist: Data) -> No
     images = to_float(mnist.test.images[:3])
     names: dict[str, Any] = {"images": images}
     exec(answer["example"].format(file=file), names)
-    assert np.allclose(names["logits"], files.load(to).logits(file, images), atol=1e-5)
+    assert np.allclose(names["logits"], registry.load(to).logits(file, images), atol=1e-5)
 
 
 @pytest.mark.parametrize("to", FORMATS)
@@ -162,7 +164,7 @@ def test_pytorchs_module_is_the_program(exported: Any, mnist: Data) -> None:
     images = to_float(mnist.test.images[:50])
     with torch.no_grad():
         found = network(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
-    assert np.allclose(found, files.load("torch").logits(file, images), atol=1e-5)
+    assert np.allclose(found, registry.load("torch").logits(file, images), atol=1e-5)
 
 
 def test_layers_that_are_named_like_pytorchs_methods() -> None:
@@ -279,6 +281,6 @@ def test_a_savedmodel_is_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "find_spec", lambda name: None)
+    monkeypatch.setattr(registry, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'diptych\[torch\]'"):
-        files.check_format("torch")
+        registry.check_format("torch")

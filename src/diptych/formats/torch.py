@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from diptych.files import EMBEDDED, Content, in_batches
+from diptych.formats.archives import EMBEDDED
+from diptych.formats.protocol import Content, in_batches
 from diptych.network import (
     Activate,
     AveragePool,
