@@ -347,8 +347,9 @@ def _open(spec: Spec) -> Any:
 
         return submission.model(spec)
     if spec.form == "keras":
-        keras = adapter("keras")
-        return keras.Adapter(keras.from_file(spec.where))
+        from diptych.formats.keras.archive import from_file
+
+        return adapter("keras").Adapter(from_file(spec.where))
     if spec.form == "onnx":
         return adapter("onnx").Adapter(spec.where)
     build = _load_file(spec.where, spec.name)

@@ -16,13 +16,8 @@ import keras
 import numpy as np
 from keras import callbacks as known
 
-from diptych.auditing.frameworks.keras.schedule import (
-    Rates,
-    as_number,
-    changes,
-    optimisers,
-    rates_between,
-)
+from diptych.auditing.frameworks.keras.optimisers import optimisers
+from diptych.auditing.frameworks.keras.schedule import Rates, as_number, changes, rates_between
 from diptych.errors import InputError
 
 ASSUMED = 60_000

@@ -16,12 +16,6 @@ CHECKED = 64
 """Steps at which rates that were had all at once are held against those had one by one."""
 
 
-def optimisers(optimiser: Any) -> list[Any]:
-    """The optimisers that have a learning rate: one, or those of a ``MultiOptimizer``."""
-    inner = getattr(optimiser, "inner_optimizer", optimiser)
-    return list(getattr(inner, "optimizers", [inner]))
-
-
 def changes(rates: np.ndarray) -> Rates:
     """Step 0 and each step at which a rate differs from the step before.
 
