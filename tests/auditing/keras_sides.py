@@ -120,7 +120,7 @@ def on_backend(backend: str, script: str, *arguments: Path) -> str:
         env=os.environ | {"KERAS_BACKEND": backend},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
