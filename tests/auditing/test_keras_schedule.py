@@ -80,6 +80,20 @@ def test_rates_change_where_they_change_and_nothing_is_left_behind() -> None:
     unchanged(adapter, before)
 
 
+class Table(schedules.LearningRateSchedule):
+    """Has a rate for 825 steps, and each is its own."""
+
+    def __call__(self, step: Any) -> Any:
+        return keras.ops.take(np.linspace(1.0, 0.0, 825), step)
+
+
+def test_rates_end_where_the_schedule_does() -> None:
+    rates = model(lambda: SGD(Table())).rates(3000)
+    assert len(rates) == 825
+    assert rates[-1] == (824, [0.0])
+    assert len(model(lambda: SGD(Table())).rates(825)) == 825
+
+
 def test_a_step_that_only_accumulates_has_no_rate() -> None:
     adapter = model(
         lambda: SGD(schedules.ExponentialDecay(0.1, 1, 0.5), gradient_accumulation_steps=4)
@@ -176,6 +190,13 @@ rates = adapter.rates(100_000)
 assert time.process_time() - started < 20, time.process_time() - started
 by_step = dict(rates)
 assert abs(by_step[0][0] - 0.1) < 1e-7 and abs(by_step[3_000][0] - 0.4) < 1e-6, rates[:2]
+
+class Table(schedules.LearningRateSchedule):
+    def __call__(self, step):
+        return keras.ops.take(keras.ops.linspace(1.0, 0.0, 825), step)
+
+adapter.model.optimizer.learning_rate = Table()
+assert adapter.rates(3_000)[-1] == (824, [0.0]), adapter.rates(3_000)[-1]
 assert 93_000 - 100 < rates[-1][0] <= 93_000 and rates[-1][1] == [0.0], rates[-1]
 print("fine")
 """

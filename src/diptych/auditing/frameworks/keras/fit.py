@@ -266,7 +266,10 @@ def rates(extras: dict[str, Any], model: keras.Model, steps: int) -> Rates:
     else:
         for number, start in enumerate(range(0, steps, per_epoch)):
             callbacks.before_epoch(number)
-            parts.append(rates_of(model, start, min(start + per_epoch, steps)))
+            stop = min(start + per_epoch, steps)
+            parts.append(rates_of(model, start, stop))
+            if len(parts[-1]) < stop - start:
+                break
             callbacks.after_epoch(number, {})
     return changes(np.concatenate(parts), every) if parts else []
 
@@ -274,7 +277,7 @@ def rates(extras: dict[str, Any], model: keras.Model, steps: int) -> Rates:
 def rates_of(model: keras.Model, start: int, stop: int) -> np.ndarray:
     """The rates of a model's optimisers at steps from ``start`` to below ``stop``."""
     of_each = [rates_between(each, start, stop) for each in optimisers(model.optimizer)]
-    return np.stack(of_each, axis=1)
+    return np.stack([rates[: min(map(len, of_each))] for rates in of_each], axis=1)
 
 
 # Settings.

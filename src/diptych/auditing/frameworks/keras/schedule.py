@@ -3,6 +3,7 @@
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
 
+import bisect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -43,10 +44,12 @@ def accumulated(optimiser: Any) -> int:
 
 
 def rates_between(optimiser: Any, start: int, stop: int) -> np.ndarray:
-    """The learning rates at steps from ``start`` to below ``stop``; (stop - start,)."""
+    """The learning rates at steps from ``start`` to below ``stop``; (stop - start,), or fewer where
+    a schedule refuses further steps or has no number for them."""
     rate = optimiser._learning_rate
     if isinstance(rate, LearningRateSchedule):
-        return scheduled(rate, np.arange(start, stop), optimiser.iterations.dtype)
+        rates = scheduled(rate, np.arange(start, stop), optimiser.iterations.dtype)
+        return rates[: np.argmin(np.append(np.isfinite(rates), False))]
     if isinstance(rate, keras.Variable):
         return np.full(stop - start, as_number(rate))
     values = np.empty(stop - start)
@@ -61,7 +64,7 @@ def as_number(rate: Any) -> float:
 
 
 def scheduled(schedule: Callable[[Any], Any], steps: np.ndarray, dtype: Any) -> np.ndarray:
-    """A schedule's rates at the given steps, (steps,).
+    """A schedule's rates at the given steps, (steps,), or fewer where it refuses further ones.
 
     They are had all at once where the schedule can be called with all steps and then says the same
     as for single ones; else in the backend's loop.
@@ -76,6 +79,9 @@ def scheduled(schedule: Callable[[Any], Any], steps: np.ndarray, dtype: Any) -> 
 
         whole = jax.jit(jax.vmap(schedule))(keras.ops.convert_to_tensor(steps, dtype))
         return np.broadcast_to(np.array(whole, np.float64), steps.shape)
+    steps = accepted(at, steps)
+    if not len(steps):
+        return np.zeros(0)
     single = np.unique(np.linspace(0, len(steps) - 1, min(CHECKED, len(steps))).astype(int))
     with suppress(Exception), choosing_by_element():
         whole = schedule(keras.ops.convert_to_tensor(steps, dtype))
@@ -95,6 +101,21 @@ def scheduled(schedule: Callable[[Any], Any], steps: np.ndarray, dtype: Any) -> 
 
         return np.array(loop(tf.constant(steps, dtype)), np.float64)
     return np.array([as_number(at(int(step))) for step in steps])
+
+
+def accepted(at: Callable[[int], Any], steps: np.ndarray) -> np.ndarray:
+    """The steps before the first that a schedule refuses, such as the end of its table."""
+
+    def refused(step: int) -> bool:
+        try:
+            at(step)
+        except Exception:  # Each backend has its own for an index that is out of range.
+            return True
+        return False
+
+    if not len(steps) or not refused(int(steps[-1])):
+        return steps
+    return steps[: bisect.bisect_left(range(len(steps)), True, key=lambda i: refused(steps[i]))]
 
 
 @contextmanager
