@@ -13,9 +13,11 @@ import keras
 import numpy as np
 
 from diptych.auditing.frameworks.keras.adapter import Adapter
+from diptych.auditing.frameworks.keras.submission import FIRST_SEED
 from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Arrays, Graph
 
 RANDOM = np.random.default_rng(0)
+keras.utils.set_random_seed(FIRST_SEED)  # No user's seed: TensorFlow refuses to draw without one.
 
 
 def side(*parts: Any, loss: Any = "mse", optimizer: Any = "sgd", **extras: Any) -> Adapter:
