@@ -111,14 +111,16 @@ class Comparison:
 
     def __repr__(self) -> str:
         """The table: what a person wants to see who calls `compare` at a prompt."""
-        from diptych import terminal
+        from diptych.render.comparison import comparison_tables
+        from diptych.render.terminal import plain
 
-        return terminal.plain(terminal.comparison(self))
+        return plain(comparison_tables(self))
 
     def _repr_html_(self) -> str:
-        from diptych import terminal
+        from diptych.render.comparison import comparison_tables
+        from diptych.render.terminal import html
 
-        return terminal.html(terminal.comparison(self))
+        return html(comparison_tables(self))
 
 
 def compare(

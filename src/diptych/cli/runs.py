@@ -59,7 +59,7 @@ def train(
     run = training.create(
         workflow,
         network,
-        _recipe(recipe, network, epochs, batch_size, early_stopping, changes),
+        _recipe(recipe, network, data, epochs, batch_size, early_stopping, changes),
         data,
         seed,
         runs=runs,
@@ -136,7 +136,7 @@ def compare(
         found = comparison.compare(
             names,
             network,
-            _recipe(recipe, network, epochs, batch_size, early_stopping, changes),
+            _recipe(recipe, network, data, epochs, batch_size, early_stopping, changes),
             data,
             range(seed, seed + seeds),
             runs=runs,
@@ -152,7 +152,7 @@ def compare(
 @app.command("runs")
 def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
     """List the runs."""
-    from diptych import terminal
+    from diptych.render.runs import run_table
     from diptych.runs import find
 
     found = find(runs)
@@ -162,9 +162,7 @@ def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
         for run in found
     ]
     shown = (
-        terminal.runs(found)
-        if found
-        else f"No runs in {runs}/ yet: {command('compare')} makes some"
+        run_table(found) if found else f"No runs in {runs}/ yet: {command('compare')} makes some"
     )
     answer({"schema": 1, "runs": listed}, shown, json_file)
 
@@ -179,11 +177,12 @@ def evaluate(
     json_file: Json = None,
 ) -> None:
     """Accuracy, precision and recall of each class, and the confusion matrix."""
-    from diptych import evaluation, terminal
+    from diptych import evaluation
+    from diptych.render.evaluation import evaluation_tables
     from diptych.runs import Run
 
     found = evaluation.evaluate(Run.open(run, runs), data)
-    answer(found.to_dict(), terminal.evaluation(found), json_file)
+    answer(found.to_dict(), evaluation_tables(found), json_file)
 
 
 @app.command()
@@ -197,26 +196,29 @@ def predict(
     json_file: Json = None,
 ) -> None:
     """Read pictures: PNG, JPEG and others, any size, dark on light or light on dark."""
-    from diptych import evaluation, terminal
+    from diptych import evaluation
+    from diptych.render.evaluation import prediction_table
     from diptych.runs import Run
 
     found = evaluation.predict_pictures(Run.open(run, runs), images)
-    answer({"schema": 1, "predictions": found}, terminal.predictions(found), json_file)
+    answer({"schema": 1, "predictions": found}, prediction_table(found), json_file)
 
 
 def _recipe(
     name: str | None,
     network: str,
+    data: str,
     epochs: int | None,
     batch_size: int | None,
     early_stopping: int | None,
     changes: list[str] | None,
 ) -> "Recipe":
     """The recipe that the options describe."""
+    from diptych.defaults import default_recipe
     from diptych.network import Network
     from diptych.recipe import Recipe
 
-    recipe = Recipe.load(name or Network.load(network).recipe or "fast")
+    recipe = Recipe.load(name) if name else default_recipe(Network.load(network), data)
     values: dict[str, Any] = {}
     for change in changes or []:
         key, equals, text = change.partition("=")
@@ -251,11 +253,11 @@ def _refuse_others(context: typer.Context, *allowed: str) -> None:
 
 
 def _answer_comparison(found: "Comparison", json_file: Path | None, open_report: bool) -> None:
-    from diptych import terminal
+    from diptych.render.comparison import comparison_tables
 
     path = _report(found)
     values = found.to_dict() | {"report": str(path) if path else None}
-    answer(values, terminal.comparison(found), json_file)
+    answer(values, comparison_tables(found), json_file)
     if not to_standard_output(json_file):
         print("\nRuns:")
         for side in found.sides:

@@ -9,7 +9,6 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from diptych import terminal
 from diptych.auditing.report import STAGES
 from diptych.comparison import Comparison
 from diptych.data import Data
@@ -21,6 +20,7 @@ from diptych.look.code import model_code
 from diptych.look.history import curves
 from diptych.look.images import data_of
 from diptych.look.style import COLOURS, Picture
+from diptych.render.comparison import difference_line, side_rows
 from diptych.runs import Run, write_whole
 
 NAME = "report.html"
@@ -69,10 +69,9 @@ def html(comparison: Comparison) -> str:
         comparison=comparison,
         several=several,
         rows=[
-            (name, [cell(side) for side in comparison.sides])
-            for name, cell in terminal.side_rows(several)
+            (name, [cell(side) for side in comparison.sides]) for name, cell in side_rows(several)
         ],
-        differences=[terminal.difference_line(one, several) for one in comparison.differences],
+        differences=[difference_line(one, several) for one in comparison.differences],
         stages=STAGES,
         number=_number,
         curves=_embedded(curves(shown)),
