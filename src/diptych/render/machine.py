@@ -8,6 +8,6 @@ def machine_line(machine: dict[str, Any] | None, versions: dict[str, str]) -> st
     where = (
         f"{machine['processor']}, {machine['cores']} cores"
         if machine
-        else "several machines, so their times say nothing"
+        else "several machines, so their times cannot be compared"
     )
     return f"{where}; " + ", ".join(f"{name} {version}" for name, version in versions.items())

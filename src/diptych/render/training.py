@@ -43,6 +43,8 @@ class TrainingView:
 
     def __call__(self, event: dict[str, Any]) -> None:
         match event["event"]:
+            case "planned":
+                self.trainings = event["trainings"]
             case "loading":
                 self.training += 1
                 self._bar(f"{event['workflow']}: loading", total=None, completed=0)
