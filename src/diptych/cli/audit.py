@@ -23,8 +23,8 @@ def audit(
 
     Exit code: 0 where they are the same, 1 where they part, 2 where they cannot be audited.
     """
-    from diptych import terminal
     from diptych.auditing import audit
+    from diptych.render import terminal
 
     try:
         with terminal.working("opening both sides") as say:
