@@ -4,8 +4,11 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+from diptych import zoo
 from diptych.errors import InputError
+from diptych.network import Network
 from diptych.recipe import Recipe
+from diptych.runs import Run
 
 
 def parse(settings: Sequence[str]) -> dict[str, list[Any]]:
@@ -70,6 +73,33 @@ def changed_keys(recipe: Recipe, other: Recipe) -> dict[str, Any]:
     ours, theirs = recipe.model_dump(), other.model_dump()
     aside = {"name", "description", "made_for"}
     return {key: ours[key] for key in ours if key not in aside and ours[key] != theirs[key]}
+
+
+def of_run(run: Run) -> str:
+    """What a run changes in the network and the recipe of the zoo whose names it has, in words.
+
+    Empty where it changes nothing, and for networks and recipes that are not of the zoo.
+    """
+    description = run.description()
+    network, recipe = run.network, run.recipe
+    parts = []
+    if network.name in zoo.names("networks"):
+        known = Network.load(network.name)
+        if network.input_shape != known.input_shape:
+            parts.append(f"images {'×'.join(map(str, network.input_shape))}")
+        if network.classes != known.classes:
+            parts.append(f"{network.classes} classes")
+        adapted = known.adapted(network.input_shape, network.classes)
+        if network.layers != adapted.layers:
+            parts.append("other layers")
+    if recipe.name in zoo.names("recipes"):
+        known = Recipe.load(recipe.name)
+        if known.precision == "auto":  # A run says what that was on its machine.
+            has_bfloat16 = description["machine"].get("bfloat16")
+            precision = "bfloat16" if has_bfloat16 else "float32"
+            known = known.with_changes(precision=precision)
+        parts.append(words(changed_keys(recipe, known)))
+    return ", ".join(filter(None, parts))
 
 
 def words(values: dict[str, Any]) -> str:

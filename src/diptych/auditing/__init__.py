@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from diptych.auditing.frameworks.ours.arithmetic import in_one_arithmetic
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import STAGES, Audit, Finding, Stage
 from diptych.auditing.side import LIMIT, Side, parse
@@ -66,7 +67,7 @@ def audit(
         InputError: a side cannot be audited: it is not there, fails, hangs, or is nothing of the
             kind; or the two cannot be matched at all.
     """
-    specs = [parse(str(each)) for each in (a, b)]
+    specs, notes, findings = in_one_arithmetic([parse(str(each)) for each in (a, b)])
     with contextlib.ExitStack() as stack:
         one, other = (
             stack.enter_context(Side(label, spec, timeout))
@@ -75,6 +76,8 @@ def audit(
         reference = stack.enter_context(Worker())
         _open(one, other)
         pair = Pair(one, other, reference)
+        pair.audit.notes.extend(notes)
+        pair.audit.findings.extend(findings)
         if not any(match.a and match.b for match in pair.matches):
             raise InputError(
                 f"{a} and {b}: no layer of one has a partner in the other "

@@ -187,14 +187,15 @@ def compare(
 
 @app.command("runs")
 def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
-    """List the runs."""
+    """List the runs, with what each changes in the network and recipe that it names."""
+    from diptych import changes
     from diptych.render.runs import run_table
     from diptych.runs import find
 
     found = find(runs)
     listed = [
         {"folder": str(run.folder), **run.description(), "status": run.status_now}
-        | {"result": run.result()}
+        | {"result": run.result(), "changes": changes.of_run(run)}
         for run in found
     ]
     shown = (

@@ -28,6 +28,7 @@ def comparison_tables(comparison: Comparison) -> RenderableType:
         parts += ["", *_disagreements(comparison)]
     for audit in comparison.audits:
         parts += ["", f"Audit of {audit['a']} and {audit['b']}: {audit['conclusion']}"]
+        parts += [f"  Note: {note}" for note in audit["notes"]]
     parts += ["", machine_line(comparison.machine, comparison.versions), "", comparison.conclusion]
     return Group(*parts)
 
