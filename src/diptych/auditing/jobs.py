@@ -1,0 +1,197 @@
+"""What the process of a side does for the audit: it opens the side, and answers about it.
+
+Each job is called as `diptych.worker` describes, with plain data and arrays. A request may have
+``"twin": true``: then the side's float64 twin answers, which is built when it is first asked. An
+answer of ``{"unable": reason}`` says that this side cannot be asked such a thing.
+
+It needs NumPy, and the framework that the side is written in.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from diptych.auditing import gradients, opening, users
+from diptych.auditing.messages import joined, parted
+from diptych.auditing.spec import Spec
+
+Arrays = dict[str, np.ndarray]
+Request = dict[str, Any]
+Answer = tuple[dict[str, Any], Arrays]
+EVERY_RATE = 100_000
+"""Steps of which the learning rates are asked where the side does not say how long it trains."""
+
+_adapter: Any = None
+_twin: Any = None
+
+
+def answers(job: Callable[[Any, Request, Arrays], Answer]) -> Callable[..., Answer]:
+    """Makes a job of a function that takes an adapter, the request and the arrays."""
+
+    def run(request: Request, arrays: Arrays, *_: object) -> Answer:
+        with users.code():
+            try:
+                return job(_asked(request), request, arrays)
+            except NotImplementedError as problem:
+                return {"unable": str(problem) or "its framework's adapter does not do that"}, {}
+
+    return run
+
+
+def _asked(request: Request) -> Any:
+    """The adapter that the request is for."""
+    global _twin
+    if not request.get("twin"):
+        return _adapter
+    if _twin is None:
+        _twin = _method(_adapter, "twin")()
+    return _twin
+
+
+def _method(adapter: Any, name: str) -> Callable[..., Any]:
+    method = getattr(adapter, name, None)
+    if method is None:
+        raise NotImplementedError(f"the adapter of {adapter.framework} has no `{name}`")
+    return method
+
+
+def open_job(request: Request, *_: object) -> Answer:
+    """Opens what a `Spec` names, and says what it is."""
+    global _adapter, _twin
+    _twin = None
+    with users.code():
+        _adapter = opening.adapter_of(Spec(**request))
+        parameters = _adapter.parameters()
+        opening.check_size(sum(value.nbytes for value in parameters.values()))
+        facts = {
+            "framework": _adapter.framework,
+            "trains": _adapter.trains,
+            "prepares": _adapter.prepares,
+            "targets": _adapter.targets,
+            "graph": _adapter.graph().to_dict(),
+            "optimiser": _adapter.optimiser() if _adapter.trains else {},
+        }
+    return facts, parameters
+
+
+@answers
+def twin_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """Builds the twin, with the parameters that the side itself has."""
+    adapter.load(
+        {
+            name: value.astype(np.float64) if value.dtype.kind == "f" else value
+            for name, value in _adapter.parameters().items()
+        }
+    )
+    names = {name: str(value.dtype) for name, value in adapter.parameters().items()}
+    return {"dtypes": names, "framework": adapter.framework}, {}
+
+
+@answers
+def load_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    adapter.load(arrays)
+    return {}, {}
+
+
+@answers
+def record_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    return {}, adapter.record(arrays["x"], request["training"])
+
+
+@answers
+def run_node_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    inputs = [arrays[str(i)] for i in range(request["count"])]
+    return {}, {"y": adapter.run_node(request["name"], inputs, request["training"])}
+
+
+@answers
+def prepare_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    x, y = adapter.prepare(arrays["images"], arrays["labels"])
+    return {}, {"x": x, "y": y}
+
+
+@answers
+def outputs_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    y = _method(adapter, "outputs")(arrays["x"], request["training"], request["runs"])
+    return {}, {"y": y}
+
+
+@answers
+def loss_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    return {"loss": float(adapter.loss(arrays["outputs"], arrays["targets"]))}, {}
+
+
+@answers
+def losses_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """The loss of each of several batches of outputs, ``outputs`` (batches, n, …)."""
+    pairs = zip(arrays["outputs"], arrays["targets"], strict=True)
+    return {"losses": [float(adapter.loss(outputs, targets)) for outputs, targets in pairs]}, {}
+
+
+@answers
+def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    loss, found = adapter.loss_and_gradients(arrays["x"], arrays["targets"])
+    return {"loss": float(loss)}, found
+
+
+@answers
+def updates_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """Steps on gradients that `diptych.auditing.gradients` describes."""
+    plan = gradients.Plan.from_message(request, arrays)
+    return {}, plan.run(adapter)
+
+
+@answers
+def steps_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """Real training steps; asks for batches, answers losses and the parameters after each step, or
+    after those in ``kept`` only."""
+    batches = [(part["x"], part["y"]) for part in parted(arrays, request["steps"])]
+    repeated = batches * (request.get("repeat") or 1)
+    losses, parameters = adapter.steps(repeated)
+    kept = request.get("kept")
+    chosen = parameters if kept is None else [parameters[step] for step in kept]
+    return {"losses": [float(loss) for loss in losses]}, joined(chosen)
+
+
+@answers
+def initial_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    return {}, joined(adapter.initial(request["draws"]))
+
+
+@answers
+def batches_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """The batches over examples that carry their number, or over those that are given."""
+    if "x" in arrays:
+        epochs = _method(adapter, "batches_of")(arrays["x"], arrays["y"], request["epochs"])
+    else:
+        epochs = adapter.batches(request["count"], request["epochs"])
+    if epochs is None:
+        return {"sizes": None}, {}
+    parts = [{"x": np.asarray(x), "y": np.asarray(y)} for epoch in epochs for x, y in epoch]
+    return {"sizes": [len(epoch) for epoch in epochs]}, joined(parts)
+
+
+@answers
+def plan_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """How long the side trains, at which rates, and what else it says of its training."""
+    facts: dict[str, Any] = {}
+    for name in ("horizon", "settings"):
+        try:
+            facts[name] = _method(adapter, name)()
+        except NotImplementedError as problem:
+            facts[name] = {"unable": str(problem)}
+    return facts, {}
+
+
+@answers
+def rates_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """The learning rates at every step where any of them changes, (changes, 1 + groups): the step,
+    then the rates."""
+    changes = _method(adapter, "rates")(request["steps"])
+    width = max((len(rates) for _, rates in changes), default=0)
+    table = np.full((len(changes), 1 + width), math.nan)
+    for row, (step, rates) in zip(table, changes, strict=True):
+        row[0], row[1 : 1 + len(rates)] = step, rates
+    return {}, {"rates": table}
