@@ -6,8 +6,9 @@ optimiser's path over a thousand steps crosses to its process as three arrays of
 comes back for the numbers that are watched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -62,18 +63,27 @@ class Plan:
         The adapter's parameters are as they were afterwards.
         """
         before = adapter.parameters()
-        watched = {name: _places(number) for name, number in self.numbers.items()}
         adapter.load(self.weights)
         try:
-            gradients = _Lazily(self)
-            rows = [adapter.parameters()]
-            rows = [[row[name].ravel()[at] for name, at in watched.items()] for row in rows]
-            for parameters in adapter.updates(gradients):
-                rows.append([parameters[name].ravel()[at] for name, at in watched.items()])
+            start = adapter.parameters()
+            return watched(self.numbers, chain([start], adapter.updates(_Lazily(self))))
         finally:
             adapter.load({name: before[name] for name in self.weights})
-        columns = zip(*rows, strict=True)
-        return {name: np.stack(column) for name, column in zip(watched, columns, strict=True)}
+
+
+def watched(numbers: Arrays, path: Iterable[Arrays]) -> Arrays:
+    """The watched numbers along a path of parameters, by name (length of the path, watched).
+
+    Args:
+        numbers: by name, each watched number's place in the answer; -1 for the others.
+        path: parameters, step by step.
+    """
+    places = {name: _places(number) for name, number in numbers.items()}
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in places}
+    for parameters in path:
+        for name, at in places.items():
+            rows[name].append(parameters[name].ravel()[at])
+    return {name: np.stack(columns) for name, columns in rows.items()}
 
 
 class _Lazily:

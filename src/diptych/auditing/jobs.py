@@ -7,31 +7,65 @@ answer of ``{"unable": reason}`` says that this side cannot be asked such a thin
 It needs NumPy, and the framework that the side is written in.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diptych.auditing import gradients, opening, users
+from diptych.auditing import gradients, opening
+from diptych.auditing.frameworks.users import silenced
 from diptych.auditing.messages import joined, parted
 from diptych.auditing.spec import Spec
+from diptych.errors import InputError
 
 Arrays = dict[str, np.ndarray]
 Request = dict[str, Any]
 Answer = tuple[dict[str, Any], Arrays]
-EVERY_RATE = 100_000
-"""Steps of which the learning rates are asked where the side does not say how long it trains."""
+LONGEST = 400
+"""Characters of a message that are shown."""
 
 _adapter: Any = None
 _twin: Any = None
+
+
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """Around calls into code that may be the user's: what it prints goes nowhere.
+
+    Raises:
+        InputError: it raised something; says what, and in which line of the user's file.
+    """
+    try:
+        with silenced():
+            yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as problem:
+        if isinstance(problem, MemoryError):
+            raise InputError("it needs more memory than there is") from None
+        # The last line of it: a SyntaxError's has the code above.
+        what = " ".join(traceback.format_exception_only(problem)[-1].split())
+        raise InputError(f"{_line(problem)}{what[:LONGEST]}") from problem
+
+
+def _line(problem: BaseException) -> str:
+    """``file.py line 12: `` for the innermost line of the user's file, if it was in there."""
+    if isinstance(problem, SyntaxError) and problem.filename:
+        return f"{Path(problem.filename).name} line {problem.lineno}: "
+    frames = traceback.extract_tb(problem.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == opening.file]
+    return f"{Path(opening.file).name} line {lines[-1]}: " if lines else ""
 
 
 def answers(job: Callable[[Any, Request, Arrays], Answer]) -> Callable[..., Answer]:
     """Makes a job of a function that takes an adapter, the request and the arrays."""
 
     def run(request: Request, arrays: Arrays, *_: object) -> Answer:
-        with users.code():
+        with users_code():
             try:
                 return job(_asked(request), request, arrays)
             except NotImplementedError as problem:
@@ -61,7 +95,7 @@ def open_job(request: Request, *_: object) -> Answer:
     """Opens what a `Spec` names, and says what it is."""
     global _adapter, _twin
     _twin = None
-    with users.code():
+    with users_code():
         _adapter = opening.adapter_of(Spec(**request))
         parameters = _adapter.parameters()
         opening.check_size(sum(value.nbytes for value in parameters.values()))
@@ -144,15 +178,22 @@ def updates_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 
 @answers
+def updates_on_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """Steps on gradients that are given in full."""
+    return {}, joined(list(adapter.updates(parted(arrays, request["steps"]))))
+
+
+@answers
 def steps_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    """Real training steps; asks for batches, answers losses and the parameters after each step, or
-    after those in ``kept`` only."""
-    batches = [(part["x"], part["y"]) for part in parted(arrays, request["steps"])]
-    repeated = batches * (request.get("repeat") or 1)
-    losses, parameters = adapter.steps(repeated)
-    kept = request.get("kept")
-    chosen = parameters if kept is None else [parameters[step] for step in kept]
-    return {"losses": [float(loss) for loss in losses]}, joined(chosen)
+    """Real training steps on batches, over and over; answers the losses, and the watched numbers
+    before the first step and after each."""
+    numbers = {name[2:]: arrays.pop(name) for name in list(arrays) if name.startswith("n|")}
+    batches = [(part["x"], part["y"]) for part in parted(arrays, request["batches"])]
+    repeated = [batches[step % len(batches)] for step in range(request["steps"])]
+    before = adapter.parameters()
+    losses, after = adapter.steps(repeated)
+    watched = gradients.watched(numbers, [before, *after])
+    return {"losses": [float(loss) for loss in losses]}, watched
 
 
 @answers

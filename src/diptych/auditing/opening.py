@@ -11,7 +11,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from diptych.auditing import users
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
 
@@ -19,6 +18,9 @@ LARGEST = 512 * 2**20
 """Bytes of parameters that a side may have: an audit holds many copies of them, in float64 too."""
 FALLBACK = "audited"
 """The name of the user's module where another module has that of its file."""
+
+file = ""
+"""The user's file, once a function of one was asked for."""
 
 
 def adapter_of(spec: Spec) -> Any:
@@ -60,7 +62,8 @@ def _framework(name: str) -> Any:
 
 def _function(path: str, name: str) -> Callable[[int], Any]:
     """The user's function, as an adapter's ``build``."""
-    users.file = path
+    global file
+    file = path
     linecache.checkcache(path)
     sys.path.insert(0, str(Path(path).parent))  # Files import their neighbours.
     module = _module(path)
@@ -107,7 +110,7 @@ def _check_arguments(function: Callable[..., Any], name: str) -> None:
         inspect.signature(function).bind()
     except TypeError as problem:
         raise InputError(
-            f"{Path(users.file).name}: {name} takes arguments ({problem}); expected a function "
+            f"{Path(file).name}: {name} takes arguments ({problem}); expected a function "
             f"that is called without any"
         ) from problem
     except ValueError:

@@ -1,6 +1,5 @@
 """One side of an audit, as the audit sees it: a process that is asked, and its answers."""
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -77,24 +76,28 @@ class Answers:
         (steps + 1, watched)."""
         return self.ask("updates", *plan.to_message())[1]
 
-    def steps(
-        self, batches: list[Batch], repeat: int = 1, kept: list[int] | None = None
-    ) -> tuple[list[float], list[Arrays]]:
+    def updates_on(self, gradients: list[Arrays]) -> list[Arrays]:
+        """The parameters after each step of a fresh optimiser on these gradients."""
+        arrays = self.ask("updates_on", {"steps": len(gradients)}, joined(gradients))[1]
+        return parted(arrays, len(gradients))
+
+    def steps(self, batches: list[Batch], steps: int, numbers: Arrays) -> tuple[np.ndarray, Arrays]:
         """Real training steps with a fresh optimiser and dropout off.
 
         Args:
-            batches: what is trained on.
-            repeat: how many times over.
-            kept: the steps, counted from 0, after which the parameters are wanted; all by default.
+            batches: what is trained on, over and over.
+            steps: how many steps.
+            numbers: by parameter, each watched number's place in the answer; -1 for the others.
 
         Returns:
-            The loss before each step, and the parameters after each step that is kept.
+            The loss before each step (steps,), and the watched numbers before the first step and
+            after each, by name (steps + 1, watched).
         """
-        parts = [{"x": x, "y": y} for x, y in batches]
-        request = {"steps": len(batches), "repeat": repeat, "kept": kept}
-        answer, arrays = self.ask("steps", request, joined(parts))
-        count = repeat * len(batches) if kept is None else len(kept)
-        return answer["losses"], parted(arrays, count)
+        arrays = joined([{"x": x, "y": y} for x, y in batches])
+        arrays |= {f"n|{name}": number for name, number in numbers.items()}
+        request = {"batches": len(batches), "steps": steps}
+        answer, watched = self.ask("steps", request, arrays)
+        return np.array(answer["losses"], np.float64), watched
 
     def initial(self, draws: int) -> list[Arrays]:
         """The parameters of several fresh builds."""
@@ -180,9 +183,6 @@ class Side(Answers):
         except Unable as reason:
             self.no_twin = str(reason)
             return None
-        except InputError as problem:
-            self.no_twin = str(problem).partition(": ")[2]
-            return None
         coarse = [name for name, dtype in dtypes.items() if dtype in ("float32", "float16")]
         if coarse:
             self.no_twin = f"{', '.join(coarse[:3])} stayed in {dtypes[coarse[0]]}"
@@ -205,6 +205,8 @@ class Side(Answers):
                     stops=False,
                 )
         except InputError as problem:
+            if request and request.get("twin"):  # The side itself may be as good as any.
+                raise Unable(f"its float64 twin fails: {problem}") from None
             raise InputError(f"{self.label} ({self.spec.given}): {problem}") from None
         except TimeoutError:
             raise InputError(
@@ -222,12 +224,3 @@ class Side(Answers):
         if "unable" in answer:
             raise Unable(answer["unable"])
         return answer, result
-
-
-@contextlib.contextmanager
-def parameters_kept(answers: Answers, parameters: Arrays):
-    """Puts these parameters back in the end."""
-    try:
-        yield
-    finally:
-        answers.load(parameters)

@@ -19,6 +19,7 @@ def check(pair: Pair) -> Stage:
         who = "neither side says" if a is b else "only one side says"
         stage.ok, stage.note = None, f"{who} how it makes batches"
         return stage
+    stage.coverage.compared(4, f"two epochs over {COUNT} examples")
     before = len(pair.audit.findings)
     _sizes(pair, a, b)
     _examples(pair, a, b)

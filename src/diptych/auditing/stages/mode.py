@@ -20,6 +20,7 @@ def check(pair: Pair) -> Stage:
     if not kinds & {"dropout", "batch_norm", "custom"}:
         stage.note = "no dropout, no batch normalisation"
         if not any(f.stage == NAME for f in pair.audit.findings):
+            stage.coverage.compared(len(pair.matches), "the layers' kinds")
             return stage
     records = {
         which: side.record(pair.x[which], True) | {INPUT: pair.x[which]}
@@ -28,6 +29,7 @@ def check(pair: Pair) -> Stage:
     for match in pair.matches:
         if match.a is None or match.b is None:
             continue
+        stage.coverage.compared()
         if "custom" in (match.a.kind, match.b.kind):
             black_box(pair, match, records, stage, training=True)
             continue
