@@ -20,15 +20,18 @@ class Coverage:
     """`TWINS`, `FLOAT32`, or empty where no numbers of theirs are compared."""
     steps: int = 0
     """The training step up to which both were followed."""
-    extents: list[str] = field(default_factory=list)
-    """What the probes had: inputs, weights, batch sizes, modes, sizes of gradients."""
+    extents: dict[str, list[str]] = field(default_factory=dict)
+    """By subject, what the probes had, such as ``{"inputs": ["×0.01", "×1"]}``."""
     left_out: list[str] = field(default_factory=list)
     """What was not compared, each with the reason."""
 
-    def compared(self, probes: int = 1, *extents: str) -> None:
-        """Counts probes, and notes their extents once."""
+    def compared(self, probes: int = 1, **extents: object) -> None:
+        """Counts probes, and notes their extents, by subject, once."""
         self.probes += probes
-        self.extents += [extent for extent in extents if extent not in self.extents]
+        for subject, value in extents.items():
+            values = self.extents.setdefault(subject.replace("_", " "), [])
+            if str(value) not in values:
+                values.append(str(value))
 
     def leave_out(self, what: str, reason: str) -> None:
         """Notes something that was not compared, once."""
@@ -37,7 +40,7 @@ class Coverage:
             self.left_out.append(line)
 
     def __str__(self) -> str:
-        """Such as ``12 probes on float64 twins, to step 40: inputs ×0.01 to ×100; batches of 1``."""
+        """Such as ``12 probes on float64 twins, to step 40: inputs ×0.01, ×1; batches of 1, 7``."""
         if not self.probes:
             return "nothing compared"
         text = f"{self.probes:,} probe{'s' if self.probes != 1 else ''}"
@@ -45,15 +48,17 @@ class Coverage:
             text += f" on {self.precision}" if self.precision == TWINS else f" in {self.precision}"
         if self.steps:
             text += f", to step {self.steps:,}"
-        return text + (f": {'; '.join(self.extents)}" if self.extents else "")
+        extents = [f"{subject} {', '.join(values)}" for subject, values in self.extents.items()]
+        return text + (f": {'; '.join(extents)}" if extents else "")
 
 
-def summary(coverages: dict[str, Coverage], absent: dict[str, str]) -> str:
+def summary(coverages: dict[str, Coverage], absent: dict[str, str], no_twins: list[str]) -> str:
     """The end of the sentence that begins with "No difference found".
 
     Args:
         coverages: of the stages that compared something, by name.
         absent: by name, why a stage compared nothing.
+        no_twins: why there are no float64 twins, where there are none.
     """
     probes = sum(coverage.probes for coverage in coverages.values())
     twins = [name for name, coverage in coverages.items() if coverage.precision == TWINS]
@@ -65,7 +70,7 @@ def summary(coverages: dict[str, Coverage], absent: dict[str, str]) -> str:
     if twins and coarse:
         text += f" (in float32: {', '.join(coarse)})"
     elif coarse:
-        text += ", in float32"
+        text += f", in float32 ({'; '.join(no_twins)})"
     if steps:
         text += f", up to step {steps:,}"
     missing = [f"{name} ({reason})" for name, reason in absent.items()]

@@ -91,6 +91,8 @@ class Audit:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What differs by the frameworks' conventions and was not counted, and what was left out."""
+    no_twins: list[str] = field(default_factory=list)
+    """Why the whole functions were compared in float32, where they were."""
 
     @property
     def same(self) -> bool:
@@ -115,6 +117,7 @@ class Audit:
             "same": self.same,
             "complete": self.complete,
             "conclusion": self.conclusion,
+            "no_twins": self.no_twins,
             "stages": [stage.to_dict() for stage in self.stages],
             "findings": [asdict(finding) for finding in self.findings],
             "notes": self.notes,
@@ -160,7 +163,7 @@ class Audit:
         if self.same:
             compared = {stage.name: stage.coverage for stage in self.stages if stage.ok}
             absent = {stage.name: stage.note for stage in self.stages if stage.ok is None}
-            return f"No difference found: {summary(compared, absent)}"
+            return f"No difference found: {summary(compared, absent, self.no_twins)}"
         codes = list(dict.fromkeys(finding.code for finding in self.findings))
         failed = [stage.name for stage in self.stages if stage.ok is False]
         first = self.findings[0].stage if self.findings else failed[0]

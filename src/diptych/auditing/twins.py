@@ -31,17 +31,16 @@ class Twins:
 
     def __init__(self, pair: Pair) -> None:
         self.pair = pair
-        self.reasons: list[str] = []
-        """Why there are no twins, where there are none."""
         self.precision = FLOAT32
         self.answers: dict[Which, Answers] = dict(pair.sides)
+        reasons = pair.audit.no_twins
         with ThreadPoolExecutor(2) as pool:
             opened = list(pool.map(lambda which: pair.sides[which].open_twin(), SIDES))
         for which, twin in zip(SIDES, opened, strict=True):
             if twin is None:
                 side = pair.sides[which]
-                self.reasons.append(f"{side.label} has no float64 twin: {side.no_twin}")
-        if not self.reasons:
+                reasons.append(f"{side.label} has no float64 twin: {side.no_twin}")
+        if not reasons:
             self.precision = TWINS
             self.answers = {w: twin for w, twin in zip(SIDES, opened, strict=True) if twin}
 
@@ -61,8 +60,6 @@ class Twins:
         """Around the questions of one stage: notes the precision, and leaves the sides as they
         were."""
         coverage.precision = self.precision
-        for reason in self.reasons:
-            coverage.leave_out("float64", reason)
         try:
             yield
         finally:

@@ -34,9 +34,9 @@ class Place:
     """Examples in the batch."""
 
     @property
-    def extents(self) -> tuple[str, ...]:
+    def extents(self) -> dict[str, object]:
         """What the certificate says of it."""
-        return (f"{self.weights} weights", f"inputs ×{self.scale:g}", f"batches of {self.size}")
+        return {"weights": self.weights, "inputs": f"×{self.scale:g}", "batches_of": self.size}
 
     def __str__(self) -> str:
         return f"{self.weights} weights, inputs ×{self.scale:g}, a batch of {self.size}"

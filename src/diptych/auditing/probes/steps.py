@@ -39,11 +39,11 @@ def regimes(parameters: Arrays) -> list[Regime]:
     size = sum(value.size for value in parameters.values())
     longest = int(np.clip(BUDGET // max(1, size), FEW, MANY))
     return [
-        Regime("gradients from 1e-9 to 1e-2", (-9, -2), longest),
-        Regime("gradients from 1e-12 to 1e-6", (-12, -6), SHORT),
-        Regime("gradients from 1e-1 to 1e6", (-1, 6), SHORT),
-        Regime("zero gradients", (0, 0), FEW),
-        Regime("zero gradients on large weights", (0, 0), 2, large=True),
+        Regime("from 1e-9 to 1e-2", (-9, -2), longest),
+        Regime("from 1e-12 to 1e-6", (-12, -6), SHORT),
+        Regime("from 1e-1 to 1e6", (-1, 6), SHORT),
+        Regime("of zero", (0, 0), FEW),
+        Regime("of zero on large weights", (0, 0), 2, large=True),
     ]
 
 

@@ -23,9 +23,15 @@ class Batch:
     """Outputs before the final activation, and targets, the same for both sides."""
 
     name: str
+    scale: float
+    """The deviation of the outputs."""
     logits: np.ndarray
     """(n, …), float64."""
     targets: dict[Which, np.ndarray]
+
+    @property
+    def size(self) -> int:
+        return len(self.logits)
 
 
 def batches(pair: Pair, saturated: bool = True) -> Iterator[Batch]:
@@ -47,7 +53,7 @@ def batches(pair: Pair, saturated: bool = True) -> Iterator[Batch]:
                 targets = made_up_targets(first, chance, size)
                 targets = targets * spread if first.targets == "values" else targets
                 name = f"batches of {size}, outputs of deviation {scale * spread:g}"
-                yield Batch(name, z, of_both(pair, targets))
+                yield Batch(name, scale * spread, z, of_both(pair, targets))
     if first.targets in ("classes", "one_hot"):
         yield from _classes(pair, shape)
 
@@ -67,7 +73,7 @@ def _classes(pair: Pair, shape: tuple[int, ...]) -> Iterator[Batch]:
         targets = np.broadcast_to(part.reshape(-1, *(1 for _ in shape[:-1])), (CLASSES, *shape[:-1]))
         if side.targets == "one_hot":
             targets = np.eye(count, dtype=np.float32)[targets]
-        yield Batch(f"labels {part.min()} to {part.max()}", z, of_both(pair, np.array(targets)))
+        yield Batch(f"labels {part.min()} to {part.max()}", 2.0, z, of_both(pair, np.array(targets)))
 
 
 def of_both(pair: Pair, targets: np.ndarray) -> dict[Which, np.ndarray]:

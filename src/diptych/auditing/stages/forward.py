@@ -51,7 +51,7 @@ def check(pair: Pair) -> Stage:
                 _explain(pair, which, name, records[which])
     for match in pair.matches:
         if match.a and match.b and "custom" in (match.a.kind, match.b.kind):
-            stage.coverage.compared(1, "unknown layers from outside")
+            stage.coverage.compared(1, layers="unknown ones from outside")
             black_box(pair, match, records, stage, training=False)
     if pair.whole() and not pair.audit.findings:
         _outputs(pair, records, stage)
@@ -84,7 +84,7 @@ def _faults(pair: Pair, which: Which, record: Arrays, stage: Stage) -> dict[str,
     request = {"graph": pair.graphs[which].to_dict(), "training": False}
     found, _ = pair.ask_reference("check", request, parameter=pair.parameters[which], record=record)
     for result in found.values():
-        stage.coverage.compared(1, "each layer on its own side's inputs")
+        stage.coverage.compared(1, layers="each on its own side's inputs")
         if result["ratio"] <= 1:
             stage.saw(result["difference"], result["bound"])
     return {name: result["ratio"] for name, result in found.items() if result["ratio"] > 1}

@@ -74,7 +74,7 @@ def _at(twins: Twins, place: Place, start: Arrays, stage: Stage, worst: Worst) -
     losses = [np.float64(answers[which][0]) for which in SIDES]
     bound = twins.bound(losses[0], np.float64(near[0]))
     difference = distance(losses[0], losses[1])
-    stage.coverage.compared(1, *place.extents)
+    stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)
     worst.take(difference, bound, None, "the loss", str(place))
     of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])

@@ -32,7 +32,7 @@ def check(pair: Pair) -> Stage:
     read = {side.spec.form for side in pair.sides.values()} & {"keras", "onnx", "run"}
     if copied(pair, own["a"], own["b"]):
         _compare_copies(pair, stage, own["a"], own["b"])
-        stage.coverage.compared(len(pair.transfer.names), "the numbers themselves")
+        stage.coverage.compared(len(pair.transfer.names), weights="the numbers themselves")
         stage.note = "one side has the other's weights" if stage.ok else "copied weights"
         return stage
     if read:
@@ -56,7 +56,7 @@ def check(pair: Pair) -> Stage:
             compared += 1
             place = pair.place(match)
             _compare(pair, place, role, match.a, match.b, draws_a[name], draws_b[partner])
-    stage.coverage.compared(compared, f"{draws} builds of each side")
+    stage.coverage.compared(compared, builds=draws)
     _compare_fixed(pair, stage, draws_a, draws_b)
     stage.ok = len(pair.audit.findings) == before
     stage.note = f"{compared} parameters, Kolmogorov–Smirnov at p = {CHANCE:g} each"

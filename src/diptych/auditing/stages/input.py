@@ -24,7 +24,7 @@ def check(pair: Pair) -> Stage:
         stage.ok = False
         pair.found(NAME, "input-layout", None, f"inputs {a.shape}", f"inputs {b.shape}")
     else:
-        stage.coverage.compared(count, f"{count} examples")
+        stage.coverage.compared(count, examples=count)
         difference = float(np.abs(a - b).max(initial=0.0))
         stage.saw(difference, bound)
         if difference > bound:

@@ -112,7 +112,7 @@ def _on_twins(twins: Twins, stage: Stage) -> str:
                 except (InputError, Unable) as problem:
                     stage.coverage.leave_out(batch.name, str(problem))
                     continue
-                stage.coverage.compared(1, *_extents(pair, batch, weights))
+                stage.coverage.compared(1, **_extents(pair, batch, weights))
                 bound = _bound(twins) * max(1e-3, *(abs(v) for v in value if np.isfinite(v)), 1e-3)
                 away = 0.0 if not np.isfinite(value).any() else abs(value[0] - value[1])
                 away = away if np.isfinite(away) else float("inf")
@@ -126,10 +126,10 @@ def _on_twins(twins: Twins, stage: Stage) -> str:
     return effect
 
 
-def _extents(pair: Pair, batch: probes.Batch, weights: str) -> tuple[str, ...]:
+def _extents(pair: Pair, batch: probes.Batch, weights: str) -> dict[str, object]:
     if batch.name.startswith("labels"):
-        return (f"each of {pair.a.nodes[-1].shape[-1]} classes", f"{weights} weights")
-    return batch.name, f"{weights} weights"
+        return {"labels_of": f"each of {pair.a.nodes[-1].shape[-1]} classes", "weights": weights}
+    return {"batches_of": batch.size, "outputs_of_deviation": f"{batch.scale:g}", "weights": weights}
 
 
 def _bound(twins: Twins) -> float:

@@ -20,7 +20,7 @@ def check(pair: Pair) -> Stage:
     if not kinds & {"dropout", "batch_norm", "custom"}:
         stage.note = "no dropout, no batch normalisation"
         if not any(f.stage == NAME for f in pair.audit.findings):
-            stage.coverage.compared(len(pair.matches), "the layers' kinds")
+            stage.coverage.compared(len(pair.matches), layers="by their kinds")
             return stage
     records = {
         which: side.record(pair.x[which], True) | {INPUT: pair.x[which]}

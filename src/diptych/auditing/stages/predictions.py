@@ -37,7 +37,7 @@ def check(pair: Pair, twins: Twins, sizes: tuple[int, ...] = ()) -> Stage:
             except InputError as problem:
                 stage.coverage.leave_out(str(place), str(problem))
                 continue
-            stage.coverage.compared(1, *place.extents)
+            stage.coverage.compared(1, **place.extents)
             stage.saw(difference, bound)
             if difference > bound and (worst is None or difference / bound > worst[0]):
                 effect = (

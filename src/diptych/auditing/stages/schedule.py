@@ -55,7 +55,7 @@ def _length(pair: Pair, which: Which) -> tuple[int | None, str]:
 def _horizons(pair: Pair, stage: Stage, lengths: dict[Which, tuple[int | None, str]]) -> None:
     (a, source_a), (b, source_b) = lengths["a"], lengths["b"]
     if a and b:
-        stage.coverage.compared(1, "the length of training")
+        stage.coverage.compared(1, length="of training")
         if a != b:
             said = [f"{n:,} steps ({source})" for n, source in ((a, source_a), (b, source_b))]
             pair.found(NAME, "training-length", None, *said)
@@ -72,7 +72,7 @@ def _rates(pair: Pair, stage: Stage, tables: dict[Which, Table], steps: int) -> 
     a, b = tables["a"], tables["b"]
     places = np.unique(np.concatenate([a[:, 0], b[:, 0]])).astype(int)
     rates = [_at(table, places) for table in (a, b)]
-    stage.coverage.compared(len(places), "rates at every step where one changes")
+    stage.coverage.compared(len(places), rates="wherever one changes")
     stage.coverage.steps = steps
     rates = _grouped(rates)
     if rates[0].shape != rates[1].shape:

@@ -22,7 +22,7 @@ def check(pair: Pair) -> Stage:
         return stage
     a, b = told["a"], told["b"]
     names = sorted(a.keys() | b.keys())
-    stage.coverage.compared(max(1, len(names)), ", ".join(names) or "neither side has any")
+    stage.coverage.compared(max(1, len(names)), settings=", ".join(names) or "none on either side")
     for name in names:
         said = [f"{name}: {told[which].get(name, 'none')}" for which in SIDES]
         if said[0] == said[1]:

@@ -40,7 +40,7 @@ def check(pair: Pair) -> Stage:
     if len(pair.audit.findings) == before and not pair.whole():
         pair.found(NAME, "unexplained", None, *(_alone(pair, which) for which in ("a", "b")))
     stage = Stage(NAME, ok=len(pair.audit.findings) == before)
-    stage.coverage.compared(len(pair.matches), "every matched layer")
+    stage.coverage.compared(len(pair.matches), layers="every matched one")
     stage.note = (
         f"{len(pair.matches)} layers, {counts[0]:,} parameters"
         if counts[0] == counts[1]

@@ -20,8 +20,8 @@ from diptych.auditing.twins import REACH, Twins, distance, moved
 NAME = "trajectory"
 FEW, MANY = 24, 1_100
 """Steps that are always taken, and those that a small network takes."""
-BUDGET = 20_000_000
-"""Parameters and activations that all steps together may go through."""
+PARAMETERS, ACTIVATIONS = 40_000_000, 400_000_000
+"""Numbers that all steps together may go through."""
 WATCHED = 64
 """Numbers of each parameter that are compared."""
 INFORMATIVE = 0.05
@@ -65,7 +65,7 @@ def check(pair: Pair, twins: Twins) -> Stage:
     learned = set(trained(pair.sides["a"]))
     _close(twins, stage, a, b, near, learned)
     _movements(pair, stage, a, b, near, learned)
-    stage.coverage.compared(steps, f"batches of {len(batches['a'][0][1])}")
+    stage.coverage.compared(steps, batches_of=_size(pair))
     stage.coverage.steps = steps
     return stage
 
@@ -74,7 +74,8 @@ def _count(pair: Pair) -> int:
     """The number of steps, by the numbers that one step goes through."""
     size = sum(value.size for value in pair.sides["a"].own.values())
     activations = sum(int(np.prod(node.shape)) for node in pair.a.nodes) * _size(pair)
-    return int(np.clip(BUDGET // max(1, size + activations), FEW, MANY))
+    most = min(PARAMETERS // max(1, size), ACTIVATIONS // max(1, activations))
+    return int(np.clip(most, FEW, MANY))
 
 
 def _size(pair: Pair) -> int:

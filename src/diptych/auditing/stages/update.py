@@ -126,7 +126,7 @@ def _compare(
     if not moves_at_all and regime.sizes[0] != regime.sizes[1]:
         stage.coverage.leave_out(regime.name, "no step of either side moves any weight")
         return
-    stage.coverage.compared(len(paths["a"]), f"{regime.name} ({regime.steps:,} steps)")
+    stage.coverage.compared(len(paths["a"]), gradients=f"{regime.name} ({regime.steps:,} steps)")
     stage.coverage.steps = max(stage.coverage.steps, regime.steps)
 
 
@@ -141,6 +141,6 @@ def _report(pair: Pair, differences: list[Difference]) -> None:
     said = [f"step {first.step} moves it by {value:.6g}" for value in first.steps]
     if not a or not b:
         said = still if not a else still[::-1]
-    effect = f"the first difference is in step {first.step} on {first.regime}, in {first.name}"
+    effect = f"the first difference is in step {first.step} on gradients {first.regime}, in {first.name}"
     code = "schedule" if first.step > update_causes.STEPS else "optimiser"
     pair.found(NAME, code, pair.place(match) if match else None, *said, effect)
