@@ -116,6 +116,7 @@ def _close(
     bounds = twins.unit * REACH[twins.precision] * yard + floor
     differences = _rms(joined[0] - joined[1])
     informative = bounds <= np.maximum(INFORMATIVE * way, 2 * floor)
+    informative[0] = True  # Before the first step, nothing has moved.
     last = len(bounds) - 1 if informative.all() else int(np.argmin(informative)) - 1
     checked = slice(1, max(2, last + 1))
     ratios = differences[checked] / bounds[checked]
