@@ -8,6 +8,7 @@ both are compared as they are, in float32, with bounds as large as its rounding.
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -15,7 +16,8 @@ import numpy as np
 from diptych.auditing.certificate import FLOAT32, TWINS, Coverage
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which
-from diptych.auditing.side import Answers
+from diptych.auditing.side import Answers, Unable
+from diptych.errors import InputError
 
 T = TypeVar("T")
 CONSTANTS = 2.0**-24
@@ -24,6 +26,10 @@ FLOOR = {TWINS: 1e-9, FLOAT32: 2e-5}
 """The rounding, relative to the largest number, that is never a difference."""
 REACH = {TWINS: 4.0, FLOAT32: 64.0}
 """How many times the effect of moving all weights and inputs by `CONSTANTS` rounding may have."""
+
+EXAMPLES = 230
+"""Examples of the epoch by which a side's batch sizes are told; no common size divides it."""
+LARGEST_BATCH = 256
 
 
 class Twins:
@@ -43,6 +49,19 @@ class Twins:
         if not reasons:
             self.precision = TWINS
             self.answers = {w: twin for w, twin in zip(SIDES, opened, strict=True) if twin}
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the sides' own batches, and of the last, smaller ones."""
+        found: list[int] = []
+        for side in self.pair.sides.values():
+            try:
+                epochs = side.batches(EXAMPLES, 1) if side.trains else None
+            except (InputError, Unable):
+                continue
+            if epochs and epochs[0]:
+                found += [len(epochs[0][0][1]), len(epochs[0][-1][1])]
+        return tuple(size for size in dict.fromkeys(found) if size <= LARGEST_BATCH)
 
     @property
     def unit(self) -> float:

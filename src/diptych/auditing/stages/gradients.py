@@ -18,14 +18,14 @@ CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
 Answer = tuple[float, Arrays]
 
 
-def check(pair: Pair, twins: Twins, sizes: tuple[int, ...] = ()) -> Stage:
+def check(pair: Pair, twins: Twins) -> Stage:
     """Compares loss and gradients at all places; names the cause where they differ."""
     stage = Stage(NAME)
     before = len(pair.audit.findings)
     worst = Worst()
     with twins.used(stage.coverage):
         start = twins.start()
-        for place in places(pair, sizes):
+        for place in places(pair, twins.sizes):
             if clips_differently(pair) and (place.weights == "large" or place.scale > 1):
                 reason = "one loss takes probabilities and may cut them off near 0"
                 stage.coverage.leave_out(str(place), reason)
