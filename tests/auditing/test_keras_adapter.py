@@ -713,6 +713,13 @@ def examples(batches: list[Any]) -> list[list[int]]:
     return [[int(i) for i in x[:, 0]] for x, _ in batches]
 
 
+class Refusing(keras.callbacks.Callback):
+    """A callback that must not be called."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        raise AssertionError
+
+
 def test_batches_as_fit_makes_them() -> None:
     def epochs(**fit: Any) -> list[list[list[int]]]:
         model = side(keras.Input((2,)), lambda: layers.Dense(1), fit=fit)
@@ -720,7 +727,7 @@ def test_batches_as_fit_makes_them() -> None:
 
     assert epochs(batch_size=4, shuffle=False) == [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]] * 2
     assert (
-        epochs(batch_size=5, shuffle=False, validation_split=0.2, callbacks=[1], epochs=9)
+        epochs(batch_size=5, shuffle=False, validation_split=0.2, callbacks=[Refusing()], epochs=9)
         == [[[0, 1, 2, 3, 4], [5, 6, 7]]] * 2
     )
     first, second = epochs(batch_size=4)
