@@ -95,7 +95,9 @@ def test_the_last_line_says_in_which_precision_and_up_to_which_step() -> None:
     )
     audit.stages[0].coverage.leave_out("gradients of zero", "the step of B fails")
     assert not audit.complete
-    assert audit.conclusion.endswith("Not compared: update: gradients of zero: the step of B fails.")
+    assert audit.conclusion.endswith(
+        "Not compared: update: gradients of zero: the step of B fails."
+    )
 
 
 def test_the_kept_difference_is_the_one_that_rounding_explains_least() -> None:

@@ -21,7 +21,10 @@ Statistics = dict[str, np.ndarray]
 
 
 def p_value(
-    a: np.ndarray, b: np.ndarray, close: float, clusters: tuple[np.ndarray, np.ndarray] | None = None
+    a: np.ndarray,
+    b: np.ndarray,
+    close: float,
+    clusters: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> float:
     """The p-value of Kolmogorov and Smirnov's two-sample test.
 
@@ -60,7 +63,10 @@ def _design_effect(values: np.ndarray, clusters: np.ndarray) -> float:
         return 1.0
     means = np.array([values[clusters == number].mean() for number in numbers])
     between = size * float(np.sum(sizes / size * np.square(means - values.mean()))) / (count - 1)
-    spread = sum(float(np.sum(np.square(values[clusters == n] - m))) for n, m in zip(numbers, means, strict=True))
+    spread = sum(
+        float(np.sum(np.square(values[clusters == n] - m)))
+        for n, m in zip(numbers, means, strict=True)
+    )
     within = spread / max(1.0, len(values) - count)
     alike = (between - within) / (between + (size - 1) * within)
     error = np.sqrt(2 / (size * max(1.0, size - 1) * count))  # Fisher's, where nothing is alike.

@@ -6,7 +6,7 @@ optimiser's path over a thousand steps crosses to its process as three arrays of
 comes back for the numbers that are watched.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -57,16 +57,18 @@ class Plan:
             for name, size in self.sizes.items()
         }
 
-    def run(self, adapter: Any) -> Arrays:
+    def run(self, adapter: Any, gradients: Sequence[Arrays]) -> Arrays:
         """The watched numbers before the first step and after each, by name (steps + 1, watched).
 
-        The adapter's parameters are as they were afterwards.
+        Args:
+            adapter: a side; its parameters are as they were afterwards.
+            gradients: of each step, such as `gradient` makes them.
         """
         before = adapter.parameters()
         adapter.load(self.weights)
         try:
             start = adapter.parameters()
-            return watched(self.numbers, chain([start], adapter.updates(_Lazily(self))))
+            return watched(self.numbers, chain([start], adapter.updates(gradients)))
         finally:
             adapter.load({name: before[name] for name in self.weights})
 
@@ -84,24 +86,6 @@ def watched(numbers: Arrays, path: Iterable[Arrays]) -> Arrays:
         for name, at in places.items():
             rows[name].append(parameters[name].ravel()[at])
     return {name: np.stack(columns) for name, columns in rows.items()}
-
-
-class _Lazily:
-    """The gradients of a plan as a sequence that makes each of them when it is asked for."""
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-
-    def __len__(self) -> int:
-        return self.plan.steps
-
-    def __getitem__(self, step: int) -> Arrays:
-        if not 0 <= step < len(self):
-            raise IndexError(step)
-        return self.plan.gradient(step)
-
-    def __iter__(self) -> Iterator[Arrays]:
-        return (self.plan.gradient(step) for step in range(len(self)))
 
 
 def _places(numbers: np.ndarray) -> np.ndarray:

@@ -8,16 +8,20 @@ It needs NumPy, and the framework that the side is written in.
 """
 
 import contextlib
+import inspect
 import math
+import sys
+import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
 
 from diptych.auditing import gradients, opening
-from diptych.auditing.frameworks.users import silenced
+from diptych.auditing.frameworks.users import is_users, silenced
 from diptych.auditing.messages import joined, parted
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
@@ -25,11 +29,35 @@ from diptych.errors import InputError
 Arrays = dict[str, np.ndarray]
 Request = dict[str, Any]
 Answer = tuple[dict[str, Any], Arrays]
+Report = Callable[[dict[str, Any]], None]
 LONGEST = 400
 """Characters of a message that are shown."""
 
+SIGN = 1.0
+"""Seconds between two signs of life while a job goes through many steps."""
+
 _adapter: Any = None
 _twin: Any = None
+
+
+class Steps(Sequence[Any]):
+    """Items that are made when they are asked for, with a sign of life to the audit now and then:
+    its patience is for one step, not for all."""
+
+    def __init__(self, count: int, make: Callable[[int], Any], report: Report) -> None:
+        self._count, self._make, self._report = count, make, report
+        self._last = time.monotonic()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, step: Any) -> Any:
+        if not 0 <= step < self._count:
+            raise IndexError(step)
+        if time.monotonic() > self._last + SIGN:
+            self._last = time.monotonic()
+            self._report({"step": step})
+        return self._make(step)
 
 
 @contextlib.contextmanager
@@ -61,13 +89,16 @@ def _line(problem: BaseException) -> str:
     return f"{Path(opening.file).name} line {lines[-1]}: " if lines else ""
 
 
-def answers(job: Callable[[Any, Request, Arrays], Answer]) -> Callable[..., Answer]:
-    """Makes a job of a function that takes an adapter, the request and the arrays."""
+def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Makes a job of a function that takes an adapter, the request, the arrays, and perhaps what a
+    sign of life is given by."""
+    signs = "report" in inspect.signature(job).parameters
 
-    def run(request: Request, arrays: Arrays, *_: object) -> Answer:
+    def run(request: Request, arrays: Arrays, report: Report, *_: object) -> Answer:
         with users_code():
             try:
-                return job(_asked(request), request, arrays)
+                more = {"report": report} if signs else {}
+                return job(_asked(request), request, arrays, **more)
             except NotImplementedError as problem:
                 return {"unable": str(problem) or "its framework's adapter does not do that"}, {}
 
@@ -171,10 +202,10 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 
 @answers
-def updates_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+def updates_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Steps on gradients that `diptych.auditing.gradients` describes."""
     plan = gradients.Plan.from_message(request, arrays)
-    return {}, plan.run(adapter)
+    return {}, plan.run(adapter, Steps(plan.steps, plan.gradient, report))
 
 
 @answers
@@ -184,16 +215,47 @@ def updates_on_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 
 @answers
-def steps_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Real training steps on batches, over and over; answers the losses, and the watched numbers
     before the first step and after each."""
     numbers = {name[2:]: arrays.pop(name) for name in list(arrays) if name.startswith("n|")}
     batches = [(part["x"], part["y"]) for part in parted(arrays, request["batches"])]
-    repeated = [batches[step % len(batches)] for step in range(request["steps"])]
+    count = request["steps"]
+    repeated = Steps(count, lambda step: batches[step % len(batches)], report)
     before = adapter.parameters()
     losses, after = adapter.steps(repeated)
     watched = gradients.watched(numbers, [before, *after])
     return {"losses": [float(loss) for loss in losses]}, watched
+
+
+@answers
+def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """Whether code of the user's runs in a training step on the batch, and in an optimiser's step.
+
+    Where none does, only the framework's own counters can tell one step from another.
+    """
+    x, y = arrays["x"], arrays["y"]
+    zeros = {name: np.zeros_like(value) for name, value in adapter.parameters().items()}
+    return {
+        "steps": _runs_users_code(lambda: adapter.steps([(x, y)] * 2)),
+        "updates": _runs_users_code(lambda: list(adapter.updates([zeros] * 2))),
+    }, {}
+
+
+def _runs_users_code(run: Callable[[], Any]) -> bool:
+    """Whether any line of the user's code runs meanwhile."""
+    seen = False
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        nonlocal seen
+        seen = seen or (event == "call" and is_users(frame.f_code.co_filename))
+
+    sys.setprofile(watch)
+    try:
+        run()
+    finally:
+        sys.setprofile(None)
+    return seen
 
 
 @answers

@@ -15,12 +15,18 @@ from diptych.worker import Worker, WorkerError
 
 LIMIT = 60.0
 """Seconds that a side may take for one answer."""
+RUNS = 64
+"""Runs of a network in one answer."""
 Batch = tuple[np.ndarray, np.ndarray]
 Ask = Callable[..., tuple[dict[str, Any], Arrays]]
 
 
 class Unable(Exception):
     """A side cannot be asked such a thing; says why."""
+
+
+class Failed(InputError):
+    """A side's code raised something; its process lives on and can be asked other things."""
 
 
 class Answers:
@@ -44,7 +50,11 @@ class Answers:
 
     def outputs(self, x: np.ndarray, training: bool, runs: int = 1) -> np.ndarray:
         """What the network gives as its user calls it, (runs, n, …)."""
-        return self.ask("outputs", {"training": training, "runs": runs}, {"x": x})[1]["y"]
+        parts = []
+        for start in range(0, runs, RUNS):
+            request = {"training": training, "runs": min(RUNS, runs - start)}
+            parts.append(self.ask("outputs", request, {"x": x})[1]["y"])
+        return np.concatenate(parts)
 
     def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
         """One node's output for other inputs."""
@@ -98,6 +108,10 @@ class Answers:
         request = {"batches": len(batches), "steps": steps}
         answer, watched = self.ask("steps", request, arrays)
         return np.array(answer["losses"], np.float64), watched
+
+    def own_code(self, x: np.ndarray, targets: np.ndarray) -> dict[str, bool]:
+        """Whether code of the user's runs in ``steps`` and in ``updates``."""
+        return self.ask("own_code", {}, {"x": x, "y": targets})[0]
 
     def initial(self, draws: int) -> list[Arrays]:
         """The parameters of several fresh builds."""
@@ -207,7 +221,7 @@ class Side(Answers):
         except InputError as problem:
             if request and request.get("twin"):  # The side itself may be as good as any.
                 raise Unable(f"its float64 twin fails: {problem}") from None
-            raise InputError(f"{self.label} ({self.spec.given}): {problem}") from None
+            raise Failed(f"{self.label} ({self.spec.given}): {problem}") from None
         except TimeoutError:
             raise InputError(
                 f"{self.label} ({self.spec.given}): no answer in {self.limit:g} s while asked to "

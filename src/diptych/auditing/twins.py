@@ -16,8 +16,7 @@ import numpy as np
 from diptych.auditing.certificate import FLOAT32, TWINS, Coverage
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which
-from diptych.auditing.side import Answers, Unable
-from diptych.errors import InputError
+from diptych.auditing.side import Answers, Failed, Unable
 
 T = TypeVar("T")
 CONSTANTS = 2.0**-24
@@ -57,11 +56,24 @@ class Twins:
         for side in self.pair.sides.values():
             try:
                 epochs = side.batches(EXAMPLES, 1) if side.trains else None
-            except (InputError, Unable):
+            except (Failed, Unable):
                 continue
             if epochs and epochs[0]:
                 found += [len(epochs[0][0][1]), len(epochs[0][-1][1])]
         return tuple(size for size in dict.fromkeys(found) if size <= LARGEST_BATCH)
+
+    @cached_property
+    def own_code(self) -> dict[str, bool]:
+        """Whether code of either user's runs in ``steps`` and in ``updates``: then a counter may be
+        anywhere in it. Where none does, only rates and settings tell one step from another."""
+        pair = self.pair
+        size = max(1, len(pair.x["a"]) // 4)
+        x = {which: self.typed(pair.x[which][:size]) for which in SIDES}
+        try:
+            answers = self.ask(lambda side, which: side.own_code(x[which], pair.y[which][:size]))
+        except (Failed, Unable):
+            return {"steps": True, "updates": True}
+        return {k: any(answer[k] for answer in answers.values()) for k in ("steps", "updates")}
 
     @property
     def unit(self) -> float:

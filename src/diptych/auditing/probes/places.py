@@ -77,7 +77,9 @@ def weights_at(place: Place, start: Arrays) -> Arrays:
     return {name: value.astype(start[name].dtype) for name, value in weights.items()}
 
 
-def inputs_at(place: Place, twins: Twins) -> tuple[dict[Which, np.ndarray], dict[Which, np.ndarray]]:
+def inputs_at(
+    place: Place, twins: Twins
+) -> tuple[dict[Which, np.ndarray], dict[Which, np.ndarray]]:
     """The inputs and targets of a place, for each side."""
     pair = twins.pair
     rows = np.arange(place.size) % len(pair.x["a"])

@@ -34,10 +34,15 @@ class Regime:
     """Whether all weights are large, for what holds them within bounds."""
 
 
-def regimes(parameters: Arrays) -> list[Regime]:
-    """The probes for parameters of such sizes; the number of steps depends on nothing else."""
+def regimes(parameters: Arrays, own_code: bool) -> list[Regime]:
+    """The probes for parameters of such sizes.
+
+    Args:
+        parameters: those that get gradients.
+        own_code: whether code of the user's runs in a step, which may count the steps.
+    """
     size = sum(value.size for value in parameters.values())
-    longest = int(np.clip(BUDGET // max(1, size), FEW, MANY))
+    longest = int(np.clip(BUDGET // max(1, size), FEW, MANY)) if own_code else FEW
     return [
         Regime("from 1e-9 to 1e-2", (-9, -2), longest),
         Regime("from 1e-12 to 1e-6", (-12, -6), SHORT),

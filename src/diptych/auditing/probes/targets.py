@@ -70,10 +70,14 @@ def _classes(pair: Pair, shape: tuple[int, ...]) -> Iterator[Batch]:
     for number, part in enumerate(labels.reshape(-1, CLASSES)):
         chance = generator(0, "audit/classes", number)
         z = 2 * chance.standard_normal((CLASSES, *shape))
-        targets = np.broadcast_to(part.reshape(-1, *(1 for _ in shape[:-1])), (CLASSES, *shape[:-1]))
+        targets = np.broadcast_to(
+            part.reshape(-1, *(1 for _ in shape[:-1])), (CLASSES, *shape[:-1])
+        )
         if side.targets == "one_hot":
             targets = np.eye(count, dtype=np.float32)[targets]
-        yield Batch(f"labels {part.min()} to {part.max()}", 2.0, z, of_both(pair, np.array(targets)))
+        yield Batch(
+            f"labels {part.min()} to {part.max()}", 2.0, z, of_both(pair, np.array(targets))
+        )
 
 
 def of_both(pair: Pair, targets: np.ndarray) -> dict[Which, np.ndarray]:

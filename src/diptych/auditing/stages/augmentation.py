@@ -20,9 +20,8 @@ from diptych.auditing.distributions import (
 from diptych.auditing.pair import SIDES, Pair, Which, effective, leading_rescale
 from diptych.auditing.probes.images import statistics
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Unable
+from diptych.auditing.side import Failed, Unable
 from diptych.data import load_data
-from diptych.errors import InputError
 
 NAME = "batches"
 COUNT, FEWEST = 230, 33
@@ -54,7 +53,7 @@ def compare(pair: Pair, stage: Stage) -> None:
     try:
         x = _examples(pair)
         seen = {which: _seen(pair, which, x, EPOCHS) for which in SIDES}
-    except (Unable, InputError) as reason:
+    except (Failed, Unable) as reason:
         stage.coverage.leave_out("what is done to real examples", str(reason))
         return
     original = effective(pair.graphs["a"], x["a"])
@@ -69,7 +68,9 @@ def compare(pair: Pair, stage: Stage) -> None:
         return
     fixed = {which: _is_fixed(each) for which, each in seen.items()}
     if fixed["a"] != fixed["b"]:
-        said = ["the same change in every epoch" if fixed[w] else "changed at random" for w in SIDES]
+        said = [
+            "the same change in every epoch" if fixed[w] else "changed at random" for w in SIDES
+        ]
         pair.found(NAME, "augmentation", None, *said, _effect(seen, original))
         return
     if fixed["a"]:
@@ -88,7 +89,7 @@ def _examples(pair: Pair) -> dict[Which, np.ndarray]:
     if len(pair.raw_x["a"]) == len(x) and pair.x["a"] is pair.raw_x["a"]:
         try:
             x, _ = side.prepare(np.array(mnist.images[:count]), np.array(mnist.labels[:count]))
-        except InputError:
+        except Failed:
             x = pair.x["a"]
     if x.shape[1:] != shape:
         x = pair.x["a"]
@@ -153,10 +154,13 @@ def _words(seen: Seen, changed: np.ndarray) -> str:
 
 def _effect(seen: dict[Which, Seen], original: np.ndarray) -> str:
     sizes = [
-        float(np.sqrt(np.mean(np.square(each.x - original[each.numbers])))) for each in seen.values()
+        float(np.sqrt(np.mean(np.square(each.x - original[each.numbers]))))
+        for each in seen.values()
     ]
     span = float(np.ptp(original))
-    return f"root mean square changes of {sizes[0]:.3g} and {sizes[1]:.3g} (examples span {span:.3g})"
+    return (
+        f"root mean square changes of {sizes[0]:.3g} and {sizes[1]:.3g} (examples span {span:.3g})"
+    )
 
 
 def _compare_fixed(pair: Pair, seen: dict[Which, Seen], original: np.ndarray) -> None:
@@ -184,7 +188,9 @@ def _compare_drawn(
     def draw(epochs: int) -> Drawn:
         nonlocal drawn_before
         # Where each call begins with the same seed, its first epochs have been seen already.
-        found = [_later(_seen(pair, which, x, drawn_before + epochs), drawn_before) for which in SIDES]
+        found = [
+            _later(_seen(pair, which, x, drawn_before + epochs), drawn_before) for which in SIDES
+        ]
         drawn_before += epochs
         a, b = (_statistics(each, original) for each in found)
         return a, b, (found[0].batch, found[1].batch)

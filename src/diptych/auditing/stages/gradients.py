@@ -6,11 +6,10 @@ from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair
 from diptych.auditing.probes.places import Place, inputs_at, places, weights_at
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Unable
+from diptych.auditing.side import Failed, Unable
 from diptych.auditing.stages import gradient_causes
 from diptych.auditing.stages.loss import clips_differently
 from diptych.auditing.twins import Twins, distance, moved, nudged
-from diptych.errors import InputError
 
 NAME = "gradients"
 CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
@@ -32,7 +31,7 @@ def check(pair: Pair, twins: Twins) -> Stage:
                 continue
             try:
                 _at(twins, place, start, stage, worst)
-            except (InputError, Unable) as problem:
+            except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
     stage.ok = worst.ratio <= 1
     expected = any(finding.stage in CAUSES for finding in pair.audit.findings)

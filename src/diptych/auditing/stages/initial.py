@@ -116,7 +116,9 @@ def _compare_fixed(pair: Pair, stage: Stage, a: dict, b: dict) -> None:
     moved = pair.transfer.to_a({partner: b[partner][0] for _, _, partner in fixed})
     for match, name, partner in fixed:
         if name in moved and not np.allclose(a[name][0], moved[name], rtol=1e-6, atol=1e-12):
-            said = [f"{n}: begins with {_first(v)}" for n, v in ((name, a[name]), (partner, b[partner]))]
+            said = [
+                f"{n}: begins with {_first(v)}" for n, v in ((name, a[name]), (partner, b[partner]))
+            ]
             pair.found(
                 NAME, "weights", pair.place(match), *said,
                 "every build of each side has these: another seed, or another checkpoint",

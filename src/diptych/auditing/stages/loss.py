@@ -14,9 +14,8 @@ from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which, made_up_targets, targets_as
 from diptych.auditing.probes import targets as probes
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Answers, Side, Unable
+from diptych.auditing.side import Answers, Failed, Side, Unable
 from diptych.auditing.twins import CONSTANTS, Twins
-from diptych.errors import InputError
 from diptych.randomness import generator
 
 NAME = "loss"
@@ -109,7 +108,7 @@ def _on_twins(twins: Twins, stage: Stage) -> str:
             for batch in batches if weights == "no" else islice(batches, 1):
                 try:
                     value = _values(twins, batch)
-                except (InputError, Unable) as problem:
+                except (Failed, Unable) as problem:
                     stage.coverage.leave_out(batch.name, str(problem))
                     continue
                 stage.coverage.compared(1, **_extents(pair, batch, weights))
@@ -129,7 +128,11 @@ def _on_twins(twins: Twins, stage: Stage) -> str:
 def _extents(pair: Pair, batch: probes.Batch, weights: str) -> dict[str, object]:
     if batch.name.startswith("labels"):
         return {"labels_of": f"each of {pair.a.nodes[-1].shape[-1]} classes", "weights": weights}
-    return {"batches_of": batch.size, "outputs_of_deviation": f"{batch.scale:g}", "weights": weights}
+    return {
+        "batches_of": batch.size,
+        "outputs_of_deviation": f"{batch.scale:g}",
+        "weights": weights,
+    }
 
 
 def _bound(twins: Twins) -> float:

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.auditing.certificate import FLOAT32, TWINS
-from diptych.auditing.graph import Arrays
+from diptych.auditing.certificate import FLOAT32
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Answers, Unable
+from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import FLOOR, REACH, Twins, distance, moved
 
 NAME = "numerics"
@@ -47,7 +46,7 @@ def check(pair: Pair, twins: Twins) -> Stage:
             continue
         try:
             off[which], answers[which] = _off(twins, which, stage)
-        except Unable as reason:
+        except (Failed, Unable) as reason:
             stage.coverage.leave_out(side.label, str(reason))
         finally:
             side.load(pair.parameters[which])
@@ -100,7 +99,7 @@ def _off(twins: Twins, which: Which, stage: Stage) -> tuple[dict[str, Off], list
                 continue
             floor = largest if name.startswith("gradient") else 0.0
             bound = 2 * REACH[FLOAT32] * distance(near[name], value)
-            bound += FLOOR[FLOAT32] * max(_size(value), 0.1 * floor) + 1e-300
+            bound += FLOOR[FLOAT32] * max(_size(value), floor) + 1e-300
             difference = distance(answer[name], value)
             stage.coverage.compared(1, weights=f"{PLACES} times")
             here = Off(difference / bound, difference / max(_size(value), 1e-300))
@@ -162,7 +161,9 @@ def _report(pair: Pair, off: dict[Which, dict[str, Off]], wrong: dict[Which, str
             error = off[which][name]
             said.append(f"{name} is off by {error.error:.2g} of its largest number")
         else:
-            said.append("computes what it means" if which in off else "could not be held against it")
+            said.append(
+                "computes what it means" if which in off else "could not be held against it"
+            )
     ratios = [off[which][name].ratio for which, name in wrong.items()]
     effect = f"{max(ratios):,.0f} times what rounding in float32 explains"
     pair.found(NAME, code, None, *said, effect)

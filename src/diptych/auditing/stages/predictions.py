@@ -9,9 +9,8 @@ from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.probes.places import Place, inputs_at, places, weights_at
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Unable
+from diptych.auditing.side import Failed, Unable
 from diptych.auditing.twins import Twins, distance, moved, nudged
-from diptych.errors import InputError
 
 NAME = "predictions"
 CAUSES = ("structure", "forward", "mode")
@@ -62,7 +61,7 @@ def check(pair: Pair, twins: Twins) -> Stage:
         for place in [*places(pair, twins.sizes), Place("moved", 0.0, NOTHING)]:
             try:
                 result = _at(twins, place, start)
-            except (InputError, Unable) as problem:
+            except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
                 continue
             stage.coverage.compared(1, **place.extents)
@@ -137,7 +136,9 @@ def _report(twins: Twins, results: list[Result], different: list[Result]) -> Non
     if None not in said and said[0] != said[1]:
         pair.found(NAME, "inference", None, *map(str, said), str(worst))
         return
-    pair.found(NAME, "unexplained", None, "outputs on the same weights", "other outputs", str(worst))
+    pair.found(
+        NAME, "unexplained", None, "outputs on the same weights", "other outputs", str(worst)
+    )
 
 
 def _at_size(twins: Twins, which: Which, place: Place) -> str:
@@ -157,7 +158,7 @@ def _inference(twins: Twins, which: Which, place: Place) -> str | None:
     try:
         runs = side.outputs(x, training=True, runs=2)
         predicted = side.outputs(x, training=False)[0]
-    except (InputError, Unable):
+    except (Failed, Unable):
         return None
     if not np.array_equal(runs[0], runs[1]):
         return None

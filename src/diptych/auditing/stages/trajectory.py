@@ -15,10 +15,10 @@ from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
 from diptych.auditing.stages import trajectory_causes
 from diptych.auditing.stages.loss import trained
-from diptych.auditing.twins import REACH, Twins, distance, moved
+from diptych.auditing.twins import REACH, Twins, moved
 
 NAME = "trajectory"
-FEW, MANY = 24, 1_100
+FEW, MANY = 40, 1_100
 """Steps that are always taken, and those that a small network takes."""
 PARAMETERS, ACTIVATIONS = 40_000_000, 400_000_000
 """Numbers that all steps together may go through."""
@@ -46,7 +46,7 @@ class Path:
 def check(pair: Pair, twins: Twins) -> Stage:
     """Compares losses and weights step by step."""
     stage = Stage(NAME)
-    steps = _count(pair)
+    steps = _count(pair) if twins.own_code["steps"] else FEW
     numbers = _numbers(pair)
     batches = {which: _batches(twins, which) for which in SIDES}
     of_b = pair.transfer.to_b(numbers)
@@ -60,7 +60,9 @@ def check(pair: Pair, twins: Twins) -> Stage:
         side.load(moved(start))
         near = Path(*side.steps(batches["a"], steps, numbers))
     losses, weights = answers["b"]
-    found = {n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights}
+    found = {
+        n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
+    }
     a, b = Path(*answers["a"]), Path(losses, found)
     learned = set(trained(pair.sides["a"]))
     _close(twins, stage, a, b, near, learned)
@@ -102,9 +104,7 @@ def _batches(twins: Twins, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
     return [(x[part], y[part]) for part in rows]
 
 
-def _close(
-    twins: Twins, stage: Stage, a: Path, b: Path, near: Path, learned: set[str]
-) -> None:
+def _close(twins: Twins, stage: Stage, a: Path, b: Path, near: Path, learned: set[str]) -> None:
     """Compares the paths as long as rounding leaves them alike."""
     pair = twins.pair
     names = [name for name in a.weights if name in learned and name in b.weights]
@@ -147,13 +147,14 @@ def _rms(values: np.ndarray) -> np.ndarray:
         return np.sqrt(np.mean(np.square(finite), axis=1)) if values.size else np.zeros(len(values))
 
 
-def _movements(
-    pair: Pair, stage: Stage, a: Path, b: Path, near: Path, learned: set[str]
-) -> None:
+def _movements(pair: Pair, stage: Stage, a: Path, b: Path, near: Path, learned: set[str]) -> None:
     """Compares which parameters move at which steps, and how far in a window of steps."""
     if pair.audit.findings or not stage.ok:
         return
-    largest = max((float(_steps(a.weights[n]).max(initial=0.0)) for n in learned & a.weights.keys()), default=0.0)
+    largest = max(
+        (float(_steps(a.weights[n]).max(initial=0.0)) for n in learned & a.weights.keys()),
+        default=0.0,
+    )
     for match in pair.matches:
         if not (match.a and match.b):
             continue

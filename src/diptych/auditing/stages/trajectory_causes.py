@@ -28,7 +28,10 @@ def explain(pair: Pair) -> bool:
                 gradients.append(side.loss_and_gradients(x, y)[1])
             side.load(pair.parameters[which])
             sums = [
-                {name: np.sum([g[name] for g in gradients[: i + 1]], axis=0) for name in gradients[0]}
+                {
+                    name: np.sum([g[name] for g in gradients[: i + 1]], axis=0)
+                    for name in gradients[0]
+                }
                 for i in range(STEPS)
             ]
             apart, piled = side.updates_on(gradients), side.updates_on(sums)

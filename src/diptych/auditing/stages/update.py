@@ -11,14 +11,13 @@ import numpy as np
 
 from diptych.auditing.certificate import TWINS
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.pair import Pair, Which
 from diptych.auditing.probes import steps as probes
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Unable
+from diptych.auditing.side import Failed, Unable
 from diptych.auditing.stages import update_causes
 from diptych.auditing.stages.loss import trained
 from diptych.auditing.twins import Twins
-from diptych.errors import InputError
 
 NAME = "update"
 MOVED = {TWINS: 2e-5, "float32": 5e-4}
@@ -51,11 +50,11 @@ def check(pair: Pair, twins: Twins) -> Stage:
     differences: list[Difference] = []
     with twins.used(stage.coverage):
         own = {name: twins.typed(value) for name, value in pair.sides["a"].own.items()}
-        regimes = probes.regimes({name: own[name] for name in names})
+        regimes = probes.regimes({name: own[name] for name in names}, twins.own_code["updates"])
         for regime in regimes:
             try:
                 paths = _paths(twins, regime, names)
-            except (InputError, Unable) as problem:
+            except (Failed, Unable) as problem:
                 stage.coverage.leave_out(regime.name, str(problem))
                 continue
             _compare(stage, regime, paths, twins.precision, differences)
@@ -133,14 +132,14 @@ def _compare(
 def _report(pair: Pair, differences: list[Difference]) -> None:
     """Says where the paths come apart, where no setting explains it."""
     first = min(differences, key=lambda difference: difference.step)
-    match = next(
-        (m for m in pair.matches if m.a and first.name in m.a.parameters.values()), None
-    )
+    match = next((m for m in pair.matches if m.a and first.name in m.a.parameters.values()), None)
     a, b = first.steps
     still = [f"moves no weight in step {first.step}", f"moves it by {abs(a) + abs(b):.3g}"]
     said = [f"step {first.step} moves it by {value:.6g}" for value in first.steps]
     if not a or not b:
         said = still if not a else still[::-1]
-    effect = f"the first difference is in step {first.step} on gradients {first.regime}, in {first.name}"
+    effect = (
+        f"the first difference is in step {first.step} on gradients {first.regime}, in {first.name}"
+    )
     code = "schedule" if first.step > update_causes.STEPS else "optimiser"
     pair.found(NAME, code, pair.place(match) if match else None, *said, effect)
