@@ -146,6 +146,11 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "clip_grad_norm_ is for all parameters together",
         "TensorFlow": "tf.clip_by_global_norm is for all, tf.clip_by_norm for one",
     },
+    "gradient-accumulation": {
+        "Keras": "gradient_accumulation_steps of the optimiser",
+        "PyTorch": "call optimizer.step() after the same number of backward()",
+        "TensorFlow": "apply the gradients after the same number of batches",
+    },
     "schedule": {"": "change the learning rate at the same steps, counted in the same way"},
     "training-length": {
         "Keras": "fit(epochs, steps_per_epoch)",

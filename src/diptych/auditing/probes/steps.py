@@ -33,6 +33,11 @@ class Regime:
     large: bool = False
     """Whether all weights are large, for what holds them within bounds."""
 
+    @property
+    def has_gradients(self) -> bool:
+        """Whether they are not all zero."""
+        return self.sizes[0] != self.sizes[1]
+
 
 def regimes(parameters: Arrays, own_code: bool) -> list[Regime]:
     """The probes for parameters of such sizes.
@@ -73,7 +78,7 @@ def plan(regime: Regime, own: Arrays, names: list[str], trained: list[str]) -> P
             chosen = chance.choice(value.size, size=count, replace=False)
             low, high = regime.sizes
             sign = chance.choice([-1, 1], count)
-            if low != high:
+            if regime.has_gradients:
                 size[chosen] = 10 ** chance.uniform(low, high, count) * sign
             phase[chosen] = chance.integers(len(PACE), size=count)
             number[chosen] = np.arange(count)

@@ -14,12 +14,15 @@ from diptych.auditing.stages.loss import trained
 NAME = "gradients"
 
 
-def explain(pair: Pair) -> bool:
-    """Reports the gradients that rounding in float32 does not explain; whether there are any."""
+def explain(pair: Pair, clean: bool = True) -> bool:
+    """Reports the gradients that rounding in float32 does not explain; whether there are any.
+
+    Args:
+        pair: both sides.
+        clean: whether nothing was found yet that makes one expect other gradients. Where something
+            was, only what has a name of its own is reported.
+    """
     before = len(pair.audit.findings)
-    clean = not any(
-        f.stage in ("structure", "forward", "mode", "loss") for f in pair.audit.findings
-    )
     frozen: set[str] | None = None
     stage, wrong = Stage(NAME), []
     for number in range(PLACES):
@@ -38,7 +41,8 @@ def explain(pair: Pair) -> bool:
         if not wrong:
             break
     for said in wrong:
-        pair.found(NAME, *said)
+        if clean or said[0] != "unexplained":
+            pair.found(NAME, *said)
     return len(pair.audit.findings) > before
 
 

@@ -37,7 +37,7 @@ def check(pair: Pair, twins: Twins) -> Stage:
     expected = any(finding.stage in CAUSES for finding in pair.audit.findings)
     if stage.ok:
         return stage
-    if not gradient_causes.explain(pair) and not expected:
+    if not gradient_causes.explain(pair, clean=not expected) and not expected:
         pair.found(NAME, "unexplained", worst.layer, worst.what, "another one", worst.effect)
     stage.ok = False
     stage.note = "" if len(pair.audit.findings) > before else "as the findings make one expect"

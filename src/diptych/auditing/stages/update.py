@@ -5,8 +5,6 @@ shows; and over so many steps that accumulation, schedules and averages show. Gi
 depend on the weights, so that rounding stays as small as it is in one step.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from diptych.auditing.certificate import TWINS
@@ -15,8 +13,9 @@ from diptych.auditing.pair import Pair, Which
 from diptych.auditing.probes import steps as probes
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
-from diptych.auditing.stages import update_causes
+from diptych.auditing.stages import update_causes, update_patterns
 from diptych.auditing.stages.loss import trained
+from diptych.auditing.stages.update_patterns import Difference
 from diptych.auditing.twins import Twins
 
 NAME = "update"
@@ -27,19 +26,6 @@ LARGEST_STEP = {TWINS: 2e-7, "float32": 1e-5}
 """The same, relative to the number's largest step: a rate that ends near zero is rounded."""
 WEIGHT = {TWINS: 4e-15, "float32": 4e-7}
 """The same, relative to the number itself."""
-
-
-@dataclass
-class Difference:
-    """Where two optimisers' paths come apart."""
-
-    regime: str
-    step: int
-    """Counted from 1."""
-    name: str
-    """The parameter, by A's name."""
-    steps: tuple[float, float]
-    """What A and B moved the number by."""
 
 
 def check(pair: Pair, twins: Twins) -> Stage:
@@ -58,14 +44,14 @@ def check(pair: Pair, twins: Twins) -> Stage:
                 stage.coverage.leave_out(regime.name, str(problem))
                 continue
             _compare(stage, regime, paths, twins.precision, differences)
-    if not any(difference.regime == regimes[0].name for difference in differences):
+    if not any(difference.regime is regimes[0] for difference in differences):
         _note(pair, stage, regimes)
     stage.ok = not differences
     if differences:
         update_causes.explain(pair)
         ours = [f for f in pair.audit.findings[before:] if f.stage in (NAME, "gradients")]
         if not ours:
-            _report(pair, differences)
+            update_patterns.report(pair, differences)
     return stage
 
 
@@ -119,27 +105,10 @@ def _compare(
         stage.saw(float(away[at]), float(bounds[at]))
         wrong = np.argwhere(away > bounds)
         if len(wrong):
-            step, number = wrong[0]
-            both = float(steps[0][step, number]), float(steps[1][step, number])
-            differences.append(Difference(regime.name, int(step) + 1, name, both))
-    if not moves_at_all and regime.sizes[0] != regime.sizes[1]:
+            step, number = (int(index) for index in wrong[0])
+            differences.append(Difference(regime, step + 1, name, paths, number))
+    if not moves_at_all and regime.has_gradients:
         stage.coverage.leave_out(regime.name, "no step of either side moves any weight")
         return
     stage.coverage.compared(len(paths["a"]), gradients=f"{regime.name} ({regime.steps:,} steps)")
     stage.coverage.steps = max(stage.coverage.steps, regime.steps)
-
-
-def _report(pair: Pair, differences: list[Difference]) -> None:
-    """Says where the paths come apart, where no setting explains it."""
-    first = min(differences, key=lambda difference: difference.step)
-    match = next((m for m in pair.matches if m.a and first.name in m.a.parameters.values()), None)
-    a, b = first.steps
-    still = [f"moves no weight in step {first.step}", f"moves it by {abs(a) + abs(b):.3g}"]
-    said = [f"step {first.step} moves it by {value:.6g}" for value in first.steps]
-    if not a or not b:
-        said = still if not a else still[::-1]
-    effect = (
-        f"the first difference is in step {first.step} on gradients {first.regime}, in {first.name}"
-    )
-    code = "schedule" if first.step > update_causes.STEPS else "optimiser"
-    pair.found(NAME, code, pair.place(match) if match else None, *said, effect)
