@@ -176,7 +176,7 @@ class Audit:
         rows = "".join(
             f"<tr><td>{'–' if s.ok is None else '✓' if s.ok else '✗'}</td><td>{escape(s.name)}</td>"
             f"<td>{_number(s.largest_difference)}</td><td>{_number(s.rounding_bound)}</td>"
-            f"<td>{escape(s.note)}</td><td>{escape(str(s.coverage) if s.coverage.probes else '')}</td>"
+            f"<td>{escape(s.note)}</td><td>{escape(str(s.coverage))}</td>"
             f"<td>{escape('; '.join(s.coverage.left_out))}</td></tr>"
             for s in self.stages
         )

@@ -78,7 +78,7 @@ def _rates(pair: Pair, stage: Stage, tables: dict[Which, Table], steps: int) -> 
     if rates[0].shape != rates[1].shape:
         stage.coverage.leave_out(
             "the rates of each parameter group",
-            f"A has {rates[0].shape[1]} groups and B {rates[1].shape[1]}; update compares the steps",
+            f"A has {rates[0].shape[1]} groups and B {rates[1].shape[1]}; see the stage update",
         )
         return
     moves = [np.isfinite(each) for each in rates]

@@ -35,7 +35,7 @@ class Difference:
         return np.diff(self.paths[which][self.name][:, self.number].astype(np.float64))
 
 
-Said = tuple[str, str, str]
+Said = tuple[str, ...]
 """A code, and what each side has."""
 
 
