@@ -1,8 +1,8 @@
-"""Proves that two builds are the same network and training, or names where they part and why.
+"""Proves that two builds are the same network and training, or names where they differ and why.
 
-Each side runs in its own process behind an adapter (`frameworks`), a third process holds the
-float64 reference (`reference`). The stages (`stages`) go through them in the order in which a
-mistake would show. A difference counts only if rounding does not explain it.
+Each side runs in its own process behind an adapter (`frameworks`). Both are held against a float64
+reference that needs no framework (`reference`). The stages (`stages`) go through them in the order
+in which a mistake would show. A difference counts only if rounding does not explain it.
 """
 
 import contextlib
@@ -26,7 +26,6 @@ from diptych.auditing.stages import (
     update,
 )
 from diptych.errors import InputError
-from diptych.worker import Worker
 
 __all__ = ["Audit", "Finding", "Stage", "audit"]
 
@@ -72,9 +71,8 @@ def audit(
             stack.enter_context(Side(label, spec, timeout))
             for label, spec in zip("AB", specs, strict=True)
         )
-        reference = stack.enter_context(Worker())
         _open(one, other)
-        pair = Pair(one, other, reference)
+        pair = Pair(one, other)
         if not any(match.a and match.b for match in pair.matches):
             raise InputError(
                 f"{a} and {b}: no layer of one has a partner in the other "

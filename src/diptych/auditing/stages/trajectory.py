@@ -9,6 +9,7 @@ a gradient that is nearly nothing.
 import numpy as np
 
 from diptych.auditing.graph import Arrays
+from diptych.auditing.kinds.registry import kind_of
 from diptych.auditing.pair import PLACES, Pair, Which
 from diptych.auditing.report import Stage
 from diptych.auditing.stages.loss import trained
@@ -79,7 +80,11 @@ def _walk(pair: Pair, stage: Stage, last: bool) -> None:
 def _factor(pair: Pair) -> float:
     """How much more than an ulp here and there rounding is: a batch's statistics are sums of many
     numbers, whose errors every number of a channel gets."""
-    sums = [np.prod(node.shape[:-1]) for node in pair.a.nodes if node.kind == "batch_norm"]
+    sums = [
+        np.prod(node.shape[:-1])
+        for node in pair.a.nodes
+        if kind_of(node).in_training == "statistics"
+    ]
     return FACTOR * max(1.0, float(np.sqrt(max(sums, default=0) * len(pair.x["a"]) / STEPS)))
 
 
