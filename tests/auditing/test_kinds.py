@@ -1,14 +1,18 @@
 """Each kind against PyTorch in float64, its gradient against finite differences, and its data."""
 
+import ast
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from autograd.test_util import check_grads
+from cases import NOTHING_TO_PLANT, PLANTED, PLANTED_IN_KIND
 
+import diptych
 from diptych.auditing import reference
 from diptych.auditing.causes import CAUSES
 from diptych.auditing.graph import INPUT, Arrays, Node
@@ -404,3 +408,46 @@ def test_a_kind_is_complete(kind: str) -> None:
         assert not guessed or kind in GUESSED, f"{kind} has guesses, but no test of them"
     roles = {role for each in examples for role in each.parameters}
     assert roles == here.roles.keys(), f"{kind}: no example has {here.roles.keys() - roles}"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_fault_is_planted_in_every_kind(kind: str) -> None:
+    planted = kind in PLANTED_IN_KIND
+    assert planted != (kind in NOTHING_TO_PLANT), f"{kind} has no planted case in cases.py"
+    changes = {change for _, _, change, _, _ in PLANTED}
+    assert not planted or PLANTED_IN_KIND[kind] in changes, f"{kind}: no such case is planted"
+
+
+FRAMEWORKS = Path(diptych.__file__).parent / "auditing" / "frameworks"
+PACKAGES = sorted(path.parent for path in FRAMEWORKS.glob("*/adapter.py"))
+
+
+def not_expressed(package: Path) -> set[str] | None:
+    """The kinds that a framework says it has no such thing of, if it says so."""
+    for path in package.rglob("*.py"):
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+            names = {target.id for target in targets if isinstance(target, ast.Name)}
+            if "NOT_EXPRESSED" in names and isinstance(statement, ast.Assign | ast.AnnAssign):
+                assert statement.value is not None
+                return set(ast.literal_eval(statement.value))
+    return None
+
+
+def named_in(package: Path) -> set[str]:
+    """The kinds that stand as words in a framework's code."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in package.rglob("*.py")]
+    constants = {
+        node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)
+    }
+    return constants & KINDS.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_a_framework_reads_every_kind_or_says_that_it_has_none(package: Path) -> None:
+    absent = not_expressed(package)
+    if absent is None:
+        pytest.skip(f"{package.name} declares no NOT_EXPRESSED yet")
+    assert absent <= KINDS.keys(), f"no such kind: {absent - KINDS.keys()}"
+    missing = KINDS.keys() - named_in(package) - absent
+    assert not missing, f"{package.name} neither reads nor declines {', '.join(sorted(missing))}"
