@@ -28,7 +28,8 @@ import tensorflow as tf
 from keras import layers
 
 from diptych.auditing.frameworks.keras.adapter import Adapter, from_file
-from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Arrays, Graph
+from diptych.auditing.graph import INPUT, Arrays, Graph
+from diptych.auditing.kinds.registry import KINDS
 from diptych.errors import InputError
 
 RANDOM = np.random.default_rng(0)
@@ -84,8 +85,8 @@ def check(model: Adapter, x: np.ndarray) -> Arrays:
         assert record[node.name].shape == (len(x), *node.shape)
         assert record[node.name].dtype == np.float32
         # How a normalisation is used is not for its node to say: the audit sees it in records.
-        assert node.attributes.keys() == {*KINDS[node.kind]} - {"statistics"}
-        assert node.parameters.keys() <= set(PARAMETERS.get(node.kind, node.parameters))
+        assert node.attributes.keys() == {*KINDS[node.kind].attributes} - {"statistics"}
+        assert node.parameters.keys() <= set(KINDS[node.kind].roles or node.parameters)
         assert set(node.parameters.values()) <= before.keys()
         inputs = [x if name == INPUT else record[name] for name in node.inputs]
         again = model.run_node(node.name, inputs, training=False)

@@ -33,7 +33,6 @@ from diptych.auditing.stages import (
 )
 from diptych.auditing.twins import Twins
 from diptych.errors import InputError
-from diptych.worker import Worker
 
 LAYERS: dict[str, Callable[[Pair], Stage]] = {
     "structure": structure.check,
@@ -90,9 +89,8 @@ def audit(
             stack.enter_context(Side(label, spec, timeout))
             for label, spec in zip("AB", specs, strict=True)
         )
-        reference = stack.enter_context(Worker())
         _open(one, other)
-        pair = Pair(one, other, reference)
+        pair = Pair(one, other)
         if not any(match.a and match.b for match in pair.matches):
             raise InputError(
                 f"{a} and {b}: no layer of one has a partner in the other "

@@ -6,6 +6,7 @@ and its loss, else against the other side's.
 
 import numpy as np
 
+from diptych.auditing import reference
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import PLACES, SIDES, Pair, Which
 from diptych.auditing.report import Stage
@@ -96,12 +97,10 @@ def _exact(pair: Pair, which: Which) -> Exact:
     if not set(penalties["squares"]) | set(penalties["absolutes"]) <= used:
         return None
     names = [name for name in trained(pair.sides[which]) if name in used]
-    told, gradients = pair.ask_reference(
-        "gradients",
-        {"graph": graph.to_dict(), "loss": formula, "trained": names},
-        parameter=pair.parameters[which], x={"x": pair.x[which]}, y={"y": pair.y[which]},
-    )  # fmt: skip
-    return gradients, told["bounds"]
+    answer = reference.gradients(
+        graph, formula, names, pair.parameters[which], pair.x[which], pair.y[which]
+    )
+    return answer.gradients, answer.bounds
 
 
 def _frozen(pair: Pair, a: Arrays, b: Arrays, exact: Exact) -> set[str]:

@@ -6,7 +6,10 @@ import numpy as np
 from scipy import stats
 
 from diptych.auditing.graph import Arrays, Node
-from diptych.auditing.match import flattened_by, reordered
+from diptych.auditing.kinds.convolution import flipped
+from diptych.auditing.kinds.dense import reordered
+from diptych.auditing.kinds.registry import role_of
+from diptych.auditing.match import flattened_by
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
@@ -168,7 +171,7 @@ def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays) -> None:
                     "other pixels",
                 )  # fmt: skip
                 continue
-            if match.a.kind == "conv" and _turned(a[name], raw):
+            if match.a.kind == "conv" and flipped(a[name], raw):
                 said = ("its kernels", "its kernels, turned by 180 degrees")
                 pair.found(NAME, "kernel-flipped", pair.place(match), *said)
                 continue
@@ -178,11 +181,6 @@ def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays) -> None:
                 f"{pair.transfer.names[name]}: from {raw.min():.4g} to {raw.max():.4g}",
                 f"they differ by up to {difference:.3g}, where other weights are the same",
             )  # fmt: skip
-
-
-def _turned(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether a convolution's kernel is another one turned by 180 degrees, as Theano had them."""
-    return a.ndim > 2 and np.allclose(a, np.flip(b, tuple(range(b.ndim - 2))), 1e-6, 0)
 
 
 def _compare(
@@ -203,9 +201,7 @@ def _compare(
             p = 0.0
     if p >= CHANCE:
         return
-    code = {"kernel": "kernel-initialiser", "bias": "bias-initialiser"}.get(
-        role, "batchnorm-initialiser" if a.kind == "batch_norm" else "kernel-initialiser"
-    )
+    code = role_of(a, role).initialiser
     names = [
         named(v, d.shape[1:], a.kind == "dense") for v, d in ((one, draws_a), (other, draws_b))
     ]

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from diptych.auditing import losses
+from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which, made_up_targets, targets_as
 from diptych.auditing.probes import targets as probes
@@ -237,13 +239,11 @@ def _formula(pair: Pair, which: Which) -> tuple[dict[str, Any] | None, list[floa
         outputs = _final(pair.final[which], z)
         value = side.loss(outputs, targets)
         values.append(value)
-        request = {"losses": fitting}
-        given = pair.ask_reference("losses", request, z={"z": outputs}, y={"y": targets})
-        found = given[0]["values"]
+        expectations = losses.values(fitting, outputs, targets)
         near = close(pair) * max(1e-3, abs(value))
         fitting = [
             formula
-            for formula, expected in zip(fitting, found, strict=True)
+            for formula, expected in zip(fitting, expectations, strict=True)
             if expected is not None and abs(expected - value) <= near
         ]
     return (dict(fitting[0]) if fitting else None), values
@@ -382,6 +382,6 @@ def trained(side: Side) -> list[str]:
         name
         for node in side.graph.nodes
         for role, name in node.parameters.items()
-        if node.kind == "batch_norm" and role in ("mean", "variance")
+        if role_of(node, role).average
     }
     return [name for name in side.own if name not in averages]
