@@ -29,7 +29,7 @@ def in_one_arithmetic(specs: list[Any]) -> tuple[list[Any], list[str], list[Find
     """Has two runs that trained in bfloat16 audited in float32.
 
     Args:
-        specs: the two sides' specifications, as `diptych.auditing.side.parse` gives them.
+        specs: the two sides' specifications, as `diptych.auditing.spec.parse` gives them.
 
     Returns:
         The specifications to open, notes on the arithmetic, and a finding where that differs.
