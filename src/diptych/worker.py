@@ -2,7 +2,7 @@
 
 Keras fixes its backend once a process, frameworks fight over threads and memory, and a fair
 measurement needs a clean process. So the parent holds a `Worker`, the framework lives in its child,
-and between them go messages: a JSON header and arrays as safetensors, never pickle.
+and between them go messages (see `diptych.transport`).
 
 The messages have pipes of their own, which nothing that the child forks or starts inherits; its
 standard input is empty, and what it prints goes into a file that is shown if it fails. The child
@@ -11,11 +11,9 @@ ends with it, see `diptych.processes`.
 """
 
 import importlib
-import json
 import os
 import queue
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -25,22 +23,18 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import IO, Any
-
-import numpy as np
-from safetensors.numpy import load, save
+from typing import Any
 
 from diptych import processes
 from diptych.errors import InputError
 from diptych.pipes import Pipe
+from diptych.transport import Arrays, receive, send
 
-Arrays = dict[str, np.ndarray]
 Report = Callable[[dict[str, Any]], None]
 """Called with plain data while a job runs."""
 Job = Callable[[dict[str, Any], Arrays, Report, Callable[[], bool]], tuple[dict[str, Any], Arrays]]
 """What a child can be asked to do: (parameters, arrays, report, asked to stop?) to an answer."""
 
-LENGTHS = struct.Struct("!QQ")
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
@@ -58,27 +52,6 @@ class WorkerError(RuntimeError):
 
     The first line says what happened; what the child said last comes below it.
     """
-
-
-def send(pipe: IO[bytes], header: dict[str, Any], arrays: Arrays | None = None) -> None:
-    """Writes one message: two lengths, the header as JSON, the arrays as safetensors."""
-    text = json.dumps(header).encode()
-    whole = {name: np.asarray(array, order="C") for name, array in (arrays or {}).items()}
-    body = save(whole) if whole else b""
-    pipe.write(LENGTHS.pack(len(text), len(body)) + text + body)
-    pipe.flush()
-
-
-def receive(pipe: IO[bytes]) -> tuple[dict[str, Any], Arrays] | None:
-    """Reads one message; None where the other side has gone."""
-    lengths = pipe.read(LENGTHS.size)
-    if len(lengths) < LENGTHS.size:
-        return None
-    header_length, body_length = LENGTHS.unpack(lengths)
-    header, body = pipe.read(header_length), pipe.read(body_length)
-    if len(header) < header_length or len(body) < body_length:
-        return None
-    return json.loads(header), load(body) if body else {}
 
 
 class Worker:
@@ -116,7 +89,7 @@ class Worker:
 
     def _read(self) -> None:
         try:
-            while (message := receive(self._answers)) is not None:  # pyright: ignore
+            while (message := receive(self._answers)) is not None:
                 self._inbox.put(message)
         except Exception:  # Whatever the bytes are, they are no message.
             self._inbox.put(({"type": "stray"}, {}))
@@ -187,7 +160,7 @@ class Worker:
         self._requests.limit = limit
         with _on_interrupt(interrupt, stops):
             with suppress(BrokenPipeError):  # The reader then finds that the child has gone.
-                send(self._requests, {"job": job, "parameters": parameters}, arrays)  # pyright: ignore
+                send(self._requests, {"job": job, "parameters": parameters}, arrays)
             while True:
                 message = self._next(limit)
                 if message is None:
@@ -197,7 +170,7 @@ class Worker:
                 match header.get("type"):
                     case "interrupt":
                         with suppress(BrokenPipeError):
-                            send(self._requests, {"stop": True})  # pyright: ignore
+                            send(self._requests, {"stop": True})
                     case "report":
                         report(header["value"])
                     case "input error":
@@ -273,13 +246,13 @@ def serve(requests: Pipe, answers: Pipe) -> None:
 
     def say(message: dict[str, Any], arrays: Arrays | None = None) -> None:
         try:
-            send(answers, message, arrays)  # pyright: ignore
+            send(answers, message, arrays)
         except OSError:
             leave()
 
     def listen() -> None:
         try:
-            while (message := receive(requests)) is not None:  # pyright: ignore
+            while (message := receive(requests)) is not None:
                 if message[0].get("stop"):
                     stop.set()
                 else:

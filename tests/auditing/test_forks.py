@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from test_bad_sides import MARK, SOUND, left
 
 from diptych.auditing.side import Side
 from diptych.auditing.spec import parse
 from diptych.errors import InputError
 from support import NEEDS_PROC
-from test_bad_sides import MARK, SOUND, left
 
 pytestmark = NEEDS_PROC
 
@@ -46,9 +46,9 @@ def test_batches_may_be_loaded_by_other_processes(name: str) -> None:
 
 
 def test_bytes_on_the_wrong_descriptor_end_in_one_line() -> None:
-    with Side("A", parse(f"{FORKS}:writes_to_every_descriptor")) as side:
-        with pytest.raises(InputError) as caught:
-            side.open()
+    side = Side("A", parse(f"{FORKS}:writes_to_every_descriptor"))
+    with side, pytest.raises(InputError) as caught:
+        side.open()
     assert "a file descriptor that it has not opened" in str(caught.value)
     assert "\n" not in str(caught.value)
 

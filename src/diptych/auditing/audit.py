@@ -10,6 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+from diptych.auditing.frameworks.ours.arithmetic import in_one_arithmetic
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import STAGES, Audit, Stage
 from diptych.auditing.side import LIMIT, Side, Unable
@@ -83,7 +84,7 @@ def audit(
             kind; or the two cannot be matched at all.
         KeyboardInterrupt: Ctrl-C was pressed; the processes of both sides have ended.
     """
-    specs = [parse(str(text)) for text in (a, b)]
+    specs, notes, findings = in_one_arithmetic([parse(str(text)) for text in (a, b)])
     with contextlib.ExitStack() as stack:
         one, other = (
             stack.enter_context(Side(label, spec, timeout))
@@ -91,6 +92,8 @@ def audit(
         )
         _open(one, other)
         pair = Pair(one, other)
+        pair.audit.notes.extend(notes)
+        pair.audit.findings.extend(findings)
         if not any(match.a and match.b for match in pair.matches):
             raise InputError(
                 f"{a} and {b}: no layer of one has a partner in the other "

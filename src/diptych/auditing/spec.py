@@ -27,7 +27,7 @@ class Spec:
     where: str
     """The workflow's name, the folder, or the file."""
     name: str = ""
-    """The network or the function."""
+    """The network or the function; for a run, the arithmetic to audit it in, if not its own."""
     backend: str = "tensorflow"
     """For Keras."""
 

@@ -29,8 +29,8 @@ def audit(
     The last line says what was compared and what was not; with --strict, the exit code is 1 where
     something was not.
     """
-    from diptych import terminal
     from diptych.auditing import audit
+    from diptych.render import terminal
 
     try:
         with terminal.working("opening both sides") as say:

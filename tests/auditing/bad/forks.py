@@ -40,9 +40,7 @@ def loads_in_two_processes() -> Any:
 
 def loads_and_keeps_its_processes() -> Any:
     def batches(x: Any, y: Any) -> Any:
-        loader = DataLoader(
-            Pairs(x, y), batch_size=32, num_workers=2, persistent_workers=True
-        )
+        loader = DataLoader(Pairs(x, y), batch_size=32, num_workers=2, persistent_workers=True)
         kept.append(loader)
         return loader
 

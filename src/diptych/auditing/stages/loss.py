@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from diptych.auditing import losses
-from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.graph import Arrays
+from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.pair import SIDES, Pair, Which, made_up_targets, targets_as
 from diptych.auditing.probes import targets as probes
 from diptych.auditing.report import Stage

@@ -39,8 +39,7 @@ from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
-from diptych.files import LARGEST
-from diptych.files.reading import unzipped
+from diptych.formats.archives import LARGEST, unzipped
 
 Shape = tuple[int, ...]
 Batch = tuple[np.ndarray, np.ndarray]
