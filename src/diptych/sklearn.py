@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from scipy import special
 
-from diptych import in_memory, workflows
+from diptych import extras, in_memory, workflows
 from diptych.data import Split
 from diptych.errors import InputError
 from diptych.network import AveragePool, Conv, MaxPool, Network, Shape
@@ -31,7 +31,9 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ModuleNotFoundError:
-    raise InputError("diptych.sklearn needs scikit-learn: pip install 'diptych[sklearn]'") from None
+    raise InputError(
+        f"diptych.sklearn needs scikit-learn, which is not installed: {extras.advice('sklearn')}"
+    ) from None
 
 SCHEMA = 1
 SEEDS = 2**31

@@ -497,5 +497,5 @@ def test_what_cannot_be_audited(tmp_path: Path) -> None:
 
 def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"pip install 'diptych\[onnx\]'"):
+    with pytest.raises(InputError, match=r"needs onnxruntime, .* `pip install .*\[onnx\]'`"):
         importlib.reload(opening)
