@@ -7,6 +7,7 @@ import tomllib
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -143,10 +144,10 @@ def test_the_core_has_what_the_parent_imports() -> None:
 
 
 @pytest.fixture
-def without(tmp_path: Path) -> Callable[..., dict[str, str]]:
+def without(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Gives the environment of a process in which modules are not installed."""
 
-    def environment(*modules: str) -> dict[str, str]:
+    def environment(*modules: str) -> dict[str, Any]:
         (tmp_path / "sitecustomize.py").write_text(WITHOUT.format(modules=modules))
         return {"PYTHONPATH": f"{tmp_path}:{Path(extras.__file__).parents[1]}"}
 
@@ -182,7 +183,7 @@ RUN = str(EMBEDDED / "tensorflow-article-fast-seed0")
     ],
 )
 def test_a_command_says_which_extra_it_needs(
-    command: str, extra: str, tmp_path: Path, without: Callable[..., dict[str, str]]
+    command: str, extra: str, tmp_path: Path, without: Callable[..., dict[str, Any]]
 ) -> None:
     for suffix in (".onnx", ".keras"):
         (tmp_path / f"file{suffix}").write_bytes(b"")
@@ -199,7 +200,7 @@ def test_a_command_says_which_extra_it_needs(
 
 
 def test_a_run_predicts_without_its_framework(
-    tmp_path: Path, without: Callable[..., dict[str, str]]
+    tmp_path: Path, without: Callable[..., dict[str, Any]]
 ) -> None:
     """By the reference in NumPy, and by ONNX Runtime where that is there."""
     digit = np.zeros((28, 28), np.uint8)
