@@ -17,8 +17,9 @@ from scipy.signal import correlate
 from torch import nn
 
 from diptych.auditing.frameworks.onnx.adapter import Adapter
-from diptych.auditing.graph import INPUT, KINDS, Node
-from diptych.auditing.reference import compute, to_tensors
+from diptych.auditing.graph import INPUT, Node
+from diptych.auditing.kinds.registry import KINDS
+from diptych.auditing.reference import compute, to_float64
 from diptych.errors import InputError
 from diptych.formats.onnx import opening, operations, reader
 
@@ -73,14 +74,14 @@ def proven(file: Path, *kinds: str) -> Adapter:
     x = numbers(8, *graph.input_shape)
     record = model.record(x, training=False) | {INPUT: x}
     for node in graph.nodes:
-        assert set(node.attributes) == set(KINDS[node.kind]), node
+        assert set(node.attributes) == set(KINDS[node.kind].attributes), node
         assert record[node.name].shape == (8, *node.shape), node
         inputs = [record[name] for name in node.inputs]
         assert np.allclose(model.run_node(node.name, inputs, False), record[node.name], atol=1e-6)
         if node.kind != "custom":
-            own = to_tensors({role: parameters[name] for role, name in node.parameters.items()})
-            exact = compute(node, own, list(to_tensors(dict(enumerate(inputs))).values()), False)  # type: ignore[arg-type]
-            assert np.allclose(record[node.name], exact.numpy(), atol=1e-4), node
+            own = to_float64({role: parameters[name] for role, name in node.parameters.items()})
+            exact = compute(node, own, [x.astype(np.float64) for x in inputs], False)
+            assert np.allclose(record[node.name], exact, atol=1e-4), node
     submission = model.submission
     feed = submission.reader.input.from_graph(x, submission.file.samples["x"])
     last = submission.reader.views[submission.file.output]
