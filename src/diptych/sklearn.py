@@ -17,7 +17,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from scipy import special
 
-from diptych import in_memory, workflows
+from diptych import extras, in_memory, workflows
 from diptych.data import Split
 from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError
@@ -33,7 +33,9 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ModuleNotFoundError:
-    raise InputError("diptych.sklearn needs scikit-learn: pip install 'diptych[sklearn]'") from None
+    raise InputError(
+        f"diptych.sklearn needs scikit-learn, which is not installed: {extras.advice('sklearn')}"
+    ) from None
 
 SCHEMA = 1
 ARRAYS = "arrays"

@@ -8,8 +8,8 @@ from diptych.data import Data
 from diptych.network import Network
 from diptych.recipe import Recipe
 
-pytest.importorskip("jax", reason="pip install 'diptych[jax]'")
-pytest.importorskip("optax", reason="pip install 'diptych[jax]'")
+pytest.importorskip("jax", reason="pip install '.[jax]'")
+pytest.importorskip("optax", reason="pip install '.[jax]'")
 
 from diptych.auditing.frameworks.jax.adapter import Adapter
 from diptych.auditing.frameworks.ours.submission import with_rates

@@ -21,7 +21,7 @@ from diptych.auditing.graph import INPUT, Node
 from diptych.auditing.kinds.registry import KINDS
 from diptych.auditing.reference import compute, to_float64
 from diptych.errors import InputError
-from diptych.formats.onnx import opening
+from diptych.formats.onnx import opening, operations, reader
 
 RNG = np.random.Generator(np.random.Philox(11))
 Shape = tuple[int | str, ...]
@@ -388,6 +388,38 @@ def test_what_has_no_name_is_custom(tmp_path: Path) -> None:
     assert np.array_equal(turned, record["PRELU"].transpose(0, 2, 1, 3))
 
 
+def test_a_reader_refuses_attributes_that_it_does_not_know() -> None:
+    """As another version of an operator may have; the operation is then custom."""
+    read = operations.reads["Softmax"]
+    assert reader.accepts(read, {"axis": 1})
+    assert not reader.accepts(read, {"axis": 1, "temperature": 2.0})
+
+
+def test_an_optional_input_that_is_left_out(tmp_path: Path) -> None:
+    """Its name is empty, and no tensor."""
+    file = saved(
+        tmp_path, ("n", 3), [helper.make_node("Clip", ["x", "", "high"], ["out"], name="CLIP")],
+        high=np.array(1, np.float32),
+    )  # fmt: skip
+    proven(file, "custom")
+
+
+def test_a_file_has_no_twin_and_runs_as_often_as_asked(tmp_path: Path) -> None:
+    model = Adapter(str(saved(tmp_path, ("n", 3), [op("Relu", "x", "out")])))
+    assert not model.trains
+    with pytest.raises(NotImplementedError, match="fixes the type"):
+        model.twin()
+    assert model.outputs(numbers(2, 3), True, 4).shape == (4, 2, 3)
+
+
+def test_outputs_follow_the_weights(tmp_path: Path) -> None:
+    file = saved(tmp_path, ("n", 3), [op("MatMul", "x w", "out")], w=numbers(3, 2))
+    model, x, kernel = Adapter(str(file)), numbers(4, 3), numbers(3, 2)
+    assert not np.allclose(model.outputs(x, False, 1)[0], x @ kernel)
+    model.load({"w": kernel})
+    assert np.allclose(model.outputs(x, False, 1)[0], x @ kernel, atol=1e-6)
+
+
 def test_digits_are_prepared(tmp_path: Path) -> None:
     images = RNG.integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
     labels = np.arange(5)
@@ -466,5 +498,5 @@ def test_what_cannot_be_audited(tmp_path: Path) -> None:
 
 def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"pip install 'diptych\[onnx\]'"):
+    with pytest.raises(InputError, match=r"needs onnxruntime, .* `pip install .*\[onnx\]'`"):
         importlib.reload(opening)

@@ -8,10 +8,9 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
-from diptych import machine, workflows
+from diptych import extras, machine, workflows
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
@@ -104,6 +103,8 @@ def bench_steps(
     if network.name == "article":
         sides += [(STOCK + name, "float32") for name in STOCK_WAYS if name in chosen]
     peaks = {precision: 0.0 for _, precision in sides if precision in PRECISIONS}
+    if extras.missing(["tensorflow"]):  # Which computes the products.
+        peaks = {}
     found: dict[tuple[str, str], list[float]] = {side: [] for side in sides}
     for number in range(rounds):
         for precision in peaks:
@@ -177,13 +178,12 @@ def bench_inference(
 
 def _readers(names: Sequence[str] | None) -> list[str]:
     """The sides that read images."""
-    missing = [package for package in ("onnx", ONNX_RUNTIME) if find_spec(package) is None]
+    needed = ("onnx", ONNX_RUNTIME)
     if not names or list(names) == [workflows.ALL]:
         chosen = workflows.chosen(names) if names else workflows.installed()
-        return chosen if missing else [*chosen, ONNX_RUNTIME]
-    if ONNX_RUNTIME in names and missing:
-        needed = " and ".join(missing)
-        raise InputError(f"{ONNX_RUNTIME} needs {needed}: pip install 'diptych[onnx]'")
+        return chosen if extras.missing(needed) else [*chosen, ONNX_RUNTIME]
+    if ONNX_RUNTIME in names:
+        extras.require(f"side {ONNX_RUNTIME}", *needed)
     return [name if name == ONNX_RUNTIME else workflows.check(name) for name in names]
 
 

@@ -34,10 +34,6 @@ def reader(side: str, network: Network) -> Reads:
     """What a side computes the logits with, of the initial weights of seed 0."""
     if side != ONNX_RUNTIME:
         return workflows.load(side)(network, recipe("float32", 50), 0).logits
-    from onnxruntime import InferenceSession
+    from diptych.formats.onnx.prediction import predictor
 
-    from diptych.formats.onnx.model import INPUT, OUTPUT, onnx_model
-
-    made = onnx_model(network, network.initial_weights(0), uint8_input=True)
-    session = InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    return lambda images: np.asarray(session.run([OUTPUT], {INPUT: images})[0])
+    return predictor(network, network.initial_weights(0), size=2**31)

@@ -11,7 +11,7 @@ from diptych.cli.options import SIDE, Json
 from diptych.errors import InputError
 
 
-@app.command()
+@app.command(short_help="Find where two builds differ, and why.")
 def audit(
     a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
     b: Annotated[str, typer.Argument(metavar="B", help="The other one.")],

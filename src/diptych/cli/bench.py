@@ -18,7 +18,7 @@ bench_app = typer.Typer(
     help="What a training step, or reading an image, costs on this machine.",
     invoke_without_command=True,
 )
-app.add_typer(bench_app, name="bench")
+app.add_typer(bench_app, name="bench", short_help="What training and reading cost on this machine.")
 
 
 @bench_app.callback()

@@ -12,7 +12,7 @@ data_app = typer.Typer(help="The data sets, and what a folder of your own holds.
 app.add_typer(data_app, name="data")
 
 
-@app.command()
+@app.command(short_help="The layers of a network, with shapes and parameters.")
 def summary(
     network: Annotated[str, typer.Argument(help="A name in the zoo, or a TOML file.")] = "article",
     json_file: Json = None,

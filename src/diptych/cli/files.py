@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diptych.runs import Run
 
 
-@app.command()
+@app.command(short_help="Write a run's network into a file for other tools.")
 def export(
     run: RunFolder,
     to: Annotated[str, typer.Option(help="keras, savedmodel, onnx, litert, torch or safetensors.")],
@@ -68,7 +68,7 @@ def export(
     return None
 
 
-@app.command("import")
+@app.command("import", short_help="Make a run of a network in a file; no code in it is run.")
 def import_(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .keras, .onnx or .safetensors file.")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from diptych.runs import Run
 
 look_app = typer.Typer(help="Pictures, as PNG and SVG, of networks and of what runs have learned.")
-app.add_typer(look_app, name="look")
+app.add_typer(
+    look_app, name="look", short_help="Pictures of networks and of what they have learned."
+)
 
 Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the pictures go.")]
 IMAGE = "A picture, - for standard input, or test:N for the test image of that number."

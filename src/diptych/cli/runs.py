@@ -90,7 +90,7 @@ def resume(run: RunFolder, runs: Runs = Path("runs"), json_file: Json = None) ->
     _carry_out(found, json_file)
 
 
-@app.command()
+@app.command(short_help="Train a network in several workflows, and compare them.")
 def compare(
     context: typer.Context,
     trained: Annotated[
@@ -204,7 +204,7 @@ def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
     answer({"schema": 1, "runs": listed}, shown, json_file)
 
 
-@app.command()
+@app.command(short_help="Accuracy, scores of each class, and the confusion matrix.")
 def evaluate(
     run: RunFolder,
     data: Annotated[
@@ -222,7 +222,7 @@ def evaluate(
     answer(found.to_dict(), evaluation_tables(found), json_file)
 
 
-@app.command()
+@app.command(short_help="Classify pictures: PNG, JPEG and others, of any size.")
 def predict(
     run: RunFolder,
     images: Annotated[

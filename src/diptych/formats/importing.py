@@ -45,7 +45,7 @@ def import_file(
     Args:
         file: the file. It takes images scaled to [0, 1], or pixels that it scales itself.
         workflow: what the run computes with; by default the one that the file names, else ``keras``
-            for Keras' files and ``tensorflow`` for others.
+            for Keras' files and ``tensorflow`` for others, else one that is installed.
         data: a data set's name or folder, on whose test images the network is measured.
         network: a name in the zoo or a TOML file, for weights that don't say of what network.
         runs: the folder in which the run gets its folder.
@@ -63,7 +63,7 @@ def import_file(
         raise InputError(f"--network {network}: {path.name} has its own; only weights need one")
     given = Network.load(network) if network else None
     if workflow is not None:
-        workflows.check_name(workflow)
+        workflows.check(workflow)
     loaded = load_data(data)
     began = time.perf_counter()
     parameters = {"file": str(path.absolute()), "format": form}
@@ -72,7 +72,7 @@ def import_file(
     imported = Network.from_dict(told["network"], f"in {path.name}")
     imported.check_data(loaded.image_shape, loaded.classes, loaded.name)
     _check_classes(path, about, loaded.class_names, loaded.name)
-    workflow = workflow or _workflow(about, form)
+    workflow = workflow or _workflow(about, form, workflows.installed())
     recipe, seed = _training(about)
 
     with Worker() as worker:
@@ -122,7 +122,7 @@ def _format(path: Path) -> str:
             f"file {path}: {path.stat().st_size / 2**20:,.0f} MiB; expected up to "
             f"{LARGEST // 2**20}"
         )
-    registry.check_format(able[path.suffix])
+    registry.check_format(able[path.suffix], reading=True)
     return able[path.suffix]
 
 
@@ -153,11 +153,13 @@ def _check_classes(
         )
 
 
-def _workflow(about: dict[str, Any], form: str) -> str:
-    said = about.get("workflow")
-    if isinstance(said, str) and said in workflows.NAMES:
-        return said
-    return "keras" if form == "keras" else "tensorflow"
+def _workflow(about: dict[str, Any], form: str, installed: list[str]) -> str:
+    """The workflow that the file names, or the usual one of its format; else any installed one."""
+    usual = "keras" if form == "keras" else "tensorflow"
+    for name in (about.get("workflow"), usual):
+        if isinstance(name, str) and name in installed:
+            return name
+    return installed[0]
 
 
 def _training(about: dict[str, Any]) -> tuple[Recipe, int]:

@@ -1,22 +1,20 @@
 """Pictures of networks and runs, and the report of a comparison.
 
 Each function here mirrors a command ``diptych look ...`` and returns a `Picture`, which a notebook
-shows and whose `save` writes PNG and SVG. They need matplotlib: ``pip install 'diptych[look]'``.
+shows and whose `save` writes PNG and SVG. They need the extra ``look``.
 
 >>> from diptych import look
 >>> look.network("article").save("pictures")  # doctest: +SKIP
 """
 
-from diptych.errors import InputError
+from diptych import extras
 
 try:
     import jinja2  # noqa: F401
     import matplotlib  # noqa: F401
-except ModuleNotFoundError as missing:
-    raise InputError(
-        f"pictures and reports need {missing.name}, which is not installed: "
-        "pip install 'diptych[look]'"
-    ) from None
+except ModuleNotFoundError:
+    extras.require("a picture or a report", "jinja2", "matplotlib")
+    raise
 
 from diptych.look.answers import confusion, mistakes
 from diptych.look.architecture import network

@@ -7,7 +7,6 @@ network, the weights, the batches in order, the recipe. Each has its own control
 
 import difflib
 import importlib
-import importlib.util
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from diptych import extras
 from diptych.data import Data
 from diptych.errors import InputError
 from diptych.network import Network, Shape, Weights
@@ -33,8 +33,14 @@ NAMES = {
 backend that Keras runs on there; ``keras@tensorflow`` is another name for ``keras``."""
 ALL = "all"
 """Stands for all workflows that are installed, but for the reference."""
-NEEDS = {"torch": ("torch", ("torch",)), "jax": ("jax", ("jax", "optax"))}
-"""The extras that a module or a backend of that name needs, and the packages in them."""
+NEEDS = {
+    "tensorflow": ("tensorflow",),
+    "keras": ("keras",),
+    "torch": ("torch",),
+    "jax": ("jax", "optax"),
+    "numpy": (),
+}
+"""The packages that a module, or a backend of Keras, of that name needs."""
 
 State = dict[str, np.ndarray]
 """All arrays that a training needs to go on: weights, optimiser moments, random states."""
@@ -260,12 +266,10 @@ def check(name: str) -> str:
     """As `check_name`, and raises InputError too where the workflow's framework is not installed;
     imports no framework."""
     known = check_name(name)
-    extra, packages = NEEDS.get(known.rpartition("@")[2], ("", ()))
-    missing = [package for package in packages if importlib.util.find_spec(package) is None]
-    if missing:
-        raise InputError(
-            f"workflow {name} needs {' and '.join(missing)}: pip install 'diptych[{extra}]'"
-        )
+    packages = NEEDS[module(known)]
+    if module(known) == "keras":
+        packages += NEEDS[backend(known)]
+    extras.require(f"workflow {name}", *packages)
     return known
 
 
