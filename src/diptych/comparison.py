@@ -1,11 +1,7 @@
 """Runs side by side: what each workflow reached, at what cost, and whether the difference means
 anything."""
 
-import ast
-import importlib.util
-import io
 import statistics
-import tokenize
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +18,9 @@ from diptych.evaluation import accuracy_interval
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import SCHEMA, Run, new_folder, write_json
+from diptych.scripts.counting import lines_of_code
+from diptych.scripts.files import MNIST, files_like
+from diptych.scripts.script import write as write_script
 from diptych.worker import Report
 
 LEAST_SECONDS = 10
@@ -54,6 +53,7 @@ class Side:
     peak_memory_mib: float
     """The most of any seed."""
     lines_of_code: int
+    """Of the plain script of this training in this workflow, as ``diptych code`` writes it."""
 
 
 @dataclass(frozen=True)
@@ -252,28 +252,14 @@ def compare_runs(
     return comparison
 
 
-def lines_of_code(workflow: str) -> int:
-    """The lines of that workflow's file that hold code: no blank lines, comments or docstrings."""
-    spec = importlib.util.find_spec(f"diptych.workflows.{workflows.module(workflow)}")
-    assert spec and spec.origin
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    skipped = {
-        tokenize.COMMENT,
-        tokenize.NL,
-        tokenize.NEWLINE,
-        tokenize.INDENT,
-        tokenize.DEDENT,
-        tokenize.ENDMARKER,
-    }
-    lines: set[int] = set()
-    for token in tokenize.generate_tokens(io.StringIO(source).readline):
-        if token.type not in skipped:
-            lines.update(range(token.start[0], token.end[0] + 1))
-    for node in ast.walk(ast.parse(source)):
-        # A string that stands alone is documentation.
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
-    return len(lines)
+def script_of(run: Run) -> str:
+    """The plain script of a run's workflow, network and recipe.
+
+    Where its data are not MNIST, the script reads IDX files in a folder ``data``.
+    """
+    mnist = run.description()["data"]["source"] == "mnist"
+    files = MNIST if mnist else files_like(run.network)
+    return write_script(run.workflow, run.network, run.recipe, files)
 
 
 def _check_comparable(made: Sequence[Run], by_workflow: dict[str, dict[int, Run]]) -> None:
@@ -338,7 +324,7 @@ def _side(workflow: str, runs: list[Run]) -> Side:
         images_per_second=median("images_per_second"),
         start_seconds=median("start_seconds"),
         peak_memory_mib=max(result["peak_memory_mib"] for result in results),
-        lines_of_code=lines_of_code(workflow),
+        lines_of_code=lines_of_code(script_of(runs[0])),
     )
 
 
@@ -452,5 +438,8 @@ def _conclusion(sides: list[Side], differences: list[Difference], one_machine: b
         speed = "they took the same time"
     short = min(sides, key=lambda side: side.lines_of_code)
     long = max(sides, key=lambda side: side.lines_of_code)
-    lines = f"{short.workflow} needs {short.lines_of_code} lines to {long.lines_of_code}"
+    lines = f"the plain script has {short.lines_of_code} lines in {short.workflow} and "
+    lines += f"{long.lines_of_code} in {long.workflow}"
+    if short.lines_of_code == long.lines_of_code:
+        lines = f"the plain scripts have {short.lines_of_code} lines each"
     return f"{accuracy[0].upper()}{accuracy[1:]}; {speed}, and {lines}."

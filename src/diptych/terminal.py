@@ -255,7 +255,7 @@ def side_rows(several: bool) -> Iterable[tuple[str, Any]]:
     yield "  images a second", lambda side: f"{side.images_per_second:,.0f}"
     yield "Start-up", lambda side: f"{side.start_seconds:.1f} s"
     yield "Peak memory", lambda side: f"{side.peak_memory_mib:,.0f} MiB"
-    yield "Lines of code", lambda side: f"{side.lines_of_code}"
+    yield "Lines of its script", lambda side: f"{side.lines_of_code}"
 
 
 def _disagreements(found: "Comparison") -> Iterable[RenderableType]:

@@ -11,13 +11,12 @@ import numpy as np
 
 from diptych import terminal
 from diptych.auditing.report import STAGES
-from diptych.comparison import Comparison
+from diptych.comparison import Comparison, script_of
 from diptych.data import Data
 from diptych.data.pictures import to_png
 from diptych.errors import InputError, command
 from diptych.look.answers import confusion, mistakes
 from diptych.look.architecture import network
-from diptych.look.code import model_code
 from diptych.look.history import curves
 from diptych.look.images import data_of
 from diptych.look.style import COLOURS, Picture
@@ -81,7 +80,10 @@ def html(comparison: Comparison) -> str:
         confusions=[(run, _embedded(confusion(run))) for run in runs],
         mistakes=[(run, _embedded(mistakes(run, MISTAKES))) for run in runs],
         disagreements=list(_disagreements(comparison, data_of(runs[0]))),
-        codes=[(side, list(_code(side.workflow))) for side in comparison.sides],
+        scripts=[
+            (side, run, _highlighted(script_of(run)))
+            for side, run in zip(comparison.sides, runs, strict=True)
+        ],
         code_style=_code_style("default"),
         code_style_dark=_code_style("github-dark"),
         again=command("compare", *(run.folder for run in every)).strip("`"),
@@ -104,18 +106,13 @@ def _disagreements(comparison: Comparison, data: Data) -> Iterator[dict[str, Any
         yield {"number": one.image, "label": one.label, "answers": one.answers, "image": image}
 
 
-def _code(workflow: str) -> Iterator[tuple[str, str]]:
-    """Each part's place in its file, and its code as HTML."""
+def _highlighted(script: str) -> str:
+    """A script as HTML."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
-    for part in model_code(workflow):
-        formatter = HtmlFormatter(cssclass="code")
-        yield (
-            f"{part.file}, line {part.first_line}",
-            highlight(part.text, PythonLexer(stripnl=False), formatter),
-        )
+    return highlight(script, PythonLexer(stripnl=False), HtmlFormatter(cssclass="code"))
 
 
 def _code_style(name: str) -> str:

@@ -1,6 +1,6 @@
 """The data files that a script reads: MNIST's four IDX files, or those in a folder of one's own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych.data.idx import open_idx
@@ -12,6 +12,7 @@ from diptych.data.idx_folder import (
     load_idx_folder,
 )
 from diptych.errors import InputError
+from diptych.network import Network
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 """Where PyTorch's own loader of MNIST has the files from."""
@@ -50,6 +51,19 @@ MNIST = Files(
     image_header=16,
     mirror=MIRROR,
 )
+
+
+def files_like(network: Network) -> Files:
+    """IDX files of images that fit a network, as many as MNIST has, in a folder ``data``."""
+    *_, channels = network.input_shape
+    return replace(
+        MNIST,
+        folder="data",
+        image_shape=network.input_shape,
+        classes=network.classes,
+        image_header=16 if channels == 1 else 20,
+        mirror="",
+    )
 
 
 def files_of(data: str) -> Files:

@@ -51,7 +51,10 @@ def attributes(network: Network) -> list[str]:
             case Dense():
                 made = ("Linear", str(before[0]), str(layer.units), "rngs=rngs")
             case BatchNorm():
-                settings = (f"momentum={number(layer.momentum)}", f"epsilon={number(layer.epsilon)}")
+                settings = (
+                    f"momentum={number(layer.momentum)}",
+                    f"epsilon={number(layer.epsilon)}",
+                )
                 made = ("nnx.BatchNorm", str(before[-1]), *settings, "rngs=rngs")
             case Dropout(rate=rate) if rate:
                 made = ("nnx.Dropout", number(rate), "rngs=rngs")

@@ -1,5 +1,6 @@
 """The layers of a network in JAX: its initial weights, and pure functions of them."""
 
+import itertools
 from collections.abc import Iterator
 
 from diptych.network import (
@@ -52,8 +53,8 @@ def moving(network: Network) -> list[str]:
 def lines(network: Network, indent: int) -> list[str]:
     """What takes ``x`` to the logits, with the weights in ``params``."""
     numbers = iter(range(len(network.layers)))
-    steps = [step for layer, before, _ in network.steps() for step in _steps(layer, before, numbers)]
-    return statements(steps, indent)
+    steps = [_steps(layer, before, numbers) for layer, before, _ in network.steps()]
+    return statements(itertools.chain(*steps), indent)
 
 
 def _steps(layer: Layer, before: Shape, numbers: Iterator[int]) -> Iterator[tuple[str, ...]]:

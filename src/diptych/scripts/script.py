@@ -43,9 +43,7 @@ FORMS = {
     "torch": Form("PyTorch", "PyTorch and NumPy", "torch"),
     "jax": Form("JAX: pure functions of a dictionary of weights", "JAX, optax and NumPy", "jax"),
     "flax": Form("Flax NNX", "JAX, Flax, optax and NumPy", "flax"),
-    "numpy": Form(
-        "NumPy: forwards, backwards, and Adam, in float64; slow", "NumPy alone", "numpy"
-    ),
+    "numpy": Form("NumPy: forwards, backwards, and Adam, in float64; slow", "NumPy alone", "numpy"),
 }
 """The workflows that have a script, by name."""
 
@@ -54,7 +52,7 @@ def write(
     workflow: str,
     network: Network | str = "article",
     recipe: Recipe | str | None = None,
-    data: str = "mnist",
+    data: str | Files = "mnist",
 ) -> str:
     """The script of a network in a workflow.
 
@@ -62,7 +60,7 @@ def write(
         workflow: one of `FORMS`; ``keras@jax`` and ``keras@torch`` have the script of ``keras``.
         network: a network, a name in the zoo, or a TOML file.
         recipe: likewise; where not given, the network's own, else ``article``.
-        data: ``"mnist"``, or a folder of four IDX files.
+        data: ``"mnist"``, a folder of four IDX files, or what the script reads.
 
     Returns:
         Python source, as ruff formats it. Its head says which values of the recipe it leaves out.
@@ -76,8 +74,8 @@ def write(
         network = Network.load(network)
     if not isinstance(recipe, Recipe):
         recipe = Recipe.load(recipe or network.recipe or DEFAULT_RECIPE)
-    files = files_of(data)
-    network.check_data(files.image_shape, files.classes, data)
+    files = data if isinstance(data, Files) else files_of(data)
+    network.check_data(files.image_shape, files.classes, files.folder)
     name = check(workflow)
     scaled = network.with_dropout_scaled(recipe.dropout_scale)
     return (

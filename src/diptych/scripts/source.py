@@ -55,8 +55,8 @@ def statements(steps: Iterable[tuple[str, ...]], indent: int) -> list[str]:
         indent: spaces in front of each line.
     """
     *first, last = steps
-    lines = [call(*step, before="x = ", indent=indent) for step in first]
-    return [line for call_ in [*lines, call(*last, before="return ", indent=indent)] for line in call_]
+    lines = [line for step in first for line in call(*step, before="x = ", indent=indent)]
+    return lines + call(*last, before="return ", indent=indent)
 
 
 def string(text: str) -> str:
