@@ -1,8 +1,9 @@
 """Puts the workflows' own code, and the newest figures, into docs/workflows.md.
 
-What the page shows is marked in it: ``<!-- cut keras: build, activation -->`` stands before symbols
-of ``workflows/keras.py``, and ``<!-- figures -->`` before the table. So the page follows the code,
-and a test fails where it does not. The figures are two measurements that are kept beside the page:
+What the page shows is marked in it: ``<!-- cut keras/model: build, activation -->`` stands before
+symbols of ``workflows/keras/model.py``, and ``<!-- figures -->`` before the table. So the page
+follows the code, and a test fails where it does not. The figures are two measurements that are kept
+beside the page:
 
     diptych compare --workflows all --seeds 3 --json docs/figures/comparison.json
     diptych bench --json docs/figures/steps.json
@@ -29,7 +30,7 @@ PAGE = PROJECT / "docs" / "workflows.md"
 FIGURES = PROJECT / "docs" / "figures"
 FILES = PROJECT / "src" / "diptych" / "workflows"
 
-CODE = re.compile(r"(<!-- cut (\w+): (.+?) -->\n)(?:```python\n.*?\n```\n)?", re.DOTALL)
+CODE = re.compile(r"(<!-- cut ([\w/]+): (.+?) -->\n)(?:```python\n.*?\n```\n)?", re.DOTALL)
 TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->\n)", re.DOTALL)
 
 

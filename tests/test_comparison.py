@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import diptych
-from diptych import comparison, training, workflows
+from diptych import comparison, training
 from diptych.comparison import Comparison, compare, compare_runs, script_of
 from diptych.errors import InputError
 from diptych.runs import Run, write_json
 from diptych.scripts.counting import lines_of_code
+from diptych.workflows import registry
 from support import assert_same_training
 
 LABELS = np.arange(200) % 10
@@ -161,7 +162,7 @@ def test_speed_and_code_are_concluded(made, tmp_path: Path) -> None:
 
 @given(st.data())
 def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
-    names = data.draw(st.permutations(list(workflows.NAMES)))[: data.draw(st.integers(2, 3))]
+    names = data.draw(st.permutations(list(registry.NAMES)))[: data.draw(st.integers(2, 3))]
     share = st.integers(9000, 10000).map(lambda correct: correct / 10000)
     sides = [
         comparison.Side(

@@ -21,7 +21,7 @@ from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, find, fingerprint, new_folder, read_arrays, write_arrays, write_json
-from diptych.workflows import Epoch, Progress
+from diptych.workflows.progress import Epoch, Progress
 from support import whole_files
 
 MakeRun = Callable[..., Run]

@@ -9,7 +9,7 @@ import numpy as np
 from diptych.errors import InputError
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows.numpy import Workflow
+from diptych.workflows.numpy.workflow import Workflow
 
 
 def layer_outputs(network: Network, weights: Weights, images: np.ndarray) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from diptych import training, workflows
+from diptych import training
 from diptych.data import Data, load_data
 from diptych.errors import InputError, command
 from diptych.evaluation import accuracy_interval
@@ -22,6 +22,7 @@ from diptych.scripts.counting import lines_of_code
 from diptych.scripts.files import MNIST, files_like
 from diptych.scripts.script import write as write_script
 from diptych.worker import Report
+from diptych.workflows import registry
 
 LEAST_SECONDS = 10
 """Times of trainings that are all shorter say more about the machine's mood than the workflow."""
@@ -138,7 +139,7 @@ def compare(
     """Trains the network in each workflow with each seed, one after the other, and compares.
 
     Args:
-        workflow_names: two or more of `diptych.workflows.NAMES`, or ``all`` alone.
+        workflow_names: two or more of `diptych.workflows.registry.NAMES`, or ``all`` alone.
         seeds: a run of each workflow for each; two runs with the same seed start from the same
             weights and see the same batches.
         audit: also audit the first seed's runs, the first workflow's against each other one's.
@@ -152,7 +153,7 @@ def compare(
         InputError: something given is wrong; nothing has been trained then.
         KeyboardInterrupt: Ctrl-C; the run under way has been saved.
     """
-    names, seeds = workflows.chosen(workflow_names), list(seeds)
+    names, seeds = registry.chosen(workflow_names), list(seeds)
     if len(names) < 2 or len(set(names)) < len(names):
         raise InputError(
             f"workflows {', '.join(names) or 'none'}: a comparison needs two or more different "
@@ -310,7 +311,7 @@ def _side(workflow: str, runs: list[Run]) -> Side:
         interval = (max(mean - half, 0.0), min(mean + half, 1.0)) if deviation else None
     return Side(
         workflow=workflow,
-        precision=workflows.precision(workflow, runs[0].recipe),
+        precision=registry.precision(workflow, runs[0].recipe),
         runs=[str(run.folder) for run in runs],
         seeds=[run.seed for run in runs],
         test_accuracy=mean,

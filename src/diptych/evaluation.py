@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from diptych import workflows
 from diptych.data import Split, load_data
 from diptych.data.drawing import prepare_image
 from diptych.data.pictures import read_images
 from diptych.errors import InputError
 from diptych.runs import Run
 from diptych.worker import Arrays, Report, Worker
+from diptych.workflows import registry
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def predict_pictures(run: Run | str | Path, pictures: list[str]) -> list[dict[st
 def _logits(run: Run, parameters: dict[str, Any], images: Arrays) -> np.ndarray:
     """The run's logits, float32 (n, classes), computed by its workflow in its own process."""
     run.weights()  # Says in the caller's process what is wrong, before a framework is loaded.
-    with Worker(workflows.environment(run.workflow)) as worker:
+    with Worker(registry.environment(run.workflow)) as worker:
         parameters = parameters | {"run": str(run.folder.absolute())}
         _, answer = worker.call("evaluation:logits_job", parameters, images)
     return answer["logits"]
@@ -189,7 +189,7 @@ def logits_job(
     """In the worker's process: the logits of the given images, or of the test images of data."""
     run = Run(Path(parameters["run"]))
     recipe = run.recipe.with_changes(precision="float32")
-    workflow = workflows.load(run.workflow)(run.network, recipe, run.seed)
+    workflow = registry.load(run.workflow)(run.network, recipe, run.seed)
     workflow.load(run.weights())
     data = parameters.get("data")
     # Data are opened here rather than sent: they may be larger than memory.

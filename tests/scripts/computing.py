@@ -6,6 +6,9 @@ script NAME.py and NAME.npz with a batch ``x`` and ``y``, the weights by their s
 NAME.answer.npz: ``logits``, ``loss``, ``gradient/WEIGHT``, and ``after/WEIGHT`` after three steps.
 """
 
+# TensorFlow has no types of its own, and what a script makes has none either.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
 import runpy
 import sys
 from pathlib import Path
@@ -149,7 +152,7 @@ def jax(script: Any, x: np.ndarray, y: np.ndarray, weights: Arrays, _: Any) -> A
             averages[layer] = tuple(weights[f"{layer}/{average}"] for average in MOVING)
         else:
             params.setdefault(layer, {})[weight] = weights[name]
-    moving = (averages,) if averages else ()
+    moving: Any = (averages,) if averages else ()
     built, *_, forward, optimizer = script.build()
     assert jax.tree.map(np.shape, built) == jax.tree.map(np.shape, params)
     logits, key = forward(params, *moving, x), jax.random.key(0)
@@ -177,9 +180,14 @@ def flax(script: Any, x: np.ndarray, y: np.ndarray, weights: Arrays, _: Any) -> 
     known = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "var"}
     model, optimizer = script.build()
 
-    def variable(name: str) -> Any:
+    def place(name: str) -> tuple[str, str]:
+        """A layer that is named as one of ``nnx.Module``'s methods has a _ after its name."""
         layer, weight = name.split("/")
-        return getattr(getattr(model, layer), known.get(weight, weight))
+        return layer + "_" * (layer == "train"), known.get(weight, weight)
+
+    def variable(name: str) -> Any:
+        layer, weight = place(name)
+        return getattr(getattr(model, layer), weight)
 
     def load() -> None:
         for name, value in weights.items():
@@ -193,8 +201,8 @@ def flax(script: Any, x: np.ndarray, y: np.ndarray, weights: Arrays, _: Any) -> 
     (loss, _), gradients = nnx.value_and_grad(script.loss_of, has_aux=True)(model, x, y)
     answer |= {"loss": np.asarray(loss)}
     for name in trained(weights):
-        layer, weight = name.split("/")
-        answer[f"gradient/{name}"] = np.asarray(gradients[layer][known.get(weight, weight)][...])
+        layer, weight = place(name)
+        answer[f"gradient/{name}"] = np.asarray(gradients[layer][weight][...])
     load()
     for _ in range(STEPS):
         script.step(model, optimizer, x, y)
@@ -257,7 +265,8 @@ def main(form: str, folder: Path) -> None:
         flat = {n[5:]: tuple(given.pop(n)) for n in list(given) if n.startswith("flat/")}
         script = SimpleNamespace(**runpy.run_path(str(file)))
         compute = {"tensorflow+layers": layers}.get(form) or globals()[form]
-        np.savez(file.with_suffix(".answer.npz"), **compute(script, x, y, given, flat))
+        answer: Any = compute(script, x, y, given, flat)
+        np.savez(file.with_suffix(".answer.npz"), **answer)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The audit finds no difference between a script and its workflow.
 
-Scripts of Keras, PyTorch and TensorFlow can be audited; `test_computed` holds those of JAX, Flax and
-NumPy to the reference. Two pairs by default, all of them with ``DIPTYCH_ALL_SCRIPTS=1``.
+Scripts of Keras, PyTorch and TensorFlow can be audited; `test_computed` holds those of JAX, Flax
+and NumPy to the reference. Two pairs by default, all of them with ``DIPTYCH_ALL_SCRIPTS=1``.
 """
 
 import os

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from diptych.data.batches import to_float
 from diptych.network import Flatten, Network
 from diptych.recipe import Recipe
 from diptych.scripts.script import FORMS, write
-from diptych.workflows.numpy import Workflow
+from diptych.workflows.numpy.workflow import Workflow
 
 COMPUTING = Path(__file__).with_name("computing.py")
 RECIPE = Recipe(learning_rate=0.01, beta_2=0.99, epsilon=1e-3)
@@ -78,13 +79,10 @@ def answers(mnist: Data, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
         for name in NAMES:
             described = network(name)
             (folder / f"{name}.py").write_text(write(form, described, RECIPE), encoding="utf-8")
-            np.savez(
-                folder / f"{name}.npz",
-                x=images,
-                y=mnist.test.labels[:IMAGES],
-                **flat_shapes(described),
-                **{n: w.astype(np.float64) for n, w in lively_weights(described).items()},
-            )
+            given: dict[str, Any] = {"x": images, "y": mnist.test.labels[:IMAGES]}
+            given |= flat_shapes(described)
+            given |= {n: w.astype(np.float64) for n, w in lively_weights(described).items()}
+            np.savez(folder / f"{name}.npz", **given)
         done = subprocess.run(
             [sys.executable, COMPUTING, form, folder],
             capture_output=True,

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from diptych import workflows, zoo
+from diptych import zoo
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
 from diptych.runs import Run
 from diptych.worker import Worker, WorkerError
+from diptych.workflows import registry
 
 BACKENDS = ("tensorflow", "torch", "jax")
 LIMIT = 60.0
@@ -84,15 +85,15 @@ def parse(given: str) -> Spec:
         return _of_run(given, Path("runs") / path)
     name, _, network = given.rpartition(":")
     if name:
-        name = workflows.check(name)
+        name = registry.check(name)
         zoo.read("networks", network)
-        return Spec(given, "workflow", name, network, workflows.backend(name))
+        return Spec(given, "workflow", name, network, registry.backend(name))
     raise InputError(f"{given}: nothing of that name; expected {FORMS}")
 
 
 def _of_run(given: str, folder: Path) -> Spec:
     run = Run.open(folder)
-    backend = workflows.backend(workflows.check(run.workflow))
+    backend = registry.backend(registry.check(run.workflow))
     return Spec(given, "run", str(folder.absolute()), backend=backend)
 
 

@@ -117,7 +117,7 @@ def compare(
     """Train a network in several workflows, or take runs there are, and hold them side by side."""
     from diptych import comparison
     from diptych.runs import Run
-    from diptych.workflows import chosen
+    from diptych.workflows.registry import chosen
 
     if trained:
         _refuse_others(

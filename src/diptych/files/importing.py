@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych import files, training, workflows
+from diptych import files, training
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.files import Found
@@ -21,7 +21,8 @@ from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, new_folder, write_json
 from diptych.worker import Arrays, Report, Worker, WorkerError
-from diptych.workflows import Progress
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress
 
 SECONDS = 120.0
 """How long a file may take to be read."""
@@ -61,7 +62,7 @@ def import_file(
         raise InputError(f"--network {network}: {path.name} has its own; only weights need one")
     given = Network.load(network) if network else None
     if workflow is not None:
-        workflows.check_name(workflow)
+        registry.check_name(workflow)
     loaded = load_data(data)
     began = time.perf_counter()
     parameters = {"file": str(path.absolute()), "format": form}
@@ -153,7 +154,7 @@ def _check_classes(
 
 def _workflow(about: dict[str, Any], form: str) -> str:
     said = about.get("workflow")
-    if isinstance(said, str) and said in workflows.NAMES:
+    if isinstance(said, str) and said in registry.NAMES:
         return said
     return "keras" if form == "keras" else "tensorflow"
 
@@ -221,7 +222,7 @@ def measure_job(
     """The logits of the test images, and the accuracy on the validation images."""
     data = load_data(parameters["data"])
     network = Network.from_dict(parameters["network"])
-    workflow = workflows.load(parameters["workflow"])(network, RECIPE, seed=0)
+    workflow = registry.load(parameters["workflow"])(network, RECIPE, seed=0)
     workflow.load(weights)
     logits = workflow.logits(data.test.images)
     validation = workflow.logits(data.validation.images).argmax(axis=1)

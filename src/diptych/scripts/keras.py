@@ -20,7 +20,7 @@ from diptych.scripts.source import call, number, pair, string
 
 def lines(network: Network, indent: int) -> list[str]:
     """One line per layer, or more where a call is long, for a list of layers."""
-    calls = [("keras.Input", (str(network.input_shape),))]
+    calls: list[tuple[str, tuple[str, ...]]] = [("keras.Input", (str(network.input_shape),))]
     for layer, before, _ in network.steps():
         calls += _calls(layer, before)
     return [
