@@ -1,6 +1,6 @@
 """What each layer makes of images, and what a class's logit owes to it, in float64.
 
-Both come from the reference in `workflows/numpy.py`, so no framework is loaded and the weights of a
+Both come from the reference in `workflows/numpy`, so no framework is loaded and the weights of a
 run by any workflow will do. Made for one image or a few; for thousands, ask the run's workflow.
 """
 
