@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from diptych.data import Data, load_data
     from diptych.errors import InputError
     from diptych.evaluation import Evaluation, evaluate, predict
-    from diptych.files.exporting import Export, NotTheSame, export
-    from diptych.files.importing import import_file
+    from diptych.formats.exporting import Export, NotTheSame, export
+    from diptych.formats.importing import import_file
     from diptych.network import Network
     from diptych.recipe import Recipe
     from diptych.runs import Run
@@ -53,10 +53,10 @@ _HOMES = {
     "Comparison": "comparison",
     "Data": "data",
     "Evaluation": "evaluation",
-    "Export": "files.exporting",
+    "Export": "formats.exporting",
     "InputError": "errors",
     "Network": "network",
-    "NotTheSame": "files.exporting",
+    "NotTheSame": "formats.exporting",
     "Recipe": "recipe",
     "Run": "runs",
     "TrainingFailed": "training",
@@ -64,8 +64,8 @@ _HOMES = {
     "compare": "comparison",
     "compare_runs": "comparison",
     "evaluate": "evaluation",
-    "export": "files.exporting",
-    "import_file": "files.importing",
+    "export": "formats.exporting",
+    "import_file": "formats.importing",
     "load_data": "data",
     "predict": "evaluation",
     "resume": "training",

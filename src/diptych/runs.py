@@ -13,6 +13,7 @@
 Every file is written aside and then renamed, so a run killed at any instant leaves whole files.
 """
 
+import difflib
 import fcntl
 import hashlib
 import json
@@ -176,8 +177,12 @@ class Run:
                 run = cls(folder)
                 run.check()
                 return run
+        names = [file.parent.name for file in Path(root).glob("*/run.json")]
+        close = difflib.get_close_matches(Path(path).name, names, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
         raise InputError(
-            f"run {path}: no run.json there or below {root}/; {command('runs')} lists the runs"
+            f"run {path}: no run.json there or below {root}/{hint}; "
+            f"{command('runs')} lists the runs"
         )
 
     def check(self) -> None:

@@ -9,6 +9,7 @@
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from scipy import special
 
 from diptych import in_memory
 from diptych.data import Split
+from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError
 from diptych.network import AveragePool, Conv, MaxPool, Network, Shape
 from diptych.recipe import Recipe
@@ -35,6 +37,8 @@ except ModuleNotFoundError:
     raise InputError("diptych.sklearn needs scikit-learn: pip install 'diptych[sklearn]'") from None
 
 SCHEMA = 1
+ARRAYS = "arrays"
+"""What the data are called in a message."""
 SEEDS = 2**31
 LEVELS = 255
 ROWS_A_CALL = 1000
@@ -67,7 +71,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     Args:
         network: a `Network`, or its name in the zoo, or a TOML file.
         recipe: a `Recipe`, or its name, or a TOML file; by default the one that the network names,
-            else ``fast``.
+            else ``plain``.
         workflow: one of `diptych.workflows.registry.NAMES`.
         epochs: in place of the recipe's, as are the next two; so that a search can set them.
         batch_size: in place of the recipe's.
@@ -299,7 +303,9 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         """The recipe, with what the parameters say in place of its own."""
         recipe = self.recipe
         if not isinstance(recipe, Recipe):
-            recipe = Recipe.load(recipe or network.recipe or "fast")
+            recipe = Recipe.load(recipe) if recipe else default_recipe(network, ARRAYS)
+        if warning := mismatch(recipe, network, ARRAYS):
+            warnings.warn(warning, stacklevel=3)
         given = {
             "epochs": self.epochs,
             "batch_size": self.batch_size,

@@ -13,7 +13,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from diptych.auditing.frameworks.torch.adapter import Adapter
-from diptych.auditing.graph import KINDS, Node
+from diptych.auditing.graph import Node
+from diptych.auditing.kinds.registry import KINDS
 from diptych.errors import InputError
 
 RNG = np.random.Generator(np.random.Philox(7))
@@ -47,7 +48,7 @@ def fed(*shape: int, classes: int = 10) -> Callable[..., dict[str, Any]]:
 def nodes(model: Adapter) -> dict[str, Node]:
     graph = model.graph()
     for node in graph.nodes:
-        assert set(node.attributes) == set(KINDS[node.kind]), node
+        assert set(node.attributes) == set(KINDS[node.kind].attributes), node
     return {node.name: node for node in graph.nodes}
 
 

@@ -105,7 +105,7 @@ def test_a_setting_of_the_recipe_is_in_the_script_or_in_its_head() -> None:
         "warmup": 0.4,
         "crop_share": 0.5,
     }
-    assert other.keys() == Recipe.model_fields.keys() - {"name", "description"}
+    assert other.keys() == Recipe.model_fields.keys() - {"name", "description", "made_for"}
     base = Recipe(name="base", schedule="one-cycle", crop=0.2)
     for form in FORMS:
         plain = write(form, "article", base)

@@ -65,9 +65,10 @@ class Benchmark:
         return {"schema": 1, **asdict(self)}
 
     def __repr__(self) -> str:
-        from diptych import terminal
+        from diptych.render.benchmark import benchmark_table
+        from diptych.render.terminal import plain
 
-        return terminal.plain(terminal.benchmark(self))
+        return plain(benchmark_table(self))
 
 
 def bench_steps(

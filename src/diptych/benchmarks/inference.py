@@ -36,7 +36,7 @@ def reader(side: str, network: Network) -> Reads:
         return registry.load(side)(network, recipe("float32", 50), 0).logits
     from onnxruntime import InferenceSession
 
-    from diptych.onnx_model import INPUT, OUTPUT, onnx_model
+    from diptych.formats.onnx.model import INPUT, OUTPUT, onnx_model
 
     made = onnx_model(network, network.initial_weights(0), uint8_input=True)
     session = InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])

@@ -21,8 +21,8 @@ def summary(
     """The layers of a network, their shapes, parameters and multiply-adds."""
     from dataclasses import asdict
 
-    from diptych import terminal
     from diptych.network import Network
+    from diptych.render.description import network_summary
 
     found = Network.load(network)
     layers = [asdict(layer) for layer in found.summary()]
@@ -33,15 +33,16 @@ def summary(
         "parameters": found.parameters,
         "trained_parameters": found.trained_parameters,
     }
-    answer(values, terminal.summary(found), json_file)
+    answer(values, network_summary(found), json_file)
 
 
 @app.command()
 def zoo(json_file: Json = None) -> None:
     """The networks and recipes that have a name."""
-    from diptych import terminal, zoo
+    from diptych import zoo
     from diptych.network import Network
     from diptych.recipe import Recipe
+    from diptych.render.description import zoo_list
 
     networks = [Network.load(name) for name in zoo.names("networks")]
     recipes = [Recipe.load(name) for name in zoo.names("recipes")]
@@ -50,7 +51,7 @@ def zoo(json_file: Json = None) -> None:
         "networks": [network.to_dict() for network in networks],
         "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
     }
-    answer(values, terminal.zoo(networks, recipes), json_file)
+    answer(values, zoo_list(networks, recipes), json_file)
 
 
 @data_app.command("list")
@@ -58,12 +59,12 @@ def data_list(json_file: Json = None) -> None:
     """The data sets that have a name."""
     from dataclasses import asdict
 
-    from diptych import terminal
     from diptych.data import known_data
+    from diptych.render import data as rendered
 
     found = known_data()
     values = {"schema": 1, "data": [asdict(one) for one in found]}
-    answer(values, terminal.data_list(found), json_file)
+    answer(values, rendered.data_list(found), json_file)
 
 
 @data_app.command("info")
@@ -72,11 +73,11 @@ def data_info(
     json_file: Json = None,
 ) -> None:
     """Sizes, classes, how many images of each, and where a data set is from."""
-    from diptych import terminal
     from diptych.data import load_data
+    from diptych.render import data as rendered
 
     found = load_data(name)
-    answer(terminal.data_facts(found), terminal.data_info(found), json_file)
+    answer(rendered.data_facts(found), rendered.data_info(found), json_file)
 
 
 @data_app.command("save")

@@ -21,9 +21,10 @@ except ModuleNotFoundError as missing:
 from diptych.look.answers import confusion, mistakes
 from diptych.look.architecture import network
 from diptych.look.borders import padding
+from diptych.look.filters import filters
 from diptych.look.history import curves, overfitting
 from diptych.look.kernels import KERNELS, edges
-from diptych.look.layers import filters, maps
+from diptych.look.layers import maps
 from diptych.look.report import report
 from diptych.look.saliency import saliency
 from diptych.look.style import Picture

@@ -139,6 +139,8 @@ def model(spec: Any) -> Any:
     if spec.form == "run":
         run = Run.open(spec.where)
         name, network, recipe, weights = run.workflow, run.network, run.recipe, run.weights()
+        if spec.name:  # The arithmetic in which two runs are held against each other.
+            recipe = recipe.with_changes(precision=spec.name)
     framework = registry.module(name)
     package = "ours" if framework == "numpy" else framework
     adapter = importlib.import_module(f"diptych.auditing.frameworks.{package}.adapter")

@@ -9,25 +9,42 @@ put out, and the line of code that each stands on, whatever Python decides on th
 import functools
 import inspect
 import sys
-import sysconfig
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode
 
+from diptych.auditing.frameworks.torch.calls import operation, replaced, tensors
+from diptych.auditing.frameworks.torch.compiling import (
+    graphs_compiled,
+    is_compiled,
+    room_for_graphs,
+    switch_dropout_off,
+    uncompiled,
+)
+from diptych.auditing.frameworks.torch.schedule import LOOKED_AT, Followed, Follower
+from diptych.auditing.frameworks.torch.schedulers import schedulers_made
+from diptych.auditing.frameworks.torch.submission import Submission
+from diptych.auditing.frameworks.torch.twin import (
+    Rounding,
+    convert,
+    default_dtype,
+    in_own_precision,
+    plain,
+)
+from diptych.auditing.frameworks.users import listed, user_line, users_code
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
 
-EXTRAS = ("prepare", "data", "batches", "step")
-"""What a user may say beside the module, the loss and the optimiser."""
+Result = TypeVar("Result")
+
 IMAGE = (28, 28, 1)
 """The raw images that a side without data of its own is audited on."""
 EXAMPLES = 7
@@ -240,38 +257,6 @@ class Quiet(TorchFunctionMode):
         return func(*args, **kwargs)
 
 
-def operation(function: Any) -> str:
-    """A function's plain name: ``relu`` of ``torch.relu_``, ``add`` of ``Tensor.__iadd__``."""
-    name = getattr(function, "__name__", type(function).__name__)
-    if name == "__get__":
-        name = (resolve_name(function) or "unknown.__get__").split(".")[-2]
-    name = name.strip("_") or name
-    return DUNDERS.get(name, name)
-
-
-def tensors(value: Any) -> Iterator[Tensor]:
-    """All tensors in nested lists, tuples and dicts, in order."""
-    if isinstance(value, Tensor):
-        yield value
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from tensors(item)
-    elif isinstance(value, dict):
-        yield from tensors(list(value.values()))
-
-
-def replaced(value: Any, others: Iterator[Tensor]) -> Any:
-    """The same nested value with other tensors in it, taken in order."""
-    if isinstance(value, Tensor):
-        return next(others)
-    if isinstance(value, (list, tuple)):
-        items = [replaced(item, others) for item in value]
-        return items if isinstance(value, list) else tuple(items)
-    if isinstance(value, dict):
-        return {key: replaced(item, others) for key, item in value.items()}
-    return value
-
-
 def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     """A module's parameters and the moving averages and other numbers that it saves."""
     unsaved = {
@@ -285,29 +270,6 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
         if name not in unsaved and buffer.is_floating_point()
     }
     return dict(module.named_parameters()) | buffers
-
-
-@functools.cache
-def is_users(file: str) -> bool:
-    """Whether a source file is the user's: not PyTorch's, Python's or ours."""
-    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    others = [Path(torch.__file__).parent, Path(__file__).parents[3], *map(Path, paths)]
-    return not file.startswith("<frozen") and not any(Path(file).is_relative_to(o) for o in others)
-
-
-def user_line(frame: Any, made: object = None) -> str | None:
-    """The innermost line of the user's code on the stack as ``file.py:12``.
-
-    Args:
-        frame: where to start from.
-        made: an object whose own methods are passed over, to find who makes it.
-    """
-    while frame is not None:
-        own = made is not None and frame.f_locals.get("self") is made
-        if not own and is_users(frame.f_code.co_filename):
-            return f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno}"
-        frame = frame.f_back
-    return None
 
 
 @contextmanager
@@ -330,27 +292,6 @@ def creation_lines() -> Iterator[dict[int, str | None]]:
 
 # What the calls mean.
 
-DUNDERS = {
-    "iadd": "add",
-    "radd": "add",
-    "isub": "sub",
-    "imul": "mul",
-    "rmul": "mul",
-    "truediv": "div",
-    "itruediv": "div",
-    "idiv": "div",
-    "rtruediv": "rdiv",
-    "true_divide": "div",
-    "divide": "div",
-    "multiply": "mul",
-    "subtract": "sub",
-    "negative": "neg",
-    "mm": "matmul",
-    "clip": "clamp",
-    "concat": "cat",
-    "concatenate": "cat",
-}
-"""Other names of the same function."""
 # fmt: off
 FACTORIES = {
     "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
@@ -456,6 +397,8 @@ class Reading:
     ``plain``."""
     constants: set[str]
     """Buffers that stand in a node's attributes."""
+    dropout_line: str | None
+    """The user's line that calls dropout as a function, if any does."""
 
 
 class Reader:
@@ -520,7 +463,22 @@ class Reader:
             self.trace.copies[root.outputs[0]].ndim,
             self.turns,
             self.constants,
+            self._dropout_line(),
         )
+
+    def _dropout_line(self) -> str | None:
+        for event in self.trace.events:
+            owner = None if event.owner is None else self.trace.events[event.owner].module
+            if event.name in DROPOUTS and not isinstance(owner, nn.modules.dropout._DropoutNd):
+                arguments = dict(zip(("input", "p", "training"), event.args, strict=False))
+                arguments |= event.kwargs
+                if arguments.get("p", 0.5) and arguments.get("training", True):
+                    return event.where or "in a library"
+            if event.name == "scaled_dot_product_attention":
+                rate = event.args[4] if len(event.args) > 4 else event.kwargs.get("dropout_p", 0.0)
+                if rate:
+                    return event.where or "in a library"
+        return None
 
     def _needed(self, last: int) -> list[int]:
         needed, waiting = set(), [last]
@@ -1229,12 +1187,12 @@ class Reader:
         assert value is not None
         layout = LAST
         if made.ndim > 2:
-            kept = value.layout == FIRST and made.shape[1] == input.shape[1]
-            layout = FIRST if kept else self._guess(number)
-        plain = keeps_order(tuple(input.shape), value.layout, tuple(made.shape), layout)
+            channels = value.layout == FIRST and made.shape[1] == input.shape[1]
+            layout = FIRST if channels else self._guess(number)
+        kept = keeps_order(tuple(input.shape), value.layout, tuple(made.shape), layout)
         if made.ndim == 2 and input.ndim > 2:
-            return self._emit(event, "flatten", [input], LAST, order=LAST if plain else FIRST)
-        return plain and self._emit(event, "reshape", [input], layout)
+            return self._emit(event, "flatten", [input], LAST, order=LAST if kept else FIRST)
+        return kept and self._emit(event, "reshape", [input], layout)
 
 
 def each(axes: int, value: Any) -> list[int]:
@@ -1310,82 +1268,6 @@ def from_graph(array: np.ndarray, layout: str, dimensions: int) -> np.ndarray:
 # What the user hands in.
 
 
-@dataclass
-class Side:
-    """One build of the user's module, loss and optimiser, and what else they say."""
-
-    module: nn.Module
-    loss: Callable[..., Any]
-    optimizer: torch.optim.Optimizer
-    extras: dict[str, Any]
-
-    @classmethod
-    def of(cls, returned: Any) -> "Side":
-        """Takes what the user's function returns.
-
-        Raises:
-            InputError: it is something else.
-        """
-        shape = "(module, loss, optimizer) or (module, loss, optimizer, extras)"
-        if not isinstance(returned, (tuple, list)) or len(returned) not in (3, 4):
-            given = type(returned).__name__
-            if isinstance(returned, (tuple, list)):
-                given += f" of {len(returned)}"
-            raise InputError(f"the function returned a {given}: return {shape}")
-        module, loss, optimizer, *rest = returned
-        extras = rest[0] if rest else {}
-        if not isinstance(module, nn.Module):
-            raise InputError(
-                f"the first thing returned is a {type(module).__name__}, not a torch.nn.Module: "
-                f"return {shape}"
-            )
-        if isinstance(module, nn.modules.loss._Loss) or isinstance(optimizer, nn.Module):
-            raise InputError(
-                f"the things returned are a {', a '.join(type(e).__name__ for e in returned[:3])}, "
-                f"in this order: return {shape}"
-            )
-        if (inputs := inputs_of(module)) is not None and len(inputs) != 1:
-            raise InputError(
-                f"the module's forward takes {len(inputs)} inputs ({', '.join(inputs)}): "
-                "an audit is of modules with one; return one that makes the others of it"
-            )
-        if not callable(loss):
-            raise InputError(
-                f"the loss is a {type(loss).__name__}: return a callable loss(output, target), "
-                "such as torch.nn.CrossEntropyLoss()"
-            )
-        if not all(hasattr(optimizer, name) for name in ("step", "zero_grad", "param_groups")):
-            raise InputError(
-                f"the optimizer is a {type(optimizer).__name__}: return a torch.optim.Optimizer "
-                "made with the module's parameters"
-            )
-        if not isinstance(extras, dict):
-            raise InputError(
-                f"extras is a {type(extras).__name__}: return a dict with any of {listed(EXTRAS)}"
-            )
-        unknown = [key for key in extras if key not in EXTRAS]
-        if unknown:
-            raise InputError(
-                f"extras has {listed(unknown)}, which is unknown: it may have {listed(EXTRAS)}"
-            )
-        for key in ("prepare", "batches", "step"):
-            if key in extras and not callable(extras[key]):
-                raise InputError(
-                    f"`{key}` in extras is a {type(extras[key]).__name__}: give a function"
-                )
-        return cls(getattr(module, "_orig_mod", module), loss, optimizer, extras)
-
-
-def listed(names: Any) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message, or the first line of one that has several."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 def pair(value: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets, tensors or arrays, as arrays."""
     if not isinstance(value, (tuple, list)) or len(value) != 2:
@@ -1446,30 +1328,45 @@ class Adapter:
 
     trains = True
 
-    def __init__(self, build: Callable[[int], Any]) -> None:
+    def __init__(self, build: Callable[[int], Any], precision: torch.dtype | None = None) -> None:
+        """Builds the side.
+
+        Args:
+            build: gives what the user's function returns.
+            precision: the floating-point type that the user's code is to run in, where it is not
+                the one that the code has by itself.
+        """
         self.framework = f"PyTorch {torch.__version__.split('+')[0]}"
+        self.precision = precision
         self._build = build
-        with creation_lines() as self._lines, own_randomness(), users_code("the function"):
-            self._side = Side.of(build(0))
+        with creation_lines() as self._lines, own_randomness():
+            self._side = self._submitted(0)
         self._module = self._side.module
+        self._runs = 0
+        self._seen: Followed | None = None
+        graphs = graphs_compiled()
         self.prepares = "prepare" in self._side.extras or "data" in self._side.extras
         self._readings: dict[bool, Reading] = {}
         self._input_layout: str | None = None
         self._example, self._example_targets = self._find_example()
+        self._compiled = is_compiled(self._side) or graphs_compiled() > graphs
         reading = self._reading(True)
         self._input_layout = reading.input_layout
         self.targets = self._find_targets()
 
     # The network.
 
+    @in_own_precision
     def graph(self) -> Graph:
         """What `forward` does in the mode that the module trains in."""
         x = to_graph(self._example.numpy(), self._reading(True).input_layout)
         return Graph(x.shape[1:], self._reading(True).nodes)
 
+    @in_own_precision
     def parameters(self) -> Arrays:
         return self._parameters_of(self._module)
 
+    @in_own_precision
     def load(self, parameters: Arrays) -> None:
         own = named_tensors(self._module)
         unknown = [name for name in parameters if name not in own]
@@ -1479,8 +1376,9 @@ class Adapter:
             for name, array in parameters.items():
                 own[name].copy_(self._as_parameter(name, array))
 
+    @in_own_precision
     def record(self, x: np.ndarray, training: bool) -> Arrays:
-        with self._mode(training):
+        with self._mode(training), uncompiled():
             trace = Trace(self._module)
             given = self._input(x)
             with forward_of(given):
@@ -1498,6 +1396,7 @@ class Adapter:
             arrays |= {f"parameter:{name}": changed[name] for name in sorted(averages)}
         return arrays
 
+    @in_own_precision
     def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
         reading = self._reading(training)
         if name not in reading.drafts:
@@ -1510,7 +1409,7 @@ class Adapter:
         for feed in draft.feeds:
             array = from_graph(inputs[feed.input], feed.layout, feed.dimensions)
             swaps[feed.event][feed.position] = self._tensor(array)
-        with self._mode(training):
+        with self._mode(training), uncompiled():
             try:
                 Trace(self._module, swaps, draft.made_by).run(self._examples(len(inputs[0])))
             except Reached as reached:
@@ -1522,6 +1421,7 @@ class Adapter:
 
     # The data.
 
+    @in_own_precision
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         if self.prepares:
             x, y = self._prepared(images, labels)
@@ -1533,6 +1433,7 @@ class Adapter:
                 "an image: give `prepare` or `data` in extras"
             )
         x = (images * np.float32(1 / 255)).astype(np.float32).reshape(-1, *shape)
+        x = x.astype(to_numpy(torch.empty(0, dtype=self._example.dtype)).dtype)
         if self.targets == "classes":
             return x, labels.astype(np.int64)
         if self.targets == "one_hot":
@@ -1542,9 +1443,8 @@ class Adapter:
             "extras"
         )
 
+    @in_own_precision
     def batches(self, count: int, epochs: int) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
-        if "batches" not in self._side.extras:
-            return None
         x, y = self._example, self._target(self._example_targets)
         if x.dtype in (torch.bfloat16, torch.float16):
             x = x.float()  # They have no room for whole numbers above a few hundred.
@@ -1554,26 +1454,145 @@ class Adapter:
             .repeat(1, *part.shape[1:])
             for part in (x, y.cpu())
         ]
+        return self._batches(coded[0], coded[1], epochs)
+
+    @in_own_precision
+    def batches_of(
+        self, x: np.ndarray, y: np.ndarray, epochs: int
+    ) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
+        return self._batches(self._input(x).cpu(), self._target(y).cpu(), epochs)
+
+    def _batches(
+        self, x: Tensor, y: Tensor, epochs: int
+    ) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
+        if "batches" not in self._side.extras:
+            return None
         with users_code("`batches` in extras"):
             return [
                 [
                     (to_graph(inputs, self._layout), targets)
                     for inputs, targets in (
                         pair(batch, "`batches` in extras")
-                        for batch in self._side.extras["batches"](*coded)
+                        for batch in self._side.extras["batches"](x, y)
                     )
                 ]
                 for _ in range(epochs)
             ]
 
+    # Whole functions, and the same side in float64.
+
+    def twin(self) -> "Adapter":
+        """The same side in float64; see the protocol.
+
+        Code that casts to fewer bits by hand, runs under autocast or makes a module of bfloat16
+        has no twin.
+        """
+        try:
+            with default_dtype(torch.float64):
+                twin = Adapter(self._build, torch.float64)
+                twin.load(self.parameters())
+                twin._check_precision()
+        except InputError as error:
+            raise NotImplementedError(f"it does not run in float64: {error}") from error
+        return twin
+
+    @in_own_precision
+    def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
+        reading, given, outputs = self._reading(True), self._input(x), []
+        for _ in range(runs):
+            self._runs += 1
+            with (
+                own_randomness(),
+                self._mode(training),
+                room_for_graphs(),
+                torch.set_grad_enabled(training),
+                forward_of(given),
+            ):
+                torch.manual_seed(self._runs)
+                output = self._side.network(given)
+                self._check_output(output)
+            outputs.append(to_graph(to_numpy(output), reading.output_layout))
+        return np.stack(outputs)
+
+    @in_own_precision
+    def horizon(self) -> dict[str, Any]:
+        if "steps" in self._side.extras:
+            return {"steps": self._side.extras["steps"], "source": "`steps` in extras"}
+        followed = self._looked()
+        for position, scheduler in enumerate(self._side.schedulers):
+            length, period = scheduler.length(), followed.period(position)
+            if length is not None and period is not None:
+                name, steps = length
+                where = f" ({scheduler.where})" if scheduler.where else ""
+                return {"steps": steps * period, "source": f"{name} of {steps}{where}"}
+        return {"steps": None, "source": ""}
+
+    @in_own_precision
+    def rates(self, steps: int) -> list[tuple[int, list[float]]]:
+        return self._follower().follow(steps).rates
+
+    @in_own_precision
+    def settings(self) -> dict[str, str]:
+        followed = self._looked()
+        words = {}
+        for position, scheduler in enumerate(self._side.schedulers):
+            name = f"schedule {position + 1}" if position else "schedule"
+            stepped = followed.moves(position)
+            if scheduler.follows_a_metric and stepped:
+                words[name] = f"{scheduler}: follows a metric"
+            elif not stepped and not scheduler.is_part_of(self._side.schedulers):
+                if "step" in self._side.extras:
+                    words[name] = (
+                        f"{scheduler}: `step` in extras steps it in none of its first "
+                        f"{len(followed.calls)} steps"
+                    )
+                else:
+                    words[name] = f"{scheduler}: nothing that is given steps it"
+        return words
+
+    def _looked(self) -> Followed:
+        """What the first steps do with learning rates."""
+        self._seen = self._seen or self._follower().look(LOOKED_AT)
+        return self._seen
+
+    def _follower(self) -> Follower:
+        x, y = self._examples(EXAMPLES), self._target(self._example_targets)
+        return Follower(self._fresh(), x, y[torch.arange(EXAMPLES) % len(y)])
+
+    def _check_precision(self) -> None:
+        """Runs everything once and looks for what rounds to fewer bits than float64.
+
+        Raises:
+            NotImplementedError: something does.
+        """
+        for name in self._rounded & self._reading(True).constants:
+            raise NotImplementedError(f"`{name}` of the module holds numbers rounded to float32")
+        x, targets = self._examples(EXAMPLES), self._example_targets
+        if self.targets == "values" and not self.prepares:
+            targets = np.random.Generator(np.random.Philox(1)).normal(size=targets.shape)
+        y = self._target(targets)
+        y = y[torch.arange(EXAMPLES) % len(y)]
+        _, loss = self._training_loss(x, y)
+        side = self._fresh()
+        with uncompiled(), Rounding() as rounding:
+            output = self._run(x)
+            self._step(side, x, y)
+        if rounding.found:
+            raise NotImplementedError(rounding.found)
+        for name, result in (("module", output), ("loss", loss)):
+            if result.is_floating_point() and result.dtype != torch.float64:
+                raise NotImplementedError(f"the {name} gives {plain(result.dtype)}")
+
     # Training.
 
+    @in_own_precision
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         reading = self._reading(True)
         given = from_graph(outputs, reading.output_layout, reading.output_dimensions)
         output, y = self._tensor(given), self._target(targets)
         if "step" not in self._side.extras:
-            return self._loss(self._side, output, y).item()
+            with room_for_graphs():
+                return self._loss(self._side, output, y).item()
         side = self._fresh()
         replacements = []
 
@@ -1582,18 +1601,20 @@ class Adapter:
             return output.to(own.dtype) if own.dtype == torch.float64 else output
 
         side.module.register_forward_hook(replace_output)
-        with Quiet(side.module):
+        with uncompiled(), Quiet(side.module):
             loss = self._loss_of_step(side, self._examples(len(outputs)), y)
         if loss is None or not replacements:
             return self._loss(self._side, output, y).item()
         return loss.item()
 
+    @in_own_precision
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
-        side, loss = self._training_loss(self._input(x), self._target(targets))
-        for parameter in side.module.parameters():
-            parameter.grad = None
-        if loss.requires_grad:
-            loss.backward()
+        with room_for_graphs():
+            side, loss = self._training_loss(self._input(x), self._target(targets))
+            for parameter in side.module.parameters():
+                parameter.grad = None
+            if loss.requires_grad:
+                loss.backward()
         gradients = {
             name: turned(to_numpy(parameter.grad), self._turn(name))
             for name, parameter in side.module.named_parameters()
@@ -1601,6 +1622,7 @@ class Adapter:
         }
         return loss.item(), gradients
 
+    @in_own_precision
     def updates(self, gradients: list[Arrays]) -> list[Arrays]:
         side = self._fresh()
         after = []
@@ -1616,7 +1638,7 @@ class Adapter:
             after.append(self._parameters_of(side.module))
         return after
 
-    def _step_with(self, side: Side, gradients: dict[str, Tensor]) -> None:
+    def _step_with(self, side: Submission, gradients: dict[str, Tensor]) -> None:
         """The user's own step, in which `backward` finds the given gradients."""
 
         def give(loss: Tensor) -> None:
@@ -1629,18 +1651,20 @@ class Adapter:
         with buffers_kept(side.module), backward_by(give), users_code("`step` in extras"):
             side.extras["step"](x, y[torch.arange(EXAMPLES) % len(y)])
 
+    @in_own_precision
     def steps(
         self, batches: list[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[list[float], list[Arrays]]:
-        side = self._fresh()
-        losses, after = [], []
-        with Quiet(side.module):
+        def run(side: Submission) -> tuple[list[float], list[Arrays]]:
+            losses, after = [], []
             for x, targets in batches:
                 losses.append(self._step(side, self._input(x), self._target(targets)))
                 after.append(self._parameters_of(side.module))
-        return losses, after
+            return losses, after
 
-    def _step(self, side: Side, x: Tensor, y: Tensor) -> float:
+        return self._without_dropout(run)
+
+    def _step(self, side: Submission, x: Tensor, y: Tensor) -> float:
         """One training step, the user's own if they have one; gives the loss before it."""
         if "step" not in side.extras:
             side.optimizer.zero_grad()
@@ -1666,19 +1690,41 @@ class Adapter:
             )
         return float(returned)
 
-    def _training_loss(self, x: Tensor, y: Tensor) -> tuple[Side, Tensor]:
+    def _training_loss(self, x: Tensor, y: Tensor) -> tuple[Submission, Tensor]:
         """The loss in training mode, but with dropout off, of a fresh build."""
         if "step" in self._side.extras:
-            side = self._fresh()
-            with Quiet(side.module):
-                loss = self._loss_of_step(side, x, y)
+            side, loss = self._without_dropout(lambda side: (side, self._loss_of_step(side, x, y)))
             if loss is not None:
                 return side, loss
-        side = self._fresh()
-        with Quiet(side.module):
-            return side, self._loss(side, self._forward(side, x), y)
+        return self._without_dropout(
+            lambda side: (side, self._loss(side, self._forward(side, x), y))
+        )
 
-    def _loss_of_step(self, side: Side, x: Tensor, y: Tensor) -> Tensor | None:
+    def _without_dropout(self, run: Callable[[Submission], Result]) -> Result:
+        """Computes with a fresh build that has its dropout off and runs as its user runs it.
+
+        Raises:
+            NotImplementedError: it is compiled, and drops out by a call of a function, which cannot
+                be replaced without breaking the compiled graph.
+        """
+        side, graphs = self._fresh(), graphs_compiled()
+        if not self._compiled:
+            with Quiet(side.module):
+                result = run(side)
+            if graphs_compiled() == graphs:
+                return result
+            # Something in it is compiled after all, and its graph was broken.
+            self._compiled, side = True, self._fresh()
+        if line := self._reading(True).dropout_line:
+            raise NotImplementedError(
+                f"dropout in compiled code is called as a function ({line}), which cannot be "
+                "switched off: use torch.nn.Dropout"
+            )
+        switch_dropout_off(side.module)
+        with room_for_graphs():
+            return run(side)
+
+    def _loss_of_step(self, side: Submission, x: Tensor, y: Tensor) -> Tensor | None:
         """What the user's own step calls `backward` on: their loss with all penalties."""
 
         def stop(loss: Tensor) -> None:
@@ -1691,7 +1737,7 @@ class Adapter:
             return reached.value
         return None
 
-    def _loss(self, side: Side, output: Tensor, y: Tensor) -> Tensor:
+    def _loss(self, side: Submission, output: Tensor, y: Tensor) -> Tensor:
         with users_code(f"the loss on outputs {tuple(output.shape)}, targets {tuple(y.shape)}"):
             loss = side.loss(output, y)
         if not isinstance(loss, Tensor) or loss.numel() != 1:
@@ -1702,6 +1748,7 @@ class Adapter:
             )
         return loss
 
+    @in_own_precision
     def initial(self, draws: int) -> list[Arrays]:
         parameters = []
         with own_randomness():
@@ -1731,9 +1778,16 @@ class Adapter:
 
     # Builds, modes and layouts.
 
-    def _built(self, seed: int) -> Side:
-        with users_code("the function"):
-            side = Side.of(self._build(seed))
+    def _submitted(self, seed: int) -> Submission:
+        """What the user's function returns, in this side's precision."""
+        with users_code("the function"), schedulers_made() as schedulers:
+            returned = self._build(seed)
+        side = Submission.of(returned, schedulers)
+        self._rounded = convert(side) if self.precision is not None else set()
+        return side
+
+    def _built(self, seed: int) -> Submission:
+        side = self._submitted(seed)
         if side.module is self._module:
             raise InputError(
                 "the function gives the same module whenever it is called: make the module, the "
@@ -1743,7 +1797,7 @@ class Adapter:
             self._forward(side, self._examples(EXAMPLES))
         return side
 
-    def _fresh(self) -> Side:
+    def _fresh(self) -> Submission:
         """A build with a fresh optimiser and the present parameters."""
         with own_randomness():
             side = self._built(0)
@@ -1776,7 +1830,7 @@ class Adapter:
         if training not in self._readings:
             trace = Trace(self._module)
             x = self._example.to(self._device)
-            with self._mode(training), own_randomness(), forward_of(x):
+            with self._mode(training), own_randomness(), uncompiled(), forward_of(x):
                 self._check_output(trace.run(x))
             reader = Reader(trace, self._lines, self._input_layout)
             self._readings[training] = reader.read()
@@ -1826,7 +1880,7 @@ class Adapter:
     def _target(self, targets: np.ndarray) -> Tensor:
         if self.targets == "classes":
             return self._tensor(targets).long()
-        double = self._output.dtype == torch.float64
+        double = torch.float64 in (self._output.dtype, self.precision)
         return self._tensor(targets).to(torch.float64 if double else torch.float32)
 
     # What is found out at the start.
@@ -1848,6 +1902,8 @@ class Adapter:
             images = np.zeros((EXAMPLES, *IMAGE), np.uint8)
             x, y = self._prepared(images, np.arange(EXAMPLES))
             x = x.detach().cpu() if isinstance(x, Tensor) else self._own_precision(np.asarray(x))
+            if self.precision is not None and x.is_floating_point():
+                x = x.to(self.precision)
             self._output = self._run(x)
             return x, as_array(y)
         numbers = np.random.Generator(np.random.Philox(0))
@@ -1869,6 +1925,8 @@ class Adapter:
     def _own_precision(self, x: np.ndarray) -> Tensor:
         """An array as a tensor, with the module's kind of floating-point numbers."""
         tensor = torch.tensor(x)
+        if self.precision is not None and tensor.is_floating_point():
+            return tensor.to(self.precision)
         own = next(iter(self._module.parameters()), tensor).dtype
         return tensor.to(own) if tensor.is_floating_point() and own.is_floating_point else tensor
 
@@ -1883,9 +1941,9 @@ class Adapter:
             )
         return output
 
-    def _forward(self, side: Side, x: Tensor) -> Tensor:
+    def _forward(self, side: Submission, x: Tensor) -> Tensor:
         with forward_of(x):
-            return side.module(x)
+            return side.network(x)
 
     def _check_output(self, output: Any) -> None:
         if not isinstance(output, Tensor):
@@ -1965,35 +2023,9 @@ def likely_shapes(module: nn.Module) -> list[tuple[int, ...]]:
     return []
 
 
-def inputs_of(module: nn.Module) -> list[str] | None:
-    """The inputs that the module's forward must be given; None where that cannot be told."""
-    taken = inspect.signature(module.forward).parameters.values()
-    if any(each.kind is each.VAR_POSITIONAL for each in taken):
-        return None
-    must = [each for each in taken if each.default is each.empty]
-    return [each.name for each in must if each.kind is not each.VAR_KEYWORD] or None
-
-
 def own_randomness() -> AbstractContextManager[None]:
     """Leaves PyTorch's random numbers where they were."""
     return torch.random.fork_rng(devices=[])
-
-
-@contextmanager
-def users_code(what: str) -> Iterator[None]:
-    """Says in one line, with its place, what goes wrong in the user's code."""
-    try:
-        yield
-    except InputError:
-        raise
-    except Exception as error:
-        lines, traceback = [], error.__traceback__
-        while traceback is not None:
-            file = traceback.tb_frame.f_code.co_filename
-            if is_users(file):
-                lines.append(f" ({Path(file).name}:{traceback.tb_lineno})")
-            traceback = traceback.tb_next
-        raise InputError(f"{what} fails: {one_line(error)}{''.join(lines[-1:])}") from error
 
 
 def forward_of(x: Tensor) -> AbstractContextManager[None]:
