@@ -1,8 +1,9 @@
 """Puts the workflows' own code, and the newest figures, into docs/workflows.md.
 
-What the page shows is marked in it: ``<!-- cut keras: build, activation -->`` stands before symbols
-of ``workflows/keras.py``, and ``<!-- figures -->`` before the table. So the page follows the code,
-and a test fails where it does not. The figures are two measurements that are kept beside the page:
+What the page shows is marked in it: ``<!-- cut keras/model: build, activation -->`` stands before
+symbols of ``workflows/keras/model.py``, and ``<!-- figures -->`` before the table. So the page
+follows the code, and a test fails where it does not. The figures are two measurements that are kept
+beside the page:
 
     diptych compare --workflows all --seeds 3 --json docs/figures/comparison.json
     diptych bench --json docs/figures/steps.json
@@ -19,15 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from diptych.benchmarks import STOCK
-from diptych.comparison import lines_of_code
 from diptych.errors import InputError
+from diptych.scripts.counting import lines_of_code
+from diptych.scripts.script import write
 
 PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "workflows.md"
 FIGURES = PROJECT / "docs" / "figures"
 FILES = PROJECT / "src" / "diptych" / "workflows"
 
-CODE = re.compile(r"(<!-- cut (\w+): (.+?) -->\n)(?:```python\n.*?\n```\n)?", re.DOTALL)
+CODE = re.compile(r"(<!-- cut ([\w/]+): (.+?) -->\n)(?:```python\n.*?\n```\n)?", re.DOTALL)
 TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->\n)", re.DOTALL)
 
 
@@ -133,7 +135,10 @@ def measured(comparison: dict[str, Any], steps: dict[str, Any]) -> str:
         ],
         "peak memory, MiB": [f"{side['training']['peak_memory_mib']:,.0f}" for side in sides],
         "start-up, s": [f"{side['training']['start_seconds']:.1f}" for side in sides],
-        "lines of code": [str(lines_of_code(side["workflow"])) for side in sides],
+        "lines of the plain script": [
+            str(lines_of_code(write(side["workflow"], side["network"], side["recipe"])))
+            for side in sides
+        ],
     }
     rows = {name: cells for name, cells in rows.items() if set(cells) != {"–"}}
     header = ["", *(side["workflow"] for side in sides)]

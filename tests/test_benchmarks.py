@@ -9,7 +9,7 @@ from diptych.benchmarks.inference import reader
 from diptych.benchmarks.steps import Clock
 from diptych.errors import InputError
 from diptych.network import Network
-from diptych.workflows import Progress
+from diptych.workflows.progress import Progress
 from support import diptych
 
 

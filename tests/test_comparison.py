@@ -8,23 +8,22 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pygments import lex
-from pygments.lexers.python import PythonLexer
-from pygments.token import Comment, String, Whitespace
 from scipy import stats
 
 import diptych
-from diptych import training, workflows
+from diptych import training
 from diptych.comparison import (
     Comparison,
     Difference,
     Side,
     Training,
     compare_runs,
-    lines_of_code,
+    script_of,
 )
 from diptych.comparison.conclusion import conclusion
 from diptych.runs import Run, write_json
+from diptych.scripts.counting import lines_of_code
+from diptych.workflows import registry
 from support import assert_same_training
 
 
@@ -133,8 +132,10 @@ def test_speed_and_code_are_concluded(made, tmp_path: Path) -> None:
     runs = [made("numpy", [], seconds=30.0), made("tensorflow", [], seconds=12.0)]
     conclusion = compare_runs(runs, runs=tmp_path).conclusion
     assert "tensorflow trained 2.50 times as fast as numpy here" in conclusion
-    lines = sorted((lines_of_code(name), name) for name in ("numpy", "tensorflow"))
-    assert f"{lines[0][1]} needs {lines[0][0]} lines to {lines[1][0]}." in conclusion
+    (short, first), (long, second) = sorted(
+        (lines_of_code(script_of(run)), run.workflow) for run in runs
+    )
+    assert f"the plain script has {short} lines in {first} and {long} in {second}." in conclusion
     runs = [made("numpy", [], seconds=30.0), made("keras", [], seconds=30.5)]
     assert "they took the same time" in compare_runs(runs, runs=tmp_path).conclusion
     runs = [made("numpy", [], seconds=1.0), made("keras", [], seconds=9.0)]
@@ -143,7 +144,7 @@ def test_speed_and_code_are_concluded(made, tmp_path: Path) -> None:
 
 @given(st.data())
 def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
-    names = data.draw(st.permutations(list(workflows.NAMES)))[: data.draw(st.integers(2, 3))]
+    names = data.draw(st.permutations(list(registry.NAMES)))[: data.draw(st.integers(2, 3))]
     trainings = st.floats(0.1, 1e5).map(lambda seconds: Training(1, seconds, 1, 1, 1, 1))
     share = st.integers(9000, 10000).map(lambda correct: correct / 10000)
     sides = [
@@ -179,60 +180,6 @@ def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
     assert "\n" not in said
     assert "nan" not in said
     assert "None" not in said
-
-
-# Lines of code.
-
-
-def counted_by_hand(workflow: str) -> int:
-    """By another program: Pygments, which knows documentation strings by itself."""
-    source = (Path(workflows.__file__).parent / f"{workflows.module(workflow)}.py").read_text()
-    lines, line = set(), 1
-    for kind, text in lex(source, PythonLexer(stripnl=False)):
-        if text.strip() and kind not in Comment and kind not in String.Doc:
-            first = line + len(text[: len(text) - len(text.lstrip())].split("\n")) - 1
-            lines.update(range(first, first + text.strip().count("\n") + 1))
-        line += text.count("\n")
-        assert kind not in Whitespace or not text.strip()
-    return len(lines)
-
-
-@pytest.mark.parametrize("workflow", list(workflows.NAMES))
-def test_lines_of_code_agree_with_another_counter(workflow: str) -> None:
-    assert lines_of_code(workflow) == counted_by_hand(workflow)
-
-
-SOURCE = '''"""Documentation
-
-of three lines."""
-
-# A comment.
-import os  # 1
-
-
-class Here:  # 2
-    """Documentation."""
-
-    word = """not
-    documentation"""  # 3 and 4
-
-    def run(
-        self,
-    ) -> str:  # 5, 6, 7
-        """Documentation."""
-        # A comment.
-
-        return os.path.join(  # 8
-
-            "#"  # 9: the line above is blank
-        )  # 10
-'''
-
-
-def test_lines_of_code_counted_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.py").write_text(SOURCE)
-    monkeypatch.setattr(workflows, "__path__", [str(tmp_path)])
-    assert lines_of_code("mine") == 10
 
 
 # The whole way.

@@ -23,7 +23,7 @@ from diptych.recipe import Recipe
 from diptych.render.runs import run_table
 from diptych.render.terminal import plain
 from diptych.runs import Run, find, fingerprint, new_folder, read_arrays, write_arrays, write_json
-from diptych.workflows import Epoch, Progress
+from diptych.workflows.progress import Epoch, Progress
 from support import whole_files
 
 MakeRun = Callable[..., Run]

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from diptych import extras, workflows
+from diptych import extras
 from diptych.data import Split, load_data
 from diptych.data.drawing import prepare_image
 from diptych.data.pictures import read_images
 from diptych.errors import InputError
 from diptych.runs import Run
 from diptych.worker import Arrays, Report, Worker
+from diptych.workflows import registry
 
 ONNX_RUNTIME = "onnxruntime"
 """Computes a run's answers where its workflow's framework is not installed."""
@@ -185,9 +186,9 @@ def _logits(run: Run, parameters: dict[str, Any], images: Arrays) -> np.ndarray:
     """
     run.weights()  # Says in the caller's process what is wrong, before a framework is loaded.
     workflow = run.workflow
-    if workflow not in workflows.installed():
+    if workflow not in registry.installed():
         workflow = "numpy" if extras.missing(["onnx", ONNX_RUNTIME]) else ONNX_RUNTIME
-    with Worker(workflows.environment(workflow)) as worker:
+    with Worker(registry.environment(workflow)) as worker:
         parameters = parameters | {"run": str(run.folder.absolute()), "workflow": workflow}
         _, answer = worker.call("evaluation:logits_job", parameters, images)
     return answer["logits"]
@@ -206,6 +207,6 @@ def logits_job(
 
         return {}, {"logits": predictor(run.network, run.weights())(images)}
     recipe = run.recipe.with_changes(precision="float32")
-    workflow = workflows.load(name)(run.network, recipe, run.seed)
+    workflow = registry.load(name)(run.network, recipe, run.seed)
     workflow.load(run.weights())
     return {}, {"logits": workflow.logits(images)}

@@ -31,12 +31,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from diptych import machine, workflows
+from diptych import machine
 from diptych.data import Data
 from diptych.errors import InputError, command
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows import Epoch, Progress, State
+from diptych.workflows import registry
+from diptych.workflows.progress import Epoch, Progress, State
 
 logger = logging.getLogger(__name__)
 
@@ -194,7 +195,7 @@ class Run:
         _check_keys(self.folder / "run.json", description, DESCRIPTION)
         _check_keys(self.folder / "run.json", description["data"], DATA)
         try:
-            workflows.check_name(description["workflow"])
+            registry.check_name(description["workflow"])
             _ = self.network, self.recipe
         except InputError as problem:
             raise InputError(f"{self.folder}/run.json: {problem}") from None

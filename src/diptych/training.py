@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych import machine, workflows
+from diptych import machine
 from diptych.data import Data, load_data
 from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError, command
@@ -21,7 +21,8 @@ from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.runs import TENSORBOARD, Run, Status
 from diptych.worker import Arrays, Report, Worker, WorkerError
-from diptych.workflows import Progress, State
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress, State
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def train(
     """Trains a network by one workflow, in a process of its own.
 
     Args:
-        workflow: one of `diptych.workflows.NAMES`.
+        workflow: one of `diptych.workflows.registry.NAMES`.
         network: a network, or its name in the zoo, or a TOML file.
         recipe: a recipe, or its name, or a TOML file; by default the one that the network names,
             else ``fast`` where it is made for the network and the data, else ``plain``.
@@ -95,7 +96,7 @@ def create(
     checkpoint_every: int | None = None,
 ) -> Run:
     """A new run that is ready to be carried out; the arguments are those of `train`."""
-    workflow = workflows.check(workflow)
+    workflow = registry.check(workflow)
     check_seed(seed)
     if not isinstance(network, Network):
         network = Network.load(network)
@@ -207,7 +208,7 @@ def _carry_out(run: Run, reports: list[Report]) -> Run:
             each(event)
 
     try:
-        with Worker(workflows.environment(run.workflow)) as worker:
+        with Worker(registry.environment(run.workflow)) as worker:
             answer, _ = worker.call("training:train_job", parameters, report=report)
     except KeyboardInterrupt:
         if run.status == "done":
@@ -359,11 +360,11 @@ def _train(
             "workflow": run.workflow,
             "network": network.name,
             "recipe": recipe.name,
-            "precision": workflows.precision(run.workflow, recipe),
+            "precision": registry.precision(run.workflow, recipe),
             "seed": seed,
         }
     )
-    Workflow = workflows.load(run.workflow)
+    Workflow = registry.load(run.workflow)
     workflow = Workflow(network.with_dropout_scaled(recipe.dropout_scale), recipe, seed)
     steps = -(-len(data.train.labels) // recipe.batch_size)
     start_seconds = time.time() - parameters["asked_at"]

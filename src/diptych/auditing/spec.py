@@ -6,9 +6,10 @@ Nothing is imported or run for it.
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych import workflows, zoo
+from diptych import zoo
 from diptych.errors import InputError
 from diptych.runs import Run
+from diptych.workflows import registry
 
 BACKENDS = ("tensorflow", "torch", "jax")
 FORMS = (
@@ -65,13 +66,13 @@ def parse(given: str) -> Spec:
         return _of_run(given, Path("runs") / path)
     name, _, network = given.rpartition(":")
     if name:
-        name = workflows.check(name)
+        name = registry.check(name)
         zoo.read("networks", network)
-        return Spec(given, "workflow", name, network, workflows.backend(name))
+        return Spec(given, "workflow", name, network, registry.backend(name))
     raise InputError(f"{given}: nothing of that name; expected {FORMS}")
 
 
 def _of_run(given: str, folder: Path) -> Spec:
     run = Run.open(folder)
-    backend = workflows.backend(workflows.check(run.workflow))
+    backend = registry.backend(registry.check(run.workflow))
     return Spec(given, "run", str(folder.absolute()), backend=backend)

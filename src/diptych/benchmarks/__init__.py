@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any
 
-from diptych import extras, machine, workflows
+from diptych import extras, machine
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.worker import Worker
+from diptych.workflows import registry
 
 STOCK = "stock "
 """Before a framework's name: the code that its users write first, not a workflow of ours."""
@@ -97,7 +98,7 @@ def bench_steps(
     for name, value, least in numbers:
         if value < least:
             raise InputError(f"{name} {value}: expected {least} or more")
-    chosen = workflows.chosen(names or [workflows.ALL])
+    chosen = registry.chosen(names or [registry.ALL])
     sides = [(name, precision) for name in chosen for precision in PRECISIONS if name != "numpy"]
     sides += [(name, "float64") for name in chosen if name == "numpy"]
     if network.name == "article":
@@ -179,20 +180,20 @@ def bench_inference(
 def _readers(names: Sequence[str] | None) -> list[str]:
     """The sides that read images."""
     needed = ("onnx", ONNX_RUNTIME)
-    if not names or list(names) == [workflows.ALL]:
-        chosen = workflows.chosen(names) if names else workflows.installed()
+    if not names or list(names) == [registry.ALL]:
+        chosen = registry.chosen(names) if names else registry.installed()
         return chosen if extras.missing(needed) else [*chosen, ONNX_RUNTIME]
     if ONNX_RUNTIME in names:
         extras.require(f"side {ONNX_RUNTIME}", *needed)
-    return [name if name == ONNX_RUNTIME else workflows.check(name) for name in names]
+    return [name if name == ONNX_RUNTIME else registry.check(name) for name in names]
 
 
 def _measure(job: str, parameters: dict[str, Any]) -> float:
     """What a job measures in a process of its own."""
     # Stock code promises no bits, so nothing may slow it down for them.
     side = parameters.get("side")
-    ours = side in workflows.NAMES
-    with Worker(workflows.environment(side) if ours else {"TF_DETERMINISTIC_OPS": "0"}) as worker:
+    ours = side in registry.NAMES
+    with Worker(registry.environment(side) if ours else {"TF_DETERMINISTIC_OPS": "0"}) as worker:
         return worker.call(f"benchmarks.{job}", parameters)[0]["measured"]
 
 

@@ -1,5 +1,6 @@
 """The commands that say what there is: networks, recipes, data."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -77,3 +78,18 @@ def data_info(
 
     found = load_data(name)
     answer(rendered.data_facts(found), rendered.data_info(found), json_file)
+
+
+@data_app.command("save")
+def data_save(
+    name: Annotated[str, typer.Argument(help="A data set's name, or a folder.")],
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Write a data set as four gzipped IDX files, for scripts and other tools."""
+    from diptych.data import load_data
+    from diptych.data.saving import save_idx_folder
+
+    files = [str(file) for file in save_idx_folder(load_data(name), folder, force=force)]
+    answer({"schema": 1, "files": files}, "\n".join(f"Wrote {file}" for file in files), json_file)

@@ -1,7 +1,7 @@
 """Runs side by side: what each reached, at what cost, and whether the difference is more than
 chance."""
 
-from diptych.comparison.code import lines_of_code
+from diptych.comparison.code import script_of
 from diptych.comparison.compare import compare, compare_runs
 from diptych.comparison.results import (
     Comparison,
@@ -21,5 +21,5 @@ __all__ = [
     "Training",
     "compare",
     "compare_runs",
-    "lines_of_code",
+    "script_of",
 ]

@@ -46,8 +46,8 @@ def compare(
     >>> compare(["torch"], values={"dropout_scale": [0, 1]})  # doctest: +SKIP
 
     Args:
-        workflow_names: some of `diptych.workflows.NAMES`, or ``all`` alone. By default low-level
-            TensorFlow and Keras, or TensorFlow alone where something else is compared.
+        workflow_names: some of `diptych.workflows.registry.NAMES`, or ``all`` alone. By default
+            low-level TensorFlow and Keras, or TensorFlow alone where something else is compared.
         network: one or several, as `diptych.train` takes it.
         recipe: one or several, as `diptych.train` takes it. By default one recipe for all networks
             that do not name their own: their default if it is the same for all, else ``plain``.

@@ -14,7 +14,13 @@ def conclusion(sides: list[Side], differences: list[Difference], one_machine: bo
     if len({side.workflow for side in sides}) > 1:
         short = min(sides, key=lambda side: side.lines_of_code)
         long = max(sides, key=lambda side: side.lines_of_code)
-        clauses.append(f"{short.name} needs {short.lines_of_code} lines to {long.lines_of_code}")
+        if short.lines_of_code == long.lines_of_code:
+            clauses.append(f"the plain scripts have {short.lines_of_code} lines each")
+        else:
+            clauses.append(
+                f"the plain script has {short.lines_of_code} lines in {short.name} and "
+                f"{long.lines_of_code} in {long.name}"
+            )
     sentence = "; ".join(clauses[:2]) + "".join(f", and {clause}" for clause in clauses[2:])
     return f"{sentence[0].upper()}{sentence[1:]}."
 

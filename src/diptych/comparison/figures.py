@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from diptych import workflows
-from diptych.comparison.code import lines_of_code
+from diptych.comparison.code import script_of
 from diptych.comparison.results import Difference, Disagreement, LeftOut, Side, Training
 from diptych.comparison.sides import Group
 from diptych.evaluation import accuracy_interval
 from diptych.runs import Run
+from diptych.scripts.counting import lines_of_code
+from diptych.workflows import registry
 
 
 def side(group: Group) -> Side:
@@ -37,7 +38,7 @@ def side(group: Group) -> Side:
         network=first["network"]["name"],
         recipe=first["recipe"]["name"],
         data=first["data"]["name"],
-        precision=workflows.precision(group.first.workflow, group.first.recipe),
+        precision=registry.precision(group.first.workflow, group.first.recipe),
         runs=[str(run.folder) for run in runs],
         seeds=list(group.runs),
         test_accuracy=mean,
@@ -45,7 +46,7 @@ def side(group: Group) -> Side:
         deviation=deviation,
         interval=interval,
         validation_accuracy=statistics.fmean(result["validation_accuracy"] for result in results),
-        lines_of_code=lines_of_code(group.first.workflow),
+        lines_of_code=lines_of_code(script_of(group.first)),
         training=None if "imported" in first else _training(results),
     )
 

@@ -30,6 +30,7 @@ class Side:
     seeds have the same accuracy, which says nothing about their spread."""
     validation_accuracy: float
     lines_of_code: int
+    """Of the plain script of this training, as ``diptych code`` writes it."""
     training: "Training | None"
     """None for an imported run, whose training was not measured."""
 

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from diptych import training, workflows
+from diptych import training
 from diptych.data import Data, load_data
 from diptych.defaults import ANY, default_recipe
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
+from diptych.workflows import registry
 
 DEFAULT_WORKFLOWS = ("tensorflow", "keras")
 """What is compared unless something else is; then it is all trained in the first of them."""
@@ -67,7 +68,7 @@ def variants(
     ]
     if workflow_names is None:
         workflow_names = DEFAULT_WORKFLOWS[: 1 if len(fitted) > 1 else None]
-    names = workflows.chosen(_distinct("workflow", workflow_names))
+    names = registry.chosen(_distinct("workflow", workflow_names))
     _distinct("workflow", names)  # Two names may stand for the same one.
     return [Variant(name, network, recipe, of) for network, recipe, of in fitted for name in names]
 

@@ -10,13 +10,12 @@ import jinja2
 import numpy as np
 
 from diptych.auditing.report import STAGES
-from diptych.comparison import Comparison, lines_of_code
+from diptych.comparison import Comparison, script_of
 from diptych.data import Data
 from diptych.data.pictures import to_png
 from diptych.errors import InputError, command
 from diptych.look.answers import confusion, mistakes
 from diptych.look.architecture import network
-from diptych.look.code import model_code
 from diptych.look.history import curves
 from diptych.look.images import data_of
 from diptych.look.style import COLOURS, Picture
@@ -90,9 +89,9 @@ def html(comparison: Comparison) -> str:
             for side, run in zip(comparison.sides, runs, strict=True)
         ],
         disagreements=list(_disagreements(comparison, data_of(runs[0]))),
-        codes=[
-            (workflow, lines_of_code(workflow), list(_code(workflow)))
-            for workflow in dict.fromkeys(side.workflow for side in comparison.sides)
+        scripts=[
+            (side, _highlighted(script_of(run)))
+            for side, run in zip(comparison.sides, runs, strict=True)
         ],
         code_style=_code_style("default"),
         code_style_dark=_code_style("github-dark"),
@@ -124,18 +123,13 @@ def _disagreements(comparison: Comparison, data: Data) -> Iterator[dict[str, Any
         yield {"number": one.image, "label": one.label, "answers": one.answers, "image": image}
 
 
-def _code(workflow: str) -> Iterator[tuple[str, str]]:
-    """Each part's place in its file, and its code as HTML."""
+def _highlighted(script: str) -> str:
+    """A script as HTML."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
-    for part in model_code(workflow):
-        formatter = HtmlFormatter(cssclass="code")
-        yield (
-            f"{part.file}, line {part.first_line}",
-            highlight(part.text, PythonLexer(stripnl=False), formatter),
-        )
+    return highlight(script, PythonLexer(stripnl=False), HtmlFormatter(cssclass="code"))
 
 
 def _code_style(name: str) -> str:

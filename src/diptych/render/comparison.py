@@ -99,7 +99,7 @@ def side_rows(sides: list[Side]) -> Iterator[tuple[str, Cell]]:
     yield "  images per second", of_training(lambda t: f"{t.images_per_second:,.0f}")
     yield "Start-up", of_training(lambda training: f"{training.start_seconds:.1f} s")
     yield "Peak memory", of_training(lambda training: f"{training.peak_memory_mib:,.0f} MiB")
-    yield "Lines of code", lambda side: f"{side.lines_of_code}"
+    yield "Lines of its script", lambda side: f"{side.lines_of_code}"
 
 
 def _disagreements(comparison: Comparison) -> Iterator[RenderableType]:

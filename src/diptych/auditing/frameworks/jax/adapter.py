@@ -13,8 +13,8 @@ from diptych.auditing.graph import Arrays, Graph
 from diptych.data.batches import to_float
 from diptych.errors import InputError
 from diptych.network import Activate, Conv, Dense, Layer, Network
-from diptych.workflows import jax as ours
-from diptych.workflows.jax import Workflow
+from diptych.workflows.jax import model, training
+from diptych.workflows.jax.workflow import Workflow
 
 Build = Callable[[int], tuple[Workflow, np.ndarray]]
 
@@ -66,7 +66,7 @@ class Adapter:
 
     def record(self, x: np.ndarray, training: bool) -> Arrays:
         now = self.workflow.training
-        run = jax.jit(partial(ours.forward, self.parted, self.dtype(training)))
+        run = jax.jit(partial(model.forward, self.parted, self.dtype(training)))
         key = self.workflow.key if training else None
         outputs, moving = run(now.trained | now.moving, x, key)
         result = {RESCALE: to_float(x)}
@@ -88,21 +88,21 @@ class Adapter:
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         last = self.network.layers[-1].name
-        with patch.object(ours, "forward", lambda *_: ({last: outputs}, {})):
+        with patch.object(model, "forward", lambda *_: ({last: outputs}, {})):
             key = self.workflow.key
-            return float(ours.loss_of({}, {}, self.network, "", outputs, targets, key)[0])
+            return float(model.loss_of({}, {}, self.network, "", outputs, targets, key)[0])
 
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self.fresh(dropout=False).loss_and_gradients(x, targets)
 
     def updates(self, gradients: list[Arrays]) -> list[Arrays]:
         workflow, result = self.fresh(dropout=True), []
-        train_step: Any = ours.train_step
+        train_step: Any = training.train_step
         step = train_step.__wrapped__  # Not compiled: each has gradients of its own.
         for rate, given in zip(self.rates, gradients, strict=False):
             now = workflow.training
             measured = ((0.0, (0.0, now.moving)), {name: given[name] for name in now.trained})
-            with patch.object(ours, "gradients_of", lambda *_, m=measured: m):
+            with patch.object(training, "gradients_of", lambda *_, m=measured: m):
                 workflow.training, _ = step(
                     now, self.network, self.recipe, frozenset(), (), (), rate, workflow.key
                 )

@@ -16,7 +16,7 @@ from diptych.auditing.graph import Arrays, Graph
 from diptych.data.batches import to_float
 from diptych.errors import InputError
 from diptych.network import Weights
-from diptych.workflows.numpy import Workflow
+from diptych.workflows.numpy.workflow import Workflow
 
 Build = Callable[[int], tuple[Workflow, np.ndarray]]
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from diptych import workflows
 from diptych.auditing.causes import advice
 from diptych.auditing.report import Finding
 from diptych.errors import InputError
@@ -21,6 +20,7 @@ from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run
 from diptych.worker import Arrays, Report, Worker
+from diptych.workflows import registry
 
 FLOAT32 = "float32"
 
@@ -41,7 +41,7 @@ def in_one_arithmetic(specs: list[Any]) -> tuple[list[Any], list[str], list[Find
         runs = [Run.open(spec.where) for spec in specs]
     except InputError:  # Opening the side tells it with the side's name.
         return specs, [], []
-    used = [workflows.precision(run.workflow, run.recipe) for run in runs]
+    used = [registry.precision(run.workflow, run.recipe) for run in runs]
     if "bfloat16" not in used:
         return specs, [], []
     lowered = [replace(spec, name=FLOAT32) for spec in specs]
@@ -61,7 +61,7 @@ def number_types(run: Run) -> dict[str, str]:
         "network": run.network.to_dict(),
         "recipe": run.recipe.to_dict(),
     }
-    with Worker(workflows.environment(run.workflow)) as worker:
+    with Worker(registry.environment(run.workflow)) as worker:
         answer, _ = worker.call("auditing.frameworks.ours.arithmetic:types_job", parameters)
     return answer["types"]
 
@@ -88,10 +88,10 @@ def types_job(
     network = Network.from_dict(parameters["network"])
     recipe = Recipe.from_dict(parameters["recipe"])
     name = parameters["workflow"]
-    workflow = workflows.load(name)(network, recipe, 0)
+    workflow = registry.load(name)(network, recipe, 0)
     images = np.zeros((2, *network.input_shape), np.uint8)
     readers = {"tensorflow": _tensorflow, "keras": _keras, "torch": _torch, "jax": _jax}
-    return {"types": readers[workflows.module(name)](workflow, images)}, {}
+    return {"types": readers[registry.module(name)](workflow, images)}, {}
 
 
 def _tensorflow(workflow: Any, images: np.ndarray) -> dict[str, str]:
@@ -106,7 +106,7 @@ def _keras(workflow: Any, _: np.ndarray) -> dict[str, str]:
 
 
 def _torch(workflow: Any, images: np.ndarray) -> dict[str, str]:
-    from diptych.workflows.torch import to_tensor
+    from diptych.workflows.torch.model import to_tensor
 
     types: dict[str, str] = {}
     for layer, module in zip(workflow.network.layers, workflow.model.layers, strict=True):
@@ -123,7 +123,7 @@ def _torch(workflow: Any, images: np.ndarray) -> dict[str, str]:
 def _jax(workflow: Any, images: np.ndarray) -> dict[str, str]:
     import jax
 
-    from diptych.workflows.jax import forward
+    from diptych.workflows.jax.model import forward
 
     weights = workflow.training.trained | workflow.training.moving
     key = jax.random.key(0)

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from diptych import machine, workflows
+from diptych import machine
 from diptych.data import Split
 from diptych.data.batches import Batches, to_float
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.runs import Run
+from diptych.workflows import registry
 
 Arrays = tuple[np.ndarray, np.ndarray]
 Build = Callable[[int], Any]
@@ -33,7 +34,7 @@ def build(
     """What the adapter of a workflow's framework builds from.
 
     Args:
-        workflow: one of `diptych.workflows.NAMES`; the adapter of the same name takes the result.
+        workflow: one of `diptych.workflows.registry.NAMES`; the adapter of that name takes it.
         network: a network, its name in the zoo, or a TOML file.
         recipe: as for the network; by default the one that the network names, else ``article``.
         weights: what each build has instead of its seed's initial weights, such as a run's.
@@ -41,8 +42,8 @@ def build(
     Raises:
         InputError: there is no such workflow, network or recipe, or the weights do not fit.
     """
-    workflow = workflows.check(workflow)
-    if workflows.module(workflow) == "keras":
+    workflow = registry.check(workflow)
+    if registry.module(workflow) == "keras":
         return keras_build(network, recipe, weights, workflow)
     builds = {"tensorflow": tensorflow_build, "torch": torch_build}
     if workflow in builds:
@@ -63,7 +64,7 @@ def keras_build(
     def built(seed: int) -> tuple[Any, dict[str, Any]]:
         workflow = make(seed)
         if described.recipe.schedule != "constant":
-            from diptych.workflows.keras import RateTable
+            from diptych.workflows.keras.optimiser import RateTable
 
             workflow.learning_rate = RateTable(described.rates)
             workflow.compile()
@@ -93,7 +94,7 @@ def torch_build(
     make = described.maker("torch", weights)
 
     def built(seed: int) -> tuple[Any, Any, Any, dict[str, Any]]:
-        from diptych.workflows.torch import F, to_tensor
+        from diptych.workflows.torch.model import F, to_tensor
 
         workflow = make(seed)
         workflow.optimizer.rates = described.rates
@@ -140,7 +141,7 @@ def model(spec: Any) -> Any:
         name, network, recipe, weights = run.workflow, run.network, run.recipe, run.weights()
         if spec.name:  # The arithmetic in which two runs are held against each other.
             recipe = recipe.with_changes(precision=spec.name)
-    framework = workflows.module(name)
+    framework = registry.module(name)
     package = "ours" if framework == "numpy" else framework
     adapter = importlib.import_module(f"diptych.auditing.frameworks.{package}.adapter")
     return adapter.Adapter(build(name, network, recipe, weights))
@@ -169,7 +170,7 @@ class Training:
         """Makes the workflow for a seed, with the given weights where there are any."""
 
         def make(seed: int) -> Any:
-            made = workflows.load(workflow)(self.network, self.recipe, seed)
+            made = registry.load(workflow)(self.network, self.recipe, seed)
             if weights is not None:
                 made.load(weights)
             return made
@@ -202,7 +203,7 @@ class LowLevel:
 
     def loss(self, x: Any, y: Any) -> Any:
         """The mean cross-entropy of a batch in training."""
-        from diptych.workflows.tensorflow import tf
+        from diptych.workflows.tensorflow.model import tf
 
         workflow = self.workflow
         logits = workflow.forward(x, workflow.dtype, training=True, step=workflow.steps_taken)
@@ -210,7 +211,7 @@ class LowLevel:
 
     def logits(self, x: Any) -> Any:
         """Inference, always in float32."""
-        from diptych.workflows.tensorflow import tf
+        from diptych.workflows.tensorflow.model import tf
 
         return self.workflow.forward(x, tf.float32)
 
