@@ -53,6 +53,11 @@ Params = dict[str, Array]
 """Weights by their names, float32."""
 
 
+def at_least_float32(dtype: Any) -> Any:
+    """The type in which the sums of such numbers are made; that of float64 is itself."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
 class Training(NamedTuple):
     """All that a step of training reads and writes."""
 
@@ -113,7 +118,7 @@ def drop(layer: Dropout, x: Array, key: Array) -> Array:
 
 
 def batch_norm(layer: BatchNorm, x: Array, params: Params, training: bool) -> tuple[Array, Params]:
-    """Always in float32; also gives the new moving averages, which are the old ones at inference.
+    """In float32 or more; also gives the new moving averages, which are the old ones at inference.
 
     The variance is that of the batch, divided by its size.
     """
@@ -121,7 +126,7 @@ def batch_norm(layer: BatchNorm, x: Array, params: Params, training: bool) -> tu
         params[f"{layer.name}/{name}"]
         for name in ("gamma", "beta", "moving_mean", "moving_variance")
     )
-    x32, (mean, variance) = x.astype(jnp.float32), averages
+    x32, (mean, variance) = x.astype(at_least_float32(x.dtype)), averages
     if training:
         axes, kept = tuple(range(x.ndim - 1)), layer.momentum
         mean, variance = x32.mean(axes), x32.var(axes)
@@ -146,7 +151,8 @@ def forward(
     Returns:
         Each layer's output by its name, and batch normalisation's new averages.
     """
-    x = (jnp.asarray(images, jnp.float32) * np.float32(1 / 255)).astype(dtype)
+    wide = at_least_float32(dtype)
+    x = (jnp.asarray(images, wide) * wide.type(1 / 255)).astype(dtype)
     outputs: dict[str, Array] = {}
     moving: Params = {}
     for number, (layer, before, _) in enumerate(network.steps()):
@@ -203,7 +209,8 @@ def loss_of(
 ) -> tuple[Array, tuple[Array, Params]]:
     """Mean loss of one batch in training; and its accuracy, and the new moving averages."""
     outputs, moving = forward(network, dtype, trained | moving, images, key)
-    logits = outputs[network.layers[-1].name].astype(jnp.float32)
+    logits = outputs[network.layers[-1].name]
+    logits = logits.astype(at_least_float32(logits.dtype))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), (jnp.mean(logits.argmax(axis=1) == labels), moving)
 

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import ndtr
 
 from diptych.data import Data, Split
-from diptych.data.batches import Batches, to_float
+from diptych.data.batches import Batches
 from diptych.network import (
     NOT_TRAINED,
     Activate,
@@ -257,7 +257,7 @@ class Workflow:
 
     def run(self, images: np.ndarray, training: bool) -> tuple[list[Array], list]:
         """Input and output of each layer in order, and each operation's layer and reverse."""
-        passed, reverses = [to_float(images).astype(np.float64)], []
+        passed, reverses = [images * (1 / 255)], []
         for layer in self.network.layers:
             x = passed[-1]
             for operation in self.operations(layer, training):

@@ -42,6 +42,11 @@ def to_tensor(images: np.ndarray) -> Tensor:
     return torch.from_numpy(to_float(images)).permute(0, 3, 1, 2)
 
 
+def at_least_float32(x: Tensor) -> Tensor:
+    """bfloat16 as float32; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class FlattenChannelsLast(nn.Module):
     """`nn.Flatten` puts a channel's pixels side by side; here it is a pixel's channels.
 
@@ -83,7 +88,7 @@ class BiasedBatchNorm(nn.BatchNorm2d):
             y = F.batch_norm(input, *kept, self.weight, self.bias, self.training, 0.0, self.eps)
         if self.training:
             with torch.no_grad():
-                new_variance, new_mean = torch.var_mean(input.float(), axes, correction=0)
+                new_variance, new_mean = torch.var_mean(at_least_float32(input), axes, correction=0)
                 mean.lerp_(new_mean, momentum)
                 variance.lerp_(new_variance, momentum)
         return y
@@ -148,7 +153,7 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self.layers(x).float()
+            return at_least_float32(self.layers(x))
 
 
 def shared(tensor: Tensor) -> Tensor:
