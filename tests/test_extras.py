@@ -138,7 +138,8 @@ def test_the_core_has_what_the_parent_imports() -> None:
         "import diptych, diptych.cli\n"
         "for name in diptych.__all__: getattr(diptych, name)\n"
         "import diptych.workflows.numpy, diptych.activations, diptych.benchmarks\n"
-        "assert diptych.workflows.registry.installed() == ['numpy'], diptych.workflows.registry.installed()\n"
+        "from diptych.workflows.registry import installed\n"
+        "assert installed() == ['numpy'], installed()\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

@@ -130,14 +130,14 @@ class Recipe(Described):
         rows, columns = (slice(c, n - c) for c, n in zip(cuts, (height, width), strict=True))
         return rows, columns
 
-    def learning_rates(self, steps: int) -> np.ndarray:
-        """The learning rate of each step of a training of that many steps, as float32 (steps,).
+    def learning_rates(self, steps: int, dtype: type = np.float32) -> np.ndarray:
+        """The learning rate of each step of a training of that many steps, (steps,).
 
         A table rather than a formula, so that no workflow can have a schedule of its own.
         """
         if self.schedule == "constant":
-            return np.full(steps, self.learning_rate, np.float32)
+            return np.full(steps, self.learning_rate, dtype)
         position = (np.arange(steps) + 1) / (steps + 1)
         rise = position / self.warmup if self.warmup else np.ones(steps)
         fall = (1 - position) / (1 - self.warmup)
-        return (self.learning_rate * np.minimum(rise, fall)).astype(np.float32)
+        return (self.learning_rate * np.minimum(rise, fall)).astype(dtype)

@@ -1,5 +1,7 @@
 """The layers in JAX: pure functions of what they are given."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
@@ -19,6 +21,11 @@ jax.config.update("jax_default_matmul_precision", "highest")
 
 Params = dict[str, Array]
 """Weights by their names, float32."""
+
+
+def at_least_float32(dtype: Any) -> Any:
+    """The type in which sums of such numbers are taken: float32, or float64 for float64."""
+    return jnp.promote_types(dtype, jnp.float32)
 
 
 def activate(layer: Conv | Dense | Activate, x: Array) -> Array:
@@ -65,7 +72,7 @@ def drop(layer: Dropout, x: Array, key: Array) -> Array:
 
 
 def batch_norm(layer: BatchNorm, x: Array, params: Params, training: bool) -> tuple[Array, Params]:
-    """Always in float32; also gives the new moving averages, which are the old ones at inference.
+    """In float32 or more; also gives the new moving averages, which are the old ones at inference.
 
     The variance is that of the batch, divided by its size.
     """
@@ -73,7 +80,7 @@ def batch_norm(layer: BatchNorm, x: Array, params: Params, training: bool) -> tu
         params[f"{layer.name}/{name}"]
         for name in ("gamma", "beta", "moving_mean", "moving_variance")
     )
-    x32, (mean, variance) = x.astype(jnp.float32), averages
+    x32, (mean, variance) = x.astype(at_least_float32(x.dtype)), averages
     if training:
         axes, kept = tuple(range(x.ndim - 1)), layer.momentum
         mean, variance = x32.mean(axes), x32.var(axes)

@@ -23,6 +23,7 @@ from diptych.network import (
 from diptych.workflows.jax.layers import (
     Params,
     activate,
+    at_least_float32,
     average_pool,
     batch_norm,
     convolve,
@@ -43,7 +44,8 @@ def forward(
     Returns:
         Each layer's output by its name, and batch normalisation's new averages.
     """
-    x = (jnp.asarray(images, jnp.float32) * np.float32(1 / 255)).astype(dtype)
+    wide = at_least_float32(dtype)
+    x = (jnp.asarray(images, wide) * wide.type(1 / 255)).astype(dtype)
     outputs: dict[str, Array] = {}
     moving: Params = {}
     for number, (layer, before, _) in enumerate(network.steps()):
@@ -97,7 +99,8 @@ def loss_of(
 ) -> tuple[Array, tuple[Array, Params]]:
     """Mean loss of one batch in training; and its accuracy, and the new moving averages."""
     outputs, moving = forward(network, dtype, trained | moving, images, key)
-    logits = outputs[network.layers[-1].name].astype(jnp.float32)
+    logits = outputs[network.layers[-1].name]
+    logits = logits.astype(at_least_float32(logits.dtype))
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), (jnp.mean(logits.argmax(axis=1) == labels), moving)
 

@@ -42,7 +42,7 @@ def build(
         precision: what it computes in.
         crops: whether it takes cropped images as well as whole ones.
     """
-    policy = "mixed_bfloat16" if precision == "bfloat16" else "float32"
+    policy = "mixed_bfloat16" if precision == "bfloat16" else keras.config.floatx()
     shape = (None, None, network.input_shape[2]) if crops else network.input_shape
     model = keras.Sequential([keras.Input(shape)], name="network")
     for layer, before, _ in network.steps():

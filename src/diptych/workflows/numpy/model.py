@@ -9,7 +9,6 @@ from functools import partial
 
 import numpy as np
 
-from diptych.data.batches import to_float
 from diptych.network import (
     NOT_TRAINED,
     Activate,
@@ -75,7 +74,7 @@ class Model:
 
     def run(self, images: np.ndarray, training: bool) -> tuple[list[Array], list]:
         """Input and output of each layer in order, and each operation's layer and reverse."""
-        passed, reverses = [to_float(images).astype(np.float64)], []
+        passed, reverses = [images * (1 / 255)], []
         for layer in self.network.layers:
             x = passed[-1]
             for operation in self.operations(layer, training):

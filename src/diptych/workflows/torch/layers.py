@@ -1,10 +1,15 @@
-"""Two layers that PyTorch has otherwise: `FlattenChannelsLast` and `BiasedBatchNorm`."""
+"""What PyTorch has otherwise: `FlattenChannelsLast`, `BiasedBatchNorm`, sums in float32."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.network import Shape, margins
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Gives bfloat16 as float32; float32 and float64 as they are."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class FlattenChannelsLast(nn.Module):
@@ -48,7 +53,7 @@ class BiasedBatchNorm(nn.BatchNorm2d):
             y = F.batch_norm(input, *kept, self.weight, self.bias, self.training, 0.0, self.eps)
         if self.training:
             with torch.no_grad():
-                new_variance, new_mean = torch.var_mean(input.float(), axes, correction=0)
+                new_variance, new_mean = torch.var_mean(at_least_float32(input), axes, correction=0)
                 mean.lerp_(new_mean, momentum)
                 variance.lerp_(new_variance, momentum)
         return y

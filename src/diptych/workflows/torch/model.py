@@ -21,7 +21,7 @@ from diptych.network import (
     Network,
     Shape,
 )
-from diptych.workflows.torch.layers import BiasedBatchNorm, FlattenChannelsLast
+from diptych.workflows.torch.layers import BiasedBatchNorm, FlattenChannelsLast, at_least_float32
 
 
 def to_tensor(images: np.ndarray) -> Tensor:
@@ -91,7 +91,7 @@ class Model(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.precision == "bfloat16"):
-            return self.layers(x).float()
+            return at_least_float32(self.layers(x))
 
 
 def loss_and_accuracy(model: Model, images: np.ndarray, labels: np.ndarray) -> tuple[Tensor, float]:
