@@ -211,7 +211,7 @@ def test_a_comparison_is_written_down(whole: Comparison, pair: dict[str, Run]) -
 
 def test_a_comparison_in_print_and_in_a_notebook(whole: Comparison) -> None:
     text = str(whole)
-    for word in ("tensorflow", "numpy", "Test accuracy", "Lines of code", whole.conclusion):
+    for word in ("tensorflow", "numpy", "Test accuracy", "Lines of its script", whole.conclusion):
         assert word in text
         assert word.split()[0] in whole._repr_html_()
     assert "\x1b" not in text

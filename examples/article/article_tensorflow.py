@@ -91,7 +91,7 @@ class Network:
     def loss(self, x, y):
         return cross_entropy(y, self.logits(x, training=True))
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(self, x, y):
         """One step of Adam; returns the batch's loss and accuracy before it."""
         with tf.GradientTape() as tape:

@@ -64,7 +64,7 @@ class Network:
     def loss(self, x, y):
         return cross_entropy(y, self.model(x, training=True))
 
-    @tf.function
+    @tf.function(autograph=False)
     def step(self, x, y):
         """One step of Adam; returns the batch's loss and accuracy before it."""
         with tf.GradientTape() as tape:
