@@ -137,7 +137,7 @@ def test_the_core_has_what_the_parent_imports() -> None:
     code = WITHOUT.format(modules=OTHERS) + (
         "import diptych, diptych.cli\n"
         "for name in diptych.__all__: getattr(diptych, name)\n"
-        "import diptych.workflows.numpy, diptych.activations, diptych.benchmarks\n"
+        "import diptych.workflows.numpy.workflow, diptych.activations, diptych.benchmarks\n"
         "from diptych.workflows.registry import installed\n"
         "assert installed() == ['numpy'], installed()\n"
     )

@@ -223,7 +223,7 @@ class LowLevel:
     """The workflow of low-level TensorFlow: images uint8 (n, …) and labels int64 (n,)."""
 
     def __init__(self, workflow: Any, rates: np.ndarray) -> None:
-        from diptych.workflows.tensorflow import tf
+        from diptych.workflows.tensorflow.model import tf
 
         self.workflow, self.rates = workflow, rates
         self.steps_taken = tf.Variable(np.int32(0))  # pyright: ignore[reportArgumentType]
@@ -250,7 +250,7 @@ class LowLevel:
 
     def step(self, x: Any, y: Any) -> Any:
         """One step of the workflow's own training; returns the loss before it."""
-        from diptych.workflows.tensorflow import tf
+        from diptych.workflows.tensorflow.model import tf
 
         number = self.steps_taken.read_value()
         rate = tf.constant(self.rates, tf.float32)[number]
