@@ -35,7 +35,7 @@ def answer_of(*arguments: str | Path, stdin: bytes | None = None) -> dict[str, A
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert isinstance(answer, dict)
-    assert answer["schema"] == 1
+    assert answer["schema"] == (2 if arguments[0] == "compare" else 1)
     return answer
 
 
@@ -95,7 +95,7 @@ def test_a_training_in_a_pipe(arguments: list[str], tmp_path: Path) -> None:
     assert where == f"Run: {run.folder}"
     assert done.stderr == ""
     answer = json.loads((tmp_path / "answer.json").read_text())
-    assert answer["schema"] == 1
+    assert answer["schema"] == (2 if arguments[0] == "compare" else 1)
     assert answer["run"] == str(run.folder)
     assert answer["result"] == run.result()
     assert answer["epochs"] == run.metrics()

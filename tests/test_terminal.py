@@ -146,7 +146,7 @@ def test_a_wide_table_becomes_several_with_whole_words(width: int) -> None:
     assert "…" not in file.getvalue()
     assert sum(line.count("keras dropout_scale=0.") for line in lines) == 7
     tables = sum(line.startswith("Test accuracy") for line in lines)
-    assert tables == -(-7 // max(1, (width - 15 + 2) // (21 + 2)))
+    assert tables == {60: 7, 80: 4, 200: 1}[width], "14 characters, then 2 + 23 for each"
     assert file.getvalue().count("99.13 to 99.45%") == 7
 
 
