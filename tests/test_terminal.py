@@ -6,6 +6,7 @@ from rich.console import Console
 
 from diptych.network import Network
 from diptych.render import terminal
+from diptych.render.columns import Column, Columns
 from diptych.render.data import data_list
 from diptych.render.description import network_summary, zoo_list
 from diptych.render.evaluation import prediction_table
@@ -126,3 +127,31 @@ def test_plain_text_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     rows.add_row("value", style="bold red")
     assert terminal.plain(rows) == "Name\nvalue"
     assert "<pre>" in terminal.html(rows)
+
+
+# Wide tables.
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_wide_table_becomes_several_with_whole_words(width: int) -> None:
+    names = [f"keras dropout_scale=0.{number}" for number in range(7)]
+    wide = Columns(
+        [Column("", ["Test accuracy", "  95% interval"])],
+        [Column(name, ["99.31%", "99.13 to 99.45%"]) for name in names],
+    )
+    file = io.StringIO()
+    Console(file=file, width=width, **terminal.AS_IT_IS).print(wide)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in file.getvalue()
+    assert sum(line.count("keras dropout_scale=0.") for line in lines) == 7
+    tables = sum(line.startswith("Test accuracy") for line in lines)
+    assert tables == {60: 7, 80: 4, 200: 1}[width], "14 characters, then 2 + 23 for each"
+    assert file.getvalue().count("99.13 to 99.45%") == 7
+
+
+def test_a_table_in_a_pipe_has_80_columns() -> None:
+    wide = Columns([Column("", ["row"])], [Column(f"column {n}", ["1"]) for n in range(20)])
+    lines = terminal.plain(wide).splitlines()
+    assert 60 < max(map(len, lines)) <= 80
+    assert sum(line.startswith("row") for line in lines) == 3
