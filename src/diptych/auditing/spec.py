@@ -6,9 +6,7 @@ Nothing is imported or run for it.
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych import workflows, zoo
 from diptych.errors import InputError
-from diptych.runs import Run
 
 BACKENDS = ("tensorflow", "torch", "jax")
 FORMS = (
@@ -38,6 +36,9 @@ def parse(given: str) -> Spec:
     Raises:
         InputError: it is none of `FORMS`, or names what is not there.
     """
+    # Not at the top: the process of a side imports this module, and has no pydantic.
+    from diptych import workflows, zoo
+
     text, backend = given, "tensorflow"
     for name in BACKENDS:  # keras@torch:article, model.keras@jax
         if f"@{name}" in text:
@@ -72,6 +73,9 @@ def parse(given: str) -> Spec:
 
 
 def _of_run(given: str, folder: Path) -> Spec:
+    from diptych import workflows
+    from diptych.runs import Run
+
     run = Run.open(folder)
     backend = workflows.backend(workflows.check(run.workflow))
     return Spec(given, "run", str(folder.absolute()), backend=backend)
