@@ -169,6 +169,7 @@ RUN = str(EMBEDDED / "tensorflow-article-fast-seed0")
         ("compare --workflows numpy,torch", "torch"),
         ("audit keras:article torch:article", "tensorflow"),
         ("audit FILE.onnx FILE.onnx", "onnx"),
+        ("audit FILE.keras FILE.keras", "tensorflow"),
         ("export RUN --to keras --out FOLDER/x.keras", "tensorflow"),
         ("export RUN --to savedmodel --out FOLDER/x.savedmodel", "tensorflow"),
         ("export RUN --to litert --out FOLDER/x.tflite", "export"),

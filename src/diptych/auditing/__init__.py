@@ -1,6 +1,25 @@
 """Compares two builds: no difference is found, or it is named where they differ and why."""
 
-from diptych.auditing.audit import audit
-from diptych.auditing.report import Audit, Finding, Stage
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from diptych.auditing.audit import audit
+    from diptych.auditing.report import Audit, Finding, Stage
 
 __all__ = ["Audit", "Finding", "Stage", "audit"]
+
+_HOMES = {"Audit": "report", "Finding": "report", "Stage": "report", "audit": "audit"}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first asked for.
+
+    The process of a side imports modules of this package, and has no more than NumPy and its
+    framework.
+    """
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

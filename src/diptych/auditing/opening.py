@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from diptych import extras
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
 
@@ -57,6 +58,8 @@ def check_size(size: int) -> None:
 
 
 def _framework(name: str) -> Any:
+    if name == "keras":  # Of a file; a user's function has imported it already.
+        extras.require("a .keras file", "keras")
     return importlib.import_module(f"diptych.auditing.frameworks.{name}.adapter")
 
 

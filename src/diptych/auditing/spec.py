@@ -6,10 +6,7 @@ Nothing is imported or run for it.
 from dataclasses import dataclass
 from pathlib import Path
 
-from diptych import zoo
 from diptych.errors import InputError
-from diptych.runs import Run
-from diptych.workflows import registry
 
 BACKENDS = ("tensorflow", "torch", "jax")
 FORMS = (
@@ -39,6 +36,10 @@ def parse(given: str) -> Spec:
     Raises:
         InputError: it is none of `FORMS`, or names what is not there.
     """
+    # Not at the top: the process of a side imports this module, and has no pydantic.
+    from diptych import zoo
+    from diptych.workflows import registry
+
     text, backend = given, "tensorflow"
     for name in BACKENDS:  # keras@torch:article, model.keras@jax
         if f"@{name}" in text:
@@ -73,6 +74,9 @@ def parse(given: str) -> Spec:
 
 
 def _of_run(given: str, folder: Path) -> Spec:
+    from diptych.runs import Run
+    from diptych.workflows import registry
+
     run = Run.open(folder)
     backend = registry.backend(registry.check(run.workflow))
     return Spec(given, "run", str(folder.absolute()), backend=backend)
