@@ -241,7 +241,13 @@ def test_a_comparison_on_a_terminal(arguments: list[str], tmp_path: Path) -> Non
     for before in re.findall(r"([^\n]*)Epoch 1 \| Last Batch", screen):
         assert before == "" or before.endswith(("\r", "\x1b[2K"))
     assert re.search(r"^ +numpy +keras\s*$", text, re.MULTILINE)
-    for name in ("Test accuracy", "95% interval", "Training time", "Peak memory", "Lines of its script"):
+    for name in (
+        "Test accuracy",
+        "95% interval",
+        "Training time",
+        "Peak memory",
+        "Lines of its script",
+    ):
         assert re.search(rf"^ *{name} +\S+.* +\S+", text, re.MULTILINE), name
     [folder] = (tmp_path / "runs").glob("comparison-*")
     conclusion = json.loads((folder / "comparison.json").read_text())["conclusion"]

@@ -37,7 +37,9 @@ def adapter_of(spec: Spec) -> Any:
         return submission.model(spec)
     if spec.form == "keras":
         keras = _framework("keras")
-        return keras.Adapter(keras.from_file(spec.where))
+        from diptych.formats.keras.archive import from_file
+
+        return keras.Adapter(from_file(spec.where))
     if spec.form == "onnx":
         return _framework("onnx").Adapter(spec.where)
     build = _function(spec.where, spec.name)

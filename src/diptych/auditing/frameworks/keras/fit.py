@@ -16,11 +16,12 @@ import keras
 import numpy as np
 from keras import callbacks as known
 
+from diptych.auditing.frameworks.keras.optimisers import optimisers
 from diptych.auditing.frameworks.keras.schedule import (
     Rates,
+    accumulated,
     as_number,
     changes,
-    optimisers,
     rates_between,
 )
 from diptych.errors import InputError
@@ -123,7 +124,7 @@ def horizon(extras: dict[str, Any], optimiser: Any) -> dict[str, Any]:
     if lengths := list(filter(None, map(length, schedules))):
         steps, name = max(lengths)
         return {"steps": steps, "source": f"the length of the schedule {name}"}
-    return {"steps": None, "source": "neither steps, nor fit's epochs, nor a schedule's end"}
+    return {"steps": None, "source": ""}
 
 
 def length(schedule: Any) -> tuple[int, str] | None:
@@ -250,9 +251,9 @@ def rates(extras: dict[str, Any], model: keras.Model, steps: int) -> Rates:
 
     The model is left with what the callbacks did to it.
     """
-    callbacks = Callbacks(extras, model)
+    callbacks, every = Callbacks(extras, model), accumulated(model.optimizer)
     if not callbacks.callbacks:
-        return changes(rates_of(model, 0, steps))
+        return changes(rates_of(model, 0, steps), every)
     callbacks.begin()
     parts, per_epoch = [], callbacks.epoch.steps
     if callbacks.by_batch:
@@ -267,7 +268,7 @@ def rates(extras: dict[str, Any], model: keras.Model, steps: int) -> Rates:
             callbacks.before_epoch(number)
             parts.append(rates_of(model, start, min(start + per_epoch, steps)))
             callbacks.after_epoch(number, {})
-    return changes(np.concatenate(parts)) if parts else []
+    return changes(np.concatenate(parts), every) if parts else []
 
 
 def rates_of(model: keras.Model, start: int, stop: int) -> np.ndarray:

@@ -11,26 +11,35 @@ import keras
 import numpy as np
 from keras.optimizers.schedules import LearningRateSchedule
 
+from diptych.auditing.frameworks.keras.optimisers import optimisers
+
 Rates = list[tuple[int, list[float]]]
 CHECKED = 64
 """Steps at which rates that were had all at once are held against those had one by one."""
 
 
-def optimisers(optimiser: Any) -> list[Any]:
-    """The optimisers that have a learning rate: one, or those of a ``MultiOptimizer``."""
-    inner = getattr(optimiser, "inner_optimizer", optimiser)
-    return list(getattr(inner, "optimizers", [inner]))
-
-
-def changes(rates: np.ndarray) -> Rates:
-    """Step 0 and each step at which a rate differs from the step before.
+def changes(rates: np.ndarray, every: int) -> Rates:
+    """The first step that moves parameters, and each later one at which a rate has changed.
 
     Args:
         rates: (steps, optimisers).
+        every: how many steps are taken before one moves parameters (accumulation), from 1.
     """
-    differs = np.any(rates[1:] != rates[:-1], axis=1) if len(rates) else np.zeros(0, bool)
-    steps = [0, *(np.flatnonzero(differs) + 1)] if len(rates) else []
-    return [(int(step), [float(rate) for rate in rates[step]]) for step in steps]
+    moving = rates[every - 1 :: every]
+    if not len(moving):
+        return []
+    differs = np.flatnonzero(np.any(moving[1:] != moving[:-1], axis=1)) + 1
+    return [
+        (int(number + 1) * every - 1, [float(rate) for rate in moving[number]])
+        for number in [0, *differs]
+    ]
+
+
+def accumulated(optimiser: Any) -> int:
+    """How many gradients are added up before a step moves parameters: 1 where none are, or where
+    a ``MultiOptimizer``'s optimisers do not agree."""
+    counts = {inner.gradient_accumulation_steps or 1 for inner in optimisers(optimiser)}
+    return counts.pop() if len(counts) == 1 else 1
 
 
 def rates_between(optimiser: Any, start: int, stop: int) -> np.ndarray:

@@ -7,7 +7,6 @@ model means, as long as nothing in it computes in fewer digits; that is checked 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import wraps
@@ -15,6 +14,9 @@ from typing import Any
 
 import keras
 import numpy as np
+
+from diptych.auditing.frameworks.keras.optimisers import optimisers
+from diptych.auditing.frameworks.users import error_line, one_line
 
 FLOATS = ("float16", "bfloat16", "float32", "float8_e4m3fn", "float8_e5m2")
 """Types that a twin must not have."""
@@ -181,15 +183,8 @@ def widened_losses(model: keras.Model) -> Iterator[None]:
 
 def described(problem: Exception) -> str:
     """One line for what the user's code raised in float64, with their line where there is one."""
-    from diptych.auditing.frameworks.keras.adapter import NOT_THE_USERS
-
-    text = " ".join(traceback.format_exception_only(problem)[-1].split())[:300]
-    lines = [
-        f"{frame.filename.rsplit('/', 1)[-1]}:{frame.lineno}: "
-        for frame in traceback.extract_tb(problem.__traceback__)
-        if not frame.filename.startswith(("<", *NOT_THE_USERS))
-    ]
-    return f"it fails in float64: {lines[-1] if lines else ''}{text}"
+    line = error_line(problem)
+    return f"it fails in float64: {f'{line}: ' if line else ''}{one_line(problem)[:300]}"
 
 
 def refuse_types(adapter: Any) -> None:
@@ -198,8 +193,9 @@ def refuse_types(adapter: Any) -> None:
     Raises:
         NotImplementedError: with the first one's name and the line that made it.
     """
-    model, places = adapter.model, adapter.given.places
-    for layer in model._flatten_layers():
+    model, places = adapter.model, adapter.submission.places
+    layers = model._flatten_layers()
+    for layer in sorted(layers, key=lambda layer: isinstance(layer, keras.Model)):  # Models last.
         at = f" ({places[id(layer)]})" if id(layer) in places else ""
         if layer.compute_dtype in FLOATS or layer.variable_dtype in FLOATS:
             raise NotImplementedError(
@@ -215,7 +211,7 @@ def refuse_types(adapter: Any) -> None:
     for variable in model.optimizer.variables:
         if keras.backend.standardize_dtype(variable.dtype) in FLOATS:
             raise NotImplementedError(f"the optimiser's {variable.path} is a {variable.dtype}")
-    for optimiser in adapter.optimisers():
+    for optimiser in optimisers(model.optimizer):
         rate = optimiser.learning_rate
         if keras.backend.standardize_dtype(getattr(rate, "dtype", "float64")) in FLOATS:
             name = type(optimiser._learning_rate).__name__
@@ -252,7 +248,7 @@ def refuse_coarse(adapter: Any) -> None:
             )
     if not adapter.trains:
         return
-    targets = adapter.made_up_targets(len(x))
+    targets = adapter.batching.made_up_targets(len(x))
     last = adapter.graph().nodes[-1].name
     losses = [np.array(adapter.loss(outputs[last], targets)) for outputs in (start, near, far)]
     if coarse(*losses):

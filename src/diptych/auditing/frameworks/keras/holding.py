@@ -1,0 +1,110 @@
+"""Holding a model still while it is looked at: what is changed for the time is put back."""
+
+# Keras' annotations say less than Keras takes and gives.
+# pyright: reportAttributeAccessIssue=false, reportArgumentType=false
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
+
+import keras
+import numpy as np
+
+from diptych.auditing.frameworks.keras.arrays import to_array
+from diptych.auditing.frameworks.keras.layer_classes import RANDOM
+
+
+@contextmanager
+def shadowed(thing: Any, attribute: str, value: Any) -> Iterator[None]:
+    """Gives an object another attribute for the time, unnoticed by the framework's tracking."""
+    own, missing = vars(thing), object()
+    before = own.get(attribute, missing)
+    own[attribute] = value
+    try:
+        yield
+    finally:
+        if before is missing:
+            del own[attribute]
+        else:
+            own[attribute] = before
+
+
+def without_gradients() -> AbstractContextManager[Any]:
+    """Allows to change variables and to copy arrays; only PyTorch must be told so."""
+    if keras.config.backend() != "torch":
+        return nullcontext()
+    import torch
+
+    return torch.no_grad()
+
+
+@contextmanager
+def restored(variables: list[Any]) -> Iterator[None]:
+    """Puts the variables' values back in the end."""
+    values = [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
+    try:
+        yield
+    finally:
+        with without_gradients():
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
+
+
+@contextmanager
+def without_dropout(model: keras.Model) -> Iterator[None]:
+    """Drops nothing for the time, however deep in the model."""
+    with ExitStack() as stack:
+        for layer in model._flatten_layers():
+            for kind, attributes in RANDOM.items():
+                for attribute in attributes if isinstance(layer, kind) else ():
+                    stack.enter_context(shadowed(layer, attribute, 0.0))
+        yield
+
+
+@contextmanager
+def eagerly(model: keras.Model) -> Iterator[None]:
+    """Runs training steps as they are written, uncompiled, so that values can be looked at."""
+    compiled, before = model.run_eagerly, model.train_function
+    model.run_eagerly, model.train_function = True, None
+    with tensorflow_eagerly() if keras.config.backend() == "tensorflow" else nullcontext():
+        try:
+            yield
+        finally:
+            model.run_eagerly, model.train_function = compiled, before
+
+
+@contextmanager
+def tensorflow_eagerly() -> Iterator[None]:
+    """Runs functions that the user has compiled uncompiled too."""
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tf.config.run_functions_eagerly(before)
+
+
+@contextmanager
+def caught(model: keras.Model, gradients: dict[int, Any]) -> Iterator[None]:
+    """Keeps the gradients that the optimiser would have applied, by the variable's ``id``."""
+
+    def catch(grads: Iterable[Any], trainable_variables: Iterable[Any] | None = None) -> None:
+        variables = trainable_variables or model.trainable_variables
+        for gradient, variable in zip(grads, variables, strict=True):
+            if gradient is not None:
+                gradients[id(variable)] = to_array(gradient)
+
+    with (
+        shadowed(model.optimizer, "apply", catch),
+        shadowed(model.optimizer, "scale_loss", lambda loss: loss),
+    ):
+        yield
+
+
+def forget_gradients(model: keras.Model) -> None:
+    """Clears the gradients that PyTorch keeps with its tensors: a user's own step may not."""
+    if keras.config.backend() == "torch":
+        for weight in model.weights:
+            weight.value.grad = None

@@ -1,0 +1,47 @@
+"""What a compiled model's loss takes."""
+
+from typing import Any
+
+import keras
+
+from diptych.auditing.frameworks.keras.arrays import Shape
+from diptych.auditing.frameworks.keras.layer_classes import class_name
+
+TARGETS = {
+    "sparsecategoricalcrossentropy": "classes",
+    "categoricalcrossentropy": "one_hot",
+    "categoricalfocalcrossentropy": "one_hot",
+    "categoricalhinge": "one_hot",
+    "kldivergence": "one_hot",
+    "binarycrossentropy": "binary",
+    "binaryfocalcrossentropy": "binary",
+    "hinge": "binary",
+    "squaredhinge": "binary",
+    "meansquarederror": "values",
+    "mse": "values",
+    "meanabsoluteerror": "values",
+    "mae": "values",
+    "meanabsolutepercentageerror": "values",
+    "meansquaredlogarithmicerror": "values",
+    "cosinesimilarity": "values",
+    "huber": "values",
+    "logcosh": "values",
+    "poisson": "values",
+}
+"""What Keras' losses take, by their names or classes, without capitals and underscores."""
+
+
+def loss_targets(loss: Any, output_shape: Shape) -> str:
+    """What a compiled model's loss takes, for an output of this shape."""
+    while isinstance(loss, dict | list | tuple) and len(loss) == 1:
+        loss = next(iter(loss.values() if isinstance(loss, dict) else loss))
+    if isinstance(loss, str):
+        names = [class_name(keras.losses.get(loss))]
+    elif isinstance(loss, keras.losses.Loss):
+        names = [cls.__name__ for cls in type(loss).__mro__]
+    else:
+        names = [class_name(loss)]
+    known = [TARGETS.get(name.lower().replace("_", "")) for name in names]
+    classes = output_shape[-1] if output_shape else 1
+    targets = next(filter(None, known), "classes" if classes > 1 else "values")
+    return "one_hot" if targets == "binary" and classes > 1 else targets

@@ -1,0 +1,23 @@
+"""The readers of Keras' layers and operations, by family. Importing this registers them all."""
+
+from diptych.auditing.frameworks.keras.operations import (
+    activation,
+    arithmetic,
+    convolution,
+    dense,
+    dropout,
+    normalisation,
+    pooling,
+    shape,
+)
+
+__all__ = [
+    "activation",
+    "arithmetic",
+    "convolution",
+    "dense",
+    "dropout",
+    "normalisation",
+    "pooling",
+    "shape",
+]

@@ -1,0 +1,34 @@
+"""Normalisation: by batch, and by numbers that are known before training."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from diptych.auditing.frameworks.keras.arrays import to_array
+from diptych.auditing.frameworks.keras.drafts import NodeDraft, ShapedCall, draft, reads
+from diptych.auditing.frameworks.keras.operations.arithmetic import by_channel
+
+
+@reads("BatchNormalization")
+def batch_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    if layer.renorm or not call.is_channel_axis(layer.axis):
+        return None
+    variables = {
+        "gamma": layer.gamma,
+        "beta": layer.beta,
+        "mean": layer.moving_mean,
+        "variance": layer.moving_variance,
+    }
+    return draft(
+        "batch_norm", variables, epsilon=layer.epsilon, momentum=layer.momentum, unbiased=False
+    )
+
+
+@reads("Normalization")
+def feature_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    if layer.invert or any(not call.is_channel_axis(axis) for axis in layer.axis):
+        return None
+    mean, variance = (to_array(value).astype(np.float64) for value in (layer.mean, layer.variance))
+    scale = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
+    return draft("rescale", scale=by_channel(scale), offset=by_channel(-mean * scale))
