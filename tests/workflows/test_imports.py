@@ -42,8 +42,8 @@ def test_no_module_imports_a_framework_that_is_not_its_own(path: Path) -> None:
 
 def test_nothing_but_a_workflow_loads_a_framework() -> None:
     modules = (
-        "auditing cli render.terminal comparison evaluation formats.exporting formats.importing in_memory "
-        "training worker workflows.registry workflows.numpy.workflow"
+        "auditing cli render.terminal comparison evaluation formats.exporting formats.importing "
+        "in_memory training worker workflows.registry workflows.numpy.workflow"
     )
     code = "".join(f"import diptych.{module}\n" for module in modules.split())
     code += "import json, sys; print(json.dumps(list(sys.modules)))"
