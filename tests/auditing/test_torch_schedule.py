@@ -247,8 +247,8 @@ def test_schedulers_that_rates_do_not_show_are_told() -> None:
     assert scheduled(lambda o: lr_scheduler.StepLR(o, 30)).settings() == {}
     rare = scheduled(lambda o: lr_scheduler.StepLR(o, 30), every=1_000_000)
     assert rare.settings() == {
-        "schedule": "StepLR(step_size=30, gamma=0.1): `step` in extras steps it "
-        "in none of its first 2000 steps"
+        "schedule": "StepLR(step_size=30, gamma=0.1): `step` in extras steps it in "
+        "none of 2000 steps"
     }
 
 
