@@ -63,7 +63,7 @@ class Worker:
         # writes for the time being (TensorFlow has a file a traced function) is for us to remove.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
         self._scratch = tempfile.TemporaryDirectory(prefix="diptych-", ignore_cleanup_errors=True)
-        self._mark = uuid.uuid4().hex
+        self._mark, self._closed = uuid.uuid4().hex, False
         to_read, requests = os.pipe()
         answers, to_write = os.pipe()
         ours = {"TMPDIR": self._scratch.name, processes.MARK: self._mark}
@@ -113,6 +113,9 @@ class Worker:
 
     def close(self) -> None:
         """Ends the child, whatever it does at the moment, and all that it has started."""
+        if self._closed:
+            return  # Its number may be another process's by now.
+        self._closed = True
         processes.end(self._process.pid, self._mark)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)

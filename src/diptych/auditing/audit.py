@@ -112,7 +112,7 @@ def _open(a: Side, b: Side) -> None:
     """Opens both sides at once; where one cannot be, the other is not waited for."""
     with ThreadPoolExecutor(2) as pool:
         try:
-            for opened in as_completed(pool.submit(side.open) for side in (a, b)):
+            for opened in as_completed([pool.submit(side.open) for side in (a, b)]):
                 opened.result()
         except BaseException:  # Ctrl-C as well.
             for side in (a, b):

@@ -2,7 +2,8 @@
 
 import threading
 from collections.abc import Callable
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -18,6 +19,7 @@ LIMIT = 60.0
 RUNS = 64
 """Runs of a network in one answer."""
 Batch = tuple[np.ndarray, np.ndarray]
+T = TypeVar("T")
 Ask = Callable[..., tuple[dict[str, Any], Arrays]]
 
 
@@ -238,3 +240,19 @@ class Side(Answers):
         if "unable" in answer:
             raise Unable(answer["unable"])
         return answer, result
+
+
+def at_once(sides: dict[str, Side], question: Callable[[str], T]) -> dict[str, T]:
+    """Asks all sides at the same time, by their names; gives the answers by their names.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C was pressed; the sides' processes have ended.
+    """
+    with ThreadPoolExecutor(len(sides)) as pool:
+        try:
+            asked = {name: pool.submit(question, name) for name in sides}
+            return {name: future.result() for name, future in asked.items()}
+        except KeyboardInterrupt:  # Or it would be waited for the answers.
+            for side in sides.values():
+                side.close()
+            raise

@@ -6,7 +6,6 @@ both are compared as they are, in float32, with bounds as large as its rounding.
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TypeVar
@@ -16,7 +15,7 @@ import numpy as np
 from diptych.auditing.certificate import FLOAT32, TWINS, Coverage
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which
-from diptych.auditing.side import Answers, Failed, Unable
+from diptych.auditing.side import Answers, Failed, Unable, at_once
 
 T = TypeVar("T")
 CONSTANTS = 2.0**-24
@@ -39,15 +38,14 @@ class Twins:
         self.precision = FLOAT32
         self.answers: dict[Which, Answers] = dict(pair.sides)
         reasons = pair.audit.no_twins
-        with ThreadPoolExecutor(2) as pool:
-            opened = list(pool.map(lambda which: pair.sides[which].open_twin(), SIDES))
-        for which, twin in zip(SIDES, opened, strict=True):
+        opened = at_once(pair.sides, lambda which: pair.sides[which].open_twin())
+        for which, twin in opened.items():
             if twin is None:
                 side = pair.sides[which]
                 reasons.append(f"{side.label} has no float64 twin: {side.no_twin}")
         if not reasons:
             self.precision = TWINS
-            self.answers = {w: twin for w, twin in zip(SIDES, opened, strict=True) if twin}
+            self.answers = {which: twin for which, twin in opened.items() if twin}
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -82,9 +80,7 @@ class Twins:
 
     def ask(self, question: Callable[[Answers, Which], T]) -> dict[Which, T]:
         """The answers of both, who are asked at the same time."""
-        with ThreadPoolExecutor(2) as pool:
-            asked = {which: pool.submit(question, self.answers[which], which) for which in SIDES}
-            return {which: future.result() for which, future in asked.items()}
+        return at_once(self.pair.sides, lambda which: question(self.answers[which], which))
 
     @contextmanager
     def used(self, coverage: Coverage) -> Iterator[None]:
