@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from diptych import Run, export
-from diptych.files import FORMATS
+from diptych.formats.registry import FORMATS
 
 ALL = 10**9
 

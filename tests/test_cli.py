@@ -297,7 +297,7 @@ def test_a_worker_that_breaks(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "if 'diptych.worker' in ' '.join(sys.orig_argv):\n"
-        "    import diptych.workflows.numpy as module\n"
+        "    import diptych.workflows.numpy.workflow as module\n"
         "    module.Workflow = None\n"
     )
     done = diptych("train", "numpy", *arguments, PYTHONPATH=str(tmp_path))

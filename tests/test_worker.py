@@ -1,5 +1,4 @@
 import ast
-import io
 import os
 import signal
 import subprocess
@@ -11,13 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as arrays_of
 
 import diptych.worker
 from diptych.errors import InputError
-from diptych.worker import Worker, WorkerError, receive, send
+from diptych.worker import Worker, WorkerError
 from support import NEEDS_PROC, is_alive
 
 JOBS = """
@@ -80,55 +76,6 @@ def jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def worker() -> Iterator[Worker]:
     with Worker() as made:
         yield made
-
-
-HEADERS = st.dictionaries(
-    st.text(max_size=5), st.none() | st.booleans() | st.integers() | st.text(max_size=20)
-)
-DTYPES = st.one_of(
-    arrays_of.boolean_dtypes(),
-    arrays_of.integer_dtypes(),
-    arrays_of.unsigned_integer_dtypes(),
-    arrays_of.floating_dtypes(sizes=(16, 32, 64)),
-)
-SHAPES = arrays_of.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4)
-ARRAYS = st.dictionaries(st.text(max_size=5), arrays_of.arrays(DTYPES, SHAPES), max_size=3)
-
-
-@given(st.lists(st.tuples(HEADERS, ARRAYS), max_size=3))
-def test_messages_come_out_as_they_went_in(messages: list[tuple[dict, dict]]) -> None:
-    pipe = io.BytesIO()
-    for header, arrays in messages:
-        send(pipe, header, arrays)
-    pipe.seek(0)
-    for header, arrays in messages:
-        found = receive(pipe)
-        assert found
-        assert found[0] == header
-        assert found[1].keys() == arrays.keys()
-        for name, array in arrays.items():
-            assert found[1][name].shape == array.shape
-            assert found[1][name].dtype == array.dtype.newbyteorder("=")
-            assert np.array_equal(found[1][name], array, equal_nan=array.dtype.kind == "f")
-    assert receive(pipe) is None
-
-
-@given(st.data())
-def test_a_message_that_was_cut_off_is_no_message(data: st.DataObject) -> None:
-    pipe = io.BytesIO()
-    send(pipe, {"a": 1}, {"b": np.arange(10)})
-    cut = data.draw(st.integers(0, len(pipe.getvalue()) - 1))
-    assert receive(io.BytesIO(pipe.getvalue()[:cut])) is None
-
-
-def test_arrays_that_are_views_are_sent_as_they_look() -> None:
-    whole = np.arange(24).reshape(2, 3, 4)
-    for view in (whole.T, whole[:, ::2], whole[::-1], np.broadcast_to(np.arange(4), (3, 4))):
-        pipe = io.BytesIO()
-        send(pipe, {}, {"view": view})
-        pipe.seek(0)
-        _, found = receive(pipe) or ({}, {})
-        assert np.array_equal(found["view"], view)
 
 
 def test_a_child_answers_one_job_after_the_other(worker: Worker) -> None:

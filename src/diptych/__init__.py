@@ -5,7 +5,6 @@
 """
 
 import importlib
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -14,15 +13,16 @@ if TYPE_CHECKING:
     from diptych.data import Data, load_data
     from diptych.errors import InputError
     from diptych.evaluation import Evaluation, evaluate, predict
-    from diptych.files.exporting import Export, NotTheSame, export
-    from diptych.files.importing import import_file
+    from diptych.formats.exporting import Export, NotTheSame, export
+    from diptych.formats.importing import import_file
     from diptych.network import Network
     from diptych.recipe import Recipe
     from diptych.runs import Run
     from diptych.serving import serve
     from diptych.training import TrainingFailed, resume, train
 
-__version__ = version("diptych")
+    __version__: str
+
 __all__ = [
     "Audit",
     "Comparison",
@@ -53,10 +53,10 @@ _HOMES = {
     "Comparison": "comparison",
     "Data": "data",
     "Evaluation": "evaluation",
-    "Export": "files.exporting",
+    "Export": "formats.exporting",
     "InputError": "errors",
     "Network": "network",
-    "NotTheSame": "files.exporting",
+    "NotTheSame": "formats.exporting",
     "Recipe": "recipe",
     "Run": "runs",
     "TrainingFailed": "training",
@@ -64,8 +64,8 @@ _HOMES = {
     "compare": "comparison",
     "compare_runs": "comparison",
     "evaluate": "evaluation",
-    "export": "files.exporting",
-    "import_file": "files.importing",
+    "export": "formats.exporting",
+    "import_file": "formats.importing",
     "load_data": "data",
     "predict": "evaluation",
     "resume": "training",
@@ -76,9 +76,14 @@ _HOMES = {
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first asked for, so that the command line starts at once."""
-    if name not in _HOMES:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value = version("diptych")
+    elif name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
 

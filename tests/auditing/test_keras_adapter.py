@@ -28,7 +28,8 @@ import tensorflow as tf
 from keras import layers
 
 from diptych.auditing.frameworks.keras.adapter import Adapter, from_file
-from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Arrays, Graph
+from diptych.auditing.graph import INPUT, Arrays, Graph
+from diptych.auditing.kinds.registry import KINDS
 from diptych.errors import InputError
 
 RANDOM = np.random.default_rng(0)
@@ -84,8 +85,8 @@ def check(model: Adapter, x: np.ndarray) -> Arrays:
         assert record[node.name].shape == (len(x), *node.shape)
         assert record[node.name].dtype == np.float32
         # How a normalisation is used is not for its node to say: the audit sees it in records.
-        assert node.attributes.keys() == {*KINDS[node.kind]} - {"statistics"}
-        assert node.parameters.keys() <= set(PARAMETERS.get(node.kind, node.parameters))
+        assert node.attributes.keys() == {*KINDS[node.kind].attributes} - {"statistics"}
+        assert node.parameters.keys() <= set(KINDS[node.kind].roles or node.parameters)
         assert set(node.parameters.values()) <= before.keys()
         inputs = [x if name == INPUT else record[name] for name in node.inputs]
         again = model.run_node(node.name, inputs, training=False)
@@ -713,6 +714,13 @@ def examples(batches: list[Any]) -> list[list[int]]:
     return [[int(i) for i in x[:, 0]] for x, _ in batches]
 
 
+class Refusing(keras.callbacks.Callback):
+    """A callback that must not be called."""
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        raise AssertionError
+
+
 def test_batches_as_fit_makes_them() -> None:
     def epochs(**fit: Any) -> list[list[list[int]]]:
         model = side(keras.Input((2,)), lambda: layers.Dense(1), fit=fit)
@@ -720,7 +728,7 @@ def test_batches_as_fit_makes_them() -> None:
 
     assert epochs(batch_size=4, shuffle=False) == [[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]] * 2
     assert (
-        epochs(batch_size=5, shuffle=False, validation_split=0.2, callbacks=[1], epochs=9)
+        epochs(batch_size=5, shuffle=False, validation_split=0.2, callbacks=[Refusing()], epochs=9)
         == [[[0, 1, 2, 3, 4], [5, 6, 7]]] * 2
     )
     first, second = epochs(batch_size=4)

@@ -23,7 +23,8 @@ import tensorflow as tf
 from diptych.auditing.frameworks.ours import adapter as reference
 from diptych.auditing.frameworks.ours import submission as workflow
 from diptych.auditing.frameworks.tensorflow.adapter import Adapter
-from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Graph, Node
+from diptych.auditing.graph import INPUT, Graph, Node
+from diptych.auditing.kinds.registry import KINDS
 from diptych.errors import InputError
 from diptych.network import Network
 
@@ -326,9 +327,9 @@ def test_graphs_keep_the_contract(make: Callable[[], Any]) -> None:
     for each in graph.nodes:
         assert set(each.inputs) <= seen
         seen.add(each.name)
-        assert set(each.attributes) == set(KINDS[each.kind]) - {"statistics"}
+        assert set(each.attributes) == set(KINDS[each.kind].attributes) - {"statistics"}
         if each.kind != "custom":
-            assert set(each.parameters) <= set(PARAMETERS.get(each.kind, ()))
+            assert set(each.parameters) <= set(KINDS[each.kind].roles)
         assert record[each.name].shape == (6, *each.shape)
         inputs = [x if name == INPUT else record[name] for name in each.inputs]
         again = model.run_node(each.name, inputs, training=False)

@@ -12,14 +12,15 @@ from torch import nn
 from torch_modules import RNG, close, images, line, side, small
 
 from diptych.auditing.frameworks.torch.adapter import Adapter
-from diptych.auditing.graph import KINDS, Node
+from diptych.auditing.graph import Node
+from diptych.auditing.kinds.registry import KINDS
 from diptych.errors import InputError
 
 
 def nodes(model: Adapter) -> dict[str, Node]:
     graph = model.graph()
     for node in graph.nodes:
-        assert set(node.attributes) == set(KINDS[node.kind]), node
+        assert set(node.attributes) == set(KINDS[node.kind].attributes), node
     return {node.name: node for node in graph.nodes}
 
 

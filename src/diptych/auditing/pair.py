@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing import hypotheses
+from diptych.auditing import reference
 from diptych.auditing.causes import advice
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.kinds.registry import guesses
 from diptych.auditing.match import Match, Transfer, align, simplified
 from diptych.auditing.report import Audit, Finding
 from diptych.auditing.side import Side
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.randomness import generator
-from diptych.worker import Worker
 
 EXAMPLES = 32
 """Examples that the stages look at; real images where the network takes MNIST's."""
@@ -30,9 +30,8 @@ SIDES = ("a", "b")
 class Pair:
     """Two sides, opened. What a stage finds goes into `audit`, what the next ones need in here."""
 
-    def __init__(self, a: Side, b: Side, reference: Worker) -> None:
+    def __init__(self, a: Side, b: Side) -> None:
         self.sides: dict[Which, Side] = {"a": a, "b": b}
-        self.reference = reference
         self.audit = Audit(a.spec.given, b.spec.given, (a.framework, b.framework))
         self.graphs: dict[Which, Graph] = {"a": a.graph, "b": b.graph}
         """What each side does; custom nodes that behave like known ones are those."""
@@ -70,13 +69,6 @@ class Pair:
         if match.a and match.b and (match.a.name != match.b.name or match.a.where != match.b.where):
             return " / ".join(names)
         return names[0]
-
-    def ask_reference(
-        self, job: str, request: dict[str, Any], **groups: Arrays
-    ) -> tuple[dict[str, Any], Arrays]:
-        """Has the float64 reference do one of its jobs."""
-        arrays = {f"{g}|{k}": v for g, values in groups.items() for k, v in values.items()}
-        return self.reference.call(f"auditing.reference:{job}_job", request, arrays)
 
     def change(self, which: Which, name: str, **attributes: Any) -> None:
         """Has a side's graph say of a node what it was found to do."""
@@ -125,7 +117,7 @@ class Pair:
 
     def expressible(self, which: Which) -> bool:
         """Whether the reference can compute the whole network."""
-        return all(node.kind != "custom" for node in self.graphs[which].nodes)
+        return reference.computable(self.graphs[which])
 
     def runnable(self, which: Which) -> Graph:
         """The network without its final activation, for the reference to run."""
@@ -134,14 +126,7 @@ class Pair:
     def logits(self, which: Which, graph: Graph | None = None) -> np.ndarray:
         """What the reference gives for the side's network, or for a changed one, in float64."""
         graph = graph or self.runnable(which)
-        last = graph.nodes[-1].name
-        request = {
-            "graph": graph.to_dict(), "training": False, "nodes": [last], "bounds": False
-        }  # fmt: skip
-        parameters = self.parameters[which]
-        return self.ask_reference("run", request, parameter=parameters, x={"x": self.x[which]})[1][
-            last
-        ]
+        return reference.outputs(graph, self.parameters[which], self.x[which])
 
     def effect_of(self, changes: dict[str, Node]) -> tuple[float, str] | None:
         """What side A's outputs do when some of its nodes are others; None where that can't be
@@ -152,9 +137,7 @@ class Pair:
         nodes = tuple(changes.get(node.name, node) for node in graph.nodes)
         try:
             before, after = self.logits("a"), self.logits("a", replace(graph, nodes=nodes))
-        except Exception as problem:
-            if type(problem).__name__ != "WorkerError":
-                raise
+        except reference.DOES_NOT_FIT:
             return None  # The layers after it do not take its new shape.
         if before.shape != after.shape:
             return None
@@ -246,9 +229,8 @@ class Pair:
         return replace(graph, nodes=tuple(node for node in nodes.values() if node.name in used))
 
     def _known(self, node: Node, record: Arrays) -> Node | None:
-        candidates = hypotheses.for_custom(node, record)
-        here = {name: record[name] for name in (node.name, *node.inputs)}
-        ratios = self.try_nodes(candidates, {}, here, False)
+        candidates = guesses(node, record)
+        ratios = reference.ratios(candidates, {}, record, False)
         fits = [c for c, ratio in zip(candidates, ratios, strict=True) if ratio <= 1]
         return fits[0] if fits else None
 
@@ -257,17 +239,7 @@ class Pair:
         inputs = [record[name] for name in node.inputs]
         y = self.sides[which].run_node(node.name, inputs, True)
         here = {name: record[name] for name in known.inputs} | {node.name: y}
-        return self.try_nodes([known], {}, here, False)[0] <= 1
-
-    def try_nodes(
-        self, nodes: list[Node], parameters: Arrays, record: Arrays, training: bool
-    ) -> list[float]:
-        """How far each candidate's outputs are from the recorded ones, in units of rounding."""
-        if not nodes:
-            return []
-        plain = Graph((), tuple(nodes)).to_dict()["nodes"]
-        request = {"nodes": plain, "training": training}
-        return self.ask_reference("try", request, parameter=parameters, record=record)[0]["ratios"]
+        return reference.ratios([known], {}, here, False)[0] <= 1
 
 
 def _common_source(node: Node, nodes: dict[str, Node]) -> str | None:

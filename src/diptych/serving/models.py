@@ -10,8 +10,8 @@ import numpy as np
 from scipy import special
 
 from diptych.errors import InputError
+from diptych.formats.onnx.model import layer_output, onnx_model
 from diptych.network import Network, Weights
-from diptych.onnx_model import layer_output, onnx_model
 from diptych.runs import Run
 
 EMBEDDED = Path(__file__).with_name("embedded")

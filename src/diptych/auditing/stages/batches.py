@@ -4,6 +4,7 @@ import numpy as np
 
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
+from diptych.auditing.stages import augmentation
 
 NAME = "batches"
 COUNT = 230
@@ -12,18 +13,19 @@ Epochs = list[list[tuple[np.ndarray, np.ndarray]]]
 
 
 def check(pair: Pair) -> Stage:
-    """Looks at two epochs of each side over examples that carry their number."""
+    """Compares two epochs over examples that are their own number, then some over real ones."""
     stage = Stage(NAME)
     a, b = (side.batches(COUNT, 2) for side in pair.sides.values())
     if a is None or b is None:
         who = "neither side says" if a is b else "only one side says"
         stage.ok, stage.note = None, f"{who} how it makes batches"
         return stage
+    stage.coverage.compared(4, epochs=2, examples=COUNT)
     before = len(pair.audit.findings)
     _sizes(pair, a, b)
     _examples(pair, a, b)
     _order(pair, a, b)
-    _augmentation(pair, a, b)
+    augmentation.compare(pair, stage)
     stage.ok = len(pair.audit.findings) == before
     return stage
 
@@ -74,19 +76,3 @@ def _ordering(epochs: Epochs) -> str:
     if moved.mean() < len(orders[0]) / 8:  # A full shuffle moves an example by a third.
         return "shuffled only among neighbours (a small buffer)"
     return "shuffled anew every epoch"
-
-
-def _augmentation(pair: Pair, a: Epochs, b: Epochs) -> None:
-    changed = [_changes(epochs) for epochs in (a, b)]
-    if changed[0] != changed[1]:
-        said = ["examples are changed" if c else "examples as they are" for c in changed]
-        pair.found(NAME, "augmentation", None, *said)
-
-
-def _changes(epochs: Epochs) -> bool:
-    """Whether an example is more than one number, which is what it was."""
-    for x, _ in epochs[0][:3]:
-        flat = np.asarray(x, np.float64).reshape(len(x), -1)
-        if np.any(np.ptp(flat, axis=1) > 1e-5 * np.abs(flat).max(initial=1.0)):
-            return True
-    return False

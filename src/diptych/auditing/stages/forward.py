@@ -4,16 +4,14 @@ Each layer is held against float64 on the input that its own side gave it. So ev
 something else than it says is found, not only the first, and no error hides in another's.
 """
 
-from dataclasses import replace
-
 import numpy as np
 
-from diptych.auditing import hypotheses
+from diptych.auditing import reference
 from diptych.auditing.graph import INPUT, Arrays, Node
+from diptych.auditing.kinds.registry import hypotheses, kind_of, role_of, words
 from diptych.auditing.match import Match
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
-from diptych.auditing.stages.structure import words
 
 NAME = "forward"
 RUNS = 8
@@ -51,6 +49,7 @@ def check(pair: Pair) -> Stage:
                 _explain(pair, which, name, records[which])
     for match in pair.matches:
         if match.a and match.b and "custom" in (match.a.kind, match.b.kind):
+            stage.coverage.compared(1, layers="unknown ones from outside")
             black_box(pair, match, records, stage, training=False)
     if pair.whole() and not pair.audit.findings:
         _outputs(pair, records, stage)
@@ -70,9 +69,10 @@ def lively(pair: Pair) -> Arrays:
     for node in pair.a.nodes:
         for role, name in node.parameters.items():
             value = given[name]
-            if role == "variance":
+            stir = role_of(node, role).stir
+            if stir == "scale":
                 given[name] = (value * chance.uniform(0.5, 1.5, value.shape)).astype(value.dtype)
-            elif role in ("bias", "beta", "mean", "gamma"):
+            elif stir == "add":
                 moved = value + chance.normal(0, 0.1, value.shape)
                 given[name] = moved.astype(value.dtype)
     return {name: given[name] for name in pair.transfer.names} if pair.transfer.names else given
@@ -80,12 +80,12 @@ def lively(pair: Pair) -> Arrays:
 
 def _faults(pair: Pair, which: Which, record: Arrays, stage: Stage) -> dict[str, float]:
     """The nodes whose outputs float32's rounding does not explain, and by how much they exceed."""
-    request = {"graph": pair.graphs[which].to_dict(), "training": False}
-    found, _ = pair.ask_reference("check", request, parameter=pair.parameters[which], record=record)
-    for result in found.values():
-        if result["ratio"] <= 1:
-            stage.saw(result["difference"], result["bound"])
-    return {name: result["ratio"] for name, result in found.items() if result["ratio"] > 1}
+    distances = reference.check(pair.graphs[which], pair.parameters[which], record, False)
+    for distance in distances.values():
+        stage.coverage.compared(1, layers="each on its own side's inputs")
+        if distance.ratio <= 1:
+            stage.saw(distance.difference, distance.bound)
+    return {name: distance.ratio for name, distance in distances.items() if distance.ratio > 1}
 
 
 def _precision(faults: dict[str, float], record: Arrays) -> str:
@@ -121,18 +121,18 @@ def _match_of(pair: Pair, which: Which, name: str) -> Match | None:
 def _explain(pair: Pair, which: Which, name: str, record: Arrays) -> None:
     """Names what a node does that its framework says does something else."""
     node = next(node for node in pair.graphs[which].nodes if node.name == name)
-    here = {key: record[key] for key in (node.name, *node.inputs)}
-    candidates = hypotheses.for_known(node, here)
-    parameters = {n: pair.parameters[which][n] for n in node.parameters.values()}
-    if node.kind == "batch_norm":
-        (ratio,) = pair.try_nodes([node], parameters, here, True)
+    candidates = hypotheses(node, record)
+    parameters = pair.parameters[which]
+    if kind_of(node).in_training == "statistics":
+        (ratio,) = reference.ratios([node], parameters, record, True)
         if ratio <= 1:
             _found_mode(pair, which, node)
             return
-    if node.kind == "dropout":
+    if kind_of(node).in_training == "draws":
         _found_mode(pair, which, node)
         return
-    ratios = pair.try_nodes([each for _, each in candidates], parameters, here, False)
+    nodes = [candidate for _, candidate in candidates]
+    ratios = reference.ratios(nodes, parameters, record, False)
     fits = [c for c, r in zip(candidates, ratios, strict=True) if r <= 1]
     match = _match_of(pair, which, name)
     place = pair.place(match) if match else name
@@ -149,12 +149,12 @@ def _explain(pair: Pair, which: Which, name: str, record: Arrays) -> None:
     worst = "its outputs are not what it says, by more than rounding and no known cause"
     a, b = (worst, said) if which == "a" else (said, worst)
     pair.found(
-        NAME, "unexplained", place, a, b, f"the smallest failing input: {_smallest(here, node)}"
+        NAME, "unexplained", place, a, b, f"the smallest failing input: {_smallest(record, node)}"
     )
 
 
-def _smallest(here: Arrays, node: Node) -> str:
-    x = here[node.inputs[0]]
+def _smallest(record: Arrays, node: Node) -> str:
+    x = record[node.inputs[0]]
     return f"example {int(np.abs(x.reshape(len(x), -1)).sum(1).argmin())} of {len(x)}"
 
 
@@ -249,16 +249,12 @@ def _run(
     """A node's output for given inputs: by the reference where it is known, else by its side."""
     if node.kind == "custom":
         return pair.sides[which].run_node(node.name, inputs, training).astype(np.float64)
-    names = tuple(f"{INPUT}{i}" for i in range(len(inputs)))
-    alone = replace(node, inputs=names)
-    from diptych.worker import WorkerError
-
-    request = {"nodes": [alone.__dict__], "training": training}
+    parameters = reference.to_float64(
+        {role: pair.parameters[which][name] for role, name in node.parameters.items()}
+    )
     try:
-        arrays = dict(zip(names, inputs, strict=True))
-        parameters = {n: pair.parameters[which][n] for n in node.parameters.values()}
-        return pair.ask_reference("node", request, parameter=parameters, record=arrays)[1]["y"]
-    except WorkerError:
+        return reference.compute(node, parameters, [x.astype(np.float64) for x in inputs], training)
+    except reference.DOES_NOT_FIT:
         return None
 
 
@@ -270,13 +266,8 @@ def _outputs(pair: Pair, records: dict[Which, Arrays], stage: Stage) -> None:
         b = b.reshape(a.shape)
     difference = float(np.abs(a - b).max(initial=0.0))
     if pair.expressible("a"):
-        graph = pair.runnable("a")
-        last = graph.nodes[-1].name
-        request = {"graph": graph.to_dict(), "training": False, "nodes": [last], "bounds": True}
-        told, _ = pair.ask_reference(
-            "run", request, parameter=pair.parameters["a"], x={"x": pair.x["a"]}
-        )
-        bound = 2 * pair.unit * told["bounds"][last]
+        explained = reference.output_bound(pair.runnable("a"), pair.parameters["a"], pair.x["a"])
+        bound = 2 * pair.unit * explained
     else:
         bound = yardstick(pair, names["a"], a)
     stage.largest_difference, stage.rounding_bound = difference, bound

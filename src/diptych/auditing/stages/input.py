@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from diptych.auditing.kinds.arithmetic import line
 from diptych.auditing.pair import Pair, effective, targets_as
 from diptych.auditing.report import Stage
 
@@ -24,6 +25,7 @@ def check(pair: Pair) -> Stage:
         stage.ok = False
         pair.found(NAME, "input-layout", None, f"inputs {a.shape}", f"inputs {b.shape}")
     else:
+        stage.coverage.compared(count, examples=count)
         difference = float(np.abs(a - b).max(initial=0.0))
         stage.saw(difference, bound)
         if difference > bound:
@@ -36,7 +38,7 @@ def check(pair: Pair) -> Stage:
 def _explain(pair: Pair, a: np.ndarray, b: np.ndarray) -> None:
     """Names what was done otherwise to the inputs: turned, scaled, or both."""
     fitted = [
-        (name, turned, *_line(turned, b)) for name, turned in _turned(a) if turned.shape == b.shape
+        (name, turned, *line(turned, b)) for name, turned in _turned(a) if turned.shape == b.shape
     ]
     for name, turned, scale, offset in fitted:
         size = float(np.abs(b).max(initial=1e-12))
@@ -72,12 +74,6 @@ def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
             ("channels first, read as channels last", np.moveaxis(a, -1, 1).reshape(a.shape)),
         ]
     return found
-
-
-def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    spread = float(np.var(x))
-    scale = float(np.mean((x - x.mean()) * (y - y.mean())) / spread) if spread else 1.0
-    return scale, float(y.mean() - scale * x.mean())
 
 
 def _range(values: np.ndarray) -> str:

@@ -1,13 +1,23 @@
-"""Loss: which formula each side's loss is, told from its values on outputs of our choice."""
+"""Loss: its values on outputs of the audit's choice, and the formula that they are told from.
 
-from itertools import product
+The values decide, on the float64 twins where there are any: for every class, for small and large
+outputs, for several batch sizes, and on large weights for penalties. The formulas give a difference
+its name.
+"""
+
+from itertools import islice, product
 from typing import Any
 
 import numpy as np
 
+from diptych.auditing import losses
+from diptych.auditing.graph import Arrays
+from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.pair import SIDES, Pair, Which, made_up_targets, targets_as
+from diptych.auditing.probes import targets as probes
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Side
+from diptych.auditing.side import Answers, Failed, Side, Unable
+from diptych.auditing.twins import CONSTANTS, Twins
 from diptych.randomness import generator
 
 NAME = "loss"
@@ -47,8 +57,8 @@ REDUCTIONS = {
 }
 
 
-def check(pair: Pair) -> Stage:
-    """Recovers both formulas with their penalties, and compares them."""
+def check(pair: Pair, twins: Twins) -> Stage:
+    """Recovers both formulas with their penalties and compares them, then compares the values."""
     stage = Stage(NAME)
     before = len(pair.audit.findings)
     values: dict[Which, list[float]] = {}
@@ -65,12 +75,97 @@ def check(pair: Pair) -> Stage:
         _compare_values(pair, stage, values)
     else:
         _compare(pair, a, b)
-    stage.ok = len(pair.audit.findings) == before
+    named = len(pair.audit.findings) > before
+    different = _on_twins(twins, stage)
+    if different and not named:
+        kinds = [_described(pair, which) for which in SIDES]
+        pair.found(NAME, "loss", None, *kinds, different)
+    stage.ok = len(pair.audit.findings) == before and not different
     if a and stage.ok:
         stage.note = (
             f"{a['kind'].replace('_', ' ')}, {REDUCTIONS.get(a['reduction'], a['reduction'])}"
         )
     return stage
+
+
+def clips_differently(pair: Pair) -> bool:
+    """Whether one loss takes probabilities, which it may cut off near 0 and 1, and the other takes
+    what they are made of."""
+    a, b = pair.formulas["a"], pair.formulas["b"]
+    return bool(a and b and a["takes"] != b["takes"] and _taken(a) == _taken(b))
+
+
+def _on_twins(twins: Twins, stage: Stage) -> str:
+    """The effect of the largest difference of values that rounding does not explain, or nothing."""
+    pair, worst, effect = twins.pair, 1.0, ""
+    saturated = not clips_differently(pair)
+    if not saturated:
+        stage.coverage.leave_out(
+            "outputs of deviation 30", "one loss takes probabilities and may cut them off near 0"
+        )
+    with twins.used(stage.coverage):
+        for weights in ("no", "random") if pair.whole() else ("no",):
+            _load(twins, weights)
+            batches = probes.batches(pair, saturated)
+            for batch in batches if weights == "no" else islice(batches, 1):
+                try:
+                    value = _values(twins, batch)
+                except (Failed, Unable) as problem:
+                    stage.coverage.leave_out(batch.name, str(problem))
+                    continue
+                stage.coverage.compared(1, **_extents(pair, batch, weights))
+                bound = _bound(twins) * max(1e-3, *(abs(v) for v in value if np.isfinite(v)), 1e-3)
+                away = 0.0 if not np.isfinite(value).any() else abs(value[0] - value[1])
+                away = away if np.isfinite(away) else float("inf")
+                stage.saw(away, bound)
+                if away > worst * bound:
+                    worst = away / bound
+                    effect = (
+                        f"on the same outputs the losses are {value[0]:.8g} and {value[1]:.8g} "
+                        f"({batch.name}, {weights} weights)"
+                    )
+    return effect
+
+
+def _extents(pair: Pair, batch: probes.Batch, weights: str) -> dict[str, object]:
+    if batch.name.startswith("labels"):
+        return {"labels_of": f"each of {pair.a.nodes[-1].shape[-1]} classes", "weights": weights}
+    return {
+        "batches_of": batch.size,
+        "outputs_of_deviation": f"{batch.scale:g}",
+        "weights": weights,
+    }
+
+
+def _bound(twins: Twins) -> float:
+    """How far two losses may be apart, relatively."""
+    return 4 * CONSTANTS if twins.precision.startswith("float64") else close(twins.pair)
+
+
+def _load(twins: Twins, weights: str) -> None:
+    """Zeros, on which no penalty has a value, or numbers on which each has a large one."""
+    if weights == "no":
+        for which, side in twins.answers.items():
+            zeros = _zeros(twins.pair, which)
+            side.load({name: twins.typed(value) for name, value in zeros.items()})
+        return
+    chance = np.random.default_rng(2)
+    drawn: Arrays = {
+        name: np.abs(chance.standard_normal(value.shape)).astype(value.dtype)
+        for name, value in twins.start().items()
+        if value.dtype.kind == "f"
+    }
+    twins.load(drawn)
+
+
+def _values(twins: Twins, batch: probes.Batch) -> list[float]:
+    """The loss of each side."""
+
+    def ask(side: Answers, which: Which) -> float:
+        outputs = twins.typed(_final(twins.pair.final[which], batch.logits, np.float64))
+        return side.loss(outputs, batch.targets[which])
+
+    return list(twins.ask(ask).values())
 
 
 def candidates(targets: str) -> list[dict[str, Any]]:
@@ -144,20 +239,18 @@ def _formula(pair: Pair, which: Which) -> tuple[dict[str, Any] | None, list[floa
         outputs = _final(pair.final[which], z)
         value = side.loss(outputs, targets)
         values.append(value)
-        request = {"losses": fitting}
-        given = pair.ask_reference("losses", request, z={"z": outputs}, y={"y": targets})
-        found = given[0]["values"]
+        expectations = losses.values(fitting, outputs, targets)
         near = close(pair) * max(1e-3, abs(value))
         fitting = [
             formula
-            for formula, expected in zip(fitting, found, strict=True)
+            for formula, expected in zip(fitting, expectations, strict=True)
             if expected is not None and abs(expected - value) <= near
         ]
     return (dict(fitting[0]) if fitting else None), values
 
 
-def _final(activation: str | None, z: np.ndarray) -> np.ndarray:
-    """The final activation's outputs, float32."""
+def _final(activation: str | None, z: np.ndarray, dtype: type = np.float32) -> np.ndarray:
+    """The final activation's outputs."""
     from scipy import special
 
     functions = {
@@ -166,7 +259,7 @@ def _final(activation: str | None, z: np.ndarray) -> np.ndarray:
         "sigmoid": special.expit,
     }
     z = z.astype(np.float64)
-    return (functions[activation](z) if activation else z).astype(np.float32)
+    return (functions[activation](z) if activation else z).astype(dtype)
 
 
 def _penalties(pair: Pair, which: Which) -> dict[str, dict[str, float]]:
@@ -289,6 +382,6 @@ def trained(side: Side) -> list[str]:
         name
         for node in side.graph.nodes
         for role, name in node.parameters.items()
-        if node.kind == "batch_norm" and role in ("mean", "variance")
+        if role_of(node, role).average
     }
     return [name for name in side.own if name not in averages]

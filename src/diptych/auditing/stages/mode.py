@@ -2,7 +2,9 @@
 
 import numpy as np
 
+from diptych.auditing import reference
 from diptych.auditing.graph import INPUT, Arrays, Node
+from diptych.auditing.kinds.registry import kind_of
 from diptych.auditing.match import Match
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
@@ -16,10 +18,11 @@ SIGMAS = 6.0
 def check(pair: Pair) -> Stage:
     """Runs both sides as they train, and looks at what was dropped, normalised and averaged."""
     stage = Stage(NAME)
-    kinds = {n.kind for graph in (pair.a, pair.b) for n in graph.nodes}
-    if not kinds & {"dropout", "batch_norm", "custom"}:
+    nodes = [*pair.a.nodes, *pair.b.nodes]
+    if all(kind_of(node).in_training == "same" for node in nodes):
         stage.note = "no dropout, no batch normalisation"
         if not any(f.stage == NAME for f in pair.audit.findings):
+            stage.coverage.compared(len(pair.matches), layers="by their kinds")
             return stage
     records = {
         which: side.record(pair.x[which], True) | {INPUT: pair.x[which]}
@@ -28,14 +31,16 @@ def check(pair: Pair) -> Stage:
     for match in pair.matches:
         if match.a is None or match.b is None:
             continue
+        stage.coverage.compared()
         if "custom" in (match.a.kind, match.b.kind):
             black_box(pair, match, records, stage, training=True)
             continue
         if match.a.kind != match.b.kind:
             continue
-        if match.a.kind == "dropout":
+        in_training = kind_of(match.a).in_training
+        if in_training == "draws":
             _dropout(pair, match, records)
-        if match.a.kind == "batch_norm":
+        if in_training == "statistics":
             _batch_norm(pair, match, records)
     _unbiased_variances(pair, records)
     stage.ok = not any(finding.stage == NAME for finding in pair.audit.findings)
@@ -123,7 +128,8 @@ def _unbiased_variances(pair: Pair, records: dict[Which, Arrays]) -> None:
         which: [
             _node(m, which)
             for m in pair.matches
-            if m.a and m.b and m.a.kind == m.b.kind == "batch_norm"
+            if m.a and m.b and m.a.kind == m.b.kind
+            if kind_of(m.a).in_training == "statistics"
         ]
         for which in SIDES
     }
@@ -147,10 +153,9 @@ def _statistics(pair: Pair, which: Which, node: Node, record: Arrays) -> str | N
     """Whether the layer normalised by the batch's statistics or by the moving ones."""
     if node.name not in record or node.inputs[0] not in record:
         return None
-    here = {name: record[name] for name in (node.name, *node.inputs)}
-    parameters = {n: pair.parameters[which][n] for n in node.parameters.values()}
-    (batch,) = pair.try_nodes([node], parameters, here, True)
-    (moving,) = pair.try_nodes([node], parameters, here, False)
+    parameters = pair.parameters[which]
+    (batch,) = reference.ratios([node], parameters, record, True)
+    (moving,) = reference.ratios([node], parameters, record, False)
     if min(batch, moving) > 4 * pair.unit:
         return "neither"
     return "batch" if batch <= moving else "moving"

@@ -16,10 +16,12 @@ import os
 import re
 import sys
 import sysconfig
+import tempfile
+import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import wraps
 from pathlib import Path
 from types import FrameType
@@ -31,23 +33,28 @@ import numpy as np
 from keras import activations, layers
 from keras.src.models.functional import Functional  # Keras has no public name for it.
 
+from diptych.auditing.frameworks.keras import fit as fit_arguments
+from diptych.auditing.frameworks.keras import schedule
+from diptych.auditing.frameworks.keras.twin import Twin
+from diptych.auditing.frameworks.keras.whole import caller
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
-from diptych.files import LARGEST
-from diptych.files.reading import unzipped
+from diptych.formats.archives import LARGEST, unzipped
 
 Shape = tuple[int, ...]
 Batch = tuple[np.ndarray, np.ndarray]
 
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
-EXTRAS = ("prepare", "data", "batches", "fit")
+EXTRAS = ("prepare", "data", "batches", "fit", "steps")
 HANDED_IN = "a compiled keras.Model, or (model, extras)"
 
 
 def to_array(tensor: Any) -> np.ndarray:
-    """A copy of a tensor or a variable as float32, or float64 if that is what it is."""
+    """A copy of a tensor or a variable as float32, or float64 if that is what it is, or what Keras
+    computes in by default."""
     array = np.array(keras.ops.convert_to_numpy(tensor))
-    return array if array.dtype == np.float64 else array.astype(np.float32)
+    wide = array.dtype == np.float64 or keras.config.floatx() == "float64"
+    return array.astype(np.float64 if wide else np.float32)
 
 
 def framework() -> str:
@@ -125,6 +132,13 @@ def check_extras(extras: Any) -> None:
             f"extras['fit'] holds {wrong}: expected a dict of arguments of model.fit, "
             "such as {'batch_size': 32, 'shuffle': True}"
         )
+    fit_arguments.check(fit)
+    steps = extras.get("steps", 1)
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise InputError(
+            f"extras['steps'] is {steps!r}: expected how many steps the training takes, a whole "
+            "number from 1"
+        )
 
 
 FIRST_SEED = 815_000_000
@@ -197,16 +211,31 @@ class KerasFile:
     """A model in a ``.keras`` file, as the ``build`` of a `Adapter`."""
 
     path: Path
+    float64: bool = False
+    """Whether all that is floating-point in the file's description becomes float64."""
 
     def __call__(self, seed: int) -> keras.Model:
         config, stored = self.contents()
         check_code(self.path, config)
         self.check_arrays(stored)
         try:
+            if self.float64:
+                return self.load_in_float64(config)
             return keras.saving.load_model(self.path, safe_mode=True)
         except Exception as error:  # Whatever a broken file makes Keras stumble over.
             reason = str(error).strip().split("\n")[0] or type(error).__name__
             raise InputError(f"{self.path} cannot be loaded: {reason[:300]}") from error
+
+    def load_in_float64(self, config: Any) -> keras.Model:
+        """The model of a copy of the file that describes it in float64."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "float64.keras"
+            with zipfile.ZipFile(self.path) as file, zipfile.ZipFile(path, "w") as copy:
+                for name in file.namelist():
+                    if name != "config.json":
+                        copy.writestr(name, file.read(name))
+                copy.writestr("config.json", json.dumps(in_float64(config)))
+            return keras.saving.load_model(path, safe_mode=True)
 
     def contents(self) -> tuple[Any, bytes]:
         """The file's description of the model, plain data, and its weights as HDF5."""
@@ -237,6 +266,24 @@ class KerasFile:
                 f"{len(stored) / 2**20:,.1f} are in the file: save it again with "
                 "model.save('model.keras')"
             )
+
+
+FLOATS = ("float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16")
+
+
+def in_float64(config: Any) -> Any:
+    """A file's description with float64 in place of each floating-point type and policy."""
+    if isinstance(config, list):
+        return [in_float64(part) for part in config]
+    if not isinstance(config, dict):
+        return config
+    changed = {name: in_float64(part) for name, part in config.items()}
+    policy = config.get("class_name") == "DTypePolicy"
+    if policy and isinstance(inside := changed.get("config"), dict) and inside["name"] in FLOATS:
+        inside["name"] = "float64"
+    if isinstance(config.get("dtype"), str) and config["dtype"] in FLOATS:
+        changed["dtype"] = "float64"
+    return changed
 
 
 def from_file(path: str | Path) -> KerasFile:
@@ -1026,7 +1073,8 @@ class BatchProbe(keras.Model):
     def __init__(self) -> None:
         super().__init__()
         self.built = True
-        self.compile(optimizer=None, run_eagerly=True)
+        self.compile(optimizer="sgd", run_eagerly=True)  # JAX asks it for variables.
+        self.optimizer.build([])
         self.epochs: list[list[Batch]] = []
 
     def call(self, inputs: Any) -> Any:
@@ -1036,10 +1084,12 @@ class BatchProbe(keras.Model):
         """Called by ``fit`` at the start of each epoch."""
         self.epochs.append([])
 
-    def train_step(self, data: Any) -> dict[str, float]:
+    def train_step(self, *given: Any) -> Any:
+        """Called with a batch; on JAX with a state before it, which it gives back."""
+        *state, data = given
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
         self.epochs[-1].append((to_array(x), to_numbers(y)))
-        return {"loss": 0.0}
+        return ({"loss": 0.0}, state[0]) if state else {"loss": 0.0}
 
 
 def as_fit_feeds(train_step: Callable[..., Any]) -> Callable[..., Any]:
@@ -1109,7 +1159,13 @@ def loss_targets(loss: Any, output_shape: Shape) -> str:
 class Adapter:
     """A side in Keras; see `diptych.auditing.frameworks.protocol`."""
 
-    def __init__(self, build: Callable[[int], Any]) -> None:
+    def __init__(self, build: Callable[[int], Any], like: "Adapter | None" = None) -> None:
+        """Builds the side.
+
+        Args:
+            build: see the protocol.
+            like: an adapter of the same function, whose names nodes and parameters get.
+        """
         self.framework = framework()
         self.build = build
         self.given = built(build, 0)
@@ -1121,6 +1177,8 @@ class Adapter:
         self.calls = walk(self.model) if walkable(self.model) else self.followed()
         self.turned = channels_first(self.calls)
         self.finish_building()
+        if like:
+            self.take_names(like)
         self.names = parameter_names(self.model, self.calls)
         self.trains = self.model.compiled and self.model.optimizer is not None and self.has_loss()
         if self.trains:
@@ -1130,11 +1188,30 @@ class Adapter:
         self.draw()
         self.targets = loss_targets(self.model.loss, self.graph().nodes[-1].shape)
         self.prepares = "prepare" in self.extras or "data" in self.extras
+        self.callers: dict[bool, Callable[[Any], Any]] = {}
+        """By mode, the model as its user calls it, once that was asked for."""
         self.still_function: Any = None
         """Keras' compiled training step with dropout off, once there is one."""
         self.first = self.parameters()
 
     # What it is.
+
+    def take_names(self, other: "Adapter") -> None:
+        """Gives layers and variables the names of another build's: Keras numbers those that the
+        user has not named, and goes on counting."""
+        mine, theirs = ([call.operation for call in side.calls] for side in (self, other))
+        if [type(made) for made in mine] != [type(made) for made in theirs]:
+            raise NotImplementedError(
+                f"the function returned another network when it was called again: its model has "
+                f"{len(mine)} layers, and had {len(theirs)}"
+            )
+        for one, same in [
+            *zip(mine, theirs, strict=True),
+            *zip(self.model._flatten_layers(), other.model._flatten_layers(), strict=False),
+        ]:
+            one.name = same.name
+        for one, same in zip(self.model.weights, other.model.weights, strict=False):
+            one._path = same.path
 
     def check_ends(self) -> None:
         """Stops at models with several inputs or outputs."""
@@ -1350,14 +1427,34 @@ class Adapter:
 
         Its targets are made up: nothing that the layers give depends on them.
         """
-        shape = self.model_output_shape(len(x))
-        y = np.zeros(len(x), np.int64) if self.targets == "classes" else np.zeros(shape, np.float32)
-        if self.targets == "one_hot":
-            y[..., 0] = 1
+        y = self.fed_targets(self.made_up_targets(len(x)))
         with eagerly(self.model), caught(self.model, {}):
             with self.experiment():
                 self.train(x, y)  # At the first, Keras builds losses and metrics without values.
             return self.observe(lambda: self.train(x, y))
+
+    def made_up_targets(self, count: int) -> np.ndarray:
+        """Some targets of the shape and type that the loss takes, in the graph's layout."""
+        if self.targets == "classes":
+            return np.zeros(count, np.int64)
+        y = np.zeros((count, *self.drawn.nodes[-1].shape), np.float32)
+        if self.targets == "one_hot":
+            y[..., 0] = 1
+        return y
+
+    def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
+        if training and self.trains and self.has_own_step():
+            last = self.drawn.nodes[-1].name
+            return np.stack([self.record(x, training)[last] for _ in range(runs)])
+        batch = keras.ops.convert_to_tensor(self.typed(self.turn_back(x)))
+        if training not in self.callers:
+            self.callers[training] = caller(self.model, training)
+        results = []
+        for _ in range(runs):
+            with restored(self.model.non_trainable_weights), without_gradients():
+                output = keras.tree.flatten(self.callers[training](batch))[0]
+                results.append(self.turn(to_array(output)))
+        return np.stack(results)
 
     def model_output_shape(self, count: int) -> Shape:
         """The output's shape as Keras has it."""
@@ -1456,13 +1553,25 @@ class Adapter:
         if self.targets != "classes":
             shape = self.model_output_shape(count)
             y = np.zeros(shape, np.float32) + y.reshape(-1, *(1 for _ in shape[1:]))
+        return self.batched(x, y, epochs)
+
+    def batches_of(self, x: np.ndarray, y: np.ndarray, epochs: int) -> list[list[Batch]] | None:
+        return self.batched(*self.fed(x, y), epochs)
+
+    def batched(self, x: np.ndarray, y: np.ndarray, epochs: int) -> list[list[Batch]] | None:
+        """The batches of examples in Keras' layout; None where the user does not say."""
         if "batches" in self.extras:
-            found = [self.own_batches(x, y) for _ in range(epochs)]
-        elif "fit" in self.extras and "x" not in self.extras["fit"]:
-            found = self.fit_batches(x, y, epochs)
+            batches = [self.own_batches(x, y) for _ in range(epochs)]
+        elif self.batches_by_fit():
+            batches = self.fit_batches(x, y, epochs)
         else:
             return None
-        return [[self.as_graph(*batch) for batch in epoch] for epoch in found]
+        return [[self.as_graph(*batch) for batch in epoch] for epoch in batches]
+
+    def batches_by_fit(self) -> bool:
+        """Whether it is ``fit`` that makes the batches, of arrays."""
+        fit = self.extras.get("fit")
+        return fit is not None and "batches" not in self.extras and "x" not in fit
 
     def own_batches(self, x: np.ndarray, y: np.ndarray) -> list[Batch]:
         """An epoch's batches by the user's own function."""
@@ -1506,8 +1615,8 @@ class Adapter:
 
     # Training.
 
-    def train(self, x: np.ndarray, y: np.ndarray) -> float:
-        """One training step on a batch as it is fed; returns the loss before it."""
+    def train(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        """One training step on a batch as it is fed; returns its loss before it, and metrics."""
         for metric in self.model._metrics:
             metric.reset_state()  # A user's own running mean, which Keras may not know of.
         logs = self.model.train_on_batch(
@@ -1518,15 +1627,20 @@ class Adapter:
                 f"train_step of the model {self.model.name} returned {', '.join(logs) or 'nothing'}"
                 ": expected a dict with 'loss' in it, the batch's loss"
             )
-        return float(logs["loss"])
+        return {name: float(value) for name, value in logs.items()}
 
     def sample_weight(self, y: np.ndarray) -> np.ndarray | None:
-        """What the user's ``class_weight`` makes of a batch's targets."""
-        weights = self.extras.get("fit", {}).get("class_weight")
+        """What the user's ``class_weight`` makes of a batch's targets, or the first of their
+        ``sample_weight``: a batch's examples get those of the data's first."""
+        fit, floatx = self.extras.get("fit", {}), keras.config.floatx()
+        if fit.get("sample_weight") is not None:
+            weights = np.asarray(fit["sample_weight"], floatx)
+            return np.resize(weights, (len(y), *weights.shape[1:]))
+        weights = fit.get("class_weight")
         if weights is None:
             return None
         classes = np.argmax(y, -1) if self.targets == "one_hot" else y.reshape(len(y)).astype(int)
-        return np.array([weights.get(int(each), 1.0) for each in classes], np.float32)
+        return np.array([weights.get(int(number), 1.0) for number in classes], floatx)
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         y_pred, y = self.turn_back(outputs), self.fed_targets(targets)
@@ -1561,7 +1675,7 @@ class Adapter:
             eagerly(self.model),
             caught(self.model, found),
         ):
-            loss = self.train(*self.fed(x, targets))
+            loss = self.train(*self.fed(x, targets))["loss"]
             gradients = {
                 name: self.array(name, found[id(held)])
                 for name, each in self.variables().items()
@@ -1577,8 +1691,22 @@ class Adapter:
             for step in gradients:
                 values = [self.gradient(step, each) for each in trained]
                 self.model.optimizer.apply(values, trained)
-                after.append(self.parameters())
+                after.append(self.parameters() | self.averages())
         return after
+
+    def averages(self) -> Arrays:
+        """Averages of parameters that the optimiser keeps (``use_ema``), as ``average:NAME``."""
+        averages: Arrays = {}
+        for each in self.optimisers():
+            for variable, average in zip(
+                each._trainable_variables if each.use_ema else (),
+                each._model_variables_moving_average if each.use_ema else (),
+                strict=True,
+            ):
+                name = self.names.get(id(variable))
+                if name and average is not None:
+                    averages[f"average:{name}"] = self.array(name, average)
+        return averages
 
     def gradient(self, gradients: Arrays, variable: Any) -> Any:
         """A gradient as the optimiser takes it, times its scale of the loss; None without one."""
@@ -1590,11 +1718,16 @@ class Adapter:
 
     def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:
         losses, after = [], []
-        with self.experiment(), without_dropout(self.model):
+        with self.experiment(), fit_arguments.as_it_was(self.model), without_dropout(self.model):
+            callbacks = fit_arguments.Callbacks(self.extras, self.model)
             self.model.train_function = self.still_function
             try:
-                for x, targets in batches:
-                    losses.append(self.train(*self.fed(x, targets)))
+                callbacks.begin()
+                for number, (x, targets) in enumerate(batches):
+                    callbacks.before_step(number)
+                    logs = self.train(*self.fed(x, targets))
+                    callbacks.after_step(number, logs)
+                    losses.append(logs["loss"])
                     after.append(self.parameters())
                 self.still_function = self.model.train_function
             finally:
@@ -1618,6 +1751,38 @@ class Adapter:
         pairs = zip(names, model.weights, strict=True)
         return {name: self.array(name, each) for name, each in pairs if name}
 
+    def twin(self) -> "Adapter":
+        if isinstance(self.build, KerasFile):
+            file = replace(self.build, float64=True)
+            return Twin(lambda: Adapter(file, like=self))
+
+        def rebuilt(seed: int) -> Any:
+            handed_in = self.build(seed)
+            model = handed_in[0] if isinstance(handed_in, tuple | list) else handed_in
+            if model is self.model:
+                raise NotImplementedError(
+                    f"the function returns the model {model.name} that was made before it was "
+                    "called, in float32: make the model in the function"
+                )
+            return handed_in
+
+        return Twin(lambda: Adapter(rebuilt, like=self))
+
+    def horizon(self) -> dict[str, Any]:
+        return fit_arguments.horizon(self.extras, self.model.optimizer if self.trains else None)
+
+    def rates(self, steps: int) -> list[tuple[int, list[float]]]:
+        with self.experiment(), fit_arguments.as_it_was(self.model):
+            return fit_arguments.rates(self.extras, self.model, steps)
+
+    def settings(self) -> dict[str, str]:
+        optimiser = self.model.optimizer if self.trains else None
+        return fit_arguments.settings(self.extras, optimiser, self.batches_by_fit())
+
+    def optimisers(self) -> list[Any]:
+        """Keras' optimisers that have a learning rate, one or those that share the parameters."""
+        return schedule.optimisers(self.model.optimizer)
+
     def optimiser(self) -> dict[str, Any]:
         if not self.trains:
             return {}
@@ -1635,10 +1800,11 @@ class Adapter:
             "clipvalue": "clip_value",
             "global_clipnorm": "clip_global_norm",
         }
+        if hasattr(said, "optimizers"):  # It says nothing for itself.
+            return {"kind": public_class(said).__name__.lower()}
         found = {ours: getattr(said, theirs, None) for theirs, ours in names.items()}
-        schedule = said._learning_rate
-        if not isinstance(schedule, keras.Variable):
-            found["schedule"] = class_name(schedule)
+        if not isinstance(said._learning_rate, keras.Variable):
+            found["schedule"] = class_name(said._learning_rate)
         return {
             "kind": public_class(said).__name__.lower(),
             "learning_rate": float(to_array(said.learning_rate)),

@@ -21,7 +21,7 @@ import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ import numpy as np
 import tensorflow as tf
 from scipy import special
 
+from diptych.auditing.frameworks.tensorflow.twin import DoubleSide, counters, explained, widened
+from diptych.auditing.frameworks.tensorflow.widening import as_written
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.errors import InputError
 
@@ -126,8 +128,12 @@ class Trace:
     def __init__(
         self, function: Callable, specs: list[tf.TensorSpec], variables: dict[str, tf.Variable]
     ) -> None:
+        named = [
+            tf.TensorSpec(spec.shape, spec.dtype, name=name)
+            for name, spec in zip(("x", "y"), specs, strict=False)
+        ]
         with inlined():
-            self.wrapped = tf.compat.v1.wrap_function(function, specs)
+            self.wrapped = tf.compat.v1.wrap_function(function, named)
         self.graph = self.wrapped.graph
         self.operations: list[Operation] = self.graph.get_operations()
         self.x, *self.y = (self.graph.inputs[i] for i in range(len(specs)))
@@ -1073,6 +1079,7 @@ class Side:
         self.prepare = getattr(given, "prepare", None)
         self.batches = getattr(given, "batches", None)
         self.logits = getattr(given, "logits", None)
+        self.watched = {id(variable): name for name, variable in self.variables.items()}
 
     def extra(self, name: str) -> Any:
         value = getattr(self.given, name, None)
@@ -1081,11 +1088,37 @@ class Side:
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
         return self.given.loss(x, y)
 
+    def step(self, x: Tensor, y: Tensor) -> Any:
+        return self.given.step(x, y)
+
+    def loss_and_gradients(
+        self, names: list[str], x: Tensor, y: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and its gradients with respect to some variables, in a graph that is traced.
+
+        A variable that gets none is not among them.
+        """
+        loss = self.loss(x, y)
+        gradients = tf.gradients(loss, [self.variables[name] for name in names])
+        pairs = zip(names, gradients, strict=True)
+        return loss, {name: tf.convert_to_tensor(g) for name, g in pairs if g is not None}
+
+    def holder(self, name: str) -> tf.Variable:
+        """A variable for the gradient that a step is to take for that of another variable."""
+        return tf.Variable(tf.zeros_like(self.variables[name]), trainable=False)
+
+    def hold(self, holder: tf.Variable, value: Tensor) -> None:
+        """Puts the gradient there."""
+        holder.assign(as_type(value, holder.dtype))
+
     def load(self, values: Arrays) -> None:
         """Assigns values in TensorFlow's own layout."""
         for name, value in values.items():
             variable = self.variables[name]
             variable.assign(as_type(value.reshape(variable.shape), variable.dtype))
+
+
+AnySide = Side | DoubleSide
 
 
 def named_variables(given: Any) -> dict[str, tf.Variable]:
@@ -1132,7 +1165,7 @@ def gradients_from(
     Yields:
         The names that have been asked for so far.
     """
-    names = {id(variable): name for name, variable in side.variables.items()}
+    names = side.watched
     asked: list[str] = []
 
     def instead_of(original: Callable) -> Callable:
@@ -1165,13 +1198,22 @@ class Adapter:
 
     trains = True
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Build, of: "Adapter | None" = None) -> None:
+        """Builds the side, or the float64 twin of another one."""
         tf.get_logger().setLevel("ERROR")  # It warns of tracing again, as each fresh build must.
-        self.build = build
+        self.build, self.of = build, of
         self.framework = f"TensorFlow {tf.__version__}"
         self.side = self.fresh(0)
         self.prepares = self.side.prepare is not None or self.side.data is not None
         self.traces: dict[tuple[int, bool], Trace] = {}
+        self.derivatives: dict[int, Trace] = {}
+        if of is None:
+            self.understand()
+        else:
+            self.adopt(of)
+
+    def understand(self) -> None:
+        """Finds out what the functions take, and reads the network that they compute."""
         self.x_spec, self.y_spec = self.specs()
         trace = self.trace(EXAMPLES, True)
         trace.check_variables()
@@ -1184,12 +1226,46 @@ class Adapter:
         if not self.reading.nodes:
             raise InputError("its loss(x, y) makes nothing of x before it meets y: no network")
 
-    def fresh(self, seed: int) -> Side:
+    def adopt(self, of: "Adapter") -> None:
+        """Takes over what is known of the side that this one is the twin of."""
+        self.framework += " in float64"
+        self.x_spec, self.y_spec = (
+            tf.TensorSpec(s.shape, tf.float64 if s.dtype.is_floating else s.dtype)
+            for s in (of.x_spec, of.y_spec)
+        )
+        self.targets, self.met_shape, self.reading = of.targets, of.met_shape, of.reading
+        self.inference, self.described = of.inference, of.described
+        self.trained, self.keeps_its_dropout = of.trained, of.keeps_its_dropout
+        with explained():
+            self.load(of.parameters())
+            trace = self.trace(EXAMPLES, True)
+            self.output = trace.tensor(of.output.name)
+            for name in self.reading.outputs.values():
+                trace.tensor(name)
+
+    def twin(self) -> "Adapter":
+        """The side in float64, from the graphs of the user's functions; it has the parameters that
+        were loaded last.
+
+        Raises:
+            NotImplementedError: something in its loss or its logits exists in float32 alone.
+        """
+        x, y = self.example(EXAMPLES)
+        twin = Adapter(self.build, self)
+        with explained():  # What has no float64 kernel fails now.
+            twin.loss_and_gradients(widened(x), y)
+            twin.record(widened(x), training=False)
+        return twin
+
+    def fresh(self, seed: int) -> AnySide:
         """A build of the user's object that nothing has happened to."""
         tf.random.set_seed(seed)
-        return Side(self.build(seed))
+        side = Side(self.build(seed))
+        if self.of is None:
+            return side
+        return DoubleSide(side, self.of.x_spec.dtype, self.of.y_spec.dtype, inlined)
 
-    def fresh_with_parameters(self) -> Side:
+    def fresh_with_parameters(self) -> AnySide:
         """A fresh build with the parameters that were loaded last."""
         side = self.fresh(0)
         shapes = [{n: v.shape for n, v in s.variables.items()} for s in (side, self.side)]
@@ -1312,11 +1388,12 @@ class Adapter:
                 f"its x is {shape}, images are {images.shape[1:]}: give it prepare(images, labels) "
                 f"or {EXTRAS}"
             )
-        x = (images * np.float32(1 / 255)).reshape(len(images), *shape)
+        dtype = np.float64 if self.x_spec.dtype == tf.float64 else np.float32
+        x = (images * dtype(1 / 255)).reshape(len(images), *shape)
         if self.targets == "classes":
             return x, labels.astype(np.int64)
         if self.targets == "one_hot":
-            return x, np.eye(self.met_shape[-1], dtype=np.float32)[labels]
+            return x, np.eye(self.met_shape[-1], dtype=dtype)[labels]
         raise InputError(
             f"its loss takes {self.targets}, not classes: "
             f"give it prepare(images, labels) or {EXTRAS}"
@@ -1433,7 +1510,7 @@ class Adapter:
             side = self.fresh_with_parameters()
             side.load({name: np.zeros(side.variables[name].shape) for name in self.unread})
             before = {name: v.numpy() for name, v in side.variables.items()}
-            side.given.step(self.feed_x(x), self.feed_y(y))
+            side.step(self.feed_x(x), self.feed_y(y))
         return x, before, {name: v.numpy() for name, v in side.variables.items()}
 
     # Parameters.
@@ -1499,7 +1576,7 @@ class Adapter:
             return {}
         side = self.fresh_with_parameters()
         _, y = self.example(len(x))
-        side.given.step(self.feed_x(x), self.feed_y(y))
+        side.step(self.feed_x(x), self.feed_y(y))
         return {f"parameter:{n}": self.to_graph(n, side.variables[n].numpy()) for n in averages}
 
     def dropless(self, x: Tensor, y: Tensor | None) -> tuple[Trace, dict[str, Any]]:
@@ -1530,6 +1607,8 @@ class Adapter:
         return float(trace.run(given, [trace.result.name])[0])
 
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        if not self.keeps_its_dropout:
+            return self.derived(x, targets)
         variables = {name: self.side.variables[name] for name in self.trained}
         with tf.GradientTape() as tape:
             tape.watch(list(variables.values()))
@@ -1542,6 +1621,62 @@ class Adapter:
             if gradient is not None
         }
 
+    def derived(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        """As `loss_and_gradients`, by a graph that has both: functions may have gradients of their
+        own, which are known where they are called and nowhere else."""
+        if len(x) not in self.derivatives:
+            specs = [
+                tf.TensorSpec([len(x), *spec.shape[1:]], spec.dtype)
+                for spec in (self.x_spec, self.y_spec)
+            ]
+            function = partial(self.side.loss_and_gradients, self.trained)
+            with without_dropout():
+                self.derivatives[len(x)] = Trace(function, specs, self.side.variables)
+        trace = self.derivatives[len(x)]
+        loss, gradients = trace.result
+        feeds = {trace.x.name: self.feed_x(x), trace.y[0].name: self.feed_y(targets)}
+        value, *values = trace.run(feeds, [loss.name, *(t.name for t in gradients.values())])
+        pairs = zip(gradients, values, strict=True)
+        return float(value), {name: self.to_graph(name, g.numpy()) for name, g in pairs}
+
+    def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
+        """What the network gives, (runs, n, …).
+
+        Predicting, it is the user's own ``logits`` that is called, as it is; without one, the
+        network of the loss with its dropout off. In training the network is a piece of the loss,
+        which is run in a graph of its own, with the random numbers that it draws; counters that it
+        reads go up by one from run to run, as they do from step to step.
+        """
+        feed = self.feed_x(x)
+        if training:
+            return self.outputs_in_training(feed, runs)
+        if self.side.logits is None:
+            trace, feeds = self.dropless(feed, None)
+            return np.stack([to_numpy(trace.run(feeds, [self.output.name])[0])] * runs)
+        if self.of is not None:
+            trace = self.trace(len(x), False)
+            feeds, name = {trace.x.name: feed}, trace.result.name
+            return np.stack([to_numpy(trace.run(feeds, [name])[0]) for _ in range(runs)])
+        return np.stack([to_numpy(self.side.logits(feed)) for _ in range(runs)])
+
+    def outputs_in_training(self, x: Tensor, runs: int) -> np.ndarray:
+        """As `outputs`, for a batch as the loss takes it."""
+        trace = self.trace(len(x), True)
+        moved = counters(trace.graph, self.side.variables)
+        if isinstance(self.side, DoubleSide):
+            moved = self.side.counters
+        before, results = [counter.numpy() for counter in moved], []
+        try:
+            for _ in range(runs):
+                [output] = trace.run({trace.x.name: x}, [self.output.name])
+                results.append(to_numpy(output))
+                for counter in moved:
+                    counter.assign_add(1)
+        finally:
+            for counter, value in zip(moved, before, strict=True):
+                counter.assign(value)
+        return np.stack(results)
+
     # Training it.
 
     @cached_property
@@ -1550,7 +1685,7 @@ class Adapter:
         x, y = self.example(EXAMPLES)
         side = self.fresh_with_parameters()
         with gradients_from(side, None) as asked:
-            side.given.step(self.feed_x(x), self.feed_y(y))
+            side.step(self.feed_x(x), self.feed_y(y))
         variables = self.side.variables
         return [n for n, v in variables.items() if v.trainable and (not asked or n in asked)]
 
@@ -1558,10 +1693,7 @@ class Adapter:
         x, y = self.example(EXAMPLES)
         side = self.fresh_with_parameters()
         before = self.parameters_of(side)
-        holders = {
-            name: tf.Variable(tf.zeros_like(side.variables[name]), trainable=False)
-            for name in gradients[0]
-        }
+        holders = {name: side.holder(name) for name in gradients[0]}
 
         def answer(name: str) -> Tensor | None:
             return holders[name].read_value() if name in holders else None
@@ -1570,8 +1702,8 @@ class Adapter:
         with gradients_from(side, answer) as asked:
             for given in gradients:
                 for name, value in given.items():
-                    holders[name].assign(as_type(self.from_graph(name, value), holders[name].dtype))
-                side.given.step(self.feed_x(x), self.feed_y(y))
+                    side.hold(holders[name], self.from_graph(name, value))
+                side.step(self.feed_x(x), self.feed_y(y))
                 if not asked:
                     raise NotImplementedError("its step takes its gradients in a way of its own")
                 after = self.parameters_of(side)
@@ -1588,7 +1720,7 @@ class Adapter:
             side = self.fresh_with_parameters()
             for x, targets in batches:
                 before = {name: v.numpy() for name, v in side.variables.items()}
-                loss = scalar(side.given.step(self.feed_x(x), self.feed_y(targets)))
+                loss = scalar(side.step(self.feed_x(x), self.feed_y(targets)))
                 losses.append(self.loss_with(before, x, targets) if loss is None else loss)
                 parameters.append(self.parameters_of(side))
         return losses, parameters
@@ -1617,11 +1749,20 @@ class Adapter:
     def initial(self, draws: int) -> list[Arrays]:
         return [self.parameters_of(self.fresh(seed)) for seed in range(1, draws + 1)]
 
-    def optimiser(self) -> dict[str, Any]:
-        values = vars(self.side.given) if hasattr(self.side.given, "__dict__") else {}
-        for value in values.values():
+    # What training depends on.
+
+    @cached_property
+    def keras_optimizer(self) -> Any:
+        """The Keras optimiser that the object holds, None where it has none."""
+        held = vars(self.side.given) if hasattr(self.side.given, "__dict__") else {}
+        for value in held.values():
             if hasattr(value, "get_config") and hasattr(value, "apply_gradients"):
-                return of_optimiser(value)
+                return value
+        return None
+
+    def optimiser(self) -> dict[str, Any]:
+        if self.keras_optimizer is not None:
+            return of_optimiser(self.keras_optimizer)
         known = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum", "weight_decay")
         said = {name: getattr(self.side.given, name, None) for name in known}
         found = {
@@ -1631,10 +1772,61 @@ class Adapter:
         }
         return ({"kind": "adam"} if "beta_2" in found else {}) | found
 
+    @cached_property
+    def schedule(self) -> Any:
+        """The schedule of the Keras optimiser, None where its rate is a number or unknown."""
+        rate = getattr(self.keras_optimizer, "_learning_rate", None)
+        return rate if hasattr(rate, "get_config") and callable(rate) else None
+
+    def horizon(self) -> dict[str, Any]:
+        """How long the object says that it trains: by ``steps``, a number, or by a schedule."""
+        steps = self.side.extra("steps")
+        if isinstance(steps, int | np.integer):
+            return {"steps": int(steps), "source": "steps"}
+        config = self.schedule.get_config() if self.schedule is not None else {}
+        name = type(self.schedule).__name__
+        if config.get("decay_steps") and not config.get("staircase"):
+            last = config["decay_steps"] + (config.get("warmup_steps") or 0)
+            return {"steps": int(last), "source": f"decay_steps of {name}"}
+        if config.get("boundaries"):
+            return {"steps": int(config["boundaries"][-1]) + 1, "source": f"boundaries of {name}"}
+        return {"steps": None, "source": ""}
+
+    def rates(self, steps: int) -> list[tuple[int, list[float]]]:
+        """The learning rates, from the Keras optimiser or from ``rates``, a number per step.
+
+        Raises:
+            NotImplementedError: the object shows neither: only its step knows.
+        """
+        table = self.side.extra("rates")
+        if table is not None:
+            every = np.asarray(table, np.float64)[:steps]
+        elif self.schedule is not None:
+            every = np.array([float(self.schedule(np.int64(step))) for step in range(steps)])
+        elif self.keras_optimizer is not None:
+            rate = as_written(np.asarray(self.keras_optimizer.learning_rate))
+            return [(0, [float(rate)])]
+        else:
+            raise NotImplementedError(
+                "its step computes its own learning rate: give the object rates, a number per step"
+            )
+        return [
+            (step, [float(rate)])
+            for step, rate in enumerate(every)
+            if step == 0 or rate != every[step - 1]
+        ]
+
+    def settings(self) -> dict[str, str]:
+        """The object's ``epochs`` and ``batch_size``, where it has them as numbers, and what it
+        calls ``settings``."""
+        plain = {name: getattr(self.side.given, name, None) for name in ("epochs", "batch_size")}
+        said = {n: str(v) for n, v in plain.items() if isinstance(v, int | float | np.number)}
+        more = self.side.extra("settings")
+        if more is not None and not isinstance(more, dict):
+            raise InputError(f"settings is a {type(more).__name__}: expected a dict")
+        return said | {str(name): str(value) for name, value in (more or {}).items()}
+
     def batches(self, count: int, epochs: int) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
-        side = self.fresh(0)
-        if side.batches is None:
-            return None
         numbers = np.arange(count)
         float_x = np.float32 if self.x_spec.dtype.is_integer else self.x_spec.dtype.as_numpy_dtype
         shapes = [(count, *spec.shape[1:]) for spec in (self.x_spec, self.y_spec)]
@@ -1643,7 +1835,15 @@ class Adapter:
             np.broadcast_to(numbers.reshape(count, *[1] * (len(shape) - 1)), shape).astype(dtype)
             for shape, dtype in zip(shapes, dtypes, strict=True)
         )
-        most = 4 * count + 4  # An epoch without an end is the user's slip.
+        return self.batches_of(x, y, epochs)
+
+    def batches_of(
+        self, x: np.ndarray, y: np.ndarray, epochs: int
+    ) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
+        side = self.fresh(0)
+        if side.batches is None:
+            return None
+        most = 4 * len(x) + 4  # An epoch without an end is the user's slip.
         return [
             [
                 (np.array(batch[0]), np.array(batch[1]))

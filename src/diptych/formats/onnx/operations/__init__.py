@@ -1,0 +1,25 @@
+"""The readers of ONNX's operators, by family. To import this package is to register them all."""
+
+from diptych.formats.onnx.operation import reads
+from diptych.formats.onnx.operations import (
+    activation,
+    arithmetic,
+    convolution,
+    dense,
+    dropout,
+    normalisation,
+    pooling,
+    shape,
+)
+
+__all__ = [
+    "activation",
+    "arithmetic",
+    "convolution",
+    "dense",
+    "dropout",
+    "normalisation",
+    "pooling",
+    "reads",
+    "shape",
+]

@@ -1,0 +1,63 @@
+"""The package's own order: which modules may import which, and how long a file may be."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import diptych
+
+PACKAGE = Path(diptych.__file__).parent
+LONGEST_FILE, LONGEST_CLASS = 400, 250
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The modules that a file imports anywhere."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("folder", ["formats"])
+def test_files_and_classes_are_short(folder: str) -> None:
+    for path in (PACKAGE / folder).rglob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) <= LONGEST_FILE, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ClassDef):
+                length = (node.end_lineno or 0) - node.lineno + 1
+                assert length <= LONGEST_CLASS, (path, node.name)
+
+
+def test_formats_know_nothing_of_what_uses_them() -> None:
+    above = ("auditing", "cli", "serving", "look", "benchmarks", "comparison", "sklearn")
+    for path in (PACKAGE / "formats").rglob("*.py"):
+        for name in imports(path):
+            assert not name.startswith(tuple(f"diptych.{module}" for module in above)), path
+
+
+@pytest.mark.parametrize(
+    ("module", "allowed"),
+    [
+        ("diptych.formats.keras.archive", set[str]()),
+        ("diptych.formats.onnx.reader", {"onnx"}),
+    ],
+)
+def test_what_opens_files_imports_their_libraries_alone(module: str, allowed: set[str]) -> None:
+    """Each module is imported in a process where the others cannot be."""
+    others = {
+        *("tensorflow", "keras", "torch", "jax", "onnx", "h5py"),
+        *("scipy", "pydantic", "rich", "safetensors", "typer", "PIL", "autograd"),
+    }
+    code = (
+        "import sys\n"
+        f"sys.modules.update(dict.fromkeys({sorted(others - allowed)!r}))\n"
+        f"import {module}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
