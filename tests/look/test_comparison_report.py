@@ -133,7 +133,7 @@ def test_the_audits_verdict(compared: tuple[Comparison, Path], tmp_path: Path) -
     page = Page(report(Comparison(**values)).read_text(encoding="utf-8"))
     for words in (AUDIT.conclusion, "runs/<b>", "1.0e-03", "2.0e-06", "17 layers", "a note"):
         assert words in page.text
-    assert f"Network {odd}, recipe" in page.text, "a name is words and nothing else"
+    assert f"network {odd}, recipe" in page.text, "a name is words and nothing else"
     for words in ("1. padding at conv_1 & more (forward)", "valid <i>", "Mend do this"):
         assert words in page.text
 
