@@ -70,7 +70,8 @@ def test_it_says_all_and_needs_nothing_else(compared: tuple[Comparison, Path]) -
     assert comparison.conclusion in page.text
     for side in comparison.sides:
         assert f"{100 * side.test_accuracy:.2f}%" in page.text
-        assert f"{side.peak_memory_mib:,.0f} MiB" in page.text
+        assert side.training
+        assert f"{side.training.peak_memory_mib:,.0f} MiB" in page.text
         assert side.runs[0] in page.text
     for name, version in comparison.versions.items():
         assert f"{name} {version}" in page.text
@@ -111,11 +112,12 @@ def test_the_audits_verdict(compared: tuple[Comparison, Path], tmp_path: Path) -
     assert "--audit" in Page(path.read_text(encoding="utf-8")).text, "how to get one"
     found = AUDIT.to_dict() | {"conclusion": AUDIT.conclusion}
     odd = "<script>alert(1)</script>"
-    values = vars(comparison) | {"folder": str(tmp_path), "audits": [found], "network": odd}
+    values = vars(comparison) | {"folder": str(tmp_path), "audits": [found]}
+    values |= {"alike": comparison.alike | {"network": odd}}
     page = Page(report(Comparison(**values)).read_text(encoding="utf-8"))
     for words in (AUDIT.conclusion, "runs/<b>", "1.0e-03", "2.0e-06", "17 layers", "a note"):
         assert words in page.text
-    assert f"Network {odd}, recipe" in page.text, "a name is words and nothing else"
+    assert f"network {odd}, recipe" in page.text, "a name is words and nothing else"
     for words in ("1. padding at conv_1 & more (forward)", "valid <i>", "Mend do this"):
         assert words in page.text
 
