@@ -243,18 +243,20 @@ def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 
 def _runs_users_code(run: Callable[[], Any]) -> bool:
-    """Whether any line of the user's code runs meanwhile."""
+    """Whether any function of the user's is called meanwhile."""
     seen = False
 
     def watch(frame: FrameType, event: str, _: object) -> None:
         nonlocal seen
-        seen = seen or (event == "call" and is_users(frame.f_code.co_filename))
+        if is_users(frame.f_code.co_filename):
+            seen = True
+            sys.settrace(None)
 
-    sys.setprofile(watch)
+    sys.settrace(watch)
     try:
         run()
     finally:
-        sys.setprofile(None)
+        sys.settrace(None)
     return seen
 
 
