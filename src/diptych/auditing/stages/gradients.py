@@ -1,104 +1,175 @@
 """Gradients: every parameter's, on the same weights and batch, in training mode without dropout."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from diptych.auditing import reference
+from diptych.auditing.examples import Examples
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import PLACES, SIDES, Pair, Which
+from diptych.auditing.losses import Formula
+from diptych.auditing.match import Match
+from diptych.auditing.pair import SIDES, Pair, Which, trained, without_final
+from diptych.auditing.reference import Gradients
 from diptych.auditing.report import Stage
-from diptych.auditing.stages.loss import trained
+from diptych.auditing.weights import PLACES, Weights, nearby
 
 NAME = "gradients"
 
 
-def check(pair: Pair) -> Stage:
+@dataclass(frozen=True)
+class _Wrong:
+    """A gradient that rounding does not explain."""
+
+    code: str
+    match: Match
+    a: str
+    b: str
+    effect: str
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """Both sides' gradients at the same weights, and the exact ones of each side's own loss."""
+
+    pair: Pair
+    unit: float
+    gradients: dict[Which, Arrays]
+    exact: dict[Which, Gradients | None]
+    """None where the reference cannot express them."""
+    stage: Stage
+
+    def wrong(self, frozen: set[str], clean: bool) -> list[_Wrong]:
+        """The gradients that rounding does not explain.
+
+        Args:
+            frozen: A's names of parameters that are left out.
+            clean: whether no earlier stage found a difference, so that the two sides' gradients
+                must be alike.
+        """
+        wrong: list[_Wrong | None] = []
+        of_a, of_b = self.gradients["a"], self.pair.transfer.to_a(self.gradients["b"])
+        for match in self.pair.matches:
+            if not (match.a and match.b):
+                continue
+            for name in match.a.parameters.values():
+                if name in frozen or name not in of_a or name not in of_b:
+                    continue
+                sides = [which for which in SIDES if not self._explained(which, name)]
+                if clean and (len(sides) == 2 or None in self.exact.values()):
+                    wrong.append(self._against_each_other(match, name, of_a[name], of_b[name]))
+                elif len(sides) == 1:
+                    wrong.append(self._against_the_exact_one(match, sides[0], name))
+        return [each for each in wrong if each]
+
+    def _own_name(self, which: Which, name: str) -> str:
+        return name if which == "a" else self.pair.transfer.names[name]
+
+    def _explained(self, which: Which, name: str) -> bool:
+        """Whether rounding explains how far a gradient is from its exact value."""
+        own, exact = self._own_name(which, name), self.exact[which]
+        if exact is None or own not in exact.gradients:
+            return True
+        away = np.abs(self.gradients[which][own] - exact.gradients[own])
+        difference, bound = float(away.max(initial=0.0)), self.unit * exact.bounds[own]
+        if difference <= bound:
+            self.stage.saw(difference, bound)
+        return difference <= bound
+
+    def _against_the_exact_one(self, match: Match, which: Which, name: str) -> _Wrong:
+        """A gradient that is not its loss': by a factor, or in a way that nothing here explains."""
+        own, exact = self._own_name(which, name), self.exact[which]
+        assert exact
+        value, truth = self.gradients[which][own].astype(np.float64), exact.gradients[own]
+        bound = exact.bounds[own]
+        factor = float(np.sum(value * truth) / max(float(np.sum(truth**2)), 1e-300))
+        rest = float(np.abs(value - factor * truth).max(initial=0.0))
+        right, wrong = "the gradient of the loss", "another gradient than the loss has"
+        code = "unexplained"
+        if rest <= self.unit * bound * max(1.0, abs(factor)):
+            code, wrong = "gradient-scale", f"{factor:.4g} times the gradient of the loss"
+        a, b = (wrong, right) if which == "a" else (right, wrong)
+        difference = float(np.abs(value - truth).max(initial=0.0))
+        effect = f"off by up to {difference:.3g}; rounding explains up to {bound:.1e}"
+        return _Wrong(code, match, a, b, effect)
+
+    def _against_each_other(
+        self, match: Match, name: str, a: np.ndarray, b: np.ndarray
+    ) -> _Wrong | None:
+        """Compares the two gradients relatively, if there is no reference."""
+        size = float(np.abs(a).max(initial=1e-30))
+        bound = self.unit * 2e-4 * size
+        difference = float(np.abs(a - b).max(initial=0.0))
+        self.stage.saw(difference, bound)
+        if difference <= bound:
+            return None
+        effect = f"they differ by up to {difference:.3g} of {size:.3g}"
+        return _Wrong("unexplained", match, f"gradient of {name}", "another gradient", effect)
+
+
+def check(
+    pair: Pair,
+    examples: Examples,
+    weights: Weights,
+    unit: float,
+    formulas: dict[Which, Formula | None],
+    report: Reporter,
+) -> Stage:
     """Holds both sides' gradients against the float64 reference's, or against each other."""
-    before = len(pair.audit.findings)
-    clean = not any(
-        f.stage in ("structure", "forward", "mode", "loss") for f in pair.audit.findings
-    )
+    clean = not report.has("structure", "forward", "mode", "loss")
     frozen: set[str] | None = None
     stage, wrong = Stage(NAME), []
     for number in range(PLACES):
         stage = Stage(NAME)
-        with pair.elsewhere(number):
-            answers = {
-                which: side.loss_and_gradients(pair.x[which], pair.y[which])
+        with nearby(pair, weights, number) as here:
+            gradients = {
+                which: side.loss_and_gradients(examples.x[which], examples.y[which])[1]
                 for which, side in pair.sides.items()
             }
-            gradients = {which: answer[1] for which, answer in answers.items()}
-            exact = {which: _exact(pair, which) for which in SIDES}
+            exact = {
+                which: _exact(pair, which, examples, here[which], formulas[which])
+                for which in SIDES
+            }
         if frozen is None:
             of_b = pair.transfer.to_a(gradients["b"])
-            frozen = _frozen(pair, gradients["a"], of_b, exact["a"])
-        wrong = _wrong(pair, stage, gradients, exact, frozen, clean)
+            frozen = _frozen(pair, gradients["a"], of_b, exact["a"], report)
+        wrong = _Measured(pair, unit, gradients, exact, stage).wrong(frozen, clean)
         if not wrong:
             break
-    for said in wrong:
-        pair.found(NAME, *said)
-    stage.ok = len(pair.audit.findings) == before
+    for gradient in wrong:
+        report(
+            gradient.code,
+            at=gradient.match,
+            a=gradient.a,
+            b=gradient.b,
+            effect=gradient.effect,
+        )
+    stage.ok = not report.has(NAME)
     return stage
 
 
-Said = tuple[str, str, str, str, str]
-"""A code, a layer, what each side has, and the effect."""
-
-
-def _wrong(
-    pair: Pair,
-    stage: Stage,
-    gradients: dict[Which, Arrays],
-    exact: dict[Which, "Exact"],
-    frozen: set[str],
-    clean: bool,
-) -> list[Said]:
-    """What is to be said of the gradients that rounding does not explain."""
-    said: list[Said | None] = []
-    of_b = pair.transfer.to_a(gradients["b"])
-    for match in pair.matches:
-        if not (match.a and match.b):
-            continue
-        place = pair.place(match)
-        for name in match.a.parameters.values():
-            if name in frozen or name not in gradients["a"] or name not in of_b:
-                continue
-            wrong = [
-                which
-                for which in SIDES
-                if not _explained(pair, which, name, gradients[which], exact[which], stage)
-            ]
-            if clean and (len(wrong) == 2 or None in exact.values()):
-                said.append(_apart(pair, place, name, gradients["a"][name], of_b[name], stage))
-            elif len(wrong) == 1:
-                which = wrong[0]
-                said.append(_off(pair, place, name, which, gradients[which], exact[which]))
-    return [each for each in said if each]
-
-
-Exact = tuple[Arrays, dict[str, float]] | None
-
-
-def _exact(pair: Pair, which: Which) -> Exact:
-    """The float64 gradients of a side's own network and loss, with rounding's share; None where
-    the reference cannot express them."""
-    formula = pair.formulas[which]
-    if formula is None or not pair.expressible(which):
+def _exact(
+    pair: Pair, which: Which, examples: Examples, weights: Arrays, formula: Formula | None
+) -> Gradients | None:
+    """The float64 gradients of a side's own network and loss; None where the reference cannot
+    express them."""
+    if formula is None or not pair.computable(which):
         return None
-    graph = pair.runnable(which)
+    graph = without_final(pair.graphs[which])
     used = {name for node in graph.nodes for name in node.parameters.values()}
     penalties = formula["penalties"]
     if not set(penalties["squares"]) | set(penalties["absolutes"]) <= used:
         return None
     names = [name for name in trained(pair.sides[which]) if name in used]
-    answer = reference.gradients(
-        graph, formula, names, pair.parameters[which], pair.x[which], pair.y[which]
-    )
-    return answer.gradients, answer.bounds
+    return reference.gradients(graph, formula, names, weights, examples.x[which], examples.y[which])
 
 
-def _frozen(pair: Pair, a: Arrays, b: Arrays, exact: Exact) -> set[str]:
+def _frozen(
+    pair: Pair, a: Arrays, b: Arrays, exact: Gradients | None, report: Reporter
+) -> set[str]:
     """Reports parameters that get a gradient on one side only, and returns their names."""
-    found: set[str] = set()
+    frozen: set[str] = set()
     for match in pair.matches:
         if not (match.a and match.b):
             continue
@@ -111,57 +182,13 @@ def _frozen(pair: Pair, a: Arrays, b: Arrays, exact: Exact) -> set[str]:
             if moves[0] != moves[1]:
                 gone.append(name)
                 of_a = moves[0]
-        found.update(gone)
+        frozen.update(gone)
         if gone:
-            said = ["gets a gradient", "gets none"]
-            one, other = said if of_a else said[::-1]
-            size = ""
-            if exact and all(name in exact[0] for name in gone):
-                size = f"its gradient is up to {max(np.abs(exact[0][n]).max() for n in gone):.3g}"
-            pair.found(NAME, "frozen-parameter", pair.place(match), one, other, size)
-    return found
-
-
-def _explained(
-    pair: Pair, which: Which, name: str, given: Arrays, exact: Exact, stage: Stage
-) -> bool:
-    """Whether rounding explains how far a gradient is from its exact value."""
-    own = name if which == "a" else pair.transfer.names[name]
-    if exact is None or own not in exact[0]:
-        return True
-    difference = float(np.abs(given[own] - exact[0][own]).max(initial=0.0))
-    bound = pair.unit * exact[1][own]
-    if difference <= bound:
-        stage.saw(difference, bound)
-    return difference <= bound
-
-
-def _off(pair: Pair, place: str, name: str, which: Which, given: Arrays, exact: Exact) -> Said:
-    """A gradient that is not its loss': by a factor, or in a way that nothing here explains."""
-    assert exact
-    own = name if which == "a" else pair.transfer.names[name]
-    value, truth = given[own].astype(np.float64), exact[0][own]
-    factor = float(np.sum(value * truth) / max(float(np.sum(truth**2)), 1e-300))
-    rest = float(np.abs(value - factor * truth).max(initial=0.0))
-    right, wrong = "the gradient of the loss", "another gradient than the loss has"
-    code = "unexplained"
-    if rest <= pair.unit * exact[1][own] * max(1.0, abs(factor)):
-        code, wrong = "gradient-scale", f"{factor:.4g} times the gradient of the loss"
-    a, b = (wrong, right) if which == "a" else (right, wrong)
-    off = float(np.abs(value - truth).max(initial=0.0))
-    effect = f"off by up to {off:.3g}; rounding explains up to {exact[1][own]:.1e}"
-    return code, place, a, b, effect
-
-
-def _apart(
-    pair: Pair, place: str, name: str, a: np.ndarray, b: np.ndarray, stage: Stage
-) -> Said | None:
-    """Where there is no reference: the two gradients against each other, relatively."""
-    size = float(np.abs(a).max(initial=1e-30))
-    bound = pair.unit * 2e-4 * size
-    difference = float(np.abs(a - b).max(initial=0.0))
-    stage.saw(difference, bound)
-    if difference <= bound:
-        return None
-    effect = f"they differ by up to {difference:.3g} of {size:.3g}"
-    return "unexplained", place, f"gradient of {name}", "another gradient", effect
+            words = ["gets a gradient", "gets none"]
+            one, other = words if of_a else words[::-1]
+            effect = ""
+            if exact and all(name in exact.gradients for name in gone):
+                largest = max(np.abs(exact.gradients[name]).max() for name in gone)
+                effect = f"its gradient is up to {largest:.3g}"
+            report("frozen-parameter", at=match, a=one, b=other, effect=effect)
+    return frozen

@@ -6,12 +6,13 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from diptych.auditing.graph import Arrays, Node
+from diptych.auditing.findings import Reporter
+from diptych.auditing.graph import Arrays
 from diptych.auditing.kinds.convolution import flipped
 from diptych.auditing.kinds.dense import reordered
 from diptych.auditing.kinds.registry import role_of
-from diptych.auditing.match import flattened_by
-from diptych.auditing.pair import Pair
+from diptych.auditing.match import Match, flattened_by
+from diptych.auditing.pair import Pair, Which
 from diptych.auditing.report import Stage
 
 NAME = "initial weights"
@@ -29,20 +30,19 @@ CUT = 0.87962566103423978
 """The deviation of a normal distribution cut at two deviations, in units of the uncut one's."""
 
 
-def check(pair: Pair) -> Stage:
+def check(pair: Pair, report: Reporter) -> Stage:
     """Weights that both sides have in common are compared; else their distributions are."""
     stage = Stage(NAME)
     own = {which: side.own for which, side in pair.sides.items()}
     read = {side.spec.form for side in pair.sides.values()} & {"keras", "onnx", "run"}
     if copied(pair, own["a"], own["b"]):
-        _compare_copies(pair, stage, own["a"], own["b"])
+        _compare_copies(pair, stage, own["a"], own["b"], report)
         stage.note = "one side has the other's weights" if stage.ok else "copied weights"
         return stage
     if read:
         stage.ok, stage.note = None, "the weights come from a file, and are not initial ones"
         return stage
     draws_a, draws_b = (_draws(pair, which) for which in ("a", "b"))
-    before = len(pair.audit.findings)
     compared = 0
     for match in pair.matches:
         if not (match.a and match.b):
@@ -53,14 +53,13 @@ def check(pair: Pair) -> Stage:
             if draws_a[name].shape != draws_b[partner].shape:
                 continue  # Other fans, other distributions: what made the shapes differ is found.
             compared += 1
-            place = pair.place(match)
-            _compare(pair, place, role, match.a, match.b, draws_a[name], draws_b[partner])
-    stage.ok = len(pair.audit.findings) == before
+            _compare(match, role, draws_a[name], draws_b[partner], report)
+    stage.ok = not report.has(NAME)
     stage.note = f"{compared} parameters, Kolmogorov–Smirnov at p = {CHANCE:g} each"
     return stage
 
 
-def _draws(pair: Pair, which) -> dict[str, np.ndarray]:
+def _draws(pair: Pair, which: Which) -> dict[str, np.ndarray]:
     """All values that the initialisers of a side gave in some builds, with each build's shape."""
     own = pair.sides[which].own
     graph = pair.a if which == "a" else pair.b
@@ -87,7 +86,8 @@ def copied(pair: Pair, a: Arrays, b: Arrays) -> bool:
     return False
 
 
-def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays) -> None:
+def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays, report: Reporter) -> None:
+    """Compares weights of which some are the same on both sides, so that all should be."""
     moved = pair.transfer.to_a(b)
     for match in pair.matches:
         if not (match.a and match.b):
@@ -106,30 +106,34 @@ def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays) -> None:
             other = flattened_by(pair.b, match.b)
             if match.a.kind == "dense" and flat and other and np.allclose(a[name], raw, 1e-6, 0):
                 right = reordered(a[name], flat[1], flat[0], other[0])
-                pair.found(
-                    NAME, "flatten-order", pair.place(match),
-                    f"channels come {flat[0]}",
-                    f"channels come {other[0]}, the rows copied as they were",
-                    f"{np.mean(np.abs(right - raw).max(axis=1) > bound):.0%} of the rows belong to "
-                    "other pixels",
-                )  # fmt: skip
+                share = np.mean(np.abs(right - raw).max(axis=1) > bound)
+                report(
+                    "flatten-order",
+                    at=match,
+                    a=f"channels come {flat[0]}",
+                    b=f"channels come {other[0]}, the rows copied as they were",
+                    effect=f"{share:.0%} of the rows belong to other pixels",
+                )
                 continue
             if match.a.kind == "conv" and flipped(a[name], raw):
-                said = ("its kernels", "its kernels, turned by 180 degrees")
-                pair.found(NAME, "kernel-flipped", pair.place(match), *said)
+                words = "its kernels, turned by 180 degrees"
+                report("kernel-flipped", at=match, a="its kernels", b=words)
                 continue
-            pair.found(
-                NAME, "weights", pair.place(match),
-                f"{name}: from {a[name].min():.4g} to {a[name].max():.4g}",
-                f"{pair.transfer.names[name]}: from {raw.min():.4g} to {raw.max():.4g}",
-                f"they differ by up to {difference:.3g}, where other weights are the same",
-            )  # fmt: skip
+            report(
+                "weights",
+                at=match,
+                a=f"{name}: from {a[name].min():.4g} to {a[name].max():.4g}",
+                b=f"{pair.transfer.names[name]}: from {raw.min():.4g} to {raw.max():.4g}",
+                effect=f"they differ by up to {difference:.3g}, where other weights are the same",
+            )
 
 
 def _compare(
-    pair: Pair, place: str, role: str, a: Node, b: Node, draws_a: np.ndarray, draws_b: np.ndarray
+    match: Match, role: str, draws_a: np.ndarray, draws_b: np.ndarray, report: Reporter
 ) -> None:
-    one, other = (each.ravel()[:ENOUGH].astype(np.float64) for each in (draws_a, draws_b))
+    """Compares the distributions that a parameter is drawn from, (builds, …) each."""
+    assert match.a
+    one, other = (draws.ravel()[:ENOUGH].astype(np.float64) for draws in (draws_a, draws_b))
     if np.ptp(one) == np.ptp(other) == 0:
         differ = abs(one[0] - other[0]) > 1e-6
         p = 0.0 if differ else 1.0
@@ -144,12 +148,14 @@ def _compare(
             p = 0.0
     if p >= CHANCE:
         return
-    code = role_of(a, role).initialiser
-    names = [
-        named(v, d.shape[1:], a.kind == "dense") for v, d in ((one, draws_a), (other, draws_b))
-    ]
-    deviations = f"deviation {one.std():.3g} against {other.std():.3g}"
-    pair.found(NAME, code, place, f"{role}: {names[0]}", f"{role}: {names[1]}", deviations)
+    dense = match.a.kind == "dense"
+    report(
+        role_of(match.a, role).initialiser,
+        at=match,
+        a=f"{role}: {named(one, draws_a.shape[1:], dense)}",
+        b=f"{role}: {named(other, draws_b.shape[1:], dense)}",
+        effect=f"deviation {one.std():.3g} against {other.std():.3g}",
+    )
 
 
 def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
