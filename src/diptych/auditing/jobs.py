@@ -232,29 +232,36 @@ def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) ->
 def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
     """Whether code of the user's runs in a training step on the batch, and in an optimiser's step.
 
-    Where none does, only the framework's own counters can tell one step from another.
+    If none does, only the framework's own counters can tell one step from another.
     """
-    x, y = arrays["x"], arrays["y"]
+    batch = arrays["x"], arrays["y"]
     zeros = {name: np.zeros_like(value) for name, value in adapter.parameters().items()}
     return {
-        "steps": _runs_users_code(lambda: adapter.steps([(x, y)] * 2)),
-        "updates": _runs_users_code(lambda: list(adapter.updates([zeros] * 2))),
+        "steps": _runs_users_code(adapter.steps, batch),
+        "updates": _runs_users_code(lambda steps: list(adapter.updates(steps)), zeros),
     }, {}
 
 
-def _runs_users_code(run: Callable[[], Any]) -> bool:
-    """Whether any line of the user's code runs meanwhile."""
+def _runs_users_code(run: Callable[[Sequence[Any]], Any], item: Any) -> bool:
+    """Whether any function of the user's is called in the second of two steps: before the first
+    one, the user's function builds the side."""
     seen = False
 
     def watch(frame: FrameType, event: str, _: object) -> None:
         nonlocal seen
-        seen = seen or (event == "call" and is_users(frame.f_code.co_filename))
+        if is_users(frame.f_code.co_filename):
+            seen = True
+            sys.settrace(None)
 
-    sys.setprofile(watch)
+    def asked(step: int) -> Any:
+        if step == 1:
+            sys.settrace(watch)
+        return item
+
     try:
-        run()
+        run(Steps(2, asked, lambda _: None))
     finally:
-        sys.setprofile(None)
+        sys.settrace(None)
     return seen
 
 

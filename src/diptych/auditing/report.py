@@ -24,7 +24,8 @@ STAGES = {
     "update": "the optimiser's steps on the same gradients",
     "schedule": "learning rates and the length of training",
     "settings": "callbacks and arguments",
-    "batches": "their order, size and augmentation",
+    "batches": "their size and order",
+    "augmentation": "what batches make of the examples",
     "trajectory": "training side by side",
     "numerics": "each side against its own float64 twin",
 }

@@ -13,9 +13,11 @@ from typing import TypeVar
 import numpy as np
 
 from diptych.auditing.certificate import FLOAT32, TWINS, Coverage
+from diptych.auditing.examples import Examples
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.side import Answers, Failed, Unable, at_once
+from diptych.auditing.weights import Weights
 
 T = TypeVar("T")
 CONSTANTS = 2.0**-24
@@ -25,7 +27,7 @@ FLOOR = {TWINS: 1e-9, FLOAT32: 2e-5}
 REACH = {TWINS: 4.0, FLOAT32: 64.0}
 """How many times the effect of moving all weights and inputs by `CONSTANTS` rounding may have."""
 
-EXAMPLES = 230
+COUNT = 230
 """Examples of the epoch by which a side's batch sizes are told; no common size divides it."""
 LARGEST_BATCH = 256
 
@@ -33,17 +35,27 @@ LARGEST_BATCH = 256
 class Twins:
     """Both sides, asked the same at the same weights."""
 
-    def __init__(self, pair: Pair) -> None:
-        self.pair = pair
+    def __init__(self, pair: Pair, examples: Examples, weights: Weights, unit: float) -> None:
+        """Builds the twins.
+
+        Args:
+            pair: both sides.
+            examples: what they are asked with.
+            weights: what both have, in float32.
+            unit: how much coarser than float32 the coarser side computes.
+        """
+        self.pair, self.examples, self.weights = pair, examples, weights
+        self.missing: list[str] = []
+        """Why there are no twins, if there are none."""
+        self.float32_unit = unit
         self.precision = FLOAT32
         self.answers: dict[Which, Answers] = dict(pair.sides)
-        reasons = pair.audit.no_twins
         opened = at_once(pair.sides, lambda which: pair.sides[which].open_twin())
         for which, twin in opened.items():
             if twin is None:
                 side = pair.sides[which]
-                reasons.append(f"{side.label} has no float64 twin: {side.no_twin}")
-        if not reasons:
+                self.missing.append(f"{side.label} has no float64 twin: {side.no_twin}")
+        if not self.missing:
             self.precision = TWINS
             self.answers = {which: twin for which, twin in opened.items() if twin}
 
@@ -53,7 +65,7 @@ class Twins:
         found: list[int] = []
         for side in self.pair.sides.values():
             try:
-                epochs = side.batches(EXAMPLES, 1) if side.trains else None
+                epochs = side.batches(COUNT, 1) if side.trains else None
             except (Failed, Unable):
                 continue
             if epochs and epochs[0]:
@@ -64,19 +76,24 @@ class Twins:
     def own_code(self) -> dict[str, bool]:
         """Whether code of either user's runs in ``steps`` and in ``updates``: then a counter may be
         anywhere in it. Where none does, only rates and settings tell one step from another."""
-        pair = self.pair
-        size = max(1, len(pair.x["a"]) // 4)
-        x = {which: self.typed(pair.x[which][:size]) for which in SIDES}
+        size = max(1, len(self.examples.x["a"]) // 4)
+        x = {which: self.typed(self.examples.x[which][:size]) for which in SIDES}
+        y = {which: self.examples.y[which][:size] for which in SIDES}
         try:
-            answers = self.ask(lambda side, which: side.own_code(x[which], pair.y[which][:size]))
+            answers = self.ask(lambda side, which: side.own_code(x[which], y[which]))
         except (Failed, Unable):
             return {"steps": True, "updates": True}
         return {k: any(answer[k] for answer in answers.values()) for k in ("steps", "updates")}
 
     @property
+    def has_float64(self) -> bool:
+        """Whether both are asked in float64."""
+        return self.precision == TWINS
+
+    @property
     def unit(self) -> float:
         """How much coarser than float32 the coarser of both computes; 1 for twins."""
-        return 1.0 if self.precision == TWINS else self.pair.unit
+        return 1.0 if self.precision == TWINS else self.float32_unit
 
     def ask(self, question: Callable[[Answers, Which], T]) -> dict[Which, T]:
         """The answers of both, who are asked at the same time."""
@@ -91,12 +108,11 @@ class Twins:
             yield
         finally:
             if self.precision == FLOAT32:
-                for which in SIDES:
-                    self.answers[which].load(self.pair.parameters[which])
+                self.pair.load(self.weights)
 
     def start(self) -> Arrays:
         """The weights that both sides have in the float32 stages, by A's names, as float64."""
-        own = self.pair.parameters["a"]
+        own = self.weights["a"]
         return {name: self.typed(own[name]) for name in self.pair.transfer.names}
 
     def load(self, parameters: Arrays) -> None:

@@ -4,11 +4,11 @@ Not every combination: each weight with the ordinary inputs, each input and batc
 that differ from the initial ones.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.examples import leading_rescale
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.twins import Twins
@@ -42,24 +42,19 @@ class Place:
         return f"{self.weights} weights, inputs ×{self.scale:g}, a batch of {self.size}"
 
 
-def places(pair: Pair, sizes: tuple[int, ...] = ()) -> list[Place]:
-    """The places for a pair.
-
-    Args:
-        pair: both sides.
-        sizes: batch sizes besides 1, an odd one and the ordinary one, such as the sides' own.
-    """
-    count = len(pair.x["a"])
+def places(twins: Twins) -> list[Place]:
+    """The places for two sides."""
+    count = len(twins.examples.x["a"])
     ordinary = [Place(weights, 1.0, count) for weights in ("moved", "initial", "large")]
-    scaled = [Place("moved", scale, count) for scale in SCALES if scales(pair)]
-    wanted = dict.fromkeys((1, ODD, *sizes))
+    scaled = [Place("moved", scale, count) for scale in SCALES if scales(twins)]
+    wanted = dict.fromkeys((1, ODD, *twins.sizes))
     sized = [Place("moved", 1.0, size) for size in wanted if 0 < size != count]
     return ordinary + scaled + sized
 
 
-def scales(pair: Pair) -> bool:
+def scales(twins: Twins) -> bool:
     """Whether the inputs are numbers that can be multiplied, on both sides."""
-    return all(pair.x[which].dtype.kind == "f" for which in SIDES)
+    return all(twins.examples.x[which].dtype.kind == "f" for which in SIDES)
 
 
 def weights_at(place: Place, start: Arrays) -> Arrays:
@@ -81,23 +76,15 @@ def inputs_at(
     place: Place, twins: Twins
 ) -> tuple[dict[Which, np.ndarray], dict[Which, np.ndarray]]:
     """The inputs and targets of a place, for each side."""
-    pair = twins.pair
-    rows = np.arange(place.size) % len(pair.x["a"])
-    x = {which: twins.typed(pair.x[which][rows]) for which in SIDES}
-    if place.scale != 1.0:
-        x = {which: scaled(pair, which, value, place.scale) for which, value in x.items()}
-    return x, {which: pair.y[which][rows] for which in SIDES}
+    examples = twins.examples
+    rows = np.arange(place.size) % len(examples.x["a"])
+    x = {which: twins.typed(examples.x[which][rows]) for which in SIDES}
+    if place.scale != 1.0 and scales(twins):
+        x = {which: scaled(twins.pair, which, value, place.scale) for which, value in x.items()}
+    return x, {which: examples.y[which][rows] for which in SIDES}
 
 
 def scaled(pair: Pair, which: Which, x: np.ndarray, factor: float) -> np.ndarray:
     """Inputs so that what reaches the first layer is multiplied, whatever scales it before."""
-    from diptych.auditing.pair import leading_rescale
-
     scale, offset = leading_rescale(pair.graphs[which])
     return (((x * scale + offset) * factor - offset) / scale).astype(x.dtype)
-
-
-def chunks(count: int, size: int) -> Iterator[np.ndarray]:
-    """The numbers from 0 in chunks."""
-    for start in range(0, count, size):
-        yield np.arange(start, min(count, start + size))

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.auditing.pair import SIDES, Pair, Which, made_up_targets, targets_as
+from diptych.auditing.examples import Examples, random_targets, targets_as
+from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.randomness import generator
 
 CLASSES = 8
@@ -34,11 +35,12 @@ class Batch:
         return len(self.logits)
 
 
-def batches(pair: Pair, saturated: bool = True) -> Iterator[Batch]:
+def batches(pair: Pair, examples: Examples, saturated: bool = True) -> Iterator[Batch]:
     """Batches that reach each class, each scale of outputs and each batch size.
 
     Args:
         pair: both sides.
+        examples: with targets in the shape of each side's own.
         saturated: with outputs so large that probabilities are all but 0 and 1.
     """
     first = pair.sides["a"]
@@ -50,20 +52,20 @@ def batches(pair: Pair, saturated: bool = True) -> Iterator[Batch]:
             for spread in spreads:
                 chance = generator(0, "audit/outputs", size)
                 z = scale * spread * chance.standard_normal((size, *shape))
-                targets = made_up_targets(first, chance, size)
+                targets = random_targets(first, chance, size)
                 targets = targets * spread if first.targets == "values" else targets
                 name = f"batches of {size}, outputs of deviation {scale * spread:g}"
-                yield Batch(name, scale * spread, z, of_both(pair, targets))
+                yield Batch(name, scale * spread, z, of_both(pair, examples, targets))
     if first.targets in ("classes", "one_hot"):
-        yield from _classes(pair, shape)
+        yield from _classes(pair, examples, shape)
 
 
-def _classes(pair: Pair, shape: tuple[int, ...]) -> Iterator[Batch]:
+def _classes(pair: Pair, examples: Examples, shape: tuple[int, ...]) -> Iterator[Batch]:
     """Every class, and every other label that the sides' own data have."""
     side, count = pair.sides["a"], shape[-1]
     labels = np.arange(-(-count // CLASSES) * CLASSES) % count
     if side.targets == "classes":
-        own = np.unique(pair.y["a"].astype(np.int64))
+        own = np.unique(examples.y["a"].astype(np.int64))
         others = own[(own < 0) | (own >= count)]
         if others.size:  # Such as a label that the loss ignores.
             labels = np.concatenate([labels, np.resize(others, CLASSES)])
@@ -76,17 +78,20 @@ def _classes(pair: Pair, shape: tuple[int, ...]) -> Iterator[Batch]:
         if side.targets == "one_hot":
             targets = np.eye(count, dtype=np.float32)[targets]
         yield Batch(
-            f"labels {part.min()} to {part.max()}", 2.0, z, of_both(pair, np.array(targets))
+            f"labels {part.min()} to {part.max()}",
+            2.0,
+            z,
+            of_both(pair, examples, np.array(targets)),
         )
 
 
-def of_both(pair: Pair, targets: np.ndarray) -> dict[Which, np.ndarray]:
+def of_both(pair: Pair, examples: Examples, targets: np.ndarray) -> dict[Which, np.ndarray]:
     """A's targets for both sides, each in the form and shape of its own."""
     first = pair.sides["a"]
     found = {}
     for which in SIDES:
         own = targets_as(targets, pair.sides[which].targets, first)
-        like = pair.raw_y[which]  # As the side prepares them: (n,) is not (n, 1).
+        like = examples.raw_y[which]  # As the side prepares them: (n,) is not (n, 1).
         if own.size == len(targets) * int(np.prod(like.shape[1:])):
             own = own.reshape(len(targets), *like.shape[1:])
         found[which] = own

@@ -5,6 +5,7 @@ both draw random numbers, how they change the examples is compared as distributi
 epoch and over all.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,13 +18,15 @@ from diptych.auditing.distributions import (
     differing,
     p_value,
 )
-from diptych.auditing.pair import SIDES, Pair, Which, effective, leading_rescale
+from diptych.auditing.examples import Examples, effective, leading_rescale
+from diptych.auditing.findings import Reporter
+from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.probes.images import statistics
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
 from diptych.data import load_data
 
-NAME = "batches"
+NAME = "augmentation"
 COUNT, FEWEST = 230, 33
 """Examples, and the fewest where they are large."""
 EPOCHS, MORE = 6, 16
@@ -48,63 +51,66 @@ class Seen:
     batch: np.ndarray
 
 
-def compare(pair: Pair, stage: Stage) -> None:
-    """Compares how the examples are changed; notes what could not be."""
+def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
+    """Compares how the examples are changed."""
+    stage = Stage(NAME)
     try:
-        x = _examples(pair)
-        seen = {which: _seen(pair, which, x, EPOCHS) for which in SIDES}
+        x = _examples(pair, examples)
+        seen = {which: _seen(pair, examples, which, x, EPOCHS) for which in SIDES}
     except (Failed, Unable) as reason:
-        stage.coverage.leave_out("what is done to real examples", str(reason))
-        return
+        stage.ok, stage.note = None, str(reason)
+        return stage
     original = effective(pair.graphs["a"], x["a"])
     stage.coverage.compared(2, real_examples=len(original), epochs=EPOCHS)
     changed = {which: _changed(each, original) for which, each in seen.items()}
     if not any(np.any(each) for each in changed.values()):
         stage.note = "examples as they are, on both sides"
-        return
-    if any(not np.any(each) for each in changed.values()):
-        said = [_words(seen[which], changed[which]) for which in SIDES]
-        pair.found(NAME, "augmentation", None, *said, _effect(seen, original))
-        return
+        return stage
     fixed = {which: _is_fixed(each) for which, each in seen.items()}
-    if fixed["a"] != fixed["b"]:
-        said = [
-            "the same change in every epoch" if fixed[w] else "changed at random" for w in SIDES
+    if any(not np.any(each) for each in changed.values()):
+        words = [_words(seen[which], changed[which]) for which in SIDES]
+        report("augmentation", a=words[0], b=words[1], effect=_effect(seen, original))
+    elif fixed["a"] != fixed["b"]:
+        words = [
+            "the same change in every epoch" if fixed[which] else "changed at random"
+            for which in SIDES
         ]
-        pair.found(NAME, "augmentation", None, *said, _effect(seen, original))
-        return
-    if fixed["a"]:
-        _compare_fixed(pair, seen, original)
-        return
-    _compare_drawn(pair, stage, x, original)
+        report("augmentation", a=words[0], b=words[1], effect=_effect(seen, original))
+    elif fixed["a"]:
+        _compare_fixed(seen, report)
+    else:
+        _compare_drawn(pair, examples, stage, x, original, report)
+    stage.ok = not report.has(NAME)
+    return stage
 
 
-def _examples(pair: Pair) -> dict[Which, np.ndarray]:
+def _examples(pair: Pair, examples: Examples) -> dict[Which, np.ndarray]:
     """The same examples for both sides, each as it takes them."""
-    shape = pair.x["a"].shape[1:]
+    own = examples.x["a"]
+    shape = own.shape[1:]
     count = int(np.clip(BUDGET // (EPOCHS * max(1, int(np.prod(shape)))), FEWEST, COUNT))
-    side = pair.sides["a"]
-    mnist = load_data("mnist").test
-    x = pair.x["a"]
-    if len(pair.raw_x["a"]) == len(x) and pair.x["a"] is pair.raw_x["a"]:
-        try:
-            x, _ = side.prepare(np.array(mnist.images[:count]), np.array(mnist.labels[:count]))
-        except Failed:
-            x = pair.x["a"]
-    if x.shape[1:] != shape:
-        x = pair.x["a"]
+    x = own
+    if not examples.random:
+        mnist = load_data("mnist").test
+        images, labels = np.array(mnist.images[:count]), np.array(mnist.labels[:count])
+        giver = pair.sides["a"]
+        with suppress(Failed):
+            x, _ = giver.prepare(images, labels)
+    x = x if x.shape[1:] == shape and x.dtype == own.dtype else own
     x = x[np.arange(count) % len(x)] if len(x) < FEWEST else x[:count]
     scale, offset = leading_rescale(pair.graphs["b"])
     of_b = (effective(pair.graphs["a"], x) - offset) / scale
-    like = pair.x["b"]
+    like = examples.x["b"]
     of_b = of_b.reshape(len(x), *like.shape[1:])
     return {"a": x, "b": (np.rint(of_b) if like.dtype.kind in "ui" else of_b).astype(like.dtype)}
 
 
-def _seen(pair: Pair, which: Which, x: dict[Which, np.ndarray], epochs: int) -> Seen:
+def _seen(
+    pair: Pair, examples: Examples, which: Which, x: dict[Which, np.ndarray], epochs: int
+) -> Seen:
     """What a side's batches make of the examples."""
     side, count = pair.sides[which], len(x[which])
-    like = pair.y[which]
+    like = examples.y[which]
     y = np.arange(count).reshape(-1, *(1 for _ in like.shape[1:]))
     y = np.broadcast_to(y, (count, *like.shape[1:])).astype(like.dtype)
     found = side.batches_of(x[which], np.ascontiguousarray(y), epochs)
@@ -121,7 +127,7 @@ def _seen(pair: Pair, which: Which, x: dict[Which, np.ndarray], epochs: int) -> 
             parts[3].append(np.full(len(labels), number))
             number += 1
     values, labels, epoch, batch = (np.concatenate(part) for part in parts)
-    shape = pair.x["a"].shape[1:]
+    shape = examples.x["a"].shape[1:]
     if values[0].size != int(np.prod(shape)):
         raise Unable(f"{side.label}'s batches have examples of another size")
     numbers = np.clip(np.rint(labels), 0, count - 1).astype(int)
@@ -163,7 +169,7 @@ def _effect(seen: dict[Which, Seen], original: np.ndarray) -> str:
     )
 
 
-def _compare_fixed(pair: Pair, seen: dict[Which, Seen], original: np.ndarray) -> None:
+def _compare_fixed(seen: dict[Which, Seen], report: Reporter) -> None:
     """Both always change an example in the same way: the two ways are compared."""
     first: dict[Which, dict[int, np.ndarray]] = {
         which: {int(n): x for n, x in zip(each.numbers[::-1], each.x[::-1], strict=True)}
@@ -175,50 +181,50 @@ def _compare_fixed(pair: Pair, seen: dict[Which, Seen], original: np.ndarray) ->
     a, b = (np.stack([first[which][number] for number in both]) for which in SIDES)
     difference = float(np.abs(a - b).max(initial=0.0))
     if difference > CLOSE * float(np.abs(a).max(initial=1e-12)):
-        said = [f"examples from {x.min():.4g} to {x.max():.4g}" for x in (a, b)]
+        words = [f"examples from {x.min():.4g} to {x.max():.4g}" for x in (a, b)]
         effect = f"the same examples differ by up to {difference:.3g}"
-        pair.found(NAME, "augmentation", None, *said, effect)
+        report("augmentation", a=words[0], b=words[1], effect=effect)
 
 
 def _compare_drawn(
-    pair: Pair, stage: Stage, x: dict[Which, np.ndarray], original: np.ndarray
+    pair: Pair,
+    examples: Examples,
+    stage: Stage,
+    x: dict[Which, np.ndarray],
+    original: np.ndarray,
+    report: Reporter,
 ) -> None:
+    """Both draw random numbers: the changes are compared as distributions."""
     drawn_before = 0
+
+    def seen(epochs: int) -> dict[Which, Seen]:
+        return {which: _seen(pair, examples, which, x, epochs) for which in SIDES}
 
     def draw(epochs: int) -> Drawn:
         nonlocal drawn_before
-        # Where each call begins with the same seed, its first epochs have been seen already.
-        found = [
-            _later(_seen(pair, which, x, drawn_before + epochs), drawn_before) for which in SIDES
-        ]
+        # If each call begins with the same seed, its first epochs have been seen already.
+        later = {w: _later(each, drawn_before) for w, each in seen(drawn_before + epochs).items()}
         drawn_before += epochs
-        a, b = (_statistics(each, original) for each in found)
-        return a, b, (found[0].batch, found[1].batch)
+        a, b = (_statistics(each, original) for each in later.values())
+        return a, b, (later["a"].batch, later["b"].batch)
 
-    different = differing(draw, EPOCHS, MORE, CLOSE)
     stage.note = "changes of the examples compared as distributions"
+    different = differing(draw, EPOCHS, MORE, CLOSE)
+    first = seen(EPOCHS)
+    changed = {which: _changed(each, original) for which, each in first.items()}
+    words = [_words(first[which], changed[which]) for which in SIDES]
     if different:
         name, p = different
-        seen = {which: _seen(pair, which, x, EPOCHS) for which in SIDES}
-        said = [_words(seen[which], _changed(seen[which], original)) for which in SIDES]
-        effect = f"{_effect(seen, original)}; the distributions of {name} differ, p = {p:.1g}"
-        pair.found(NAME, "augmentation", None, *said, effect)
+        effect = f"{_effect(first, original)}; the distributions of {name} differ, p = {p:.1g}"
+        report("augmentation", a=words[0], b=words[1], effect=effect)
         return
-    _compare_epochs(pair, x, original)
-
-
-def _compare_epochs(pair: Pair, x: dict[Which, np.ndarray], original: np.ndarray) -> None:
-    """Whether both begin to change examples in the same epoch."""
-    seen = {which: _seen(pair, which, x, EPOCHS) for which in SIDES}
-    changed = {which: _changed(each, original) for which, each in seen.items()}
-    for epoch in range(EPOCHS):
-        rows = {which: seen[which].epoch == epoch for which in SIDES}
+    for epoch in range(EPOCHS):  # It may begin later on one side.
+        rows = {which: first[which].epoch == epoch for which in SIDES}
         a, b = (changed[which][rows[which]].astype(float) for which in SIDES)
-        clusters = (seen["a"].batch[rows["a"]], seen["b"].batch[rows["b"]])
+        clusters = (first["a"].batch[rows["a"]], first["b"].batch[rows["b"]])
         if p_value(a, b, CLOSE, clusters) < ALARMS / QUESTIONS / EPOCHS:
-            said = [_words(seen[which], changed[which]) for which in SIDES]
             effect = f"in epoch {epoch + 1}, {a.mean():.0%} and {b.mean():.0%} are changed"
-            pair.found(NAME, "augmentation", None, *said, effect)
+            report("augmentation", a=words[0], b=words[1], effect=effect)
             return
 
 

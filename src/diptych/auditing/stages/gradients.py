@@ -2,30 +2,40 @@
 
 import numpy as np
 
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import SIDES, Pair
+from diptych.auditing.losses import Formula
+from diptych.auditing.match import Match
+from diptych.auditing.naming import gradients as naming
+from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.probes.places import Place, inputs_at, places, weights_at
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
-from diptych.auditing.stages import gradient_causes
-from diptych.auditing.stages.loss import clips_differently
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
 CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
 """Stages whose findings make one expect other gradients."""
-Answer = tuple[float, Arrays]
 
 
-def check(pair: Pair, twins: Twins) -> Stage:
-    """Compares loss and gradients at all places; names the cause where they differ."""
+def check(
+    twins: Twins, formulas: dict[Which, Formula | None], clips: bool, report: Reporter
+) -> Stage:
+    """Compares loss and gradients at all places; names the cause where they differ.
+
+    Args:
+        twins: both sides.
+        formulas: of the losses, as far as they are known.
+        clips: whether one loss cuts probabilities off near 0, where the other does not.
+        report: takes the findings.
+    """
     stage = Stage(NAME)
-    before = len(pair.audit.findings)
+    before = len(report.audit.findings)
     worst = Worst()
     with twins.used(stage.coverage):
         start = twins.start()
-        for place in places(pair, twins.sizes):
-            if clips_differently(pair) and (place.weights == "large" or place.scale > 1):
+        for place in places(twins):
+            if clips and (place.weights == "large" or place.scale > 1):
                 reason = "one loss takes probabilities and may cut them off near 0"
                 stage.coverage.leave_out(str(place), reason)
                 continue
@@ -34,13 +44,16 @@ def check(pair: Pair, twins: Twins) -> Stage:
             except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
     stage.ok = worst.ratio <= 1
-    expected = any(finding.stage in CAUSES for finding in pair.audit.findings)
     if stage.ok:
         return stage
-    if not gradient_causes.explain(pair, clean=not expected) and not expected:
-        pair.found(NAME, "unexplained", worst.layer, worst.what, "another one", worst.effect)
-    stage.ok = False
-    stage.note = "" if len(pair.audit.findings) > before else "as the findings make one expect"
+    clean = not report.has(*CAUSES)
+    named = naming.explain(
+        twins.pair, twins.examples, twins.weights, twins.float32_unit, formulas, clean, report
+    )
+    if not named and clean:
+        report("unexplained", at=worst.match, a=worst.what, b="another one", effect=worst.effect)
+    if len(report.audit.findings) == before:
+        stage.note = "as the findings make one expect"
     return stage
 
 
@@ -48,12 +61,15 @@ class Worst:
     """The difference that rounding explains least."""
 
     def __init__(self) -> None:
-        self.ratio, self.layer, self.what, self.effect = 1.0, None, "", ""
+        self.ratio, self.what, self.effect = 1.0, "", ""
+        self.match: Match | None = None
 
-    def take(self, difference: float, bound: float, layer: str | None, what: str, at: str) -> None:
+    def take(
+        self, difference: float, bound: float, match: Match | None, what: str, at: str
+    ) -> None:
         """Takes in one difference."""
         if difference / bound > self.ratio:
-            self.ratio, self.layer, self.what = difference / bound, layer, what
+            self.ratio, self.match, self.what = difference / bound, match, what
             self.effect = (
                 f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e}) "
                 f"with {at}"
@@ -91,4 +107,4 @@ def _at(twins: Twins, place: Place, start: Arrays, stage: Stage, worst: Worst) -
             difference = distance(a, b)
             stage.coverage.compared()
             stage.saw(difference, bound)
-            worst.take(difference, bound, pair.place(match), f"gradient of {name}", str(place))
+            worst.take(difference, bound, match, f"gradient of {name}", str(place))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.auditing.certificate import FLOAT32
-from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.findings import Reporter
+from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import FLOOR, REACH, Twins, distance, moved
@@ -34,9 +35,9 @@ class Off:
     """Relative to the largest number of the same array."""
 
 
-def check(pair: Pair, twins: Twins) -> Stage:
+def check(twins: Twins, report: Reporter) -> Stage:
     """Holds both sides against their twins."""
-    stage = Stage(NAME)
+    stage, pair = Stage(NAME), twins.pair
     off: dict[Which, dict[str, Off]] = {}
     answers: dict[Which, list[Answer]] = {}
     for which in SIDES:
@@ -49,7 +50,7 @@ def check(pair: Pair, twins: Twins) -> Stage:
         except (Failed, Unable) as reason:
             stage.coverage.leave_out(side.label, str(reason))
         finally:
-            side.load(pair.parameters[which])
+            side.load(twins.weights[which])
     if not off:
         stage.ok, stage.note = None, "; ".join(stage.coverage.left_out)
         stage.coverage.left_out.clear()
@@ -59,11 +60,9 @@ def check(pair: Pair, twins: Twins) -> Stage:
     wrong = {which: fault for which, fault in faults.items() if fault}
     if wrong and not _alike(answers):
         stage.ok = False
-        _report(pair, off, wrong)
+        _report(off, wrong, report)
     elif wrong:
-        pair.audit.notes.append(
-            "both sides compute less exactly than float32, and alike; see numerics"
-        )
+        report.note("both sides compute less exactly than float32, and alike; see numerics")
         stage.note = "both miss their twins, and alike"
     return stage
 
@@ -79,16 +78,16 @@ def _off(twins: Twins, which: Which, stage: Stage) -> tuple[dict[str, Off], list
         chance = np.random.default_rng(20 + number)
         weights = {
             name: (value * (1 + 0.1 * chance.standard_normal(value.shape))).astype(value.dtype)
-            for name, value in pair.parameters[which].items()
+            for name, value in twins.weights[which].items()
             if value.dtype.kind == "f"
         }
         exact = {n: v.astype(np.float64) for n, v in weights.items()}
         side.load(weights)
         side.twin.load(exact)
-        answer = _answer(side, pair, which, np.float32)
-        truth = _answer(side.twin, pair, which, np.float64)
+        answer = _answer(side, twins, which, np.float32)
+        truth = _answer(side.twin, twins, which, np.float64)
         side.twin.load(moved(exact))
-        near = _answer(side.twin, pair, which, np.float64)
+        near = _answer(side.twin, twins, which, np.float64)
         answers.append(answer)
         largest = max(
             (_size(value) for name, value in truth.items() if name.startswith("gradient")),
@@ -110,11 +109,11 @@ def _off(twins: Twins, which: Which, stage: Stage) -> tuple[dict[str, Off], list
     return smallest, answers
 
 
-def _answer(side: Answers, pair: Pair, which: Which, dtype: type) -> Answer:
-    x, y = pair.x[which], pair.y[which]
+def _answer(side: Answers, twins: Twins, which: Which, dtype: type) -> Answer:
+    x, y = twins.examples.x[which], twins.examples.y[which]
     x = x.astype(dtype) if x.dtype.kind == "f" else x
     found: Answer = {"the outputs": side.outputs(x, training=False)[0].astype(np.float64)}
-    if pair.sides[which].trains:
+    if twins.pair.sides[which].trains:
         loss, gradients = side.loss_and_gradients(x, y)
         found["the loss"] = np.array(loss)
         found |= {f"gradient of {n}": g.astype(np.float64) for n, g in gradients.items()}
@@ -150,23 +149,23 @@ def _alike(answers: dict[Which, list[Answer]]) -> bool:
     return True
 
 
-def _report(pair: Pair, off: dict[Which, dict[str, Off]], wrong: dict[Which, str]) -> None:
-    if any(finding.code == "precision" for finding in pair.audit.findings):
+def _report(off: dict[Which, dict[str, Off]], wrong: dict[Which, str], report: Reporter) -> None:
+    if any(finding.code == "precision" for finding in report.audit.findings):
         return
-    code = "precision" if all(_is_coarse(off[which]) for which in wrong) else "numerics"
-    said = []
+    words = []
     for which in SIDES:
         if which in wrong:
             name = wrong[which]
-            error = off[which][name]
-            said.append(f"{name} is off by {error.error:.2g} of its largest number")
+            error = off[which][name].error
+            words.append(f"{name} is off by {error:.2g} of its largest number")
+        elif which in off:
+            words.append("computes what it means")
         else:
-            said.append(
-                "computes what it means" if which in off else "could not be held against it"
-            )
+            words.append("could not be held against it")
     ratios = [off[which][name].ratio for which, name in wrong.items()]
     effect = f"{max(ratios):,.0f} times what rounding in float32 explains"
-    pair.found(NAME, code, None, *said, effect)
+    code = "precision" if all(_is_coarse(off[which]) for which in wrong) else "numerics"
+    report(code, a=words[0], b=words[1], effect=effect)
 
 
 def _is_coarse(off: dict[str, Off]) -> bool:

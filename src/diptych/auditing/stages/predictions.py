@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
 
+from diptych.auditing.endings import as_one
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.probes.places import Place, inputs_at, places, weights_at
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
@@ -19,13 +20,6 @@ NOTHING = 4
 """Examples of zeros."""
 ALIKE = 1e-6
 """The relative distance of outputs that are said to be the same when a difference is named."""
-FUNCTIONS = {
-    None: lambda z: z,
-    "softmax": lambda z: special.softmax(z, axis=-1),
-    "log_softmax": lambda z: special.log_softmax(z, axis=-1),
-    "sigmoid": special.expit,
-}
-"""The final activations that a loss may take the place of."""
 
 
 @dataclass
@@ -49,16 +43,13 @@ class Result:
         )
 
 
-def check(pair: Pair, twins: Twins) -> Stage:
+def check(twins: Twins, report: Reporter) -> Stage:
     """Compares the outputs of both at all places."""
     stage = Stage(NAME)
-    if not pair.whole():
-        stage.ok, stage.note = None, "not all weights of one side have a place in the other"
-        return stage
     results: list[Result] = []
     with twins.used(stage.coverage):
         start = twins.start()
-        for place in [*places(pair, twins.sizes), Place("moved", 0.0, NOTHING)]:
+        for place in [*places(twins), Place("moved", 0.0, NOTHING)]:
             try:
                 result = _at(twins, place, start)
             except (Failed, Unable) as problem:
@@ -69,8 +60,8 @@ def check(pair: Pair, twins: Twins) -> Stage:
             results.append(result)
         different = [result for result in results if result.differs]
         stage.ok = not different
-        if different and not any(finding.stage in CAUSES for finding in pair.audit.findings):
-            _report(twins, results, different)
+        if different and not report.has(*CAUSES):
+            _explain(twins, results, different, report)
     return stage
 
 
@@ -92,53 +83,26 @@ def _at(twins: Twins, place: Place, start: Arrays) -> Result:
     return Result(place, distance(a, b), bound, int(away.max(1).argmax()))
 
 
-def as_one(
-    pair: Pair, outputs: dict[Which, np.ndarray], like: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """The outputs of both behind the same final activation.
-
-    Where one network ends in a softmax and the other leaves it to the loss, that is a matter of
-    style. It is not where both trainings have the same end.
-
-    Args:
-        pair: both sides.
-        outputs: by side, (n, …).
-        like: A's other outputs, which these are to be behind the same activation as.
-    """
-    a, b = outputs["a"].astype(np.float64), outputs["b"].astype(np.float64)
-    b = b.reshape(a.shape) if a.size == b.size else b
-    size = float(np.abs(a).max(initial=1.0))
-    as_they_are = distance(a, b) <= 1e-9 * size
-    if like is not None:
-        as_they_are = distance(a, like) <= distance(_ended(pair, "a", a), like)
-    return (a, b) if as_they_are else (_ended(pair, "a", a), _ended(pair, "b", b))
-
-
-def _ended(pair: Pair, which: Which, y: np.ndarray) -> np.ndarray:
-    """A side's outputs behind the final activation that it lacks and the other has."""
-    own, other = pair.final[which], pair.final["b" if which == "a" else "a"]
-    return FUNCTIONS[None if own else other](y)
-
-
-def _report(twins: Twins, results: list[Result], different: list[Result]) -> None:
+def _explain(
+    twins: Twins, results: list[Result], different: list[Result], report: Reporter
+) -> None:
     """Names a difference: of some batch sizes, of inference only, or of no known cause."""
-    pair = twins.pair
     worst = max(different, key=lambda result: result.difference / result.bound)
     sizes = {result.place.size for result in different}
     alike = {r.place.size for r in results if not r.differs and r.place.weights == "moved"}
-    if len(sizes) < len(results) and not sizes & alike and alike:
-        said = [_at_size(twins, which, worst.place) for which in SIDES]
+    if not sizes & alike and alike:
+        words = [_at_size(twins, which, worst.place) for which in SIDES]
         only = ", ".join(str(size) for size in sorted(sizes))
-        pair.found(NAME, "batch-dependence", None, *said, f"{worst}; only in batches of {only}")
+        effect = f"{worst}; only in batches of {only}"
+        report("batch-dependence", a=words[0], b=words[1], effect=effect)
         return
-    trains = all(side.trains for side in pair.sides.values())
+    trains = all(side.trains for side in twins.pair.sides.values())
     said = [_inference(twins, which, worst.place) if trains else None for which in SIDES]
     if None not in said and said[0] != said[1]:
-        pair.found(NAME, "inference", None, *map(str, said), str(worst))
+        report("inference", a=str(said[0]), b=str(said[1]), effect=str(worst))
         return
-    pair.found(
-        NAME, "unexplained", None, "outputs on the same weights", "other outputs", str(worst)
-    )
+    a, b = "outputs on the same weights", "other outputs"
+    report("unexplained", a=a, b=b, effect=str(worst))
 
 
 def _at_size(twins: Twins, which: Which, place: Place) -> str:

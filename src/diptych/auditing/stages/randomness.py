@@ -9,10 +9,11 @@ import numpy as np
 
 from diptych.auditing.certificate import TWINS
 from diptych.auditing.distributions import Drawn, Statistics, differing
-from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.endings import as_one
+from diptych.auditing.findings import Reporter
+from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.probes.places import Place, weights_at
 from diptych.auditing.report import Stage
-from diptych.auditing.stages.predictions import as_one
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "randomness"
@@ -30,22 +31,19 @@ CODES = ("dropout-rate", "training-mode", "layer-missing", "layer-kind")
 """Findings that explain another randomness."""
 
 
-def check(pair: Pair, twins: Twins) -> Stage:
+def check(twins: Twins, report: Reporter) -> Stage:
     """Runs both in training, and compares what varies."""
     stage = Stage(NAME)
-    if not pair.whole():
-        stage.ok, stage.note = None, "not all weights of one side have a place in the other"
-        return stage
-    x = {which: twins.typed(pair.x[which][:EXAMPLES]) for which in SIDES}
+    x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
     with twins.used(stage.coverage):
         weights = weights_at(Place("moved", 1.0, EXAMPLES), twins.start())
         twins.load(weights)
         few = twins.ask(lambda side, which: side.outputs(x[which], training=True, runs=4))
         varies = {which: _varies(y, twins) for which, y in few.items()}
         if not any(varies.values()):
-            _compare_still(twins, stage, x, few, weights)
+            _compare_still(twins, stage, x, few, weights, report)
         elif all(varies.values()):
-            _compare_drawn(twins, stage, x)
+            _compare_drawn(twins, stage, x, report)
         else:
             stage.coverage.compared(1, runs=4)
             stage.ok = False
@@ -55,7 +53,7 @@ def check(pair: Pair, twins: Twins) -> Stage:
                 else "draws none"
                 for which in SIDES
             ]
-            _report(pair, *said)
+            _report(report, *said)
     return stage
 
 
@@ -76,6 +74,7 @@ def _compare_still(
     x: dict[Which, np.ndarray],
     few: dict[Which, np.ndarray],
     weights: dict[str, np.ndarray],
+    report: Reporter,
 ) -> None:
     """Neither varies: the outputs in training are compared as they are."""
     pair = twins.pair
@@ -90,12 +89,14 @@ def _compare_still(
     stage.saw(difference, bound)
     stage.note = "neither side draws random numbers; outputs in training are compared"
     stage.ok = difference <= bound
-    if not stage.ok and not pair.audit.findings:
+    if not stage.ok and not report.has():
         effect = f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e})"
-        pair.found(NAME, "unexplained", None, "outputs in training", "other outputs", effect)
+        report("unexplained", a="outputs in training", b="other outputs", effect=effect)
 
 
-def _compare_drawn(twins: Twins, stage: Stage, x: dict[Which, np.ndarray]) -> None:
+def _compare_drawn(
+    twins: Twins, stage: Stage, x: dict[Which, np.ndarray], report: Reporter
+) -> None:
     pair = twins.pair
     activations = sum(int(np.prod(node.shape)) for node in pair.a.nodes) * EXAMPLES
     affordable = BUDGET // max(1, activations)
@@ -120,7 +121,7 @@ def _compare_drawn(twins: Twins, stage: Stage, x: dict[Which, np.ndarray]) -> No
         stage.ok = False
         name, p = different
         said = [f"outputs in training deviate by {spreads[which]:.4g}" for which in SIDES]
-        _report(pair, *said, f"the distributions of {name} differ, p = {p:.1g}")
+        _report(report, *said, f"the distributions of {name} differ, p = {p:.1g}")
 
 
 def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:
@@ -146,7 +147,6 @@ def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:
     return found
 
 
-def _report(pair: Pair, *said: str) -> None:
-    if any(finding.code in CODES for finding in pair.audit.findings):
-        return
-    pair.found(NAME, "randomness", None, *said)
+def _report(report: Reporter, a: str, b: str, effect: str = "") -> None:
+    if not any(finding.code in CODES for finding in report.audit.findings):
+        report("randomness", a=a, b=b, effect=effect)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Unable
@@ -23,12 +24,11 @@ Table = np.ndarray
 """The step and the rates at each change, float64 (changes, 1 + groups)."""
 
 
-def check(pair: Pair) -> Stage:
+def check(pair: Pair, report: Reporter) -> Stage:
     """Compares horizons, then the rates at every step where either changes."""
     stage = Stage(NAME)
-    before = len(pair.audit.findings)
     lengths = {which: _length(pair, which) for which in SIDES}
-    _horizons(pair, stage, lengths)
+    _horizons(stage, lengths, report)
     known = [length for length, _ in lengths.values() if length]
     steps = max(known) if len(known) == 2 else max([FAR, *known])
     tables: dict[Which, Table] = {}
@@ -38,8 +38,8 @@ def check(pair: Pair) -> Stage:
         except Unable as reason:
             stage.coverage.leave_out(f"the learning rates of {side.label}", str(reason))
     if len(tables) == 2:
-        _rates(pair, stage, tables, steps)
-    stage.ok = len(pair.audit.findings) == before
+        _rates(stage, tables, steps, report)
+    stage.ok = not report.has(NAME)
     if not stage.coverage.probes and stage.ok:
         stage.ok, stage.note = None, "; ".join(stage.coverage.left_out)
         stage.coverage.left_out.clear()
@@ -52,13 +52,13 @@ def _length(pair: Pair, which: Which) -> tuple[int | None, str]:
     return horizon.get("steps"), horizon.get("source", "")
 
 
-def _horizons(pair: Pair, stage: Stage, lengths: dict[Which, tuple[int | None, str]]) -> None:
+def _horizons(stage: Stage, lengths: dict[Which, tuple[int | None, str]], report: Reporter) -> None:
     (a, source_a), (b, source_b) = lengths["a"], lengths["b"]
     if a and b:
         stage.coverage.compared(1, length="of training")
         if a != b:
             said = [f"{n:,} steps ({source})" for n, source in ((a, source_a), (b, source_b))]
-            pair.found(NAME, "training-length", None, *said)
+            report("training-length", a=said[0], b=said[1])
     elif a or b:
         silent, other = ("B", a) if a else ("A", b)
         stage.coverage.leave_out(
@@ -68,7 +68,7 @@ def _horizons(pair: Pair, stage: Stage, lengths: dict[Which, tuple[int | None, s
         stage.coverage.leave_out("the length of training", "neither side says it")
 
 
-def _rates(pair: Pair, stage: Stage, tables: dict[Which, Table], steps: int) -> None:
+def _rates(stage: Stage, tables: dict[Which, Table], steps: int, report: Reporter) -> None:
     a, b = tables["a"], tables["b"]
     places = np.unique(np.concatenate([a[:, 0], b[:, 0]])).astype(int)
     rates = [_at(table, places) for table in (a, b)]
@@ -94,13 +94,12 @@ def _rates(pair: Pair, stage: Stage, tables: dict[Which, Table], steps: int) -> 
     first = int(wrong[0])
     constant = all(_is_constant(each) for each in rates)
     code = "learning-rate" if constant else "schedule"
-    if any(finding.code in (code, "learning-rate") and constant for finding in pair.audit.findings):
-        return
-    if any(finding.code == "schedule" for finding in pair.audit.findings):
+    found = {finding.code for finding in report.audit.findings}
+    if "schedule" in found or (constant and "learning-rate" in found):
         return
     said = [_words(each, places) for each in rates]
     effect = f"from step {places[first]:,} on, of {steps:,}"
-    pair.found(NAME, code, None, *said, "" if constant else effect)
+    report(code, a=said[0], b=said[1], effect="" if constant else effect)
 
 
 def _at(table: Table, steps: np.ndarray) -> np.ndarray:

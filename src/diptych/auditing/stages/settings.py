@@ -1,5 +1,6 @@
 """Settings: what the user handed in that training depends on and no other stage shows."""
 
+from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Pair
 from diptych.auditing.report import Stage
 
@@ -8,7 +9,7 @@ LISTED = ("verbose", "validation_data", "validation_freq", "metrics")
 """Settings that change what is shown of a training, and not the training."""
 
 
-def check(pair: Pair) -> Stage:
+def check(pair: Pair, report: Reporter) -> Stage:
     """Compares the settings by name."""
     stage = Stage(NAME)
     told = {which: pair.sides[which].plan()["settings"] for which in SIDES}
@@ -28,8 +29,8 @@ def check(pair: Pair) -> Stage:
         if said[0] == said[1]:
             continue
         if name in LISTED:
-            pair.audit.notes.append(f"{said[0]} against {said[1]}; it does not change the training")
+            report.note(f"{said[0]} against {said[1]}; it does not change the training")
         else:
-            pair.found(NAME, "settings", None, *said)
+            report("settings", a=said[0], b=said[1])
             stage.ok = False
     return stage

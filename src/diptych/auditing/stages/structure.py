@@ -1,35 +1,41 @@
-"""Structure: layers matched in order, and what each of them really does."""
+"""Structure: layers matched in order, and in which settings they differ."""
 
-from diptych.auditing.graph import Node
+from diptych.auditing.effects import effect_of
+from diptych.auditing.examples import Examples
+from diptych.auditing.findings import Reporter
+from diptych.auditing.graph import Graph, Node
 from diptych.auditing.kinds.activation import linear
 from diptych.auditing.kinds.registry import comparable, kind_of, words
 from diptych.auditing.match import Match, parameter_shapes
-from diptych.auditing.pair import Pair, Which
+from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
 NAME = "structure"
 
 
-def check(pair: Pair) -> Stage:
+def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     """Compares each pair of matched layers; the parameter counts follow from them."""
-    before = len(pair.audit.findings)
     for match in pair.matches:
         if match.a is None or match.b is None:
-            _missing(pair, match)
+            _missing(pair, examples, match, report)
         elif "custom" in (match.a.kind, match.b.kind):
             continue  # By behaviour, in the stage forward.
         elif comparable(match.a, match.b):
-            _compare(pair, match, match.a, match.b)
+            _compare(pair, examples, match, match.a, match.b, report)
         else:
-            code = "layer-kind"
-            pair.found(NAME, code, pair.place(match), words(match.a), words(match.b))
+            report("layer-kind", at=match, a=words(match.a), b=words(match.b))
     counts = [
         sum(side.own[name].size for node in graph.nodes for name in node.parameters.values())
         for side, graph in zip(pair.sides.values(), (pair.a, pair.b), strict=True)
     ]
-    if len(pair.audit.findings) == before and not pair.whole():
-        pair.found(NAME, "unexplained", None, *(_alone(pair, which) for which in ("a", "b")))
-    stage = Stage(NAME, ok=len(pair.audit.findings) == before)
+    if not report.has(NAME) and not pair.whole:
+        names = pair.transfer.names
+        report(
+            "unexplained",
+            a=_without_partner(pair.a, set(names)),
+            b=_without_partner(pair.b, set(names.values())),
+        )
+    stage = Stage(NAME, ok=not report.has(NAME))
     stage.coverage.compared(len(pair.matches), layers="every matched one")
     stage.note = (
         f"{len(pair.matches)} layers, {counts[0]:,} parameters"
@@ -39,18 +45,18 @@ def check(pair: Pair) -> Stage:
     return stage
 
 
-def _alone(pair: Pair, which: Which) -> str:
-    """The parameters of a side that have no place in the other."""
-    graph, names = (
-        (pair.a, set(pair.transfer.names))
-        if which == "a"
-        else (pair.b, set(pair.transfer.names.values()))
-    )
+def _without_partner(graph: Graph, names: set[str]) -> str:
+    """The parameters of a side that have no place in the other.
+
+    Args:
+        graph: the side's.
+        names: of its parameters that have one.
+    """
     alone = [n for node in graph.nodes for n in node.parameters.values() if n not in names]
     return f"parameters without a partner: {', '.join(alone) or 'none'}"
 
 
-def _missing(pair: Pair, match: Match) -> None:
+def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> None:
     node = match.a or match.b
     assert node
     if node.kind == "flatten":
@@ -60,16 +66,19 @@ def _missing(pair: Pair, match: Match) -> None:
     code = "activation" if node.kind == "activation" else "layer-missing"
     absent = "none (linear)" if code == "activation" else "no such layer"
     a, b = (words(node), absent) if match.a else (absent, words(node))
-    effect = ""
-    if match.a and match.a.kind in ("activation", "dropout"):
-        effect = (pair.effect_of({match.a.name: linear(match.a)}) or (0, ""))[1]
+    words_of_effect = ""
     if node.kind == "dropout":
-        effect = "in training only"
-    pair.found(NAME, code, pair.place(match), a, b, effect)
+        words_of_effect = "in training only"
+    elif match.a and node.kind == "activation":
+        effect = effect_of(pair, examples.x["a"], {node.name: linear(node)})
+        words_of_effect = effect.words if effect else ""
+    report(code, at=match, a=a, b=b, effect=words_of_effect)
 
 
-def _compare(pair: Pair, match: Match, a: Node, b: Node) -> None:
-    """Reports each difference of two matched nodes, except where it changes no number at all."""
+def _compare(
+    pair: Pair, examples: Examples, match: Match, a: Node, b: Node, report: Reporter
+) -> None:
+    """Reports each difference of two matched nodes, except one that changes no number at all."""
     of_a, of_b = (
         parameter_shapes(node, side.own)
         for node, side in zip((a, b), pair.sides.values(), strict=True)
@@ -77,14 +86,14 @@ def _compare(pair: Pair, match: Match, a: Node, b: Node) -> None:
     for difference in kind_of(a).differences(a, b, of_a, of_b):
         if difference.conventional and not _one_convention(pair):
             continue
-        effect = difference.effect
+        words_of_effect = difference.effect
         if difference.changed is not None:
-            moved = pair.effect_of({a.name: difference.changed})
-            if moved is not None:
-                if moved[0] == 0:
+            effect = effect_of(pair, examples.x["a"], {a.name: difference.changed})
+            if effect is not None:
+                if effect.moved == 0:
                     continue
-                effect = moved[1]
-        pair.found(NAME, difference.code, pair.place(match), difference.a, difference.b, effect)
+                words_of_effect = effect.words
+        report(difference.code, at=match, a=difference.a, b=difference.b, effect=words_of_effect)
 
 
 def _one_convention(pair: Pair) -> bool:

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.naming import steps as naming
+from diptych.auditing.pair import SIDES, Pair, Which, trained
 from diptych.auditing.report import Stage
-from diptych.auditing.stages import trajectory_causes
-from diptych.auditing.stages.loss import trained
 from diptych.auditing.twins import REACH, Twins, moved
 
 NAME = "trajectory"
@@ -32,6 +32,10 @@ RATIO = 3.0
 """How much further one side may move in a window than the other, beyond the yardstick."""
 STILL = 1e-6
 """A movement so much smaller than the largest is none."""
+LASTING = 10
+"""Steps for which one side must be still while the other moves."""
+NEAR = 200
+"""Steps of the yardstick."""
 
 
 @dataclass
@@ -43,10 +47,10 @@ class Path:
     """(steps + 1, watched)."""
 
 
-def check(pair: Pair, twins: Twins) -> Stage:
+def check(twins: Twins, report: Reporter) -> Stage:
     """Compares losses and weights step by step."""
-    stage = Stage(NAME)
-    steps = _count(pair) if twins.own_code["steps"] else FEW
+    stage, pair = Stage(NAME), twins.pair
+    steps = _count(twins) if twins.own_code["steps"] else FEW
     numbers = _numbers(pair)
     batches = {which: _batches(twins, which) for which in SIDES}
     of_b = pair.transfer.to_b(numbers)
@@ -58,30 +62,32 @@ def check(pair: Pair, twins: Twins) -> Stage:
         )
         side = twins.answers["a"]
         side.load(moved(start))
-        near = Path(*side.steps(batches["a"], steps, numbers))
+        near = Path(*side.steps(batches["a"], min(steps, NEAR), numbers))
     losses, weights = answers["b"]
     found = {
         n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
     }
     a, b = Path(*answers["a"]), Path(losses, found)
     learned = set(trained(pair.sides["a"]))
-    _close(twins, stage, a, b, near, learned)
-    _movements(pair, stage, a, b, near, learned)
-    stage.coverage.compared(steps, batches_of=_size(pair))
+    _close(twins, stage, a, b, near, learned, report)
+    if stage.ok and not report.has():
+        _movements(pair, stage, (a, b, near), learned, report)
+    stage.coverage.compared(steps, batches_of=_size(twins))
     stage.coverage.steps = steps
     return stage
 
 
-def _count(pair: Pair) -> int:
+def _count(twins: Twins) -> int:
     """The number of steps, by the numbers that one step goes through."""
+    pair = twins.pair
     size = sum(value.size for value in pair.sides["a"].own.values())
-    activations = sum(int(np.prod(node.shape)) for node in pair.a.nodes) * _size(pair)
+    activations = sum(int(np.prod(node.shape)) for node in pair.a.nodes) * _size(twins)
     most = min(PARAMETERS // max(1, size), ACTIVATIONS // max(1, activations))
     return int(np.clip(most, FEW, MANY))
 
 
-def _size(pair: Pair) -> int:
-    return max(1, len(pair.x["a"]) // 4)
+def _size(twins: Twins) -> int:
+    return max(1, len(twins.examples.x["a"]) // 4)
 
 
 def _numbers(pair: Pair) -> Arrays:
@@ -98,46 +104,54 @@ def _numbers(pair: Pair) -> Arrays:
 
 
 def _batches(twins: Twins, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
-    pair, size = twins.pair, _size(twins.pair)
-    x, y = twins.typed(pair.x[which]), pair.y[which]
+    size = _size(twins)
+    x, y = twins.typed(twins.examples.x[which]), twins.examples.y[which]
     rows = [np.arange(i * size, (i + 1) * size) % len(x) for i in range(4)]
     return [(x[part], y[part]) for part in rows]
 
 
-def _close(twins: Twins, stage: Stage, a: Path, b: Path, near: Path, learned: set[str]) -> None:
+def _close(
+    twins: Twins,
+    stage: Stage,
+    a: Path,
+    b: Path,
+    near: Path,
+    learned: set[str],
+    report: Reporter,
+) -> None:
     """Compares the paths as long as rounding leaves them alike."""
-    pair = twins.pair
     names = [name for name in a.weights if name in learned and name in b.weights]
-    joined = [np.concatenate([p.weights[n] for n in names], axis=1) for p in (a, b, near)]
+    length = len(next(iter(near.weights.values())))
+    joined = [np.concatenate([p.weights[n][:length] for n in names], axis=1) for p in (a, b, near)]
     yard = np.maximum.accumulate(_rms(joined[0] - joined[2]))
     way = np.maximum.accumulate(_rms(joined[0] - joined[0][:1]))
-    size = float(_rms(joined[0][:1])[0])
-    floor = twins.floor(1e-3 * size)
+    floor = twins.floor(1e-3 * float(_rms(joined[0][:1])[0]))
     bounds = twins.unit * REACH[twins.precision] * yard + floor
     differences = _rms(joined[0] - joined[1])
     informative = bounds <= np.maximum(INFORMATIVE * way, 2 * floor)
     informative[0] = True  # Before the first step, nothing has moved.
     last = len(bounds) - 1 if informative.all() else int(np.argmin(informative)) - 1
-    checked = slice(1, max(2, last + 1))
-    ratios = differences[checked] / bounds[checked]
+    ratios = differences[1 : max(2, last + 1)] / bounds[1 : max(2, last + 1)]
     step = 1 + int(np.argmax(np.nan_to_num(ratios, nan=np.inf)))
     stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
     stage.note = f"weights compared exactly to step {max(1, last):,}, root mean square"
-    if not differences[step] > bounds[step]:
+    if differences[step] <= bounds[step]:
         return
     stage.ok = False
-    if pair.audit.findings:
+    if report.has():
         stage.note += "; as the findings make one expect"
         return
-    first = 1 + int(np.argmax(ratios > 1))
-    if trajectory_causes.explain(pair):
+    if naming.explain(twins.pair, twins.examples, twins.weights, report):
         return
-    pair.found(
-        NAME, "unexplained", None, "its steps", "other steps",
-        f"weights differ at step {first} by {differences[first]:.3g} (rounding explains up to "
-        f"{bounds[first]:.1e}), though gradients and optimiser are the same; the losses there are "
-        f"{a.losses[first - 1]:.6g} and {b.losses[first - 1]:.6g}",
-    )  # fmt: skip
+    first = 1 + int(np.argmax(~(ratios <= 1)))
+    report(
+        "unexplained",
+        a="its steps",
+        b="other steps",
+        effect=f"weights differ from step {first} on by {differences[first]:.3g} (rounding "
+        f"explains up to {bounds[first]:.1e}), though gradients and optimiser are the same; the "
+        f"losses there are {a.losses[first - 1]:.6g} and {b.losses[first - 1]:.6g}",
+    )
 
 
 def _rms(values: np.ndarray) -> np.ndarray:
@@ -147,41 +161,37 @@ def _rms(values: np.ndarray) -> np.ndarray:
         return np.sqrt(np.mean(np.square(finite), axis=1)) if values.size else np.zeros(len(values))
 
 
-def _movements(pair: Pair, stage: Stage, a: Path, b: Path, near: Path, learned: set[str]) -> None:
+def _movements(
+    pair: Pair, stage: Stage, paths: tuple[Path, Path, Path], learned: set[str], report: Reporter
+) -> None:
     """Compares which parameters move at which steps, and how far in a window of steps."""
-    if pair.audit.findings or not stage.ok:
-        return
-    largest = max(
-        (float(_steps(a.weights[n]).max(initial=0.0)) for n in learned & a.weights.keys()),
-        default=0.0,
-    )
+    a, b, near = (path.weights for path in paths)
+    names = learned & a.keys() & b.keys()
+    largest = max((float(_steps(a[name]).max(initial=0.0)) for name in names), default=0.0)
     for match in pair.matches:
-        if not (match.a and match.b):
-            continue
-        for name in match.a.parameters.values():
-            if name not in learned or name not in a.weights or name not in b.weights:
+        for name in match.a.parameters.values() if match.a and match.b else ():
+            if name not in names:
                 continue
-            one, other, same = (_steps(path.weights[name]) for path in (a, b, near))
-            moves = [step > STILL * largest for step in (one, other, same)]
+            steps = [_steps(weights[name]) for weights in (a, b, near)]
+            moves = [step > STILL * largest for step in steps]
             first = _first_still(*moves)
             if first is not None:
-                said = ["is trained", f"does not move from step {first} on"]
-                a_first = bool(moves[0][first - 1])
-                said = said if a_first else said[::-1]
-                pair.found(
-                    NAME, "frozen-parameter", pair.place(match), *said,
-                    f"parameter {name}, of {len(one):,} steps",
-                )  # fmt: skip
+                words = ["is trained", f"does not move from step {first} on"]
+                of_a, of_b = words if moves[0][first - 1] else words[::-1]
+                effect = f"parameter {name}, of {len(moves[0]):,} steps"
+                report("frozen-parameter", at=match, a=of_a, b=of_b, effect=effect)
                 stage.ok = False
                 return
-            window = _window(one, other, same)
+            window = _window(*steps)
             if window is not None:
                 start, ratio = window
-                pair.found(
-                    NAME, "unexplained", pair.place(match),
-                    "its steps", f"steps {ratio:.3g} times as large",
-                    f"parameter {name}, from step {start + 1} to {start + WINDOW}",
-                )  # fmt: skip
+                report(
+                    "unexplained",
+                    at=match,
+                    a="its steps",
+                    b=f"steps {ratio:.3g} times as large",
+                    effect=f"parameter {name}, from step {start + 1} to {start + WINDOW}",
+                )
                 stage.ok = False
                 return
 
@@ -192,18 +202,21 @@ def _steps(path: np.ndarray) -> np.ndarray:
 
 
 def _first_still(a: np.ndarray, b: np.ndarray, near: np.ndarray) -> int | None:
-    """The first step, counted from 1, in which one side moves and the other does not, where the
-    first side moves alike from weights that are moved a little."""
-    differ = np.flatnonzero((a != b) & (a == near))
-    return int(differ[0]) + 1 if len(differ) else None
+    """The first step, counted from 1, from which on one side moves and the other does not, for
+    some steps. Where the first side itself moves or not by rounding alone, nothing is said."""
+    differ = a != b
+    differ[: len(near)] &= a[: len(near)] == near
+    runs = np.convolve(differ, np.ones(LASTING, int), "valid") == LASTING
+    return int(np.argmax(runs)) + 1 if runs.any() else None
 
 
 def _window(a: np.ndarray, b: np.ndarray, near: np.ndarray) -> tuple[int, float] | None:
     """The first window in which one side moves much further than the other."""
+    own = 1.0
     for start in range(0, len(a) - WINDOW + 1, WINDOW):
-        part = slice(start, start + WINDOW)
-        sums = [float(np.sum(each[part])) + 1e-300 for each in (a, b, near)]
-        own = max(sums[2] / sums[0], sums[0] / sums[2])
+        sums = [float(np.sum(steps[start : start + WINDOW])) + 1e-300 for steps in (a, b, near)]
+        if start + WINDOW <= len(near):
+            own = max(own, sums[2] / sums[0], sums[0] / sums[2])
         ratio = sums[1] / sums[0]
         if max(ratio, 1 / ratio) > RATIO * own:
             return start, ratio

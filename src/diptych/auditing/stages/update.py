@@ -8,14 +8,14 @@ depend on the weights, so that rounding stays as small as it is in one step.
 import numpy as np
 
 from diptych.auditing.certificate import TWINS
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import Pair, Which
+from diptych.auditing.naming import optimisers, paths
+from diptych.auditing.naming.paths import Difference
+from diptych.auditing.pair import Which, trained
 from diptych.auditing.probes import steps as probes
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
-from diptych.auditing.stages import update_causes, update_patterns
-from diptych.auditing.stages.loss import trained
-from diptych.auditing.stages.update_patterns import Difference
 from diptych.auditing.twins import Twins
 
 NAME = "update"
@@ -28,36 +28,30 @@ WEIGHT = {TWINS: 4e-15, "float32": 4e-7}
 """The same, relative to the number itself."""
 
 
-def check(pair: Pair, twins: Twins) -> Stage:
+def check(twins: Twins, report: Reporter) -> Stage:
     """Compares the paths on all gradients; names the causes where they differ."""
-    stage = Stage(NAME)
-    before = len(pair.audit.findings)
-    names = [n for n in trained(pair.sides["a"]) if n in pair.transfer.names]
+    stage, pair = Stage(NAME), twins.pair
+    before = len(report.audit.findings)
+    names = [name for name in trained(pair.sides["a"]) if name in pair.transfer.names]
     differences: list[Difference] = []
     with twins.used(stage.coverage):
-        own = {name: twins.typed(value) for name, value in pair.sides["a"].own.items()}
-        regimes = probes.regimes({name: own[name] for name in names}, twins.own_code["updates"])
-        for regime in regimes:
+        own = {name: pair.sides["a"].own[name] for name in names}
+        for regime in probes.regimes(own, twins.own_code["updates"]):
             try:
-                paths = _paths(twins, regime, names)
+                both = _paths(twins, regime, names)
             except (Failed, Unable) as problem:
-                stage.coverage.leave_out(regime.name, str(problem))
+                stage.coverage.leave_out(f"gradients {regime.name}", str(problem))
                 continue
-            _compare(stage, regime, paths, twins.precision, differences)
-    if not any(difference.regime is regimes[0] for difference in differences):
-        _note(pair, stage, regimes)
+            _compare(stage, regime, both, twins.precision, differences)
     stage.ok = not differences
     if differences:
-        update_causes.explain(pair)
-        ours = [f for f in pair.audit.findings[before:] if f.stage in (NAME, "gradients")]
+        optimisers.explain(pair, twins.weights, report)
+        ours = [f for f in report.audit.findings[before:] if f.stage in (NAME, "gradients")]
         if not ours:
-            update_patterns.report(pair, differences)
+            paths.explain(pair, differences, report)
+    elif stage.coverage.probes:
+        stage.note = pair.sides["a"].optimiser.get("kind", "")
     return stage
-
-
-def _note(pair: Pair, stage: Stage, regimes: list[probes.Regime]) -> None:
-    kind = pair.sides["a"].optimiser.get("kind")
-    stage.note = f"{kind}" if kind and stage.coverage.probes else ""
 
 
 def _paths(twins: Twins, regime: probes.Regime, names: list[str]) -> dict[Which, Arrays]:
@@ -108,7 +102,9 @@ def _compare(
             step, number = (int(index) for index in wrong[0])
             differences.append(Difference(regime, step + 1, name, paths, number))
     if not moves_at_all and regime.has_gradients:
-        stage.coverage.leave_out(regime.name, "no step of either side moves any weight")
+        stage.coverage.leave_out(
+            f"gradients {regime.name}", "no step of either side moves any weight"
+        )
         return
     stage.coverage.compared(len(paths["a"]), gradients=f"{regime.name} ({regime.steps:,} steps)")
     stage.coverage.steps = max(stage.coverage.steps, regime.steps)

@@ -1,19 +1,21 @@
-"""Names for training steps that differ though gradients and optimiser are the same."""
+"""Training steps that differ though gradients and optimiser are the same."""
 
 import numpy as np
 
+from diptych.auditing.examples import Examples
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import Pair, Which
+from diptych.auditing.pair import Pair, Which, trained
 from diptych.auditing.side import Unable
-from diptych.auditing.stages.loss import trained
+from diptych.auditing.weights import Weights
 
 STEPS = 3
 
 
-def explain(pair: Pair) -> bool:
+def explain(pair: Pair, examples: Examples, weights: Weights, report: Reporter) -> bool:
     """Whether one side's steps are those of gradients that nobody cleared; then reports it."""
     for which, side in pair.sides.items():
-        batches = _batches(pair, which)
+        batches = _batches(examples, which)
         numbers = {
             name: np.arange(value.size, dtype=np.int32).reshape(value.shape)
             for name, value in side.own.items()
@@ -26,7 +28,7 @@ def explain(pair: Pair) -> bool:
                 if step:
                     side.load({n: path[n][step].reshape(v.shape) for n, v in numbers.items()})
                 gradients.append(side.loss_and_gradients(x, y)[1])
-            side.load(pair.parameters[which])
+            side.load(weights[which])
             sums = [
                 {
                     name: np.sum([g[name] for g in gradients[: i + 1]], axis=0)
@@ -38,18 +40,19 @@ def explain(pair: Pair) -> bool:
         except Unable:
             continue
         finally:
-            side.load(pair.parameters[which])
+            side.load(weights[which])
         last = {name: path[name][STEPS] for name in numbers}
         if _distance(piled[-1], last) < 0.1 * _distance(apart[-1], last):
-            said = ["cleared before each step", "added to those of the steps before"]
-            a, b = said[::-1] if which == "a" else said
-            pair.found("gradients", "gradients-not-cleared", None, a, b, "from the second step on")
+            words = ["cleared before each step", "added to those of the steps before"]
+            a, b = words[::-1] if which == "a" else words
+            effect = "from the second step on"
+            report("gradients-not-cleared", a=a, b=b, effect=effect, stage="gradients")
             return True
     return False
 
 
-def _batches(pair: Pair, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
-    x, y = pair.x[which], pair.y[which]
+def _batches(examples: Examples, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
+    x, y = examples.x[which], examples.y[which]
     size = max(1, len(x) // 4)
     rows = [np.arange(i * size, (i + 1) * size) % len(x) for i in range(STEPS)]
     return [(x[part], y[part]) for part in rows]

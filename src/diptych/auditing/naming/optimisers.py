@@ -1,7 +1,7 @@
-"""Names for optimisers that differ: each is recovered from its steps in float32.
+"""Optimisers that differ: each is recovered from its steps in float32.
 
-Both get the same gradients from the same weights. Where their steps differ, the settings in which
-the two differ are named.
+Both get the same gradients from the same weights. If their steps differ, the settings in which the
+two optimisers differ are named.
 """
 
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from typing import Any
 
 import numpy as np
 
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.optimisers import Observed, Recovered, predicted, recover
-from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.pair import SIDES, Pair, Which, trained
 from diptych.auditing.probes import steps as probes
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Unable
-from diptych.auditing.stages.loss import trained
+from diptych.auditing.weights import Weights
 from diptych.randomness import generator
 
 NAME = "update"
 STEPS = 10
-ELEMENTS = probes.ELEMENTS
 PACE = np.array(probes.PACE)
 LARGE = 1e4
 """How much larger the gradients are that clipping, if there is any, must show on."""
@@ -36,26 +36,28 @@ class Probe:
     """By parameter, the flat indices of the numbers that get a gradient."""
 
 
-def explain(pair: Pair) -> None:
-    """Reports the settings in which the two optimisers differ."""
+def explain(pair: Pair, weights: Weights, report: Reporter) -> None:
+    """Reports the settings in which two optimisers differ, as far as float32 shows them.
+
+    Both sides have the given weights again afterwards.
+    """
     stage = Stage(NAME)
     names = [n for n in trained(pair.sides["a"]) if n in pair.transfer.names]
     probe = _probe(pair.sides["a"].own, names)
     paths = _paths(pair, probe)
     if paths is None:
         return
-    still = _frozen(pair, probe, paths) | _constraints(pair, names)
+    still = _frozen(pair, probe, paths, report) | _constraints(pair, names, report)
     moving = {name: places for name, places in probe.places.items() if name not in still}
     observed = {which: _observed(probe, moving, paths[which]) for which in SIDES}
     same = _same(stage, observed["a"], observed["b"])
-    found = {"a": recover(observed["a"], pair.sides["a"].optimiser)}
-    found["b"] = found["a"] if same else recover(observed["b"], pair.sides["b"].optimiser)
+    recovered = {"a": recover(observed["a"], pair.sides["a"].optimiser)}
+    recovered["b"] = recovered["a"] if same else recover(observed["b"], pair.sides["b"].optimiser)
     if not same:
-        _compare(pair, found["a"], found["b"])
-    if moving and found["a"].explained and found["b"].explained:
-        _large(pair, probe, moving, found)
-    for which in SIDES:
-        pair.sides[which].load(pair.parameters[which])
+        _compare(recovered["a"], recovered["b"], report)
+    if moving and recovered["a"].explained and recovered["b"].explained:
+        _large(pair, probe, moving, recovered, report)
+    pair.load(weights)
 
 
 def _probe(own: Arrays, names: list[str]) -> Probe:
@@ -65,7 +67,7 @@ def _probe(own: Arrays, names: list[str]) -> Probe:
     steps: list[Arrays] = [{} for _ in range(STEPS)]
     for name in names:
         value = own[name]
-        count = min(ELEMENTS, value.size)
+        count = min(probes.ELEMENTS, value.size)
         chosen = chance.choice(value.size, size=count, replace=False)
         sizes = 10 ** chance.uniform(-9, -2, count) * chance.choice([-1, 1], count)
         start = np.zeros(value.size, np.float32)
@@ -80,7 +82,7 @@ def _probe(own: Arrays, names: list[str]) -> Probe:
 
 
 def _path(pair: Pair, which: Which, probe: Probe) -> list[Arrays] | None:
-    """A side's weights after each step, by A's names; None where it takes no gradients."""
+    """A side's weights after each step, by A's names; None if it takes no gradients."""
     side, transfer = pair.sides[which], pair.transfer
     others = {name: np.zeros_like(side.own[name]) for name in trained(side)}
     ours = which == "a"
@@ -99,10 +101,11 @@ def _paths(pair: Pair, probe: Probe) -> dict[Which, list[Arrays]] | None:
     return {which: path for which, path in paths.items() if path} if all(paths.values()) else None
 
 
-def _frozen(pair: Pair, probe: Probe, paths: dict[Which, Any]) -> set[str]:
+def _frozen(
+    pair: Pair, probe: Probe, paths: dict[Which, list[Arrays]], report: Reporter
+) -> set[str]:
     """Parameters that a side's steps do not move; reported where the other side's do."""
     still: set[str] = set()
-    already = {f.layer for f in pair.audit.findings if f.code == "frozen-parameter"}
     for match in pair.matches:
         if not (match.a and match.b):
             continue
@@ -115,14 +118,12 @@ def _frozen(pair: Pair, probe: Probe, paths: dict[Which, Any]) -> set[str]:
                 still.add(name)
             if moves[0] != moves[1]:
                 gone[name] = moves
-        place = pair.place(match)
-        if gone and place not in already:
+        if gone and not report.has_at(match, "frozen-parameter"):
             moves = next(iter(gone.values()))
-            said = ["is trained", "is not trained: no step moves it"]
-            a, b = said if moves[0] else said[::-1]
-            pair.found(
-                "gradients", "frozen-parameter", place, a, b, f"parameters {', '.join(gone)}"
-            )
+            words = ["is trained", "is not trained: no step moves it"]
+            a, b = words if moves[0] else words[::-1]
+            effect = f"parameters {', '.join(gone)}"
+            report("frozen-parameter", at=match, a=a, b=b, effect=effect, stage="gradients")
     return still
 
 
@@ -152,52 +153,67 @@ def _same(stage: Stage, a: Observed, b: Observed) -> bool:
     return bool(np.mean(away > bounds) < 0.002)
 
 
-def _compare(pair: Pair, a: Recovered, b: Recovered) -> None:
+def _compare(a: Recovered, b: Recovered, report: Reporter) -> None:
     """Names every setting in which two recovered optimisers differ."""
-    for which, one in (("A", a), ("B", b)):
-        if not one.explained:
-            said = ["its steps", "other steps"]
-            pair.found(
-                NAME, "optimiser", None, *said,
-                f"{which}'s steps are of no optimiser known here (nearest: {one.family})",
-            )  # fmt: skip
+    for side, optimiser in (("A", a), ("B", b)):
+        if not optimiser.explained:
+            effect = f"{side}'s steps are of no optimiser known here (nearest: {optimiser.family})"
+            report("optimiser", a="its steps", b="other steps", effect=effect)
             return
-    said = [_described(each) for each in (a, b)]
     if a.family != b.family:
-        pair.found(NAME, "optimiser", None, *said)
+        report("optimiser", a=_described(a), b=_described(b))
         return
-    piled = [bool(each.settings.get("accumulate")) for each in (a, b)]
-    if piled[0] != piled[1]:
-        words = ["added to those of the steps before" if p else "cleared each step" for p in piled]
-        pair.found("gradients", "gradients-not-cleared", None, *words, "from the second step on")
-    _rates(pair, a, b)
+    added_up = [bool(optimiser.settings.get("accumulate")) for optimiser in (a, b)]
+    if added_up[0] != added_up[1]:
+        words = [
+            "added to those of the steps before" if added else "cleared each step"
+            for added in added_up
+        ]
+        report(
+            "gradients-not-cleared",
+            a=words[0],
+            b=words[1],
+            effect="from the second step on",
+            stage="gradients",
+        )
+    _rates(a, b, report)
     for name, code in (
         ("momentum", "momentum"), ("beta_1", "beta-1"), ("beta_2", "beta-2"), ("rho", "beta-2")
     ):  # fmt: skip
         if name in a.settings and _apart(1 - a.settings[name], 1 - b.settings[name], 0.01):
-            pair.found(NAME, code, None, *(f"{name} {e.settings[name]:.4g}" for e in (a, b)))
+            of_a, of_b = (f"{name} {optimiser.settings[name]:.4g}" for optimiser in (a, b))
+            report(code, a=of_a, b=of_b)
     if a.settings.get("nesterov", False) != b.settings.get("nesterov", False):
-        words = ["Nesterov's momentum" if e.settings["nesterov"] else "momentum" for e in (a, b)]
-        pair.found(NAME, "momentum", None, *words)
-    _epsilon(pair, a, b)
-    decays = [each.settings.get("weight_decay", 0.0) for each in (a, b)]
+        of_a, of_b = (
+            "Nesterov's momentum" if optimiser.settings["nesterov"] else "momentum"
+            for optimiser in (a, b)
+        )
+        report("momentum", a=of_a, b=of_b)
+    _epsilon(a, b, report)
+    _decay(a, b, report)
+
+
+def _decay(a: Recovered, b: Recovered, report: Reporter) -> None:
+    decays = [optimiser.settings.get("weight_decay", 0.0) for optimiser in (a, b)]
     forms = [
-        each.settings.get("decay", "") if d else "" for each, d in zip((a, b), decays, strict=True)
+        optimiser.settings.get("decay", "") if decay else ""
+        for optimiser, decay in zip((a, b), decays, strict=True)
     ]
     if _apart(decays[0], decays[1], 0.02) or forms[0] != forms[1]:
-        words = [
+        of_a, of_b = (
             f"{decay:.3g}, {'apart from' if form == 'decoupled' else 'added to'} the gradient"
-            if decay else "none"
+            if decay
+            else "none"
             for decay, form in zip(decays, forms, strict=True)
-        ]  # fmt: skip
-        pair.found(NAME, "weight-decay", None, *words)
+        )
+        report("weight-decay", a=of_a, b=of_b)
 
 
 def _apart(a: float, b: float, share: float) -> bool:
     return abs(a - b) > share * max(abs(a), abs(b))
 
 
-def _rates(pair: Pair, a: Recovered, b: Recovered) -> None:
+def _rates(a: Recovered, b: Recovered, report: Reporter) -> None:
     """The learning rate, and how it changes over the steps."""
     usable = (a.rates != 0) & (b.rates != 0)
     one, other = a.rates[usable], b.rates[usable]
@@ -207,36 +223,36 @@ def _rates(pair: Pair, a: Recovered, b: Recovered) -> None:
     shapes = [rates / rates[0] for rates in (one, other)]
     changed = [float(np.abs(shape - 1).max()) > 3e-3 for shape in shapes]
     if np.abs(shapes[0] - shapes[1]).max() > 3e-3 and any(changed):
-        words = [
+        of_a, of_b = (
             f"from {rates[0]:.4g} to {rates[-1]:.4g} in {STEPS} steps"
             if c
             else f"{rates[0]:.4g} throughout"
             for rates, c in zip((one, other), changed, strict=True)
-        ]  # fmt: skip
-        pair.found(NAME, "schedule", None, *words)
+        )
+        report("schedule", a=of_a, b=of_b)
     if _apart(first[0], first[1], 3e-3):
-        pair.found(NAME, "learning-rate", None, *(f"{rate:.4g}" for rate in first))
+        report("learning-rate", a=f"{first[0]:.4g}", b=f"{first[1]:.4g}")
 
 
-def _epsilon(pair: Pair, a: Recovered, b: Recovered) -> None:
+def _epsilon(a: Recovered, b: Recovered, report: Reporter) -> None:
     if "epsilon" not in a.settings:
         return
     where = []
-    for each in (a, b):
-        settings = each.settings
-        if each.family == "adam":
+    for optimiser in (a, b):
+        settings = optimiser.settings
+        if optimiser.family == "adam":
             text = "before" if settings["hat"] else "after"
             where.append(f"added to the root {text} its bias is corrected")
         else:
             where.append("added inside the root" if settings["inside"] else "added to the root")
-    values = [each.settings["epsilon"] for each in (a, b)]
+    values = [optimiser.settings["epsilon"] for optimiser in (a, b)]
     if where[0] != where[1] or _apart(values[0], values[1], 0.05):
-        said = [f"{value:.3g}, {place}" for value, place in zip(values, where, strict=True)]
-        pair.found(
-            NAME, "epsilon", None, *said,
-            "matters where gradients are about as small: "
-            f"a gradient of {max(values):.0e} makes steps of different sizes",
-        )  # fmt: skip
+        of_a, of_b = (f"{value:.3g}, {place}" for value, place in zip(values, where, strict=True))
+        effect = (
+            "matters where gradients are about as small: a gradient of "
+            f"{max(values):.0e} makes steps of different sizes"
+        )
+        report("epsilon", a=of_a, b=of_b, effect=effect)
 
 
 def _described(each: Recovered) -> str:
@@ -251,9 +267,13 @@ def _described(each: Recovered) -> str:
 
 
 def _large(
-    pair: Pair, probe: Probe, places: dict[str, np.ndarray], found: dict[Which, Recovered]
+    pair: Pair,
+    probe: Probe,
+    places: dict[str, np.ndarray],
+    recovered: dict[Which, Recovered],
+    report: Reporter,
 ) -> None:
-    """Whether gradients that are far too large are cut, and alike on both sides."""
+    """Compares how both sides cut gradients that are far too large."""
     grown = Probe(
         probe.weights,
         [{n: (g * LARGE).astype(np.float32) for n, g in s.items()} for s in probe.gradients[:3]],
@@ -263,11 +283,11 @@ def _large(
     if paths is None:
         return
     cuts = {
-        which: _cut(found[which], pair.sides[which].optimiser, grown, places, paths[which])
+        which: _cut(recovered[which], pair.sides[which].optimiser, grown, places, paths[which])
         for which in SIDES
     }
     if cuts["a"] != cuts["b"]:
-        pair.found(NAME, "gradient-clipping", None, cuts["a"], cuts["b"])
+        report("gradient-clipping", a=cuts["a"], b=cuts["b"])
 
 
 def _cut(
@@ -330,7 +350,7 @@ def _explains(known: Recovered, observed: Observed) -> bool:
     return bool(np.mean(near) > 0.97)
 
 
-def _constraints(pair: Pair, names: list[str]) -> set[str]:
+def _constraints(pair: Pair, names: list[str], report: Reporter) -> set[str]:
     """Reports parameters that are pulled in after a step if they are large, on one side only; those
     that either side pulls in are returned."""
     pulled_in: set[str] = set()
@@ -356,13 +376,13 @@ def _constraints(pair: Pair, names: list[str]) -> set[str]:
             if min(shrunk) < 0.95:
                 pulled_in.add(name)
             if abs(shrunk[0] - shrunk[1]) > 0.05:
-                said = [
-                    f"left as they are ({role})" if s > 0.95
-                    else f"pulled in to at most {np.abs(after[w][name]).max():.4g} ({role})"
-                    for s, w in zip(shrunk, SIDES, strict=True)
-                ]  # fmt: skip
-                pair.found(
-                    NAME, "weight-constraint", pair.place(match), *said,
-                    f"weights of {np.abs(weights[name]).max():.3g} after a step on no gradient",
-                )  # fmt: skip
+                of_a, of_b = (
+                    f"left as they are ({role})"
+                    if share > 0.95
+                    else f"pulled in to at most {np.abs(after[which][name]).max():.4g} ({role})"
+                    for share, which in zip(shrunk, SIDES, strict=True)
+                )
+                largest = np.abs(weights[name]).max()
+                effect = f"weights of {largest:.3g} after a step on no gradient"
+                report("weight-constraint", at=match, a=of_a, b=of_b, effect=effect)
     return pulled_in

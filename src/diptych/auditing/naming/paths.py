@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.findings import Reporter, place
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.probes.steps import Regime
 
-NAME = "update"
 EARLY = 10
 """Steps within which another step is another optimiser, and no schedule."""
 CONSTANT = 1e-4
@@ -39,7 +39,7 @@ Said = tuple[str, ...]
 """A code, and what each side has."""
 
 
-def report(pair: Pair, differences: list[Difference]) -> None:
+def explain(pair: Pair, differences: list[Difference], report: Reporter) -> None:
     """Reports the differences, by the first name that fits."""
     names: tuple[Callable[[list[Difference]], Said | None], ...] = (
         *(_accumulation, _decay, _constraint, _clipping, _rate, _late),
@@ -48,7 +48,7 @@ def report(pair: Pair, differences: list[Difference]) -> None:
     parameters = {difference.name for difference in differences}
     matches = [m for m in pair.matches if m.a and parameters & set(m.a.parameters.values())]
     trained = [m for m in pair.matches if m.a and m.b and m.a.parameters]
-    place = pair.place(matches[0]) if len(matches) < len(trained) else None
+    at = place(matches[0]) if len(matches) < len(trained) else None
     effect = (
         f"the first difference is in step {first.step} on gradients {first.regime.name}, "
         f"in {first.name}"
@@ -57,11 +57,11 @@ def report(pair: Pair, differences: list[Difference]) -> None:
         said = name(differences)
         if said:
             code, a, b = said
-            pair.found(NAME, code, place, a, b, effect)
+            report(code, at=at, a=a, b=b, effect=effect)
             return
     steps = [float(first.steps(which)[first.step - 1]) for which in SIDES]
     words = [f"step {first.step} moves a weight by {step:.6g}" for step in steps]
-    pair.found(NAME, "optimiser", place, *words, effect)
+    report("optimiser", at=at, a=words[0], b=words[1], effect=effect)
 
 
 def _accumulation(differences: list[Difference]) -> Said | None:
