@@ -20,6 +20,8 @@ from diptych.auditing.frameworks.users import error_line, one_line
 
 FLOATS = ("float16", "bfloat16", "float32", "float8_e4m3fn", "float8_e5m2")
 """Types that a twin must not have."""
+POLICIES = ("float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16")
+"""Policies that a twin's layers have float64 for."""
 SMALL, LARGE = 1e-10, 1e-6
 """How far inputs and parameters are moved, relative to their size, to see how the model answers. A
 float32 has no numbers between x and x (1 + 6e-8)."""
@@ -43,6 +45,7 @@ def float64() -> Iterator[None]:
             stack.enter_context(torch_float64())
         else:
             stack.enter_context(tensorflow_float64())
+        stack.enter_context(policies_of_float64())
         keras.config.set_floatx("float64")
         keras.config.set_dtype_policy("float64")
         try:
@@ -50,6 +53,29 @@ def float64() -> Iterator[None]:
         finally:
             keras.config.set_floatx(floatx)
             keras.config.set_dtype_policy(policy)
+
+
+@contextmanager
+def policies_of_float64() -> Iterator[None]:
+    """Layers for which the user asks for fewer digits (``dtype="mixed_bfloat16"``) get float64.
+
+    How many digits a layer has does not change what it means, and a twin shows what is meant.
+    """
+    from keras.src import dtype_policies  # Where layers and losses look a policy up.
+
+    original = dtype_policies.get
+
+    @wraps(original)
+    def get(identifier: Any) -> Any:
+        policy = original(identifier)
+        narrow = type(policy) is keras.DTypePolicy and policy.name in POLICIES
+        return keras.DTypePolicy("float64") if narrow else policy
+
+    dtype_policies.get = get
+    try:
+        yield
+    finally:
+        dtype_policies.get = original
 
 
 @contextmanager
