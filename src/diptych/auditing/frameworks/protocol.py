@@ -1,14 +1,17 @@
-"""What an audit asks of one side, whatever framework it is in.
+"""The protocol between an audit and one side, whatever framework it is in.
 
-Each adapter is a module with a class ``Adapter`` that is the protocol below. It lives in the side's
-own process. Nothing in it judges: it shows what its framework does, as arrays and plain data in the
-layout of `diptych.auditing.graph`, and stages outside compare.
+Each framework has a module with a class ``Adapter`` that follows the protocol below. It lives in
+the side's own process. An adapter judges nothing: it shows what its framework does, as arrays and
+plain data in the layout of `diptych.auditing.graph`, and stages outside compare.
 
-A side must be left as it was found: after each call the parameters are those that were loaded last
+A method leaves the side as it was: after each call the parameters are those that were loaded last
 and the optimiser has taken no step.
+
+Any method may raise NotImplementedError with a reason in one line where a side cannot do what is
+asked. The audit then names what it did not compare.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -91,16 +94,19 @@ class Adapter(Protocol):
         """
         ...
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Arrays]) -> Iterable[Arrays]:
         """The parameters after each step of a fresh optimiser on the given gradients.
 
         Everything that training does between a gradient and a parameter is in it: clipping, decay,
         schedule, constraints. A parameter that is not trained is as it was.
+
+        Each step may be made only when it is asked for, so that thousands of them take no memory;
+        the first begins with the parameters at the time of the call.
         """
         ...
 
     def steps(
-        self, batches: list[tuple[np.ndarray, np.ndarray]]
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[list[float], list[Arrays]]:
         """Real training steps of the side with a fresh optimiser, one a batch, dropout off.
 
@@ -131,5 +137,94 @@ class Adapter(Protocol):
         Returns:
             For each epoch, for each batch, inputs and targets; None where the side does not say
             how it makes batches.
+        """
+        ...
+
+    def batches_of(
+        self, x: np.ndarray, y: np.ndarray, epochs: int
+    ) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
+        """The batches of some epochs over the given examples.
+
+        Args:
+            x: inputs in the graph's layout (n, …, channels).
+            y: targets as `prepare` gives them, (n,) or (n, …).
+            epochs: how many epochs, one after the other.
+
+        Returns:
+            As `batches`.
+        """
+        ...
+
+    # Whole functions, and the same side in float64.
+
+    def twin(self) -> "Adapter":
+        """The same side in float64.
+
+        The user's function is called again with float64 as the framework's default, and whatever it
+        still makes in float32 is converted. Floating-point inputs and targets arrive in float64;
+        integer ones stay integers. All methods of the twin work and give float64, and the
+        framework's default is float64 while they run and as before when they return.
+
+        The twin begins with the parameters that this side has now. Afterwards the two are apart.
+
+        Raises:
+            NotImplementedError: the user's code cannot run in float64, or rounds to fewer bits by
+                itself. The reason names what does it, and the line where that is known.
+        """
+        ...
+
+    def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
+        """The network's output, run as its user runs it: compiled if it is compiled, with nothing
+        recorded and nothing replaced.
+
+        In training the framework draws its own random numbers. They differ from run to run and
+        from call to call, and are the same for the same calls on a fresh side. Moving averages are
+        put back after each run.
+
+        Args:
+            x: in the graph's layout (n, …, channels).
+            training: as for `record`.
+            runs: how often the network is run on all of ``x``.
+
+        Returns:
+            (runs, n, …) in the layout of the graph's last node.
+        """
+        ...
+
+    def horizon(self) -> dict[str, Any]:
+        """How long the side says that it trains.
+
+        Returns:
+            ``steps``: the number of steps, or None where the side does not say; ``source``: which
+            of its words says so, such as "`steps` in extras" or "CosineAnnealingLR's T_max of
+            10000 (train.py:12)", empty where ``steps`` is None.
+        """
+        ...
+
+    def rates(self, steps: int) -> list[tuple[int, list[float]]]:
+        """The learning rates with which the optimiser steps, reached by moving counters.
+
+        Nothing is computed for it: 100,000 steps take a few seconds.
+
+        Args:
+            steps: how many steps to follow.
+
+        Returns:
+            The step and the rates in it, one per parameter group, for step 0 and for each later
+            step below ``steps`` in which any rate changes. A step in which the optimiser does not
+            move anything (accumulation) has no rates. The list ends early where the side refuses
+            further steps (a schedule with a length of its own).
+
+        Raises:
+            NotImplementedError: the rates cannot be followed that far without computing.
+        """
+        ...
+
+    def settings(self) -> dict[str, str]:
+        """Everything the user handed in that training depends on and no other method shows.
+
+        Returns:
+            By name, in words that can be compared, such as
+            ``{"schedule": "ReduceLROnPlateau(factor=0.1, patience=10): follows a metric"}``.
         """
         ...

@@ -1,0 +1,109 @@
+"""Defaults for adapters where the user says nothing; and the names of activation curves.
+
+All frameworks take the same, so that two sides that say nothing are fed alike.
+"""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+IMAGE = (28, 28, 1)
+"""The shape of the raw images on which a side without data of its own is audited."""
+EXAMPLES = 7
+"""How many examples a network is run on when it is only looked at: a number that is hardly one of
+channels, or a batch could be taken for one picture."""
+SELU = 1.6732632423543772, 1.0507009873554805
+"""Alpha and scale (Klambauer et al., 2017)."""
+Shape = Sequence[int]
+
+
+def default_input(images: np.ndarray, shape: Shape, dtype: np.dtype | type) -> np.ndarray:
+    """Images as numbers from 0 to 1, computed in float32.
+
+    Args:
+        images: uint8 (n, …).
+        shape: of one input, with as many numbers as an image has.
+        dtype: of the result; float64 has the numbers that float32 has.
+    """
+    scaled = (images * np.float32(1 / 255)).astype(np.float32)
+    return scaled.reshape(len(images), *shape).astype(dtype)
+
+
+def default_targets(
+    labels: np.ndarray, targets: str, units: int, dtype: np.dtype | type
+) -> np.ndarray | None:
+    """Labels as a loss takes them; None where it takes no classes.
+
+    Args:
+        labels: (n,), whole numbers.
+        targets: what the loss takes, as `Adapter.targets` says.
+        units: how many outputs the network has.
+        dtype: of one-hot targets.
+    """
+    if targets == "classes":
+        return labels.astype(np.int64)
+    if targets == "one_hot":
+        return np.eye(units, dtype=dtype)[labels]
+    return None
+
+
+def coded(count: int, shape: Shape, dtype: np.dtype | type) -> np.ndarray:
+    """Examples that can be told apart after they were put into batches: all numbers of example i
+    are i; (count, *shape)."""
+    numbers = np.arange(count).reshape(count, *(1 for _ in shape))
+    return np.broadcast_to(numbers, (count, *shape)).astype(dtype)
+
+
+def same_padding(spatial: Shape, window: Shape, strides: Shape, dilation: Shape) -> list[list[int]]:
+    """The pixels before and after each axis with which TensorFlow and Keras pad as ``same``: so
+    that the output has ``ceil(length / stride)``, the larger half behind."""
+    pixels = []
+    for length, size, stride, step in zip(spatial, window, strides, dilation, strict=True):
+        extent, steps = (size - 1) * step + 1, -(-length // stride)
+        total = max((steps - 1) * stride + extent - length, 0)
+        pixels.append([total // 2, total - total // 2])
+    return pixels
+
+
+def as_written(value: float) -> float:
+    """The number that a person wrote where float32 holds its rounding: 0.001 for
+    0.0010000000474974513."""
+    return float(str(np.float32(value)))
+
+
+def curves(x: np.ndarray, y: np.ndarray) -> dict[str, tuple[np.ndarray, float | None]]:
+    """The values of all activation functions that have a name.
+
+    Args:
+        x: float64, with some numbers below -1.
+        y: what the function to be named gives for them.
+
+    Returns:
+        By name, the values at ``x``, and the slope under which the function comes closest to ``y``
+        where it has one.
+    """
+    below, low = x < -1, np.minimum(x, 0)
+    slope = float(np.median(y[below] / x[below]))
+    alpha = float(np.median(y[below] / np.expm1(x[below])))
+    sigmoid = 1 / (1 + np.exp(-x))
+    normal = (1 + np.vectorize(math.erf)(x / math.sqrt(2))) / 2
+    tanh = np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))
+    log_softmax = x - np.max(x, -1, keepdims=True)
+    log_softmax = log_softmax - np.log(np.sum(np.exp(log_softmax), -1, keepdims=True))
+    return {
+        "relu": (np.maximum(x, 0), None),
+        "relu6": (np.clip(x, 0, 6), None),
+        "silu": (x * sigmoid, None),
+        "gelu": (x * normal, None),
+        "gelu_tanh": (x / 2 * (1 + tanh), None),
+        "sigmoid": (sigmoid, None),
+        "tanh": (np.tanh(x), None),
+        "softplus": (np.logaddexp(x, 0), None),
+        "exponential": (np.exp(x), None),
+        "softmax": (np.exp(log_softmax), None),
+        "log_softmax": (log_softmax, None),
+        "selu": (SELU[1] * np.where(x > 0, x, SELU[0] * np.expm1(low)), None),
+        "leaky_relu": (np.where(x > 0, x, slope * x), slope),
+        "elu": (np.where(x > 0, x, alpha * np.expm1(low)), alpha),
+    }
