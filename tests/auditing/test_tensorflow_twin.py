@@ -19,7 +19,7 @@ os.environ.update(ENVIRONMENT)  # Before a framework is imported, as in a worker
 import tensorflow as tf
 
 from diptych.auditing.frameworks.tensorflow.adapter import Adapter
-from diptych.auditing.frameworks.tensorflow.widening import as_written
+from diptych.auditing.frameworks.tensorflow.widening import exact_numbers
 from diptych.auditing.graph import Arrays
 
 CLASSES = 3
@@ -241,9 +241,9 @@ def test_twins_of_batch_normalisation_in_inference_and_its_gradient() -> None:
 def test_numbers_are_those_that_were_written() -> None:
     values = np.array([0.1, 1 / 255, 0.9, 1e-7, -2.5, 3.0, np.inf], np.float32)
     expected = [0.1, 1 / 255, 0.9, 1e-7, -2.5, 3.0, np.inf]
-    assert as_written(values).tolist() == expected
+    assert exact_numbers(values).tolist() == expected
     computed = np.float32(np.pi)
-    assert as_written(computed).tolist() == float(computed)
+    assert exact_numbers(computed).tolist() == float(computed)
 
     class Scaled(Network):
         def logits(self, x: Any) -> Any:

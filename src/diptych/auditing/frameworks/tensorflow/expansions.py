@@ -11,6 +11,8 @@ from typing import Any
 
 import tensorflow as tf
 
+from diptych.auditing.frameworks.defaults import as_written
+
 Tensor = Any
 Node = Any
 """A ``NodeDef``."""
@@ -30,27 +32,22 @@ def expands(*names: str) -> Callable[[Expansion], Expansion]:
     return register
 
 
-def written(value: float) -> float:
-    """The float64 number that a float32 attribute was written as."""
-    return float(f"{value:.7g}")
-
-
 @expands("LeakyRelu")
 def leaky_relu(node: Node) -> Callable[..., list[Tensor]]:
-    slope = written(node.attr["alpha"].f)
+    slope = as_written(node.attr["alpha"].f)
     return lambda x: [tf.where(x > 0, x, slope * x)]
 
 
 @expands("LeakyReluGrad")
 def leaky_relu_gradient(node: Node) -> Callable[..., list[Tensor]]:
-    slope = written(node.attr["alpha"].f)
+    slope = as_written(node.attr["alpha"].f)
     return lambda gradient, x: [tf.where(x > 0, gradient, slope * gradient)]
 
 
 @expands("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 def batch_norm(node: Node) -> Callable[..., list[Tensor]]:
-    epsilon, training = written(node.attr["epsilon"].f), node.attr["is_training"].b
-    factor = written(node.attr["exponential_avg_factor"].f) if training else 1.0
+    epsilon, training = as_written(node.attr["epsilon"].f), node.attr["is_training"].b
+    factor = as_written(node.attr["exponential_avg_factor"].f) if training else 1.0
     third = node.op == "FusedBatchNormV3"
 
     def compute(x: Tensor, scale: Tensor, offset: Tensor, mean: Tensor, variance: Tensor) -> list:
@@ -75,7 +72,7 @@ def batch_norm(node: Node) -> Callable[..., list[Tensor]]:
 
 @expands("FusedBatchNormGrad", "FusedBatchNormGradV2", "FusedBatchNormGradV3")
 def batch_norm_gradient(node: Node) -> Callable[..., list[Tensor]]:
-    epsilon, training = written(node.attr["epsilon"].f), node.attr["is_training"].b
+    epsilon, training = as_written(node.attr["epsilon"].f), node.attr["is_training"].b
 
     def compute(
         gradient: Tensor, x: Tensor, scale: Tensor, mean: Tensor, variance: Tensor, *_: Tensor

@@ -15,11 +15,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from diptych.auditing.frameworks.tensorflow.widening import Widened, as_written, exact_constants
+from diptych.auditing.frameworks.tensorflow.submission import Submission
+from diptych.auditing.frameworks.tensorflow.trace import as_type, inlined
+from diptych.auditing.frameworks.tensorflow.widening import Widened, exact_constants, exact_numbers
 from diptych.auditing.graph import Arrays
 
 Tensor = Any
-Inlined = Callable[[], Any]
+Types = tuple[tf.DType, tf.DType]
 
 UNABLE = (
     *(tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.UnimplementedError),
@@ -28,18 +30,17 @@ UNABLE = (
 """What TensorFlow raises where a function cannot be traced, or not run in float64."""
 
 
-class DoubleSide:
-    """Stands for a side of `adapter.Side`, with the same attributes and methods, in float64.
+class DoubleSubmission:
+    """A submission in float64, with the attributes and methods of `Submission`.
 
     Args:
-        own: the side; none of its float variables is ever written.
-        x_type, y_type: what its functions take.
-        inlined: as `adapter.inlined`.
+        own: the user's object; none of its float variables is ever written.
+        types: the types of x and y that its functions take.
     """
 
-    def __init__(self, own: Any, x_type: tf.DType, y_type: tf.DType, inlined: Inlined) -> None:
-        self.own, self.types, self.inlined = own, (x_type, y_type), inlined
-        self.given = own.given
+    def __init__(self, own: Submission, types: Types) -> None:
+        self.own, self.types = own, types
+        self.returned = own.returned
         self.shadows: dict[int, tuple[tf.Variable, tf.Variable]] = {}
         self.compiled: dict[tuple, Any] = {}
         self.counters: list[tf.Variable] = []
@@ -54,10 +55,15 @@ class DoubleSide:
         self.prepare = own.prepare and self.prepared
         self.logits = own.logits and self.infer
 
+    @property
+    def prepares(self) -> bool:
+        return self.own.prepares
+
     def extra(self, name: str) -> Any:
         return self.own.extra(name)
 
     def prepared(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert self.own.prepare is not None
         x, y = self.own.prepare(images, labels)
         return widened(x), widened(y)
 
@@ -65,10 +71,10 @@ class DoubleSide:
         """Assigns values in TensorFlow's own layout."""
         for name, value in values.items():
             variable = self.variables[name]
-            variable.assign(tf.cast(value.reshape(variable.shape), variable.dtype))
+            variable.assign(as_type(value.reshape(variable.shape), variable.dtype))
 
     def shadow(self, variable: tf.Variable, exact: bool = False) -> tf.Variable:
-        """The float64 variable that stands for one of the side's.
+        """The float64 variable that stands for one of the user's.
 
         It starts from the same value where that is exact, and from what it was written as (a
         learning rate of 0.001) where it is no parameter of the network.
@@ -77,7 +83,7 @@ class DoubleSide:
         if key not in self.shadows:
             with tf.init_scope():
                 value = tf.cast(variable, tf.float32).numpy()
-                value = value.astype(np.float64) if exact else as_written(value)
+                value = value.astype(np.float64) if exact else exact_numbers(value)
                 double = tf.Variable(value, trainable=variable.trainable, dtype=tf.float64)
             self.shadows[key] = (variable, double)  # Both, so that the key stays theirs.
         return self.shadows[key][1]
@@ -99,7 +105,7 @@ class DoubleSide:
 
     def flat(self, function: Callable[..., Any], *arguments: Tensor) -> Any:
         """A function's result in float64, in the graph that is being traced."""
-        with explained(), exact_constants(), self.inlined():
+        with explained(), exact_constants(), inlined():
             wrapped = tf.compat.v1.wrap_function(function, self.specs(*arguments))
             self.counters = counters(wrapped.graph, self.own.variables)
             result = wrapped.structured_outputs
@@ -122,7 +128,7 @@ class DoubleSide:
         """
         with explained():
             with exact_constants():
-                graph = tf.function(self.own.given.step).get_concrete_function(*self.specs(x, y))
+                graph = tf.function(self.own.returned.step).get_concrete_function(*self.specs(x, y))
             results = tf.nest.flatten(graph.structured_outputs, expand_composites=True)
             results = [each for each in results if isinstance(each, tf.Tensor)]
             function = Widened(graph.graph, results, self.shadow)

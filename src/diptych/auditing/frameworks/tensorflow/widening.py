@@ -34,7 +34,7 @@ CALLS_OF_PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 Shadow = Callable[[tf.Variable], tf.Variable]
 
 
-def as_written(values: np.ndarray) -> np.ndarray:
+def exact_numbers(values: np.ndarray) -> np.ndarray:
     """The float64 numbers that float32 numbers were most likely written as.
 
     A number with at most six digits is that decimal (0.1, not 0.10000000149), and one that is a
@@ -43,11 +43,11 @@ def as_written(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, np.float32)
     if values.size > 4096:  # A table that was computed, such as an encoding of positions.
         return values.astype(np.float64)
-    numbers = [_number_as_written(value) for value in values.ravel()]
+    numbers = [_exact_number(value) for value in values.ravel()]
     return np.array(numbers, np.float64).reshape(values.shape)
 
 
-def _number_as_written(value: np.float32) -> float:
+def _exact_number(value: np.float32) -> float:
     exact = float(value)
     if not np.isfinite(value):
         return exact
@@ -123,7 +123,7 @@ class Widened:
                 floating = variable is not None and variable.dtype.is_floating
                 return shadow(variable).handle if floating else outer
             if outer.dtype.is_floating:
-                return tf.constant(as_written(tf.cast(outer, tf.float32).numpy()))
+                return tf.constant(exact_numbers(tf.cast(outer, tf.float32).numpy()))
         return outer
 
     def __call__(self, *arguments: Any) -> list[Any]:
@@ -244,7 +244,7 @@ def _widen_constant(node: node_def_pb2.NodeDef) -> None:
             tensor.CopyFrom(node.attr[EXACT].tensor)
         else:
             values = tf.make_ndarray(tensor).astype(np.float32)
-            tensor.CopyFrom(tf.make_tensor_proto(as_written(values)))
+            tensor.CopyFrom(tf.make_tensor_proto(exact_numbers(values)))
     if EXACT in node.attr:
         del node.attr[EXACT]
 

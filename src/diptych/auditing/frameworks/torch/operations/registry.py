@@ -6,6 +6,6 @@ Python itself binds a call's arguments; it says whether it made a node of the ca
 
 from collections.abc import Callable
 
-from diptych.auditing.frameworks.readers import Readers
+from diptych.readers import Readers
 
 reads: Readers[Callable[..., bool]] = Readers()
