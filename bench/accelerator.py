@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.table import Table
 from trainings import mean_and_error
 
-from diptych import Network, Recipe, load_data, machine, workflows
+from diptych import Network, Recipe, load_data, machine
 from diptych.in_memory import EpochsOnly
-from diptych.workflows import Epoch, Progress
+from diptych.workflows import registry
+from diptych.workflows.progress import Epoch, Progress
 
 TARGETS = ["article:float32", "article:bfloat16", "fast:bfloat16"]
 
@@ -38,9 +39,7 @@ class Trained:
 
 def trained(network: Network, recipe: Recipe, seed: int) -> Trained:
     data, progress = load_data("mnist"), Progress()
-    workflow = workflows.load("jax")(
-        network.with_dropout_scaled(recipe.dropout_scale), recipe, seed
-    )
+    workflow = registry.load("jax")(network.with_dropout_scaled(recipe.dropout_scale), recipe, seed)
     workflow.fit(data, EpochsOnly(lambda _: None, lambda: False), progress)
     read = workflow.logits(data.test.images).argmax(axis=1)
     return Trained(progress.history, float(np.mean(read == data.test.labels)))

@@ -25,7 +25,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from diptych import Network, Recipe, load_data, machine, workflows
+from diptych import Network, Recipe, load_data, machine
 from diptych.benchmarks.steps import Clock
 from diptych.data import Data
 from diptych.data.augmentation import shifted
@@ -33,7 +33,8 @@ from diptych.data.idx import idx_header, write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.training import peak_memory_mib
 from diptych.worker import ENVIRONMENT
-from diptych.workflows import Progress
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress
 
 TIMES = 10
 LARGE = (256, 160, 3)
@@ -62,7 +63,7 @@ def measure(side: str, network: str, folder: str, steps: int) -> dict[str, float
     data = load_data(folder)
     fitted = Network.load(network).adapted(data.image_shape, data.classes)
     recipe = Recipe.load("fast").with_changes(precision="float32")
-    workflows.load(side)(fitted, recipe, 0).fit(data, Clock(steps), Progress())
+    registry.load(side)(fitted, recipe, 0).fit(data, Clock(steps), Progress())
     ended.set()
     watcher.join()
     return {"peak": peak_memory_mib(), "own": own[0]}
@@ -134,7 +135,7 @@ def main() -> None:
             for name, (folder, network) in data.items():
                 command = [sys.executable, __file__, side, "--once", str(folder)]
                 command += ["--network", network, "--steps", str(given.steps)]
-                environment = os.environ | ENVIRONMENT | workflows.environment(side)
+                environment = os.environ | ENVIRONMENT | registry.environment(side)
                 output = subprocess.run(
                     command, env=environment, capture_output=True, check=True
                 ).stdout

@@ -91,12 +91,12 @@ def serve_keras() -> None:
     import uvicorn
     from fastapi import FastAPI, Request
 
-    from diptych import workflows
     from diptych.runs import Run
     from diptych.serving.models import EMBEDDED
+    from diptych.workflows import registry
 
     run = Run(EMBEDDED / RUN)
-    built = workflows.load("keras")(run.network, run.recipe.with_changes(precision="float32"), 0)
+    built = registry.load("keras")(run.network, run.recipe.with_changes(precision="float32"), 0)
     built.load(run.weights())
     model: keras.Model = built.model  # type: ignore[attr-defined]
     app = FastAPI()

@@ -1,8 +1,9 @@
 """Puts the workflows' own code, and the newest figures, into docs/workflows.md.
 
-What the page shows is marked in it: ``<!-- cut keras: build, activation -->`` stands before symbols
-of ``workflows/keras.py``, and ``<!-- figures -->`` before the table. So the page follows the code,
-and a test fails where it does not. The figures are two measurements that are kept beside the page:
+What the page shows is marked in it: ``<!-- cut keras/model: build, activation -->`` stands before
+symbols of ``workflows/keras/model.py``, and ``<!-- figures -->`` before the table. So the page
+follows the code, and a test fails where it does not. The figures are two measurements that are kept
+beside the page:
 
     diptych compare --workflows all --seeds 3 --json docs/figures/comparison.json
     diptych bench --json docs/figures/steps.json
@@ -19,15 +20,16 @@ from pathlib import Path
 from typing import Any
 
 from diptych.benchmarks import STOCK
-from diptych.comparison import Side, lines_of_code
 from diptych.errors import InputError
+from diptych.scripts.counting import lines_of_code
+from diptych.scripts.script import write
 
 PROJECT = Path(__file__).parents[1]
 PAGE = PROJECT / "docs" / "workflows.md"
 FIGURES = PROJECT / "docs" / "figures"
 FILES = PROJECT / "src" / "diptych" / "workflows"
 
-CODE = re.compile(r"(<!-- cut (\w+): (.+?) -->\n)(?:```python\n.*?\n```\n)?", re.DOTALL)
+CODE = re.compile(r"(<!-- cut ([\w/]+): (.+?) -->\n)(?:```python\n.*?\n```\n)?", re.DOTALL)
 TABLE = re.compile(r"(<!-- figures -->\n).*?(<!-- end of figures -->\n)", re.DOTALL)
 
 
@@ -97,14 +99,18 @@ def measured(comparison: dict[str, Any], steps: dict[str, Any]) -> str:
     Raises:
         InputError: they are of different networks, machines or versions.
     """
-    for what in ("network", "machine", "versions"):
-        if comparison[what] != steps[what]:
+    alike, sides = comparison["alike"], comparison["sides"]
+    for what, of_comparison in (
+        ("network", alike.get("network")),
+        ("machine", comparison["machine"]),
+        ("versions", comparison["versions"]),
+    ):
+        if of_comparison != steps[what]:
             raise InputError(
-                f"figures: the comparison is of {what} {comparison[what]} and the steps are of "
+                f"figures: the comparison is of {what} {of_comparison} and the steps are of "
                 f"{steps[what]}; expected the same: measure both on one machine"
             )
-    sides = [Side(**side) for side in comparison["sides"]]
-    seeds = len(sides[0].seeds)
+    seeds = len(sides[0]["seeds"])
     costs = {(cost["side"], cost["what"]): cost["microseconds"] for cost in steps["costs"]}
 
     def step(side: str, what: str) -> str:
@@ -113,32 +119,36 @@ def measured(comparison: dict[str, Any], steps: dict[str, Any]) -> str:
 
     rows: dict[str, list[str]] = {
         f"test accuracy{f', mean of {seeds} seeds' * (seeds > 1)}": [
-            f"{100 * side.test_accuracy:.2f}%" for side in sides
+            f"{100 * side['test_accuracy']:.2f}%" for side in sides
         ],
         "95% interval": [
             "–"
-            if side.interval is None
-            else "{:.2f} to {:.2f}%".format(*(100 * each for each in side.interval))
+            if side["interval"] is None
+            else "{:.2f} to {:.2f}%".format(*(100 * each for each in side["interval"]))
             for side in sides
         ],
-        "training, an epoch, s": [f"{side.seconds_an_epoch:.1f}" for side in sides],
-        "a step in float32, µs a sample": [step(side.workflow, "float32") for side in sides],
-        "a step in bfloat16, µs a sample": [step(side.workflow, "bfloat16") for side in sides],
+        "training, an epoch, s": [f"{side['training']['seconds_per_epoch']:.1f}" for side in sides],
+        "a step in float32, µs a sample": [step(side["workflow"], "float32") for side in sides],
+        "a step in bfloat16, µs a sample": [step(side["workflow"], "bfloat16") for side in sides],
         "the framework's stock way, float32": [
-            step(STOCK + side.workflow, "float32") for side in sides
+            step(STOCK + side["workflow"], "float32") for side in sides
         ],
-        "peak memory, MiB": [f"{side.peak_memory_mib:,.0f}" for side in sides],
-        "start-up, s": [f"{side.start_seconds:.1f}" for side in sides],
-        "lines of code": [str(lines_of_code(side.workflow)) for side in sides],
+        "peak memory, MiB": [f"{side['training']['peak_memory_mib']:,.0f}" for side in sides],
+        "start-up, s": [f"{side['training']['start_seconds']:.1f}" for side in sides],
+        "lines of the plain script": [
+            str(lines_of_code(write(side["workflow"], side["network"], side["recipe"])))
+            for side in sides
+        ],
     }
     rows = {name: cells for name, cells in rows.items() if set(cells) != {"–"}}
-    header = ["", *(side.workflow for side in sides)]
+    header = ["", *(side["workflow"] for side in sides)]
     table = [f"| {' | '.join(header)} |", f"| --- |{' ---: |' * len(sides)}"]
     table += [f"| {' | '.join([name, *cells])} |" for name, cells in rows.items()]
     machine, versions = comparison["machine"], comparison["versions"]
     said = (
-        f"Network `{comparison['network']}`, recipe `{comparison['recipe']}` in "
-        f"{sides[0].precision}, epochs: {sides[0].epochs:g}, data {comparison['data']}; "
+        f"Network `{alike['network']}`, recipe `{alike['recipe']}` in "
+        f"{sides[0]['precision']}, epochs: {sides[0]['training']['epochs']:g}, "
+        f"data {alike['data']}; "
         f"{steps['title'][0].lower()}{steps['title'][1:]}. {machine['processor']}, "
         f"{machine['cores']} cores, {machine['memory_gib']:.0f} GiB, Python {machine['python']}; "
         f"{', '.join(f'{name} {number}' for name, number in versions.items())}."

@@ -2,9 +2,11 @@
 
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -123,3 +125,33 @@ def pair(
         name: training.train(name, small, quick, str(few_digits), runs=runs)
         for name in ("tensorflow", "numpy")
     }
+
+
+LABELS = np.arange(200) % 10
+"""Those of the test images of the runs that `made` makes."""
+
+
+@pytest.fixture
+def made(tmp_path: Path, pair: dict[str, Run]):
+    """Makes finished runs whose predictions are given: for each, the test images that it
+    misclassifies, and what its ``run.json`` says otherwise."""
+    count = 0
+
+    def make(
+        workflow: str, wrong: Sequence[int], seed: int = 0, seconds: float = 10.0, **others: Any
+    ) -> Run:
+        nonlocal count
+        count += 1
+        folder = tmp_path / "made" / f"{workflow}-{seed}-{count}"
+        about = {"workflow": workflow, "seed": seed} | others
+        run = Run(Path(shutil.copytree(pair["numpy"].folder, folder)))
+        write_json(folder / "run.json", run.description() | about)
+        read = LABELS.copy()
+        read[list(wrong)] = (read[list(wrong)] + 1) % 10
+        run.save_predictions(np.eye(10, dtype=np.float32)[read], LABELS)
+        correct = int((read == LABELS).sum())
+        measured = {"test_correct": correct, "test_accuracy": correct / 200}
+        run.save_result((run.result() or {}) | measured | {"train_seconds": seconds})
+        return run
+
+    return make

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from diptych import workflows
 from diptych.data import Data
 from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.runs import Run
+from diptych.workflows import registry
 
-WORKFLOWS = tuple(n for n in ("tensorflow", "keras", "torch", "jax") if n in workflows.installed())
+WORKFLOWS = tuple(n for n in ("tensorflow", "keras", "torch", "jax") if n in registry.installed())
 """Those but the reference that fit into one process."""
 
 NEEDS_PROC = pytest.mark.skipif(

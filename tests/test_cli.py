@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diptych import cli, comparison
+from diptych import cli, training
 from diptych.data import Data, fashion
 from diptych.errors import InputError
 from diptych.runs import Run, find
@@ -35,7 +35,7 @@ def answer_of(*arguments: str | Path, stdin: bytes | None = None) -> dict[str, A
     assert done.returncode == 0, done.stderr
     answer = json.loads(done.stdout)
     assert isinstance(answer, dict)
-    assert answer["schema"] == 1
+    assert answer["schema"] == (2 if arguments[0] == "compare" else 1)
     return answer
 
 
@@ -95,7 +95,7 @@ def test_a_training_in_a_pipe(arguments: list[str], tmp_path: Path) -> None:
     assert where == f"Run: {run.folder}"
     assert done.stderr == ""
     answer = json.loads((tmp_path / "answer.json").read_text())
-    assert answer["schema"] == 1
+    assert answer["schema"] == (2 if arguments[0] == "compare" else 1)
     assert answer["run"] == str(run.folder)
     assert answer["result"] == run.result()
     assert answer["epochs"] == run.metrics()
@@ -120,7 +120,7 @@ def test_a_comparison_in_a_pipe(arguments: list[str], tmp_path: Path) -> None:
     assert len([line for line in lines if EPOCH.fullmatch(line)]) == 2
     assert any(line.split() == ["numpy", "tensorflow"] for line in lines)
     answer = json.loads(file.read_text())
-    assert answer["schema"] == 1
+    assert answer["schema"] == 2
     assert answer["conclusion"] in lines
     assert lines[-4:] == [
         "Comparison:",
@@ -148,7 +148,7 @@ def test_a_comparison_that_answers_in_json(
     assert cli._run(command) == 0
     out, err = capfd.readouterr()
     answer = json.loads(out)
-    assert (answer["schema"], answer["network"]) == (1, "small")
+    assert (answer["schema"], answer["alike"]["network"]) == (2, "small")
     assert len(EPOCH.findall(err)) == 2
 
 
@@ -241,7 +241,13 @@ def test_a_comparison_on_a_terminal(arguments: list[str], tmp_path: Path) -> Non
     for before in re.findall(r"([^\n]*)Epoch 1 \| Last Batch", screen):
         assert before == "" or before.endswith(("\r", "\x1b[2K"))
     assert re.search(r"^ +numpy +keras\s*$", text, re.MULTILINE)
-    for name in ("Test accuracy", "95% interval", "Training time", "Peak memory", "Lines of code"):
+    for name in (
+        "Test accuracy",
+        "95% interval",
+        "Training time",
+        "Peak memory",
+        "Lines of its script",
+    ):
         assert re.search(rf"^ *{name} +\S+.* +\S+", text, re.MULTILINE), name
     [folder] = (tmp_path / "runs").glob("comparison-*")
     conclusion = json.loads((folder / "comparison.json").read_text())["conclusion"]
@@ -297,7 +303,7 @@ def test_a_worker_that_breaks(arguments: list[str], tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "if 'diptych.worker' in ' '.join(sys.orig_argv):\n"
-        "    import diptych.workflows.numpy as module\n"
+        "    import diptych.workflows.numpy.workflow as module\n"
         "    module.Workflow = None\n"
     )
     done = diptych("train", "numpy", *arguments, PYTHONPATH=str(tmp_path))
@@ -429,14 +435,18 @@ WRONG = {
     "train numpy --network small.toml --data text.png": "expected a folder",
     "train numpy --network small.toml --data empty": "empty",
     "train numpy --network small.toml --data fashion-mnist": "could not be downloaded",
-    "compare --workflows tensorflow": "two or more different ones",
-    "compare --workflows numpy,numpy": "two or more different ones",
-    "compare --workflows ,": "two or more different ones",
+    "compare --workflows tensorflow": "two or more different workflows",
+    "compare --workflows numpy,numpy": "expected different ones",
+    "compare --workflows ,": "expected one or more",
+    "compare --network article,densse": "did you mean dense?",
+    "compare --recipe fast,plian": "did you mean plain?",
+    "compare --set dropout_scal=0,1": "did you mean dropout_scale?",
+    "train numpy --set dropout_scale=0,1": "expected one value",
     "compare --workflows numpy,kears": "did you mean keras?",
     f"{COMPARE} --seeds 0": "--seeds",
-    "compare finished": "two or more workflows, given numpy",
-    "compare finished finished": "expected one of each",
-    "compare finished unfinished": "expected one of each",
+    "compare finished": "two or more runs, given finished",
+    "compare finished finished": "given twice",
+    "compare finished finishd": "no run.json there",
     "compare finished nowhere": "no run.json there",
     "compare finished --seeds 1": "--seeds",
     f"{COMPARE} --seed 2147483647 --seeds 2": "expected a whole number from 0",
@@ -498,15 +508,19 @@ def test_a_blank_picture_of_a_digit(reader: Run, place: Path) -> None:
     assert line.startswith("diptych: blank.png: ")
 
 
-def test_all_workflows_are_counted_before_they_train(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[list[str], int]] = []
+def test_all_workflows_are_counted_before_they_train(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, few_digits: Path
+) -> None:
+    seen: list[int] = []
 
-    def compare(names: list[str], *_: object, report: Any, **__: object) -> None:
-        seen.append((list(names), report.trainings))
+    def carry_out(_: Run, report: Any, __: bool) -> None:
+        seen.append(report.trainings)
         raise InputError("that is all")
 
-    monkeypatch.setattr(comparison, "compare", compare)
+    monkeypatch.setattr(training, "carry_out", carry_out)
+    options = ["--data", str(few_digits), "--runs", str(tmp_path / "runs")]
     with pytest.raises(SystemExit):
-        cli.main(["compare", "--workflows", "all", "--seeds", "3"])
-    ((names, trainings),) = seen
-    assert {"tensorflow", "keras"} <= set(names) and trainings == 3 * len(names)
+        cli.main(["compare", "--workflows", "all", "--seeds", "3", *options])
+    names = {run.workflow for run in find(tmp_path / "runs")}
+    assert {"tensorflow", "keras"} <= names
+    assert seen == [3 * len(names)]

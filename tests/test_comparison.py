@@ -1,6 +1,5 @@
 import json
 import re
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,41 +8,23 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pygments import lex
-from pygments.lexers.python import PythonLexer
-from pygments.token import Comment, String, Whitespace
 from scipy import stats
 
 import diptych
-from diptych import comparison, training, workflows
-from diptych.comparison import Comparison, compare, compare_runs, lines_of_code
-from diptych.errors import InputError
+from diptych import training
+from diptych.comparison import (
+    Comparison,
+    Difference,
+    Side,
+    Training,
+    compare_runs,
+    script_of,
+)
+from diptych.comparison.conclusion import conclusion
 from diptych.runs import Run, write_json
+from diptych.scripts.counting import lines_of_code
+from diptych.workflows import registry
 from support import assert_same_training
-
-LABELS = np.arange(200) % 10
-
-
-@pytest.fixture
-def made(tmp_path: Path, pair: dict[str, Run]):
-    """Makes finished runs whose answers are given: for each, the test images it misreads."""
-    count = 0
-
-    def make(workflow: str, wrong: Sequence[int], seed: int = 0, seconds: float = 10.0) -> Run:
-        nonlocal count
-        count += 1
-        folder = tmp_path / "made" / f"{workflow}-{seed}-{count}"
-        run = Run(Path(shutil.copytree(pair["numpy"].folder, folder)))
-        write_json(folder / "run.json", run.description() | {"workflow": workflow, "seed": seed})
-        read = LABELS.copy()
-        read[list(wrong)] = (read[list(wrong)] + 1) % 10
-        run.save_predictions(np.eye(10, dtype=np.float32)[read], LABELS)
-        correct = int((read == LABELS).sum())
-        measured = {"test_correct": correct, "test_accuracy": correct / 200}
-        run.save_result((run.result() or {}) | measured | {"train_seconds": seconds})
-        return run
-
-    return make
 
 
 @pytest.fixture
@@ -80,7 +61,7 @@ def test_a_difference_that_means_something(compared) -> None:
     assert difference.p_value == pytest.approx(2 / 2**10)
     assert difference.means_something
     assert found.conclusion.startswith(
-        "Keras reads 5.00 points more than numpy: numpy and keras differ (p = 0.00195"
+        "Keras is 5.00 points more accurate than numpy: numpy and keras differ (p = 0.00195"
     )
 
 
@@ -120,7 +101,7 @@ def test_the_paired_t_test_over_seeds(compared) -> None:
     half = 4.302653 * np.std(side.test_accuracies, ddof=1) / 3**0.5  # t of 97.5%, 2 degrees
     assert side.interval == pytest.approx((581 / 600 - half, 581 / 600 + half), abs=1e-6)
     assert [one.image for one in found.disagreements] == [2, 3, 4, 5], "of the first seed"
-    assert "reads and another does not (4, seed 0):" in repr(found)
+    assert "classifies correctly and another does not (4, seed 0):" in repr(found)
 
 
 def test_an_interval_holds_nothing_but_accuracies(compared) -> None:
@@ -151,8 +132,10 @@ def test_speed_and_code_are_concluded(made, tmp_path: Path) -> None:
     runs = [made("numpy", [], seconds=30.0), made("tensorflow", [], seconds=12.0)]
     conclusion = compare_runs(runs, runs=tmp_path).conclusion
     assert "tensorflow trained 2.50 times as fast as numpy here" in conclusion
-    lines = sorted((lines_of_code(name), name) for name in ("numpy", "tensorflow"))
-    assert f"{lines[0][1]} needs {lines[0][0]} lines to {lines[1][0]}." in conclusion
+    (short, first), (long, second) = sorted(
+        (lines_of_code(script_of(run)), run.workflow) for run in runs
+    )
+    assert f"the plain script has {short} lines in {first} and {long} in {second}." in conclusion
     runs = [made("numpy", [], seconds=30.0), made("keras", [], seconds=30.5)]
     assert "they took the same time" in compare_runs(runs, runs=tmp_path).conclusion
     runs = [made("numpy", [], seconds=1.0), made("keras", [], seconds=9.0)]
@@ -161,11 +144,16 @@ def test_speed_and_code_are_concluded(made, tmp_path: Path) -> None:
 
 @given(st.data())
 def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
-    names = data.draw(st.permutations(list(workflows.NAMES)))[: data.draw(st.integers(2, 3))]
+    names = data.draw(st.permutations(list(registry.NAMES)))[: data.draw(st.integers(2, 3))]
+    trainings = st.floats(0.1, 1e5).map(lambda seconds: Training(1, seconds, 1, 1, 1, 1))
     share = st.integers(9000, 10000).map(lambda correct: correct / 10000)
     sides = [
-        comparison.Side(
+        Side(
+            name=name,
             workflow=name,
+            network="article",
+            recipe="fast",
+            data="mnist",
             precision="float32",
             runs=[],
             seeds=[0],
@@ -174,141 +162,24 @@ def test_every_conclusion_is_one_sentence(data: st.DataObject) -> None:
             deviation=None,
             interval=(0, 1),
             validation_accuracy=1,
-            epochs=1,
-            train_seconds=data.draw(st.floats(0.1, 1e5)),
-            seconds_an_epoch=1,
-            images_per_second=1,
-            start_seconds=1,
-            peak_memory_mib=1,
             lines_of_code=data.draw(st.integers(1, 999)),
+            training=data.draw(st.none() | trainings),
         )
         for name in names
     ]
     p = st.none() | st.floats(0, 1)
     differences = [
-        comparison.Difference(a, b, "a test", data.draw(p), 1, 1, 1)
+        Difference(a, b, "a test", data.draw(p), 1, 1, 1)
         for i, a in enumerate(names)
         for b in names[i + 1 :]
     ]
-    said = comparison._conclusion(sides, differences, data.draw(st.booleans()))
+    tested = data.draw(st.booleans())
+    said = conclusion(sides, differences if tested else [], data.draw(st.booleans()))
     assert said[0].isupper()
     assert said.endswith(".")
     assert "\n" not in said
     assert "nan" not in said
     assert "None" not in said
-
-
-# Lines of code.
-
-
-def counted_by_hand(workflow: str) -> int:
-    """By another program: Pygments, which knows documentation strings by itself."""
-    source = (Path(workflows.__file__).parent / f"{workflows.module(workflow)}.py").read_text()
-    lines, line = set(), 1
-    for kind, text in lex(source, PythonLexer(stripnl=False)):
-        if text.strip() and kind not in Comment and kind not in String.Doc:
-            first = line + len(text[: len(text) - len(text.lstrip())].split("\n")) - 1
-            lines.update(range(first, first + text.strip().count("\n") + 1))
-        line += text.count("\n")
-        assert kind not in Whitespace or not text.strip()
-    return len(lines)
-
-
-@pytest.mark.parametrize("workflow", list(workflows.NAMES))
-def test_lines_of_code_agree_with_another_counter(workflow: str) -> None:
-    assert lines_of_code(workflow) == counted_by_hand(workflow)
-
-
-SOURCE = '''"""Documentation
-
-of three lines."""
-
-# A comment.
-import os  # 1
-
-
-class Here:  # 2
-    """Documentation."""
-
-    word = """not
-    documentation"""  # 3 and 4
-
-    def run(
-        self,
-    ) -> str:  # 5, 6, 7
-        """Documentation."""
-        # A comment.
-
-        return os.path.join(  # 8
-
-            "#"  # 9: the line above is blank
-        )  # 10
-'''
-
-
-def test_lines_of_code_counted_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine.py").write_text(SOURCE)
-    monkeypatch.setattr(workflows, "__path__", [str(tmp_path)])
-    assert lines_of_code("mine") == 10
-
-
-# What cannot be compared.
-
-
-def refused(action: Any) -> str:
-    with pytest.raises(InputError, match=r"^[^\n]+$") as raised:
-        action()
-    return str(raised.value)
-
-
-def test_runs_that_are_not_of_the_same_thing(made, tmp_path: Path) -> None:
-    def changed(run: Run, **changes: Any) -> Run:
-        write_json(run.folder / "run.json", run.description() | changes)
-        return run
-
-    numpy, keras = made("numpy", [1]), made("keras", [2])
-    recipe = keras.recipe.with_changes(epochs=9).to_dict()
-    network = keras.network.to_dict() | {"name": "other"}
-    data = keras.description()["data"] | {"fingerprint": "0" * 16}
-    damaged = made("keras", [])
-    (damaged.folder / "result.json").unlink()
-    root = tmp_path / "none"
-    for others, said in (
-        ([], "two or more workflows"),
-        ([made("numpy", [], seed=1)], "two or more workflows"),
-        ([keras, made("keras", [], seed=0)], "both are keras with seed 0"),
-        ([made("keras", [], seed=1)], "the same seeds"),
-        ([changed(made("keras", []), recipe=recipe)], "recipe differs"),
-        ([changed(made("keras", []), network=network)], "network differs"),
-        ([changed(made("keras", []), data=data)], "data differ"),
-        ([damaged], "its result.json is missing"),
-    ):
-        assert said in refused(lambda others=others: compare_runs([numpy, *others], runs=root))
-    assert not root.exists()
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ({"workflow_names": ["numpy"]}, "two or more different ones"),
-        ({"workflow_names": ["numpy", "numpy"]}, "two or more different ones"),
-        ({"workflow_names": []}, "two or more different ones"),
-        ({"workflow_names": ["numpy", "kears"]}, "did you mean keras?"),
-        ({"seeds": []}, "one or more different ones"),
-        ({"seeds": [1, 1]}, "one or more different ones"),
-        ({"seeds": [0, 2**31]}, "expected a whole number from 0"),
-        ({"seeds": [0, -1]}, "expected a whole number from 0"),
-        ({"network": "artcle"}, "did you mean article?"),
-        ({"recipe": "fats"}, "did you mean fast?"),
-        ({"data": "nowhere"}, "nowhere"),
-    ],
-)
-def test_what_is_wrong_is_told_before_anything_is_trained(
-    arguments: dict[str, Any], said: str, tmp_path: Path, few_digits: Path
-) -> None:
-    given = {"workflow_names": ["numpy", "keras"], "data": str(few_digits)} | arguments
-    assert said in refused(lambda: compare(**given, runs=tmp_path / "runs"))
-    assert not (tmp_path / "runs").exists()
 
 
 # The whole way.
@@ -321,8 +192,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, pair: dict[str, Run]) -> Com
 
 def test_a_comparison_is_written_down(whole: Comparison, pair: dict[str, Run]) -> None:
     written = json.loads((Path(whole.folder) / "comparison.json").read_text())
-    assert written["schema"] == 1
+    assert written["schema"] == 2
     assert written.pop("created")
+    assert written.pop("identity")
     assert written == json.loads(json.dumps(whole.to_dict()))
     assert Path(whole.folder).name == "comparison-tensorflow-numpy-small"
     for side in whole.sides:
@@ -330,15 +202,16 @@ def test_a_comparison_is_written_down(whole: Comparison, pair: dict[str, Run]) -
         assert side.runs == [str(pair[side.workflow].folder)]
         assert side.test_accuracy == result["test_accuracy"]
         assert side.validation_accuracy == result["validation_accuracy"]
-        assert side.train_seconds == result["train_seconds"]
-        assert side.seconds_an_epoch == result["train_seconds"] / 2
-        assert side.peak_memory_mib == result["peak_memory_mib"]
+        assert side.training
+        assert side.training.seconds == result["train_seconds"]
+        assert side.training.seconds_per_epoch == result["train_seconds"] / 2
+        assert side.training.peak_memory_mib == result["peak_memory_mib"]
         assert side.deviation is None
 
 
 def test_a_comparison_in_print_and_in_a_notebook(whole: Comparison) -> None:
     text = str(whole)
-    for word in ("tensorflow", "numpy", "Test accuracy", "Lines of code", whole.conclusion):
+    for word in ("tensorflow", "numpy", "Test accuracy", "Lines of its script", whole.conclusion):
         assert word in text
         assert word.split()[0] in whole._repr_html_()
     assert "\x1b" not in text

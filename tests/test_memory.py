@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych import load_data, runs, workflows
+from diptych import load_data, runs
 from diptych.benchmarks.steps import Clock
 from diptych.data.idx import idx_header, write_idx
 from diptych.data.idx_folder import IDX_NAMES
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.workflows import Progress
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress
 from support import NEEDS_PROC, WORKFLOWS
 
 pytestmark = NEEDS_PROC
@@ -83,7 +84,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", WORKFLOWS)
 def test_a_data_set_that_does_not_fit_trains_in_constant_memory(name: str, large: Path) -> None:
     recipe = Recipe(name="few", epochs=1, batch_size=10, shift=1)
-    built = workflows.load(name)(NETWORK, recipe, seed=0)
+    built = registry.load(name)(NETWORK, recipe, seed=0)
     progress = Progress()
     with growth() as grown:
         data = load_data(large)

@@ -14,7 +14,7 @@ from diptych import zoo
 from diptych.errors import InputError
 from diptych.network import Conv, Network, margins
 from diptych.recipe import Recipe
-from diptych.workflows.numpy import Workflow as Reference
+from diptych.workflows.numpy.workflow import Workflow as Reference
 
 CONV = {"kind": "conv", "filters": 3, "kernel": 3, "padding": "same"}
 FLATTEN = {"kind": "flatten"}

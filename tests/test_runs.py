@@ -15,13 +15,15 @@ from hypothesis import settings as limits
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
-from diptych import terminal, training
+from diptych import training
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
+from diptych.render.runs import run_table
+from diptych.render.terminal import plain
 from diptych.runs import Run, find, fingerprint, new_folder, read_arrays, write_arrays, write_json
-from diptych.workflows import Epoch, Progress
+from diptych.workflows.progress import Epoch, Progress
 from support import whole_files
 
 MakeRun = Callable[..., Run]
@@ -288,7 +290,7 @@ def test_a_changed_description_is_told_or_read(
         assert "\n" not in str(problem)
         assert find(trained.folder.parent) == []
     else:
-        assert terminal.plain(terminal.runs(find(trained.folder.parent))).count("\n") == 1
+        assert plain(run_table(find(trained.folder.parent))).count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["weights", "predictions", "checkpoint/state"])

@@ -4,10 +4,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from diptych import terminal
 from diptych.network import Network
+from diptych.render import terminal
+from diptych.render.columns import Column, Columns
+from diptych.render.data import data_list
+from diptych.render.description import network_summary, zoo_list
+from diptych.render.evaluation import prediction_table
+from diptych.render.runs import run_table
+from diptych.render.training import TrainingView
 from diptych.runs import Run
-from diptych.terminal import TrainingView
 from diptych.zoo import names
 
 EPOCH = {"event": "epoch", "epoch": 1, "last_batch_loss": 0.5, "last_batch_accuracy": 0.75} | {
@@ -52,7 +57,7 @@ def test_a_narrow_screen_cuts_nothing_off(width: int) -> None:
     path = "a folder with a rather long name for pictures of scanned digits/seven.png"
     found = [{"image": path, "answer": "7", "probabilities": {"1": 0.25, "7": 0.625, "9": 0.125}}]
     networks = [Network.load(name) for name in names("networks")]
-    for table in (terminal.predictions(found), terminal.zoo(networks, []), terminal.data_list([])):
+    for table in (prediction_table(found), zoo_list(networks, []), data_list([])):
         file = io.StringIO()
         Console(file=file, width=width, **terminal.AS_IT_IS).print(table)
         assert "…" not in file.getvalue()
@@ -89,7 +94,7 @@ def test_the_table_of_runs_fits_a_terminal(pair: dict[str, Run]) -> None:
     """Of 80 columns, with the paths whole, so that they can be copied."""
     file = io.StringIO()
     screen = Console(file=file, width=80, **terminal.AS_IT_IS)
-    screen.print(terminal.runs(list(pair.values())))
+    screen.print(run_table(list(pair.values())))
     lines = file.getvalue().splitlines()
     assert max(map(len, lines)) <= 80
     assert "…" not in file.getvalue()
@@ -99,7 +104,7 @@ def test_the_table_of_runs_fits_a_terminal(pair: dict[str, Run]) -> None:
 
 
 def test_the_summary_is_the_article_s() -> None:
-    text = terminal.plain(terminal.summary(Network.load("article")))
+    text = terminal.plain(network_summary(Network.load("article")))
     rows = [line.split() for line in text.splitlines()]
     for name, parameters in (("conv_1", "640"), ("conv_2", "36,928"), ("output", "2,570")):
         [row] = [row for row in rows if row and row[0] == name]
@@ -122,3 +127,31 @@ def test_plain_text_has_no_colours(monkeypatch: pytest.MonkeyPatch) -> None:
     rows.add_row("value", style="bold red")
     assert terminal.plain(rows) == "Name\nvalue"
     assert "<pre>" in terminal.html(rows)
+
+
+# Wide tables.
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+def test_a_wide_table_becomes_several_with_whole_words(width: int) -> None:
+    names = [f"keras dropout_scale=0.{number}" for number in range(7)]
+    wide = Columns(
+        [Column("", ["Test accuracy", "  95% interval"])],
+        [Column(name, ["99.31%", "99.13 to 99.45%"]) for name in names],
+    )
+    file = io.StringIO()
+    Console(file=file, width=width, **terminal.AS_IT_IS).print(wide)
+    lines = file.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert "…" not in file.getvalue()
+    assert sum(line.count("keras dropout_scale=0.") for line in lines) == 7
+    tables = sum(line.startswith("Test accuracy") for line in lines)
+    assert tables == {60: 7, 80: 4, 200: 1}[width], "14 characters, then 2 + 23 for each"
+    assert file.getvalue().count("99.13 to 99.45%") == 7
+
+
+def test_a_table_in_a_pipe_has_80_columns() -> None:
+    wide = Columns([Column("", ["row"])], [Column(f"column {n}", ["1"]) for n in range(20)])
+    lines = terminal.plain(wide).splitlines()
+    assert 60 < max(map(len, lines)) <= 80
+    assert sum(line.startswith("row") for line in lines) == 3

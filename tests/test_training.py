@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from diptych import machine, training, workflows
+from diptych import machine, training
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.network import Network
@@ -19,6 +19,7 @@ from diptych.recipe import Recipe
 from diptych.runs import Run, find
 from diptych.training import TrainingFailed, line_of, print_line
 from diptych.worker import WorkerError
+from diptych.workflows import registry
 from support import NEEDS_PROC, assert_same_training, kill_workers, measured
 
 MakeRun = Callable[..., Run]
@@ -99,7 +100,7 @@ def test_early_stopping_keeps_the_best_epoch(workflow: str, new_run: MakeRun) ->
     assert result["validation_accuracy"] == run.metrics()[best - 1]["validation_accuracy"]
 
     # The weights that were kept are those of that epoch: the reference measures the same.
-    reference = workflows.load("numpy")(run.network, run.recipe, 0)
+    reference = registry.load("numpy")(run.network, run.recipe, 0)
     reference.load(run.weights())
     data = load_data(run.description()["data"]["source"])
     found = reference.logits(data.validation.images)
@@ -151,7 +152,8 @@ def test_the_recipe_is_the_network_s_own_unless_given(tmp_path: Path, few_digits
     of_network = training.create("numpy", "article-keras", data=str(few_digits), runs=tmp_path)
     assert of_network.recipe.name == "article-keras"
     of_none = training.create("numpy", "article", data=str(few_digits), runs=tmp_path)
-    assert of_none.recipe.name == "fast"
+    assert of_none.recipe.name == "plain", "fast is made for the whole of MNIST"
+    assert training.create("numpy", "article", runs=tmp_path).recipe.name == "fast"
 
 
 @pytest.mark.parametrize(

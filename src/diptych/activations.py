@@ -1,6 +1,6 @@
 """What each layer makes of images, and what a class's logit owes to it, in float64.
 
-Both come from the reference in `workflows/numpy.py`, so no framework is loaded and the weights of a
+Both come from the reference in `workflows/numpy`, so no framework is loaded and the weights of a
 run by any workflow will do. Made for one image or a few; for thousands, ask the run's workflow.
 """
 
@@ -9,7 +9,7 @@ import numpy as np
 from diptych.errors import InputError
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows.numpy import Workflow
+from diptych.workflows.numpy.workflow import Workflow
 
 
 def layer_outputs(network: Network, weights: Weights, images: np.ndarray) -> dict[str, np.ndarray]:

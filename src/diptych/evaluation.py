@@ -7,13 +7,17 @@ from typing import Any
 import numpy as np
 from scipy import special, stats
 
-from diptych import workflows
+from diptych import extras
 from diptych.data import Split, load_data
 from diptych.data.drawing import prepare_image
 from diptych.data.pictures import read_images
 from diptych.errors import InputError
 from diptych.runs import Run
 from diptych.worker import Arrays, Report, Worker
+from diptych.workflows import registry
+
+ONNX_RUNTIME = "onnxruntime"
+"""Computes a run's answers where its workflow's framework is not installed."""
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,17 @@ def predict_pictures(run: Run | str | Path, pictures: list[str]) -> list[dict[st
 
 
 def _logits(run: Run, parameters: dict[str, Any], images: Arrays) -> np.ndarray:
-    """The run's logits, float32 (n, classes), computed by its workflow in its own process."""
+    """The run's logits, float32 (n, classes), computed in a process of their own.
+
+    They are computed by the run's workflow if its framework is installed, else by ONNX Runtime or,
+    without that, by the reference in NumPy.
+    """
     run.weights()  # Says in the caller's process what is wrong, before a framework is loaded.
-    with Worker(workflows.environment(run.workflow)) as worker:
-        parameters = parameters | {"run": str(run.folder.absolute())}
+    workflow = run.workflow
+    if workflow not in registry.installed():
+        workflow = "numpy" if extras.missing(["onnx", ONNX_RUNTIME]) else ONNX_RUNTIME
+    with Worker(registry.environment(workflow)) as worker:
+        parameters = parameters | {"run": str(run.folder.absolute()), "workflow": workflow}
         _, answer = worker.call("evaluation:logits_job", parameters, images)
     return answer["logits"]
 
@@ -187,11 +198,15 @@ def logits_job(
     parameters: dict[str, Any], arrays: Arrays, _: Report, __: object
 ) -> tuple[dict[str, Any], Arrays]:
     """In the worker's process: the logits of the given images, or of the test images of data."""
-    run = Run(Path(parameters["run"]))
-    recipe = run.recipe.with_changes(precision="float32")
-    workflow = workflows.load(run.workflow)(run.network, recipe, run.seed)
-    workflow.load(run.weights())
+    run, name = Run(Path(parameters["run"])), parameters["workflow"]
     data = parameters.get("data")
     # Data are opened here rather than sent: they may be larger than memory.
     images = load_data(data).test.images if data else arrays["images"]
+    if name == ONNX_RUNTIME:
+        from diptych.formats.onnx.prediction import predictor
+
+        return {}, {"logits": predictor(run.network, run.weights())(images)}
+    recipe = run.recipe.with_changes(precision="float32")
+    workflow = registry.load(name)(run.network, recipe, run.seed)
+    workflow.load(run.weights())
     return {}, {"logits": workflow.logits(images)}

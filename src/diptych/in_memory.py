@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from diptych import workflows
 from diptych.data import Data, Split
 from diptych.errors import InputError
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.training import TrainingFailed
 from diptych.worker import Arrays, Job, Report, Worker
-from diptych.workflows import Progress, State
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress, State
 
 
 def fit(
@@ -37,7 +37,7 @@ def fit(
     """Trains a network, from the weights and with the batches that a run of this seed has.
 
     Args:
-        workflow: one of `diptych.workflows.NAMES`.
+        workflow: one of `diptych.workflows.registry.NAMES`.
         network: one that fits the images.
         recipe: how to train it; its precision is not ``auto``.
         seed: where all random numbers come from.
@@ -74,7 +74,7 @@ def logits(workflow: str, network: Network, weights: Weights, images: np.ndarray
     """The logits of images, float32 (n, classes), computed by that workflow in float32.
 
     Args:
-        workflow: one of `diptych.workflows.NAMES`.
+        workflow: one of `diptych.workflows.registry.NAMES`.
         network: the weights' own.
         weights: in the shared layout.
         images: uint8 (n, height, width, channels).
@@ -113,7 +113,7 @@ def fit_job(
     validation = Split(arrays["validation images"], arrays["validation labels"])
     names = tuple(map(str, range(network.classes)))
     data = Data("arrays", "", train, validation, validation, names)
-    Workflow = workflows.load(parameters["workflow"])
+    Workflow = registry.load(parameters["workflow"])
     workflow = Workflow(
         network.with_dropout_scaled(recipe.dropout_scale), recipe, parameters["seed"]
     )
@@ -130,7 +130,7 @@ def logits_job(
 ) -> tuple[dict[str, Any], Arrays]:
     """In the worker's process, or in this one: the logits of the given images."""
     network = Network.from_dict(parameters["network"])
-    Workflow = workflows.load(parameters["workflow"])
+    Workflow = registry.load(parameters["workflow"])
     workflow = Workflow(network, Recipe(precision="float32"), seed=0)
     workflow.load({name: arrays[f"weights/{name}"] for name in network.weight_shapes()})
     return {}, {"logits": workflow.logits(arrays["images"])}
@@ -153,13 +153,13 @@ def _call(
 
     Threads that call at the same time wait for each other.
     """
-    workflow = workflows.check(workflow)
+    workflow = registry.check(workflow)
     if workflow == "numpy":
         return job(parameters, arrays, report, lambda: False)
     with _lock:
         if workflow not in _kept or not _kept[workflow].is_alive:
             _end(workflow)
-            _kept[workflow] = Worker(workflows.environment(workflow))
+            _kept[workflow] = Worker(registry.environment(workflow))
         try:
             return _kept[workflow].call(f"in_memory:{job.__name__}", parameters, arrays, report)
         except InputError:

@@ -3,14 +3,37 @@
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from diptych import zoo
 from diptych.validation import Described
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
 Positive = Annotated[float, Field(strict=True, gt=0)]
 Share = Annotated[float, Field(strict=True, ge=0, le=1)]
 Decay = Annotated[float, Field(strict=True, ge=0, lt=1)]
+
+
+class MadeFor(BaseModel):
+    """The networks and the data that a recipe is tuned to."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    networks: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names in the zoo."""
+    data: Annotated[tuple[str, ...], Field(min_length=1)]
+    """Names of data sets, such as ``mnist``."""
+
+    @field_validator("networks")
+    @classmethod
+    def _names_are_in_the_zoo(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        known = zoo.names("networks")
+        for name in names:
+            if name not in known:
+                raise ValueError(
+                    f"made_for.networks: no network {name!r} ({zoo.hint(name, known)})"
+                )
+        return names
 
 
 class Recipe(Described):
@@ -23,6 +46,8 @@ class Recipe(Described):
     shelf = "recipes"
 
     name: str = "recipe"
+    made_for: MadeFor | None = None
+    """The networks and data that this recipe is tuned to; None for a recipe that holds for any."""
     epochs: Annotated[int, Field(strict=True, ge=1, le=10_000)] = 10
     batch_size: Count = 50
 
@@ -105,14 +130,14 @@ class Recipe(Described):
         rows, columns = (slice(c, n - c) for c, n in zip(cuts, (height, width), strict=True))
         return rows, columns
 
-    def learning_rates(self, steps: int) -> np.ndarray:
-        """The learning rate of each step of a training of that many steps, as float32 (steps,).
+    def learning_rates(self, steps: int, dtype: type = np.float32) -> np.ndarray:
+        """The learning rate of each step of a training of that many steps, (steps,).
 
         A table rather than a formula, so that no workflow can have a schedule of its own.
         """
         if self.schedule == "constant":
-            return np.full(steps, self.learning_rate, np.float32)
+            return np.full(steps, self.learning_rate, dtype)
         position = (np.arange(steps) + 1) / (steps + 1)
         rise = position / self.warmup if self.warmup else np.ones(steps)
         fall = (1 - position) / (1 - self.warmup)
-        return (self.learning_rate * np.minimum(rise, fall)).astype(np.float32)
+        return (self.learning_rate * np.minimum(rise, fall)).astype(dtype)

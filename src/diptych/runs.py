@@ -13,6 +13,7 @@
 Every file is written aside and then renamed, so a run killed at any instant leaves whole files.
 """
 
+import difflib
 import fcntl
 import hashlib
 import json
@@ -30,12 +31,13 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from diptych import machine, workflows
+from diptych import machine
 from diptych.data import Data
 from diptych.errors import InputError, command
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows import Epoch, Progress, State
+from diptych.workflows import registry
+from diptych.workflows.progress import Epoch, Progress, State
 
 logger = logging.getLogger(__name__)
 
@@ -175,8 +177,12 @@ class Run:
                 run = cls(folder)
                 run.check()
                 return run
+        names = [file.parent.name for file in Path(root).glob("*/run.json")]
+        close = difflib.get_close_matches(Path(path).name, names, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
         raise InputError(
-            f"run {path}: no run.json there or below {root}/; {command('runs')} lists the runs"
+            f"run {path}: no run.json there or below {root}/{hint}; "
+            f"{command('runs')} lists the runs"
         )
 
     def check(self) -> None:
@@ -189,7 +195,7 @@ class Run:
         _check_keys(self.folder / "run.json", description, DESCRIPTION)
         _check_keys(self.folder / "run.json", description["data"], DATA)
         try:
-            workflows.check_name(description["workflow"])
+            registry.check_name(description["workflow"])
             _ = self.network, self.recipe
         except InputError as problem:
             raise InputError(f"{self.folder}/run.json: {problem}") from None

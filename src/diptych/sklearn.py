@@ -9,6 +9,7 @@
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,13 +17,15 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from scipy import special
 
-from diptych import in_memory, workflows
+from diptych import extras, in_memory
 from diptych.data import Split
+from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError
 from diptych.network import AveragePool, Conv, MaxPool, Network, Shape
 from diptych.recipe import Recipe
 from diptych.runs import read_arrays, write_arrays
 from diptych.training import check_cropping, line_of, with_known_precision
+from diptych.workflows import registry
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin
@@ -31,9 +34,13 @@ try:
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ModuleNotFoundError:
-    raise InputError("diptych.sklearn needs scikit-learn: pip install 'diptych[sklearn]'") from None
+    raise InputError(
+        f"diptych.sklearn needs scikit-learn, which is not installed: {extras.advice('sklearn')}"
+    ) from None
 
 SCHEMA = 1
+ARRAYS = "arrays"
+"""What the data are called in a message."""
 SEEDS = 2**31
 LEVELS = 255
 ROWS_A_CALL = 1000
@@ -66,8 +73,8 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
     Args:
         network: a `Network`, or its name in the zoo, or a TOML file.
         recipe: a `Recipe`, or its name, or a TOML file; by default the one that the network names,
-            else ``fast``.
-        workflow: one of `diptych.workflows.NAMES`.
+            else ``plain``.
+        workflow: one of `diptych.workflows.registry.NAMES`.
         epochs: in place of the recipe's, as are the next two; so that a search can set them.
         batch_size: in place of the recipe's.
         learning_rate: in place of the recipe's.
@@ -89,7 +96,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         low_: the value that became 0: one number, or (columns,) for a table. float64.
         high_: the value that became 255.
         weights_: float32 arrays in the layout that all workflows share.
-        history_: what was measured, a dict an epoch (`diptych.workflows.Epoch`); without
+        history_: what was measured, a dict an epoch (`diptych.workflows.progress.Epoch`); without
             ``validation_fraction`` nothing about validation.
         n_iter_: epochs trained.
 
@@ -135,7 +142,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
             KeyboardInterrupt: Ctrl-C; what was fitted before stays.
             TrainingFailed: the loss stopped being a number.
         """
-        workflows.check_name(self.workflow)
+        registry.check_name(self.workflow)
         network = self._network()
         recipe = self._recipe(network)
         share = self._validation_share(recipe)
@@ -258,7 +265,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
             if parameters["image_shape"]:
                 parameters["image_shape"] = tuple(parameters["image_shape"])
             fitted = cls(**parameters)
-            workflows.check_name(fitted.workflow)
+            registry.check_name(fitted.workflow)
             fitted.network_ = network = Network.from_dict(found["network"], f"in {path}")
             fitted.recipe_ = Recipe.from_dict(found["recipe"], f"in {path}")
             fitted.seed_ = int(found["seed"])
@@ -298,7 +305,9 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         """The recipe, with what the parameters say in place of its own."""
         recipe = self.recipe
         if not isinstance(recipe, Recipe):
-            recipe = Recipe.load(recipe or network.recipe or "fast")
+            recipe = Recipe.load(recipe) if recipe else default_recipe(network, ARRAYS)
+        if warning := mismatch(recipe, network, ARRAYS):
+            warnings.warn(warning, stacklevel=3)
         given = {
             "epochs": self.epochs,
             "batch_size": self.batch_size,

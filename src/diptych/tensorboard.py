@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
+from diptych import extras
 from diptych.data import load_data
 from diptych.data.pictures import to_png
-from diptych.errors import InputError
 from diptych.network import Network
 from diptych.runs import TENSORBOARD, Run
 
@@ -41,12 +41,7 @@ SCALARS = {
 
 def check() -> None:
     """Raises InputError where TensorBoard is not installed."""
-    try:
-        import tensorboard.compat.proto  # noqa: F401
-    except ModuleNotFoundError:
-        raise InputError(
-            "--tensorboard: TensorBoard is not installed: pip install 'diptych[tensorboard]'"
-        ) from None
+    extras.require("--tensorboard", "tensorboard")
 
 
 def histogram(values: np.ndarray) -> dict[str, Any]:

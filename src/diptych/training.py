@@ -1,5 +1,6 @@
 """Trains runs: each in its workflow's own process, watched, saved, resumed where it was left."""
 
+import logging
 import math
 import resource
 import sys
@@ -12,14 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from diptych import machine, workflows
+from diptych import machine
 from diptych.data import Data, load_data
+from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError, command
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.runs import TENSORBOARD, Run, Status
 from diptych.worker import Arrays, Report, Worker, WorkerError
-from diptych.workflows import Progress, State
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress, State
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -44,10 +49,10 @@ def train(
     """Trains a network by one workflow, in a process of its own.
 
     Args:
-        workflow: one of `diptych.workflows.NAMES`.
+        workflow: one of `diptych.workflows.registry.NAMES`.
         network: a network, or its name in the zoo, or a TOML file.
         recipe: a recipe, or its name, or a TOML file; by default the one that the network names,
-            else ``fast``.
+            else ``fast`` where it is made for the network and the data, else ``plain``.
         data: a data set's name or folder, as `diptych.load_data` takes it, or what that gave.
         seed: where all random numbers come from.
         runs: the folder in which the run gets its folder.
@@ -91,23 +96,43 @@ def create(
     checkpoint_every: int | None = None,
 ) -> Run:
     """A new run that is ready to be carried out; the arguments are those of `train`."""
-    workflow = workflows.check(workflow)
+    workflow = registry.check(workflow)
+    check_seed(seed)
     if not isinstance(network, Network):
         network = Network.load(network)
-    if not isinstance(recipe, Recipe):
-        recipe = Recipe.load(recipe or network.recipe or "fast")
-    check_seed(seed)
+    if recipe is not None and not isinstance(recipe, Recipe):
+        recipe = Recipe.load(recipe)
     if not isinstance(data, Data):
         data = load_data(data)
+    network, recipe = fitted(network, recipe, data, adapt)
+    return Run.create(Path(runs), network, recipe, workflow, data, seed, checkpoint_every)
+
+
+def fitted(
+    network: Network, recipe: Recipe | None, data: Data, adapt: bool = False
+) -> tuple[Network, Recipe]:
+    """The network and the recipe as they train on the data.
+
+    Logs one line where the recipe is tuned to other networks or data.
+
+    Args:
+        recipe: the network's default for the data, if None.
+        adapt: as `train` takes it.
+
+    Raises:
+        InputError: the network does not fit the data, or cannot be trained by the recipe.
+    """
     if adapt:
         network = network.adapted(data.image_shape, data.classes)
     try:
         network.check_data(data.image_shape, data.classes, data.name)
     except InputError as problem:
         raise InputError(f"{problem}: give --adapt to fit the network to the data") from None
+    recipe = recipe or default_recipe(network, data.source)
+    if warning := mismatch(recipe, network, data.source):
+        logger.warning("warning: %s", warning)
     check_cropping(network, recipe)
-    recipe = with_known_precision(recipe)
-    return Run.create(Path(runs), network, recipe, workflow, data, seed, checkpoint_every)
+    return network, with_known_precision(recipe)
 
 
 def with_known_precision(recipe: Recipe) -> Recipe:
@@ -183,7 +208,7 @@ def _carry_out(run: Run, reports: list[Report]) -> Run:
             each(event)
 
     try:
-        with Worker(workflows.environment(run.workflow)) as worker:
+        with Worker(registry.environment(run.workflow)) as worker:
             answer, _ = worker.call("training:train_job", parameters, report=report)
     except KeyboardInterrupt:
         if run.status == "done":
@@ -335,11 +360,11 @@ def _train(
             "workflow": run.workflow,
             "network": network.name,
             "recipe": recipe.name,
-            "precision": workflows.precision(run.workflow, recipe),
+            "precision": registry.precision(run.workflow, recipe),
             "seed": seed,
         }
     )
-    Workflow = workflows.load(run.workflow)
+    Workflow = registry.load(run.workflow)
     workflow = Workflow(network.with_dropout_scaled(recipe.dropout_scale), recipe, seed)
     steps = -(-len(data.train.labels) // recipe.batch_size)
     start_seconds = time.time() - parameters["asked_at"]

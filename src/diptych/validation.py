@@ -78,7 +78,7 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     key = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
         known = _keys(model, problem["loc"])
-        close = difflib.get_close_matches(str(key), known, n=1)
+        close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
         return f"{where}unknown key {key!r} ({hint})"
     if kind == "missing":
@@ -86,6 +86,8 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     message = problem["msg"][0].lower() + problem["msg"][1:]
     if kind == "tuple_type":  # TOML's word, not Python's.
         message = "input should be a list, such as [1, 2]"
+    if kind == "model_type":
+        message = "input should be a table, such as { key = 1 }"
     return f"{where}{key} = {given!r}: {message}" if key else f"{where}{message}"
 
 
@@ -100,9 +102,12 @@ def _place(location: tuple[int | str, ...]) -> tuple[tuple, str]:
 
 def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The keys that the given place of the model knows."""
-    if location[0] != "layers" or len(location) < 3:
-        return sorted(model.model_fields)
-    return sorted(_kinds(model)[str(location[2])].model_fields)
+    if location[0] == "layers" and len(location) > 2:
+        return sorted(_kinds(model)[str(location[2])].model_fields)
+    for key in location[:-1]:  # A table within the table, such as made_for.
+        annotation: Any = model.model_fields[str(key)].annotation
+        model = next(part for part in annotation.__args__ if issubclass(part, BaseModel))
+    return sorted(model.model_fields)
 
 
 def _kinds(model: type[BaseModel]) -> dict[str, type[BaseModel]]:

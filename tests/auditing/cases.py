@@ -106,6 +106,29 @@ PLANTED = [
     ("precision", "cnn", "precision_bfloat16", "KTF", ""),
 ]
 
+PLANTED_IN_KIND = {
+    "activation": "slope_0.2",
+    "average_pool": "pool_average",
+    "batch_norm": "bn_epsilon_1e-05",
+    "conv": "kernel_5",
+    "dense": "units_8",
+    "dropout": "rate_0.5",
+    "flatten": "order_first",
+    "max_pool": "pool_average",
+    "rescale": "scale_1.0",
+}
+"""By kind of layer, a change above that plants a fault in a layer of that kind."""
+NOTHING_TO_PLANT = {
+    "add": "it has no setting; a missing one changes the network",
+    "concatenate": "it has no setting",
+    "custom": "it is a layer of the user's own",
+    "global_average_pool": "it has no setting; another pool in its place is `pooling`",
+    "global_max_pool": "it has no setting; another pool in its place is `pooling`",
+    "pad": "it joins its convolution, in which padding is planted",
+    "reshape": "it changes no number",
+}
+"""By kind of layer, why no fault is planted in one."""
+
 # Two causes, the network, what plants each, and in which frameworks.
 PAIRS = [
     ("activation-slope", "pooling", "cnn", "slope_0.01", "pool_average", "KT"),

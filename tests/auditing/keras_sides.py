@@ -14,7 +14,8 @@ import numpy as np
 
 from diptych.auditing.frameworks.keras.adapter import Adapter
 from diptych.auditing.frameworks.keras.submission import FIRST_SEED
-from diptych.auditing.graph import INPUT, KINDS, PARAMETERS, Arrays, Graph
+from diptych.auditing.graph import INPUT, Arrays, Graph
+from diptych.auditing.kinds.registry import KINDS
 
 RANDOM = np.random.default_rng(0)
 keras.utils.set_random_seed(FIRST_SEED)  # No user's seed: TensorFlow refuses to draw without one.
@@ -71,8 +72,8 @@ def check(model: Adapter, x: np.ndarray) -> Arrays:
         assert record[node.name].shape == (len(x), *node.shape)
         assert record[node.name].dtype == np.float32
         # How a normalisation is used is not for its node to say: the audit sees it in records.
-        assert node.attributes.keys() == {*KINDS[node.kind]} - {"statistics"}
-        assert node.parameters.keys() <= set(PARAMETERS.get(node.kind, node.parameters))
+        assert node.attributes.keys() == {*KINDS[node.kind].attributes} - {"statistics"}
+        assert node.parameters.keys() <= set(KINDS[node.kind].roles or node.parameters)
         assert set(node.parameters.values()) <= before.keys()
         inputs = [x if name == INPUT else record[name] for name in node.inputs]
         again = model.run_node(node.name, inputs, training=False)

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 from diptych.auditing import audit
-from diptych.auditing.side import Side, parse
+from diptych.auditing.side import Side
+from diptych.auditing.spec import parse
 from diptych.errors import InputError
 
 BAD = Path(__file__).parent / "bad"
@@ -183,7 +184,7 @@ def test_a_side_that_raises_in_training(process: Side, name: str, code: str, wor
     process.spec = parse(bad(name))
     with pytest.raises(InputError) as caught:
         process.open()
-        process.steps([(x, y)])
+        process.steps([(x, y)], 1, {})
     told = str(caught.value)
     number = line_of("functions.py", code).split()[-1].strip(":")
     assert told.startswith(f"A ({bad(name)}): ") and words in told

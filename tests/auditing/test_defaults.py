@@ -13,7 +13,6 @@ from diptych.auditing.frameworks.defaults import (
     default_targets,
     same_padding,
 )
-from diptych.auditing.graph import ACTIVATIONS
 
 CURVES = {
     "relu": nn.ReLU(),
@@ -33,10 +32,11 @@ CURVES = {
 }
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+@pytest.mark.parametrize("name", CURVES)
 def test_curves_are_pytorchs(name: str) -> None:
     x = np.linspace(-8, 8, 161).reshape(7, 23)
     y = CURVES[name](torch.tensor(x)).numpy()
+    assert curves(x, y).keys() == CURVES.keys()
     values, slope = curves(x, y)[name]
     np.testing.assert_allclose(values, y, rtol=1e-12, atol=1e-14)
     if slope is not None:

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from diptych.auditing.graph import KINDS
+from diptych.auditing.kinds.registry import KINDS
 from diptych.data import Data
 from diptych.network import Network
 from diptych.recipe import Recipe
 
-pytest.importorskip("jax", reason="pip install 'diptych[jax]'")
-pytest.importorskip("optax", reason="pip install 'diptych[jax]'")
+pytest.importorskip("jax", reason="pip install '.[jax]'")
+pytest.importorskip("optax", reason="pip install '.[jax]'")
 
 from diptych.auditing.frameworks.jax.adapter import Adapter
 from diptych.auditing.frameworks.ours.submission import with_rates
@@ -46,7 +46,9 @@ def test_each_node_is_recorded_and_the_last_gives_the_workflows_logits(
     graph, record = model.graph(), model.record(batch[0], training=False)
     assert {node.name for node in graph.nodes} == record.keys()
     for node in graph.nodes:
-        assert set(node.attributes) - {"statistics"} == set(KINDS[node.kind]) - {"statistics"}
+        assert set(node.attributes) - {"statistics"} == set(KINDS[node.kind].attributes) - {
+            "statistics"
+        }
         assert record[node.name].shape == (8, *node.shape)
     logits = model.workflow.logits(batch[0])
     np.testing.assert_allclose(record["output"], logits, rtol=1e-5, atol=1e-6)

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diptych.auditing.graph import INPUT, Graph, Node
-from diptych.auditing.match import Transfer, align, reordered, simplified
+from diptych.auditing.kinds.dense import reordered
+from diptych.auditing.match import Transfer, align, simplified
 
 
 def conv(name: str, before: str, padding: int = 1) -> Node:

@@ -17,10 +17,11 @@ from scipy.signal import correlate
 from torch import nn
 
 from diptych.auditing.frameworks.onnx.adapter import Adapter
-from diptych.auditing.graph import INPUT, KINDS, Node
-from diptych.auditing.reference import compute, to_tensors
+from diptych.auditing.graph import INPUT, Node
+from diptych.auditing.kinds.registry import KINDS
+from diptych.auditing.reference import compute, to_float64
 from diptych.errors import InputError
-from diptych.formats.onnx import opening
+from diptych.formats.onnx import opening, operations, reader
 
 RNG = np.random.Generator(np.random.Philox(11))
 Shape = tuple[int | str, ...]
@@ -73,14 +74,14 @@ def proven(file: Path, *kinds: str) -> Adapter:
     x = numbers(8, *graph.input_shape)
     record = model.record(x, training=False) | {INPUT: x}
     for node in graph.nodes:
-        assert set(node.attributes) == set(KINDS[node.kind]), node
+        assert set(node.attributes) == set(KINDS[node.kind].attributes), node
         assert record[node.name].shape == (8, *node.shape), node
         inputs = [record[name] for name in node.inputs]
         assert np.allclose(model.run_node(node.name, inputs, False), record[node.name], atol=1e-6)
         if node.kind != "custom":
-            own = to_tensors({role: parameters[name] for role, name in node.parameters.items()})
-            exact = compute(node, own, list(to_tensors(dict(enumerate(inputs))).values()), False)  # type: ignore[arg-type]
-            assert np.allclose(record[node.name], exact.numpy(), atol=1e-4), node
+            own = to_float64({role: parameters[name] for role, name in node.parameters.items()})
+            exact = compute(node, own, [x.astype(np.float64) for x in inputs], False)
+            assert np.allclose(record[node.name], exact, atol=1e-4), node
     submission = model.submission
     feed = submission.reader.input.from_graph(x, submission.file.samples["x"])
     last = submission.reader.views[submission.file.output]
@@ -387,6 +388,38 @@ def test_what_has_no_name_is_custom(tmp_path: Path) -> None:
     assert np.array_equal(turned, record["PRELU"].transpose(0, 2, 1, 3))
 
 
+def test_a_reader_refuses_attributes_that_it_does_not_know() -> None:
+    """As another version of an operator may have; the operation is then custom."""
+    read = operations.reads["Softmax"]
+    assert reader.accepts(read, {"axis": 1})
+    assert not reader.accepts(read, {"axis": 1, "temperature": 2.0})
+
+
+def test_an_optional_input_that_is_left_out(tmp_path: Path) -> None:
+    """Its name is empty, and no tensor."""
+    file = saved(
+        tmp_path, ("n", 3), [helper.make_node("Clip", ["x", "", "high"], ["out"], name="CLIP")],
+        high=np.array(1, np.float32),
+    )  # fmt: skip
+    proven(file, "custom")
+
+
+def test_a_file_has_no_twin_and_runs_as_often_as_asked(tmp_path: Path) -> None:
+    model = Adapter(str(saved(tmp_path, ("n", 3), [op("Relu", "x", "out")])))
+    assert not model.trains
+    with pytest.raises(NotImplementedError, match="fixes the type"):
+        model.twin()
+    assert model.outputs(numbers(2, 3), True, 4).shape == (4, 2, 3)
+
+
+def test_outputs_follow_the_weights(tmp_path: Path) -> None:
+    file = saved(tmp_path, ("n", 3), [op("MatMul", "x w", "out")], w=numbers(3, 2))
+    model, x, kernel = Adapter(str(file)), numbers(4, 3), numbers(3, 2)
+    assert not np.allclose(model.outputs(x, False, 1)[0], x @ kernel)
+    model.load({"w": kernel})
+    assert np.allclose(model.outputs(x, False, 1)[0], x @ kernel, atol=1e-6)
+
+
 def test_digits_are_prepared(tmp_path: Path) -> None:
     images = RNG.integers(0, 256, (5, 28, 28, 1), dtype=np.uint8)
     labels = np.arange(5)
@@ -465,5 +498,5 @@ def test_what_cannot_be_audited(tmp_path: Path) -> None:
 
 def test_without_the_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(InputError, match=r"pip install 'diptych\[onnx\]'"):
+    with pytest.raises(InputError, match=r"needs onnxruntime, .* `pip install .*\[onnx\]'`"):
         importlib.reload(opening)

@@ -11,8 +11,9 @@ from rich.console import Console
 import diptych
 from diptych import InputError
 from diptych.auditing.causes import CAUSES, advice
+from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.report import STAGES, Audit, Finding, Stage
-from diptych.auditing.side import parse
+from diptych.auditing.spec import parse
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def parted() -> Audit:
 
 def test_the_conclusion_names_the_stage_of_the_first_finding(parted: Audit) -> None:
     parted.findings = [Finding("mode", "training-mode", "drop", "predicts", "trains", "", "")]
-    assert parted.conclusion == "They part, first in mode: training-mode."
+    assert parted.conclusion == "They differ, first in mode: training-mode."
 
 
 def test_what_is_said_of_many_layers_is_said_once(parted: Audit) -> None:
@@ -64,16 +65,39 @@ def test_an_audit_on_a_terminal_and_in_a_notebook(parted: Audit) -> None:
     assert "✗ structure" in text
     assert "max difference 3.1e-06, rounding explains up to 8.8e-06" in " ".join(text.split())
     assert "MaxPool2d or AvgPool2d" in text
-    assert "They part, first in structure: pooling." in text
+    assert "They differ, first in structure: pooling." in text
     assert "pool &lt;1&gt;" in parted._repr_html_()
 
 
-def test_the_same_only_if_no_stage_failed() -> None:
-    audit = Audit("a", "b", ("Keras 3", "Keras 3"), [Stage("structure"), Stage("input", None)])
-    assert audit.same
-    assert "not: input" in audit.conclusion
+def test_no_difference_only_if_no_stage_failed() -> None:
+    absent = Stage("input", None, note="neither side has data")
+    audit = Audit("a", "b", ("Keras 3", "Keras 3"), [Stage("structure"), absent])
+    audit.stages[0].coverage.compared(5, layers="every one")
+    assert audit.same and not audit.complete
+    assert audit.conclusion == (
+        "No difference found: 5 probes in 1 stages. Not compared: input (neither side has data)."
+    )
     audit.stages.append(Stage("forward", ok=False))
     assert not audit.same
+
+
+def test_the_last_line_says_in_which_precision_and_up_to_which_step() -> None:
+    audit = Audit("a", "b", ("Keras 3", "PyTorch 2"))
+    for name, precision, steps in (("update", TWINS, 1_100), ("loss", FLOAT32, 0)):
+        stage = Stage(name)
+        stage.coverage.compared(10, batches_of=32)
+        stage.coverage.precision, stage.coverage.steps = precision, steps
+        audit.stages.append(stage)
+    assert audit.complete
+    assert audit.conclusion == (
+        "No difference found: 20 probes in 2 stages, on float64 twins (in float32: loss), "
+        "up to step 1,100."
+    )
+    audit.stages[0].coverage.leave_out("gradients of zero", "the step of B fails")
+    assert not audit.complete
+    assert audit.conclusion.endswith(
+        "Not compared: update: gradients of zero: the step of B fails."
+    )
 
 
 def test_the_kept_difference_is_the_one_that_rounding_explains_least() -> None:

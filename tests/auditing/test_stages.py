@@ -1,18 +1,25 @@
 """Stages on sides of a few numbers, which need no process of their own."""
 
+import ast
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from diptych.auditing import pair as pairs
+from diptych.auditing.black_boxes import Comparison
+from diptych.auditing.examples import Examples
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.match import Match, Transfer, align
+from diptych.auditing.naming import gradients
+from diptych.auditing.pair import Pair
 from diptych.auditing.report import Audit
-from diptych.auditing.stages import forward, gradients, initial, loss, mode
+from diptych.auditing.stages import initial, loss, mode
 from diptych.auditing.stages.loss import TAKES
 
+STAGES = Path(initial.__file__).parent
 NODE = Node("dense", "dense", (INPUT,), (1,), {}, {"kernel": "kernel", "bias": "bias"})
 GRAPH = Graph((13,), (NODE,))
 
@@ -56,36 +63,50 @@ class Kinked:
         return 0.0, {"kernel": np.full((13, 1), 1 + 0.1 * wrong), "bias": np.ones(1)}
 
 
-def pair_of(a: Any, b: Any) -> Any:
+def pair_of(a: Any, b: Any) -> Pair:
     """As much of a pair as the stages here look at."""
-    pair: Any = object.__new__(pairs.Pair)
-    pair.sides = {"a": a, "b": b}
-    pair.a = pair.b = GRAPH
-    pair.graphs = {"a": GRAPH, "b": GRAPH}
-    pair.matches = align(GRAPH, GRAPH, a.own, b.own)
-    pair.transfer = Transfer.between(GRAPH, GRAPH, pair.matches, a.own, b.own)
-    pair.parameters = {"a": a.own, "b": b.own}
-    pair.x = pair.y = {"a": np.zeros((2, 13)), "b": np.zeros((2, 13))}
-    pair.formulas = {"a": None, "b": None}
-    pair.unit = 1.0
-    pair.audit = Audit("a.py:build", "b.py:build", ("PyTorch", "Keras"))
-    return pair
+    matches = align(GRAPH, GRAPH, a.own, b.own)
+    transfer = Transfer.between(GRAPH, GRAPH, matches, a.own, b.own)
+    graphs: dict[str, Graph] = {"a": GRAPH, "b": GRAPH}
+    final: dict[str, str | None] = {"a": None, "b": None}
+    return Pair({"a": a, "b": b}, graphs, GRAPH, GRAPH, final, matches, transfer)
+
+
+def weights_of(pair: Pair) -> dict[str, Arrays]:
+    return {which: side.own for which, side in pair.sides.items()}
+
+
+def reporter(stage: str) -> Reporter:
+    return Reporter(Audit("a.py:build", "b.py:build", ("PyTorch", "Keras")), stage)
+
+
+def codes_of(report: Reporter) -> list[str]:
+    return [finding.code for finding in report.audit.findings]
+
+
+ZEROS = {"a": np.zeros((2, 13)), "b": np.zeros((2, 13))}
+EXAMPLES = Examples(ZEROS, ZEROS, ZEROS, ZEROS)
 
 
 def test_thirteen_numbers_are_drawn_often_enough_to_tell_initialisers_apart() -> None:
     pair = pair_of(Drawn(13**-0.5), Drawn((6 / 14) ** 0.5, seed=1))  # PyTorch's and Glorot's.
-    assert initial.check(pair).ok is False
-    assert [finding.code for finding in pair.audit.findings] == ["kernel-initialiser"]
-    assert initial.check(pair_of(Drawn(0.3), Drawn(0.3, seed=1))).ok is not False
+    report = reporter("initial weights")
+    assert initial.check(pair, report).ok is False
+    assert codes_of(report) == ["kernel-initialiser"]
+    alike = pair_of(Drawn(0.3), Drawn(0.3, seed=1))
+    assert initial.check(alike, reporter("initial weights")).ok is not False
 
 
 @pytest.mark.parametrize(("wrong_at", "codes"), [("none", 0), ("first", 0), ("all", 1)])
-def test_gradients_part_only_if_they_do_so_at_other_weights_too(wrong_at: str, codes: int) -> None:
+def test_gradients_differ_only_if_they_do_so_at_other_weights_too(
+    wrong_at: str, codes: int
+) -> None:
     side = Kinked(wrong_at)
     pair = pair_of(Kinked("none"), side)
-    stage = gradients.check(pair)
-    assert stage.ok is (codes == 0)
-    assert [finding.code for finding in pair.audit.findings] == ["unexplained"] * codes
+    report, formulas = reporter("gradients"), {"a": None, "b": None}
+    found = gradients.explain(pair, EXAMPLES, weights_of(pair), 1.0, formulas, True, report)
+    assert found is (codes != 0)
+    assert codes_of(report) == ["unexplained"] * codes
     assert np.array_equal(side.parameters["kernel"], side.own["kernel"])  # As it was found.
 
 
@@ -124,8 +145,10 @@ def test_noise_is_held_against_noise(rate: float, codes: list[str]) -> None:
     pair = pair_of(Noisy(0.1, -1.4577386, 1), Noisy(rate, an_ulp_off, 2))
     node = Node("noise", "custom", (INPUT,), (32,), {"class": "AlphaDropout"})
     x = np.random.default_rng(3).normal(size=(32, 32)).astype(np.float32)
-    forward._drawn(pair, Match(node, node), [x], training=True)
-    assert [finding.code for finding in pair.audit.findings] == codes
+    report = reporter("mode")
+    comparison = Comparison(pair, weights_of(pair), 1.0, {}, True, report)
+    comparison.compare_distributions(Match(node, node), [x])
+    assert codes_of(report) == codes
 
 
 class Normalising:
@@ -163,15 +186,35 @@ def test_unbiased_moving_variances_are_told_from_the_batchs_own(
         "variance": chance.uniform(0.5, 1.5, 8).astype(np.float32),
     }
     node = Node("norm", "batch_norm", (INPUT,), (14, 14, 8), {}, {n: n for n in old})
-    pair: Any = object.__new__(pairs.Pair)
-    pair.sides = {"a": Normalising(a, momentum), "b": Normalising(b, momentum)}
-    pair.matches, pair.x = [Match(node, node)], {"a": x, "b": x}
-    pair.parameters = {"a": old, "b": old}
-    pair.audit = Audit("a.py:build", "b.py:build", ("PyTorch", "Keras"))
+    match = Match(node, node)
+    sides: Any = {"a": Normalising(a, momentum), "b": Normalising(b, momentum)}
+    graph = Graph((14, 14, 8), (node,))
+    pair = Pair(
+        sides,
+        {"a": graph, "b": graph},
+        graph,
+        graph,
+        {"a": None, "b": None},
+        [match],
+        Transfer({}, {}),
+    )
+    report, inputs = reporter("mode"), {"a": x, "b": x}
     records = {}
     for which, side in pair.sides.items():
         side.load(old)
         records[which] = side.record(x, training=True) | {INPUT: x}
-    mode._unbiased_variances(pair, records)
-    assert [note.split("'s moving")[0] for note in pair.audit.notes] == ["AB"[b]] * (a != b)
-    assert pair.sides["a"].parameters["variance"] is old["variance"]  # As it was found.
+    examples, weights = Examples(inputs, inputs, inputs, inputs), {"a": old, "b": old}
+    mode._unbiased_variances(pair, [(node, node)], examples, weights, records, report)
+    notes = report.audit.notes
+    assert [note.split("'s moving")[0] for note in notes] == ["AB"[b]] * (a != b)
+    assert sides["a"].parameters["variance"] is old["variance"]  # As it was found.
+
+
+@pytest.mark.parametrize("path", sorted(STAGES.glob("*.py")), ids=lambda path: path.stem)
+def test_no_stage_imports_another(path: Path) -> None:
+    imported = [
+        node.module or ""
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ImportFrom)
+    ]
+    assert not [module for module in imported if "stages" in module]

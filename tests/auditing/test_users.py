@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import diptych.recipe
-import diptych.workflows.numpy
+import diptych.workflows.numpy.workflow
 from diptych.auditing.frameworks.users import (
     error_line,
     is_users,
@@ -36,7 +36,7 @@ def test_which_files_are_the_users() -> None:
         assert module.__file__ and not is_users(module.__file__)
     assert not is_users("<frozen importlib._bootstrap>") and not is_users("<string>")
     # Our own workflows are audited as a user's code is.
-    assert is_users(diptych.workflows.numpy.__file__)
+    assert is_users(diptych.workflows.numpy.workflow.__file__)
 
 
 def test_a_library_that_calls_back_is_passed_over() -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import diptych
-from diptych import workflows
 from diptych.errors import InputError
+from diptych.workflows import registry
 
 # Where frameworks differ most: uneven padding, moving averages.
 STRIDED = Path(__file__).parents[2] / "examples" / "audit" / "strided.toml"
@@ -14,7 +14,7 @@ STRIDED = Path(__file__).parents[2] / "examples" / "audit" / "strided.toml"
 
 def test_two_workflows_are_the_same_through_all_stages() -> None:
     try:
-        workflows.chosen(["torch", "keras@jax"])
+        registry.chosen(["torch", "keras@jax"])
     except InputError as problem:
         pytest.skip(str(problem))
     found = diptych.audit(f"torch:{STRIDED}", f"keras@jax:{STRIDED}")

@@ -21,6 +21,7 @@ from diptych import cli
 from diptych.errors import InputError
 from diptych.formats import archives, importing, reading
 from diptych.worker import Worker, WorkerError
+from diptych.workflows import registry
 
 CONTENT = content_of(network_named("normalised"))
 
@@ -321,8 +322,9 @@ def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
 def test_what_a_file_says_of_itself_is_not_trusted() -> None:
     for about in ({}, {"recipe": 3, "seed": 0}, {"recipe": {}, "seed": "x"}, {"recipe": [1]}):
         assert importing._training(about) == (importing.RECIPE, 0)
-    assert importing._workflow({"workflow": "../../evil"}, "onnx") == "tensorflow"
-    assert importing._workflow({"workflow": ["numpy"]}, "keras") == "keras"
+    every = list(registry.NAMES)
+    assert importing._workflow({"workflow": "../../evil"}, "onnx", every) == "tensorflow"
+    assert importing._workflow({"workflow": ["numpy"]}, "keras", every) == "keras"
 
 
 @pytest.mark.parametrize("given", ["conv/1", "0", "", "ключ", "a\x1b[31mb", "a-b", "_"])

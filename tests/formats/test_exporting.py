@@ -16,7 +16,7 @@ from networks import lively_weights, network_named
 from safetensors import safe_open
 from written import content_of, format_module, written
 
-from diptych import cli
+from diptych import cli, extras
 from diptych.data import Data
 from diptych.data.batches import to_float
 from diptych.errors import InputError
@@ -281,6 +281,6 @@ def test_a_savedmodel_is_replaced_whole(tmp_path: Path) -> None:
 
 
 def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"pip install 'diptych\[torch\]'"):
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"torch needs torch, .* `pip install .*\[torch\]'`"):
         registry.check_format("torch")

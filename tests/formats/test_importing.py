@@ -10,7 +10,7 @@ import pytest
 from networks import network_named
 from written import content_of, format_module, same_weights, written
 
-from diptych import cli, comparison, evaluate, import_file, workflows
+from diptych import cli, comparison, evaluate, import_file
 from diptych.data import Data
 from diptych.data.batches import to_float
 from diptych.errors import InputError
@@ -19,6 +19,7 @@ from diptych.formats.protocol import StoredNetwork
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run
+from diptych.workflows import registry
 
 
 @pytest.mark.parametrize("to", ["keras", "onnx", "safetensors"])
@@ -45,7 +46,7 @@ def test_a_file_that_says_another_network_than_it_holds_is_taken_by_what_it_hold
 
 
 def logits(found: StoredNetwork, images: np.ndarray) -> np.ndarray:
-    workflow = workflows.load("numpy")(found.network, Recipe(), 0)
+    workflow = registry.load("numpy")(found.network, Recipe(), 0)
     workflow.load(found.weights)
     return workflow.logits(images)
 

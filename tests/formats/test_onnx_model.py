@@ -11,7 +11,7 @@ from diptych.errors import InputError
 from diptych.formats.onnx.model import layer_output, onnx_model
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows.numpy import Workflow
+from diptych.workflows.numpy.workflow import Workflow
 
 pytest.importorskip("onnx", reason="needs diptych[onnx]")
 onnxruntime = pytest.importorskip("onnxruntime", reason="needs diptych[onnx]")

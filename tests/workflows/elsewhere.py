@@ -15,9 +15,9 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pytest
 
-from diptych import workflows
 from diptych.errors import InputError
 from diptych.worker import ENVIRONMENT
+from diptych.workflows import registry
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -29,7 +29,7 @@ ELSEWHERE = ("keras@jax", "keras@torch")
 def _parameter(name: str) -> Any:
     """The name for `parametrize`, skipped with the reason where its framework is not installed."""
     try:
-        workflows.check(name)
+        registry.check(name)
     except InputError as problem:
         return pytest.param(name, marks=pytest.mark.skip(reason=str(problem)))
     return name
@@ -52,7 +52,7 @@ def run(
 @cache
 def _process(name: str) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(1, context, _prepare, (ENVIRONMENT | workflows.environment(name),))
+    return ProcessPoolExecutor(1, context, _prepare, (ENVIRONMENT | registry.environment(name),))
 
 
 def _prepare(environment: dict[str, str]) -> None:

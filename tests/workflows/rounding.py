@@ -44,7 +44,8 @@ import numpy as np
 
 from diptych.network import BatchNorm, Layer, Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows import numpy as reference
+from diptych.workflows.numpy import operations as reference
+from diptych.workflows.numpy.workflow import Workflow
 
 U = 2.0**-24
 FUNCTION = 8 * U
@@ -162,7 +163,7 @@ def has_kinks(operation: partial) -> bool:
     )
 
 
-class Rounded(reference.Workflow):
+class Rounded(Workflow):
     """The reference with errors. Without ``chance`` it makes none, and measures their sizes."""
 
     def __init__(

@@ -19,11 +19,11 @@ from elsewhere import ALL, HELD
 from networks import NETWORKS, lively_weights, network_named
 from rounding import Bounded
 
-from diptych import workflows
 from diptych.data import Data
 from diptych.errors import InputError
 from diptych.network import Layer, Network, Shape, Weights
 from diptych.recipe import Recipe
+from diptych.workflows import protocol, registry
 
 RUNS = 8
 """Of Monte Carlo arithmetic; see "Confidence" in `rounding.py`."""
@@ -100,8 +100,8 @@ def case_of(mnist: Data) -> Callable[[str], Case]:
 
 def build(
     name: str, network: Network, weights: Weights, recipe: Recipe = RECIPE
-) -> workflows.Workflow:
-    workflow = workflows.load(name)(network, recipe, 0)
+) -> protocol.Workflow:
+    workflow = registry.load(name)(network, recipe, 0)
     workflow.load(weights)
     return workflow
 
@@ -175,7 +175,7 @@ def test_slopes_at_exactly_zero_are_the_references(workflow: str) -> None:
 
 
 def summary(name: str, network: Network) -> dict[str, tuple[Shape, int]]:
-    return workflows.load(name)(network, Recipe(), 0).summary()
+    return registry.load(name)(network, Recipe(), 0).summary()
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -285,7 +285,7 @@ def test_the_first_losses_of_another_training_do_not_agree(
     network: str, changes: dict[str, Any], mnist: Data
 ) -> None:
     recipe = first_losses.RECIPE.with_changes(**changes)
-    built = workflows.load("tensorflow")(network_named(network), recipe, 0)
+    built = registry.load("tensorflow")(network_named(network), recipe, 0)
     kept = first_losses.losses_and_bounds()
     pairs = zip(first_losses.batches(mnist), kept, strict=True)
     assert any(abs(built.step(*batch) - exact) > bound for batch, (exact, bound) in pairs)

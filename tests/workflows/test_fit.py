@@ -12,11 +12,11 @@ import pytest
 from elsewhere import ALL, HELD
 from safetensors.numpy import load, save
 
-from diptych import workflows
 from diptych.data import Data
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows import Progress, State
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress, State
 
 RECIPE = Recipe(
     epochs=2, batch_size=8, learning_rate=0.01, schedule="one-cycle", shift=1
@@ -111,7 +111,7 @@ def trained_here(
     stop_at: Place | None,
     checkpoint: tuple[bytes, str] | None,
 ) -> Trained:
-    workflow = workflows.load(name)(network, recipe, seed)
+    workflow = registry.load(name)(network, recipe, seed)
     watcher, progress, state = Watcher(workflow.weights, stop_at), Progress(), None
     if checkpoint:
         state, progress = load(checkpoint[0]), Progress.from_dict(json.loads(checkpoint[1]))
@@ -268,7 +268,7 @@ def test_early_stopping_that_never_strikes_still_keeps_the_best(name: str, digit
 
 
 def logits(name: str, network: Network, weights: Weights, images: np.ndarray) -> np.ndarray:
-    workflow = workflows.load(name)(network, RECIPE, 0)
+    workflow = registry.load(name)(network, RECIPE, 0)
     workflow.load(weights)
     return workflow.logits(images)
 
@@ -296,8 +296,8 @@ def test_averages_validate_and_are_kept(
 
 def in_bfloat16(name: str, data: Data) -> dict[str, Any]:
     """A training in bfloat16, and its network's logits and gradients beside those in float32."""
-    workflow = workflows.load(name)(NETWORK, RECIPE.with_changes(precision="bfloat16"), 0)
-    exact = workflows.load(name)(NETWORK, RECIPE, 0)
+    workflow = registry.load(name)(NETWORK, RECIPE.with_changes(precision="bfloat16"), 0)
+    exact = registry.load(name)(NETWORK, RECIPE, 0)
     progress, images, labels = Progress(), data.test.images, data.test.labels
     workflow.fit(data, Watcher(workflow.weights), progress)
     exact.load(workflow.weights())
@@ -322,7 +322,7 @@ def masks_of(
     name: str, network: Network, weights: Weights, images: np.ndarray, labels: np.ndarray
 ) -> tuple[list[Weights], list[np.ndarray]]:
     """Gradients before each of two steps, and the logits twice after them."""
-    workflow = workflows.load(name)(network, Recipe(learning_rate=1e-9), 0)
+    workflow = registry.load(name)(network, Recipe(learning_rate=1e-9), 0)
     workflow.load(weights)
     gradients = []
     for _ in range(2):

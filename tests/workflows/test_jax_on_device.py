@@ -12,9 +12,9 @@ from diptych.data.batches import Batches
 from diptych.in_memory import EpochsOnly
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows import Progress
+from diptych.workflows.progress import Progress
 
-workflow = pytest.importorskip("diptych.workflows.jax", reason="JAX is not installed")
+training = pytest.importorskip("diptych.workflows.jax.training", reason="JAX is not installed")
 
 
 @settings(max_examples=15)  # Each shape is compiled.
@@ -23,14 +23,12 @@ def test_batches_gathered_on_the_device_are_the_batches(shift: int, crop: float,
     random = np.random.default_rng(0)
     split = Split(random.integers(0, 256, (14, 9, 12, 2), np.uint8), np.arange(14))
     recipe = Recipe(epochs=1, batch_size=size, shift=shift, crop=crop, crop_share=0.5)
-    batches, progress = Batches(split, recipe, seed=3), Progress()
-    made = workflow.Workflow(Network.load("dense"), recipe, 0)
-    while progress.step < batches.steps_per_epoch:
-        images, labels = made.stacked_on_device(workflow.jnp.array(split.images), batches, progress)
-        expected = batches.stacked(0, progress.step, batches.steps_per_epoch)
-        assert np.array_equal(images, expected[0])
-        assert np.array_equal(labels, expected[1])
-        progress.step += len(labels)
+    batches = Batches(split, recipe, seed=3)
+    resident = training.jnp.array(split.images)
+    for chunk in batches.chunks(0, 0, most=batches.steps_per_epoch):
+        images, labels = chunk.arrays
+        assert np.array_equal(training.images_on_device(resident, chunk), images)
+        assert np.array_equal(chunk.labels, labels)
 
 
 SHIFTED = Recipe(epochs=2, batch_size=100, shift=1, crop=0.28, crop_share=0.6)
@@ -45,14 +43,16 @@ TURNED = Recipe(epochs=2, batch_size=100, rotation=10.0, averaging=0.9)
 def test_an_epoch_in_one_call_gives_the_same_bits(
     recipe: Recipe, most: int, mnist: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workflow, "BYTES_A_CALL", most)
+    monkeypatch.setattr(training, "BYTES_A_CALL", most)
     few = Split(mnist.train.images[:530], mnist.train.labels[:530])
     some = Split(mnist.test.images[:50], mnist.test.labels[:50])
     data = dataclasses.replace(mnist, train=few, validation=some)
+    from diptych.workflows.jax.workflow import Workflow
+
     found: list[Weights] = []
     for on_cpu in (True, False):
-        monkeypatch.setattr(workflow, "ON_CPU", on_cpu)
-        made, progress = workflow.Workflow(Network.load("dense"), recipe, 0), Progress()
+        monkeypatch.setattr(training, "ON_CPU", on_cpu)
+        made, progress = Workflow(Network.load("dense"), recipe, 0), Progress()
         made.fit(data, EpochsOnly(lambda _: None, lambda: False), progress)
         assert progress.finished
         found.append(made.weights())

@@ -13,7 +13,9 @@ from networks import SMALL, lively_weights, network_named, small_network
 from diptych.data import Data
 from diptych.network import Activate, AveragePool, BatchNorm, Conv, MaxPool, Weights
 from diptych.recipe import Recipe
-from diptych.workflows import numpy as reference
+from diptych.workflows.numpy import operations as reference
+from diptych.workflows.numpy.adam import Adam
+from diptych.workflows.numpy.workflow import Workflow
 
 STEP = 1e-6
 IMAGES = 6
@@ -21,7 +23,7 @@ SIDES = st.integers(1, 9)
 WINDOWS = st.integers(1, 4)
 
 
-def loss_at(workflow: reference.Workflow, name: str, at: tuple, value: float, batch) -> float:
+def loss_at(workflow: Workflow, name: str, at: tuple, value: float, batch) -> float:
     """The loss with one number of the weights replaced."""
     weights = workflow.values[name]
     before, weights[at] = weights[at], value
@@ -33,7 +35,7 @@ def loss_at(workflow: reference.Workflow, name: str, at: tuple, value: float, ba
 @pytest.mark.parametrize("name", SMALL)
 def test_gradients_are_those_of_finite_differences(name: str, mnist: Data) -> None:
     network = network_named(name)
-    workflow = reference.Workflow(network, Recipe(), seed=0)
+    workflow = Workflow(network, Recipe(), seed=0)
     workflow.load(lively_weights(network))
     batch = mnist.test.images[:IMAGES], mnist.test.labels[:IMAGES]
     _, gradients, _ = workflow.backward(*batch)
@@ -53,7 +55,7 @@ def test_gradients_with_dropout_are_those_of_finite_differences(mnist: Data) -> 
     network = small_network("geometry")
     layers = [*network.layers[:-1], {"kind": "dropout", "rate": 0.4}, network.layers[-1]]
     network = network.from_dict(network.to_dict() | {"layers": layers})
-    workflow = reference.Workflow(network, Recipe(), seed=0)
+    workflow = Workflow(network, Recipe(), seed=0)
     batch = mnist.test.images[:IMAGES], mnist.test.labels[:IMAGES]
     _, gradients, _ = workflow.backward(*batch)
     gradient, value = gradients["dense_1/bias"], workflow.values["dense_1/bias"]
@@ -206,7 +208,7 @@ def test_the_loss_of_equal_logits_is_the_logarithm_of_the_classes() -> None:
 def test_adam_takes_the_papers_steps() -> None:
     recipe = Recipe(learning_rate=0.1, beta_1=0.9, beta_2=0.99, epsilon=1e-3)
     values = {"w": np.array([1.0])}
-    adam = reference.Adam(recipe, values)
+    adam = Adam(recipe, values)
     w, m, v = 1.0, 0.0, 0.0
     for t, gradient in enumerate([0.5, -2.0, 0.25], 1):
         adam.apply(values, {"w": np.array([gradient])}, 0.1, t)
@@ -218,7 +220,7 @@ def test_adam_takes_the_papers_steps() -> None:
 
 def test_batch_normalisation_follows_the_data_in_training_alone(mnist: Data) -> None:
     network = small_network("normalised")
-    workflow = reference.Workflow(network, Recipe(), seed=0)
+    workflow = Workflow(network, Recipe(), seed=0)
     images, labels = mnist.test.images[:20], mnist.test.labels[:20]
     before = workflow.values["batch_norm_1/moving_mean"].copy()
     seen = workflow.forward(images, training=True)["conv_1"]

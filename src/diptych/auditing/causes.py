@@ -146,7 +146,36 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "clip_grad_norm_ is for all parameters together",
         "TensorFlow": "tf.clip_by_global_norm is for all, tf.clip_by_norm for one",
     },
+    "gradient-accumulation": {
+        "Keras": "gradient_accumulation_steps of the optimiser",
+        "PyTorch": "call optimizer.step() after the same number of backward()",
+        "TensorFlow": "apply the gradients after the same number of batches",
+    },
     "schedule": {"": "change the learning rate at the same steps, counted in the same way"},
+    "training-length": {
+        "Keras": "fit(epochs, steps_per_epoch)",
+        "PyTorch": "the number of steps or epochs of the training loop",
+        "TensorFlow": "the number of steps or epochs of the training loop",
+    },
+    "settings": {"": "give both trainings the same arguments and callbacks"},
+    "randomness": {
+        "": "draw the same random numbers in training: the same layers at the same rates, for each "
+        "example or for the whole batch alike"
+    },
+    "inference": {
+        "Keras": "what call(training=False) does must follow from what call(training=True) does",
+        "PyTorch": "look for `if self.training` in forward: what eval() adds, add on both sides",
+        "TensorFlow": "use the same function to predict as in training, but for dropout and moving "
+        "averages",
+    },
+    "batch-dependence": {
+        "": "make the outputs of one example independent of how many others are in its batch"
+    },
+    "numerics": {
+        "Keras": "try compile(jit_compile=False); report the operation to the framework",
+        "PyTorch": "try the module without torch.compile; report the operation to the framework",
+        "TensorFlow": "try tf.function(jit_compile=False); report the operation to the framework",
+    },
     "batch-order": {
         "Keras": "fit(shuffle=True) is the default for arrays, not for a tf.data.Dataset",
         "PyTorch": "DataLoader(shuffle=True); the default is False",

@@ -1,125 +1,174 @@
 """Loss formulas: what a side's loss may be, so that behaviour says which of them it is.
 
 A formula is plain data: ``kind``, ``takes`` (``logits`` or ``probabilities``, as far as the kind
-knows the difference), ``reduction`` and ``penalties`` on parameters.
+knows the difference), ``reduction``, ``final`` (an activation before it) and ``penalties`` on
+parameters. Values are float64, written with `autograd.numpy` so that they have gradients.
 """
 
-# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
-# pyright: reportOperatorIssue=false, reportIndexIssue=false, reportCallIssue=false
+# pyright: reportAttributeAccessIssue=false
+# autograd.numpy makes its names when it is imported.
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import autograd.numpy as anp
 import numpy as np
-import tensorflow as tf
+from autograd.scipy.special import expit
+from autograd.tracer import getval
 
-Tensor = Any
+from diptych.auditing.kinds.activation import activate, log_softmax, softmax, softplus
+from diptych.auditing.kinds.kind import Array
+
 Formula = dict[str, Any]
 
 KERAS_EPSILON = 1e-7
 """Where Keras clips probabilities before it takes their logarithm."""
 
 
-def one_hot(targets: np.ndarray, classes: int) -> Tensor:
+def clipped(x: Array, low: float, high: float) -> Array:
+    """The numbers within limits; as in the frameworks, those at a limit have a gradient."""
+    within = (x >= low) & (x <= high)
+    return anp.where(within, x, np.clip(getval(x), low, high))
+
+
+def one_hot(targets: np.ndarray, classes: int) -> np.ndarray:
+    """Targets as a row of zeros and a one for each example, (n, classes).
+
+    A class that there is not gets a row of zeros.
+    """
     if targets.ndim == 2 and targets.shape[1] == classes and classes > 1:
-        return tf.constant(targets.astype(np.float64))
-    return tf.one_hot(targets.reshape(-1).astype(np.int64), classes, dtype=tf.float64)
+        return targets.astype(np.float64)
+    return (targets.reshape(-1, 1).astype(np.int64) == np.arange(classes)).astype(np.float64)
 
 
-def log_probabilities(takes: str, outputs: Tensor) -> Tensor:
+def log_probabilities(takes: str, outputs: Array) -> Array:
+    """The logarithms of the probabilities that a cross-entropy makes of the outputs."""
     match takes:
         case "logits":
-            return tf.nn.log_softmax(outputs)
+            return log_softmax(outputs)
         case "probabilities":  # Keras makes them add up to 1, then clips.
-            shares = outputs / tf.reduce_sum(outputs, -1, keepdims=True)
-            return tf.math.log(tf.clip_by_value(shares, KERAS_EPSILON, 1 - KERAS_EPSILON))
+            shares = outputs / anp.sum(outputs, axis=-1, keepdims=True)
+            return anp.log(clipped(shares, KERAS_EPSILON, 1 - KERAS_EPSILON))
         case "clipped":  # Keras on TensorFlow: clipped, and the logarithms taken for logits.
-            clipped = tf.clip_by_value(outputs, KERAS_EPSILON, 1 - KERAS_EPSILON)
-            return tf.nn.log_softmax(tf.math.log(clipped))
+            return log_softmax(anp.log(clipped(outputs, KERAS_EPSILON, 1 - KERAS_EPSILON)))
         case "unnormalised":  # Written by hand, and not made to add up to 1.
-            return tf.math.log(tf.clip_by_value(outputs, KERAS_EPSILON, 1.0))
+            return anp.log(clipped(outputs, KERAS_EPSILON, 1.0))
         case "softmax_twice":
-            return tf.nn.log_softmax(tf.nn.softmax(outputs))
+            return log_softmax(softmax(outputs))
         case "softmax_thrice":
-            return tf.nn.log_softmax(tf.nn.softmax(tf.nn.softmax(outputs)))
+            return log_softmax(softmax(softmax(outputs)))
     return outputs
 
 
-def each(loss: Formula, outputs: Tensor, targets: np.ndarray) -> Tensor:
-    """The loss of each example, or of each output where there are several: (n,) or (n, outputs)."""
-    kind, takes = loss["kind"], loss["takes"]
+def by_example(formula: Formula, outputs: Array, targets: np.ndarray) -> Array:
+    """The loss of each example, or of each output if there are several: (n,) or (n, outputs).
+
+    Raises:
+        ValueError: the outputs or the targets are none that such a loss takes.
+    """
+    kind, takes = formula["kind"], formula["takes"]
     if kind == "cross_entropy":
         wanted = one_hot(targets, outputs.shape[-1])
-        smoothing = loss.get("smoothing", 0.0)
+        smoothing = formula.get("smoothing", 0.0)
         wanted = wanted * (1 - smoothing) + smoothing / outputs.shape[-1]
-        return -tf.reduce_sum(wanted * log_probabilities(takes, outputs), axis=-1)
+        _check_same(wanted.shape, outputs.shape)
+        return -anp.sum(wanted * log_probabilities(takes, outputs), axis=-1)
     if takes == "values" or kind == "squared":
-        if takes == "values" or outputs.shape[-1] == 1:
-            wanted = tf.constant(targets.astype(np.float64))
-        else:
-            wanted = one_hot(targets, outputs.shape[-1])
-        if takes == "probabilities_of_logits":
-            outputs = tf.nn.softmax(outputs)
-        if loss["reduction"] == "broadcast":
-            wanted = tf.reshape(wanted, [-1])  # (n, 1) - (n,) is (n, n).
-            if outputs.shape[-1] != 1:
-                raise ValueError("only a single output broadcasts like this")
-        else:
-            wanted = tf.reshape(wanted, outputs.shape)
-        away = outputs - wanted
-        match kind:
-            case "squared":
-                return tf.square(away)
-            case "absolute":
-                return tf.abs(away)
-            case "huber":
-                size = tf.abs(away)
-                return tf.where(size < 1, tf.square(away) / 2, size - 0.5)
-        return away + tf.nn.softplus(-2 * away) - np.log(2.0)
-    if outputs.shape[-1] == 1:
-        wanted = tf.reshape(tf.constant(targets.astype(np.float64)), outputs.shape)
-    else:
-        wanted = one_hot(targets, outputs.shape[-1])
+        return _distances(formula, outputs, targets)
+    wanted = _targets_like(outputs, targets)
     if takes == "probabilities":
-        shares = tf.clip_by_value(outputs, KERAS_EPSILON, 1 - KERAS_EPSILON)
-        return -wanted * tf.math.log(shares) - (1 - wanted) * tf.math.log(1 - shares)
+        shares = clipped(outputs, KERAS_EPSILON, 1 - KERAS_EPSILON)
+        return -wanted * anp.log(shares) - (1 - wanted) * anp.log(1 - shares)
     if takes == "sigmoid_twice":
-        outputs = tf.sigmoid(outputs)
-    return tf.nn.sigmoid_cross_entropy_with_logits(wanted, outputs)
+        outputs = expit(outputs)
+    return softplus(outputs) - outputs * wanted
+
+
+def _distances(formula: Formula, outputs: Array, targets: np.ndarray) -> Array:
+    kind, takes = formula["kind"], formula["takes"]
+    wanted = targets.astype(np.float64) if takes == "values" else _targets_like(outputs, targets)
+    if takes == "probabilities_of_logits":
+        outputs = softmax(outputs)
+    if formula["reduction"] == "broadcast":
+        wanted = wanted.reshape(-1)  # (n, 1) - (n,) is (n, n).
+        if outputs.shape[-1] != 1:
+            raise ValueError("only a single output broadcasts like this")
+    else:
+        wanted = wanted.reshape(outputs.shape)
+    away = outputs - wanted
+    match kind:
+        case "squared":
+            return away**2
+        case "absolute":
+            return anp.abs(away)
+        case "huber":
+            size = anp.abs(away)
+            return anp.where(size < 1, away**2 / 2, size - 0.5)
+    return away + softplus(-2 * away) - np.log(2.0)
+
+
+def _targets_like(outputs: Array, targets: np.ndarray) -> np.ndarray:
+    if outputs.shape[-1] == 1:
+        return targets.astype(np.float64).reshape(outputs.shape)
+    wanted = one_hot(targets, outputs.shape[-1])
+    _check_same(wanted.shape, outputs.shape)
+    return wanted
+
+
+def _check_same(wanted: tuple[int, ...], outputs: tuple[int, ...]) -> None:
+    if wanted != outputs:
+        raise ValueError(f"targets {wanted} for outputs {outputs}")
 
 
 def value(
-    loss: Formula, outputs: Tensor, targets: np.ndarray, parameters: dict[str, Tensor]
-) -> Tensor:
-    """The loss of a batch, a scalar, penalties included.
+    formula: Formula, outputs: Array, targets: np.ndarray, parameters: Mapping[str, Array]
+) -> Array:
+    """The loss of a batch, a scalar, with penalties.
 
     Args:
-        loss: the formula; ``final`` names an activation that comes before it, if any.
+        formula: the formula; ``final`` names an activation that comes before it, if any.
         outputs: (n, …), float64.
         targets: as the side's loss takes them.
         parameters: by name, for the penalties: ``{"squares": {name: factor}, "absolutes": …}``.
+
+    Raises:
+        ValueError: the outputs or the targets are none that such a loss takes.
     """
-    match loss.get("final"):
-        case "softmax":
-            outputs = tf.nn.softmax(outputs)
-        case "log_softmax":
-            outputs = tf.nn.log_softmax(outputs)
-        case "sigmoid":
-            outputs = tf.sigmoid(outputs)
-    losses = each(loss, outputs, targets)
-    match loss["reduction"]:
+    if formula.get("final"):
+        outputs = activate(formula["final"], None, outputs)
+    losses = by_example(formula, outputs, targets)
+    match formula["reduction"]:
         case "sum":
-            total = tf.reduce_sum(losses)
+            total = anp.sum(losses)
         case "sum_of_outputs":
-            if losses.shape.rank == 1:
-                raise ValueError("there is one loss an example")
-            total = tf.reduce_sum(losses) / losses.shape[0]
+            if losses.ndim == 1:
+                raise ValueError("there is one loss per example")
+            total = anp.sum(losses) / losses.shape[0]
         case "half_mean":
-            total = tf.reduce_mean(losses) / 2
+            total = anp.mean(losses) / 2
         case _:
-            total = tf.reduce_mean(losses)
-    penalties = loss.get("penalties", {})
+            total = anp.mean(losses)
+    penalties = formula.get("penalties", {})
     for name, factor in penalties.get("squares", {}).items():
-        total += factor * tf.reduce_sum(tf.square(parameters[name]))
+        total = total + factor * anp.sum(parameters[name] ** 2)
     for name, factor in penalties.get("absolutes", {}).items():
-        total += factor * tf.reduce_sum(tf.abs(parameters[name]))
+        total = total + factor * anp.sum(anp.abs(parameters[name]))
     return total
+
+
+def values(
+    formulas: Sequence[Formula], outputs: np.ndarray, targets: np.ndarray
+) -> list[float | None]:
+    """The value of each formula without penalties; None if it does not take such outputs or
+    targets, or is no number for them."""
+    answers: list[float | None] = []
+    outputs = outputs.astype(np.float64)
+    for formula in formulas:
+        try:
+            with np.errstate(all="ignore"):
+                loss = float(getval(value(formula, outputs, targets, {})))
+        except (ValueError, TypeError, IndexError):
+            answers.append(None)
+        else:
+            answers.append(loss if np.isfinite(loss) else None)
+    return answers

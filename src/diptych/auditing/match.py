@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.kinds.activation import FINAL
+from diptych.auditing.kinds.dense import reordered
+from diptych.auditing.kinds.registry import comparable, kind_of, role_of
 
 GAP = 0.7
 """What it costs in an alignment to leave a node without a partner; another kind costs more."""
-POOLS = ("max_pool", "average_pool", "global_average_pool", "global_max_pool")
 
 
 @dataclass(frozen=True)
@@ -51,26 +53,25 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | No
     for node in graph.nodes:
         inputs = tuple(instead.get(name, name) for name in node.inputs)
         node = replace(node, inputs=inputs)
-        if node.kind == "pad" and [n.kind for n in users[node.name]] == ["conv"]:
+        followers = users[node.name]
+        if len(followers) == 1 and node.kind in kind_of(followers[0]).absorbs:
             pending[node.name] = node
             continue
-        if node.kind == "conv" and inputs[0] in pending:
-            pad = pending[inputs[0]]
-            both = zip(node.attributes["padding"], pad.attributes["padding"], strict=True)
-            padding = [[p[0] + q[0], p[1] + q[1]] for p, q in both]
-            node = replace(
-                node, inputs=pad.inputs, attributes=node.attributes | {"padding": padding}
-            )
+        if inputs[0] in pending:
+            before = pending[inputs[0]]
+            whole = kind_of(node).absorbs[before.kind](node, before)
+            node = replace(whole, inputs=before.inputs)
         leading = node.kind == "rescale" and inputs[0] == INPUT
-        nothing = leading or _does_nothing(node, shapes[node.inputs[0]])
+        shape = shapes[node.inputs[0]]
+        nothing = leading or kind_of(node).does_nothing(node, shape)
         if nothing and not keep_shapes:
             instead[node.name] = node.inputs[0]
             continue
-        nodes.append(node if keep_shapes else _usual(node, shapes[node.inputs[0]]))
+        nodes.append(node if keep_shapes else kind_of(node).usual(node, shape))
     final = None
     if nodes and nodes[-1].kind == "activation":
         function = nodes[-1].attributes["function"]
-        if function in ("softmax", "sigmoid", "log_softmax"):
+        if function in FINAL:
             final = function
             nodes.pop()
     return Graph(graph.input_shape, tuple(_in_order(nodes))), final
@@ -82,31 +83,6 @@ def _users(graph: Graph) -> dict[str, list[Node]]:
         for name in node.inputs:
             users[name].append(node)
     return users
-
-
-def _does_nothing(node: Node, shape: tuple[int, ...]) -> bool:
-    match node.kind:
-        case "dropout":
-            return not node.attributes["rate"]
-        case "reshape":
-            return True
-        case "flatten":
-            return len(shape) == 1
-        case "activation":
-            return node.attributes["function"] == "linear"
-        case "rescale":
-            one = np.all(np.asarray(node.attributes["scale"]) == 1)
-            return bool(one and not np.any(node.attributes["offset"]))
-    return False
-
-
-def _usual(node: Node, shape: tuple[int, ...]) -> Node:
-    """A pool over everything as the global pool that it is."""
-    covers = node.kind in POOLS[:2] and list(node.attributes["size"]) == list(shape[:-1])
-    if covers and not np.any(node.attributes["padding"]):
-        kind = "global_max_pool" if node.kind == "max_pool" else "global_average_pool"
-        return replace(node, kind=kind, shape=node.shape[-1:], attributes={})
-    return node
 
 
 def _in_order(nodes: list[Node]) -> Iterator[Node]:
@@ -134,6 +110,7 @@ def _in_order(nodes: list[Node]) -> Iterator[Node]:
 
 
 def parameter_shapes(node: Node, parameters: Arrays) -> dict[str, tuple[int, ...]]:
+    """The shapes of a node's own parameters, by role."""
     return {role: parameters[name].shape for role, name in node.parameters.items()}
 
 
@@ -167,7 +144,7 @@ def align(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> list[Match]:
 
 def _difference(a: Node, b: Node, of_a: Arrays, of_b: Arrays) -> float:
     cost = 0.0
-    if a.kind != b.kind and not (a.kind in POOLS and b.kind in POOLS):
+    if not comparable(a, b):
         cost = 0.5 if "custom" in (a.kind, b.kind) else 1.0
     if a.shape != b.shape:
         cost += 0.1
@@ -185,29 +162,10 @@ def flattened_by(graph: Graph, node: Node) -> tuple[str, tuple[int, ...]] | None
         before = by_name[name]
         if before.kind == "flatten":
             return before.attributes["order"], shapes[before.inputs[0]]
-        if before.kind not in ("activation", "dropout", "rescale"):
+        if not kind_of(before).keeps_order:
             return None
         name = before.inputs[0]
     return None
-
-
-def reordered(kernel: np.ndarray, shape: tuple[int, ...], order: str, wanted: str) -> np.ndarray:
-    """A dense kernel (in, out) whose rows were for one order of flattening, for the other.
-
-    Args:
-        kernel: (in, out).
-        shape: what was flattened, channels last.
-        order: ``last`` or ``first``, the rows' present order.
-        wanted: the order that they are wanted in.
-    """
-    if order == wanted or len(shape) < 2:
-        return kernel
-    *spatial, channels = shape
-    if order == "last":
-        rows = kernel.reshape(*spatial, channels, -1)
-        return np.moveaxis(rows, len(spatial), 0).reshape(kernel.shape)
-    rows = kernel.reshape(channels, *spatial, -1)
-    return np.moveaxis(rows, 0, len(spatial)).reshape(kernel.shape)
 
 
 @dataclass(frozen=True)
@@ -231,7 +189,7 @@ class Transfer:
                 if of_a[name].shape != of_b[partner].shape:
                     continue
                 names[name] = partner
-                if match.a.kind == "dense" and role == "kernel":
+                if role_of(match.a, role).rows_follow_input:
                     one, other = flattened_by(a, match.a), flattened_by(b, match.b)
                     if one and other and one[1] == other[1]:
                         orders[name] = (one[1], one[0], other[0])

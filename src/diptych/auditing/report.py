@@ -1,4 +1,4 @@
-"""What an audit found: stages, findings, and how they are shown."""
+"""An audit's stages and findings, and how they are shown."""
 
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -9,19 +9,27 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from diptych.auditing.certificate import Coverage, summary
+
 STAGES = {
     "structure": "layers, shapes and parameters",
-    "input": "what is made of the raw data",
-    "initial weights": "what training starts from",
+    "input": "the data as each side prepares them",
+    "initial weights": "where training starts",
     "forward": "every layer's output on the same weights",
+    "predictions": "the whole network in inference",
     "mode": "dropout and batch normalisation in training",
+    "randomness": "what differs from run to run in training",
     "loss": "its value, reduction and penalties",
     "gradients": "every parameter's",
-    "update": "the optimiser's steps",
-    "batches": "their order, size and augmentation",
+    "update": "the optimiser's steps on the same gradients",
+    "schedule": "learning rates and the length of training",
+    "settings": "callbacks and arguments",
+    "batches": "their size and order",
+    "augmentation": "what batches make of the examples",
     "trajectory": "training side by side",
+    "numerics": "each side against its own float64 twin",
 }
-"""The stages in the order in which a mistake would show, and what each of them looks at."""
+"""The stages in the order in which a mistake would show, and what each of them compares."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +56,15 @@ class Stage:
 
     name: str
     ok: bool | None = True
-    """None where the stage did not apply, and `note` says why."""
+    """None where nothing was compared, and `note` says why."""
     largest_difference: float | None = None
     rounding_bound: float | None = None
     """What rounding explains of the largest difference."""
     note: str = ""
+    coverage: Coverage = field(default_factory=Coverage)
+    """The extent of what was compared."""
+    fault: bool = False
+    """Whether the stage failed by a fault of this program; `note` says which."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; JSON has no infinities, and a number that is none says nothing."""
@@ -71,7 +83,7 @@ class Stage:
 
 @dataclass
 class Audit:
-    """Whether two sides are the same network and training, and where they part."""
+    """The stages of an audit of two sides, and the differences that they found."""
 
     a: str
     b: str
@@ -80,11 +92,21 @@ class Audit:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What differs by the frameworks' conventions and was not counted, and what was left out."""
+    no_twins: list[str] = field(default_factory=list)
+    """Why the whole functions were compared in float32, where they were."""
 
     @property
     def same(self) -> bool:
-        """Whether no stage found a difference that rounding does not explain."""
+        """Whether no stage found a difference that rounding does not explain.
+
+        It says nothing of what was not compared; see `complete`.
+        """
         return not self.findings and all(stage.ok is not False for stage in self.stages)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every stage could be compared, and nothing was left out."""
+        return all(stage.ok is not None and not stage.coverage.left_out for stage in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``--json`` writes them."""
@@ -94,6 +116,9 @@ class Audit:
             "b": self.b,
             "frameworks": list(self.frameworks),
             "same": self.same,
+            "complete": self.complete,
+            "conclusion": self.conclusion,
+            "no_twins": self.no_twins,
             "stages": [stage.to_dict() for stage in self.stages],
             "findings": [asdict(finding) for finding in self.findings],
             "notes": self.notes,
@@ -126,6 +151,10 @@ class Audit:
                 )
             if stage.note:
                 text.append(f" ({stage.note})", "dim")
+            if stage.coverage.probes:
+                text.append(f"\n{stage.coverage}", "dim")
+            for line in stage.coverage.left_out:
+                text.append(f"\nnot compared: {line}", "yellow")
             table.add_row(Text(*marks[stage.ok]), Text(stage.name, no_wrap=True), text)
         return table
 
@@ -133,13 +162,13 @@ class Audit:
     def conclusion(self) -> str:
         """The answer in one line."""
         if self.same:
-            left_out = [stage.name for stage in self.stages if stage.ok is None]
-            but = f", as far as they could be compared (not: {', '.join(left_out)})"
-            return f"The same{but if left_out else ' through all stages'}."
+            compared = {stage.name: stage.coverage for stage in self.stages if stage.ok}
+            absent = {stage.name: stage.note for stage in self.stages if stage.ok is None}
+            return f"No difference found: {summary(compared, absent, self.no_twins)}"
         codes = list(dict.fromkeys(finding.code for finding in self.findings))
         failed = [stage.name for stage in self.stages if stage.ok is False]
         first = self.findings[0].stage if self.findings else failed[0]
-        return f"They part, first in {first}: {', '.join(codes)}."
+        return f"They differ, first in {first}: {', '.join(codes) or 'as a finding explains'}."
 
     def _repr_html_(self) -> str:
         """A table, for notebooks."""
@@ -148,7 +177,8 @@ class Audit:
         rows = "".join(
             f"<tr><td>{'–' if s.ok is None else '✓' if s.ok else '✗'}</td><td>{escape(s.name)}</td>"
             f"<td>{_number(s.largest_difference)}</td><td>{_number(s.rounding_bound)}</td>"
-            f"<td>{escape(s.note)}</td></tr>"
+            f"<td>{escape(s.note)}</td><td>{escape(str(s.coverage))}</td>"
+            f"<td>{escape('; '.join(s.coverage.left_out))}</td></tr>"
             for s in self.stages
         )
         found = "".join(
@@ -159,14 +189,14 @@ class Audit:
         )
         findings = (
             "<table><tr><th>cause</th><th>where</th><th>A</th><th>B</th><th>effect</th>"
-            f"<th>mend</th></tr>{found}</table>"
+            f"<th>fix</th></tr>{found}</table>"
             if found
             else ""
         )
         return (
             f"<p><b>{escape(self.conclusion)}</b><br>A: {escape(self.a)}<br>B: {escape(self.b)}</p>"
             "<table><tr><th></th><th>stage</th><th>largest difference</th><th>rounding explains"
-            f"</th><th></th></tr>{rows}</table>{findings}"
+            f"</th><th></th><th>compared</th><th>not compared</th></tr>{rows}</table>{findings}"
         )
 
 
@@ -197,7 +227,7 @@ def _shown(number: int, finding: Finding, *alike: Finding) -> Group:
         "A": finding.a,
         "B": finding.b,
         "Effect": finding.effect,
-        "Mend": finding.advice,
+        "Fix": finding.advice,
         "Also at": ", ".join(str(each.layer) for each in alike),
     }
     for name, text in rows.items():

@@ -8,14 +8,14 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
-from importlib.util import find_spec
 from typing import Any
 
-from diptych import machine, workflows
+from diptych import extras, machine
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.worker import Worker
+from diptych.workflows import registry
 
 STOCK = "stock "
 """Before a framework's name: the code that its users write first, not a workflow of ours."""
@@ -64,9 +64,10 @@ class Benchmark:
         return {"schema": 1, **asdict(self)}
 
     def __repr__(self) -> str:
-        from diptych import terminal
+        from diptych.render.benchmark import benchmark_table
+        from diptych.render.terminal import plain
 
-        return terminal.plain(terminal.benchmark(self))
+        return plain(benchmark_table(self))
 
 
 def bench_steps(
@@ -97,12 +98,14 @@ def bench_steps(
     for name, value, least in numbers:
         if value < least:
             raise InputError(f"{name} {value}: expected {least} or more")
-    chosen = workflows.chosen(names or [workflows.ALL])
+    chosen = registry.chosen(names or [registry.ALL])
     sides = [(name, precision) for name in chosen for precision in PRECISIONS if name != "numpy"]
     sides += [(name, "float64") for name in chosen if name == "numpy"]
     if network.name == "article":
         sides += [(STOCK + name, "float32") for name in STOCK_WAYS if name in chosen]
     peaks = {precision: 0.0 for _, precision in sides if precision in PRECISIONS}
+    if extras.missing(["tensorflow"]):  # Which computes the products.
+        peaks = {}
     found: dict[tuple[str, str], list[float]] = {side: [] for side in sides}
     for number in range(rounds):
         for precision in peaks:
@@ -176,22 +179,21 @@ def bench_inference(
 
 def _readers(names: Sequence[str] | None) -> list[str]:
     """The sides that read images."""
-    missing = [package for package in ("onnx", ONNX_RUNTIME) if find_spec(package) is None]
-    if not names or list(names) == [workflows.ALL]:
-        chosen = workflows.chosen(names) if names else workflows.installed()
-        return chosen if missing else [*chosen, ONNX_RUNTIME]
-    if ONNX_RUNTIME in names and missing:
-        needed = " and ".join(missing)
-        raise InputError(f"{ONNX_RUNTIME} needs {needed}: pip install 'diptych[onnx]'")
-    return [name if name == ONNX_RUNTIME else workflows.check(name) for name in names]
+    needed = ("onnx", ONNX_RUNTIME)
+    if not names or list(names) == [registry.ALL]:
+        chosen = registry.chosen(names) if names else registry.installed()
+        return chosen if extras.missing(needed) else [*chosen, ONNX_RUNTIME]
+    if ONNX_RUNTIME in names:
+        extras.require(f"side {ONNX_RUNTIME}", *needed)
+    return [name if name == ONNX_RUNTIME else registry.check(name) for name in names]
 
 
 def _measure(job: str, parameters: dict[str, Any]) -> float:
     """What a job measures in a process of its own."""
     # Stock code promises no bits, so nothing may slow it down for them.
     side = parameters.get("side")
-    ours = side in workflows.NAMES
-    with Worker(workflows.environment(side) if ours else {"TF_DETERMINISTIC_OPS": "0"}) as worker:
+    ours = side in registry.NAMES
+    with Worker(registry.environment(side) if ours else {"TF_DETERMINISTIC_OPS": "0"}) as worker:
         return worker.call(f"benchmarks.{job}", parameters)[0]["measured"]
 
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from diptych import workflows
 from diptych.benchmarks import ONNX_RUNTIME, recipe
 from diptych.benchmarks.steps import training_images
 from diptych.network import Network
 from diptych.worker import Arrays
+from diptych.workflows import registry
 
 Reads = Callable[[np.ndarray], np.ndarray]
 """uint8 (n, height, width, channels) to float32 (n, classes)."""
@@ -33,11 +33,7 @@ def inference_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any
 def reader(side: str, network: Network) -> Reads:
     """What a side computes the logits with, of the initial weights of seed 0."""
     if side != ONNX_RUNTIME:
-        return workflows.load(side)(network, recipe("float32", 50), 0).logits
-    from onnxruntime import InferenceSession
+        return registry.load(side)(network, recipe("float32", 50), 0).logits
+    from diptych.formats.onnx.prediction import predictor
 
-    from diptych.formats.onnx.model import INPUT, OUTPUT, onnx_model
-
-    made = onnx_model(network, network.initial_weights(0), uint8_input=True)
-    session = InferenceSession(made.SerializeToString(), providers=["CPUExecutionProvider"])
-    return lambda images: np.asarray(session.run([OUTPUT], {INPUT: images})[0])
+    return predictor(network, network.initial_weights(0), size=2**31)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from diptych import workflows
 from diptych.benchmarks import STOCK, recipe
 from diptych.data import Split, load_data
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.worker import Arrays
-from diptych.workflows import Progress
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress
 
 WARM_UP = 60
 """Steps before the clock starts: the first ones build graphs."""
@@ -76,7 +76,7 @@ def step_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any], Ar
         one = Split(images[:1], labels[:1])
         data = replace(data, train=Split(images, labels), validation=one, test=one)
         chosen = recipe(parameters["precision"], batch_size)
-        built = workflows.load(side)(
+        built = registry.load(side)(
             network.with_dropout_scaled(chosen.dropout_scale), chosen, seed=0
         )
         clock = Clock(WARM_UP + steps)

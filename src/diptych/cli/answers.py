@@ -12,16 +12,17 @@ from diptych.errors import InputError
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from diptych.terminal import TrainingView
+    from diptych.render.training import TrainingView
 
 
 @contextmanager
 def training_view(json_file: Path | None, trainings: int = 1) -> "Iterator[TrainingView]":
-    from diptych import terminal
+    from diptych.render import terminal
+    from diptych.render.training import TrainingView
 
     lines = terminal.console(to_standard_output(json_file))
     try:
-        with terminal.TrainingView(lines, trainings) as view:
+        with TrainingView(lines, trainings) as view:
             yield view
     except KeyboardInterrupt as stopped:
         print(f"\n{str(stopped) or 'Stopped.'}", file=sys.stderr)
@@ -34,7 +35,7 @@ def to_standard_output(json_file: Path | None) -> bool:
 
 def answer(value: dict[str, Any], shown: "RenderableType", json_file: Path | None) -> None:
     """Prints the answer, and writes it as JSON where that is asked for."""
-    from diptych import terminal
+    from diptych.render import terminal
 
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
     if to_standard_output(json_file):

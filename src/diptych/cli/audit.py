@@ -1,5 +1,6 @@
 """The command that audits."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -10,29 +11,37 @@ from diptych.cli.options import SIDE, Json
 from diptych.errors import InputError
 
 
-@app.command()
+@app.command(short_help="Find where two builds differ, and why.")
 def audit(
     a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
     b: Annotated[str, typer.Argument(metavar="B", help="The other one.")],
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that a side may take for one answer.")
     ] = 60.0,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 where something could not be compared.")
+    ] = False,
     json_file: Json = None,
 ) -> int:
-    """Prove that two builds are the same network and training, or name where they part and why.
+    """Compare two builds: find no difference in their training, or name where they differ and why.
 
-    Exit code: 0 where they are the same, 1 where they part, 2 where they cannot be audited.
+    Exit code: 0 where no difference is found, 1 where they differ, 2 where they cannot be audited.
+    The last line says what was compared and what was not; with --strict, the exit code is 1 where
+    something was not.
     """
-    from diptych import terminal
     from diptych.auditing import audit
+    from diptych.render import terminal
 
     try:
         with terminal.working("opening both sides") as say:
-            found = audit(a, b, timeout, say)
+            result = audit(a, b, timeout, say)
     except InputError:
         raise
-    except Exception as problem:  # Exit code 1 would say that they part.
+    except KeyboardInterrupt:
+        print("diptych: stopped; the processes of both sides have ended", file=sys.stderr)
+        raise
+    except Exception as problem:  # Exit code 1 would say that they differ.
         what = f"{type(problem).__name__}: {problem}".splitlines()[0]
         raise InputError(f"{a} and {b}: could not be audited, by a fault here: {what}") from problem
-    answer(found.to_dict(), found, json_file)
-    return DONE if found.same else NO
+    answer(result.to_dict(), result, json_file)
+    return DONE if result.same and (result.complete or not strict) else NO

@@ -18,7 +18,7 @@ bench_app = typer.Typer(
     help="What a training step, or reading an image, costs on this machine.",
     invoke_without_command=True,
 )
-app.add_typer(bench_app, name="bench")
+app.add_typer(bench_app, name="bench", short_help="What training and reading cost on this machine.")
 
 
 @bench_app.callback()
@@ -34,14 +34,15 @@ def bench(
     """A training step: every workflow and precision beside each framework's stock way."""
     if context.invoked_subcommand:
         return
-    from diptych import terminal
     from diptych.benchmarks import bench_steps
+    from diptych.render.benchmark import benchmark_table
+    from diptych.render.terminal import working
 
-    with terminal.working("starting") as say:
+    with working("starting") as say:
         found = bench_steps(
             _names(names), network, batch_size=batch_size, steps=steps, rounds=rounds, say=say
         )
-    answer(found.to_dict(), terminal.benchmark(found), json_file)
+    answer(found.to_dict(), benchmark_table(found), json_file)
 
 
 @bench_app.command()
@@ -59,12 +60,13 @@ def inference(
     json_file: Json = None,
 ) -> None:
     """Reading images, one at a time and 256 at a time: every workflow, and ONNX Runtime."""
-    from diptych import terminal
     from diptych.benchmarks import bench_inference
+    from diptych.render.benchmark import benchmark_table
+    from diptych.render.terminal import working
 
-    with terminal.working("starting") as say:
+    with working("starting") as say:
         found = bench_inference(_names(names), network, rounds=rounds, say=say)
-    answer(found.to_dict(), terminal.benchmark(found), json_file)
+    answer(found.to_dict(), benchmark_table(found), json_file)
 
 
 def _names(given: str | None) -> list[str] | None:

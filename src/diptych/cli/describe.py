@@ -1,5 +1,6 @@
 """The commands that say what there is: networks, recipes, data."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -12,7 +13,7 @@ data_app = typer.Typer(help="The data sets, and what a folder of your own holds.
 app.add_typer(data_app, name="data")
 
 
-@app.command()
+@app.command(short_help="The layers of a network, with shapes and parameters.")
 def summary(
     network: Annotated[str, typer.Argument(help="A name in the zoo, or a TOML file.")] = "article",
     json_file: Json = None,
@@ -20,8 +21,8 @@ def summary(
     """The layers of a network, their shapes, parameters and multiply-adds."""
     from dataclasses import asdict
 
-    from diptych import terminal
     from diptych.network import Network
+    from diptych.render.description import network_summary
 
     found = Network.load(network)
     layers = [asdict(layer) for layer in found.summary()]
@@ -32,15 +33,16 @@ def summary(
         "parameters": found.parameters,
         "trained_parameters": found.trained_parameters,
     }
-    answer(values, terminal.summary(found), json_file)
+    answer(values, network_summary(found), json_file)
 
 
 @app.command()
 def zoo(json_file: Json = None) -> None:
     """The networks and recipes that have a name."""
-    from diptych import terminal, zoo
+    from diptych import zoo
     from diptych.network import Network
     from diptych.recipe import Recipe
+    from diptych.render.description import zoo_list
 
     networks = [Network.load(name) for name in zoo.names("networks")]
     recipes = [Recipe.load(name) for name in zoo.names("recipes")]
@@ -49,7 +51,7 @@ def zoo(json_file: Json = None) -> None:
         "networks": [network.to_dict() for network in networks],
         "recipes": [recipe.model_dump(mode="json") for recipe in recipes],
     }
-    answer(values, terminal.zoo(networks, recipes), json_file)
+    answer(values, zoo_list(networks, recipes), json_file)
 
 
 @data_app.command("list")
@@ -57,12 +59,12 @@ def data_list(json_file: Json = None) -> None:
     """The data sets that have a name."""
     from dataclasses import asdict
 
-    from diptych import terminal
     from diptych.data import known_data
+    from diptych.render import data as rendered
 
     found = known_data()
     values = {"schema": 1, "data": [asdict(one) for one in found]}
-    answer(values, terminal.data_list(found), json_file)
+    answer(values, rendered.data_list(found), json_file)
 
 
 @data_app.command("info")
@@ -71,8 +73,23 @@ def data_info(
     json_file: Json = None,
 ) -> None:
     """Sizes, classes, how many images of each, and where a data set is from."""
-    from diptych import terminal
     from diptych.data import load_data
+    from diptych.render import data as rendered
 
     found = load_data(name)
-    answer(terminal.data_facts(found), terminal.data_info(found), json_file)
+    answer(rendered.data_facts(found), rendered.data_info(found), json_file)
+
+
+@data_app.command("save")
+def data_save(
+    name: Annotated[str, typer.Argument(help="A data set's name, or a folder.")],
+    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Write a data set as four gzipped IDX files, for scripts and other tools."""
+    from diptych.data import load_data
+    from diptych.data.saving import save_idx_folder
+
+    files = [str(file) for file in save_idx_folder(load_data(name), folder, force=force)]
+    answer({"schema": 1, "files": files}, "\n".join(f"Wrote {file}" for file in files), json_file)

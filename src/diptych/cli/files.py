@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from diptych.runs import Run
 
 
-@app.command()
+@app.command(short_help="Write a run's network into a file for other tools.")
 def export(
     run: RunFolder,
     to: Annotated[str, typer.Option(help="keras, savedmodel, onnx, litert, torch or safetensors.")],
@@ -44,9 +44,9 @@ def export(
     """
     import sys
 
-    from diptych import terminal
     from diptych.formats.exporting import NotTheSame
     from diptych.formats.exporting import export as write
+    from diptych.render import terminal
     from diptych.runs import Run
 
     try:
@@ -68,7 +68,7 @@ def export(
     return None
 
 
-@app.command("import")
+@app.command("import", short_help="Make a run of a network in a file; no code in it is run.")
 def import_(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .keras, .onnx or .safetensors file.")
@@ -86,8 +86,8 @@ def import_(
     json_file: Json = None,
 ) -> None:
     """Make a finished run of a network in a file; no code in it is run."""
-    from diptych import terminal
     from diptych.formats.importing import import_file
+    from diptych.render import terminal
 
     with terminal.working("reading the file, and the test images with it"):
         run = import_file(file, workflow, data, network=network, runs=runs)

@@ -10,11 +10,15 @@ from diptych.cli.app import app
 from diptych.cli.options import Json, RunFolder, Runs
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from diptych.look import Picture
     from diptych.runs import Run
 
 look_app = typer.Typer(help="Pictures, as PNG and SVG, of networks and of what runs have learned.")
-app.add_typer(look_app, name="look")
+app.add_typer(
+    look_app, name="look", short_help="Pictures of networks and of what they have learned."
+)
 
 Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the pictures go.")]
 IMAGE = "A picture, - for standard input, or test:N for the test image of that number."
@@ -63,10 +67,12 @@ def filters(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """The kernels that a layer has learned."""
+    """A layer's kernels, initial and learned, and how far training moved each layer."""
     from diptych import look
+    from diptych.render.filters import change_table
 
-    _save(look.filters(_run(run, runs), layer), out, json_file)
+    picture = look.filters(_run(run, runs), layer)
+    _save(picture, out, json_file, change_table(picture.facts["changes"]))
 
 
 @look_app.command()
@@ -157,6 +163,10 @@ def _run(name: str, runs: Path) -> "Run":
     return Run.open(name, runs)
 
 
-def _save(picture: "Picture", out: Path, json_file: Path | None) -> None:
+def _save(picture: "Picture", out: Path, json_file: Path | None, *below: "RenderableType") -> None:
+    """Writes the picture and prints its files, and what is to stand below them."""
+    from rich.console import Group
+
     files = {kind: str(path) for kind, path in picture.save(out).items()}
-    answer({"schema": 1, **files, **picture.facts}, "\n".join(files.values()), json_file)
+    shown = Group(*files.values(), *below)
+    answer({"schema": 1, **files, **picture.facts}, shown, json_file)

@@ -17,7 +17,8 @@ RecipeName = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="A name in the zoo, or a TOML file; where not given, the network's own, or fast.",
+        help="A name in the zoo, or a TOML file. By default the network's own, else fast where it "
+        "is made for the network and the data, else plain.",
     ),
 ]
 DataSource = Annotated[

@@ -1,9 +1,8 @@
 """The commands that train, compare and use runs."""
 
 import sys
-import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,7 +29,6 @@ from diptych.errors import InputError, command
 
 if TYPE_CHECKING:
     from diptych.comparison import Comparison
-    from diptych.recipe import Recipe
     from diptych.runs import Run
 
 
@@ -44,7 +42,7 @@ def train(
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     early_stopping: EarlyStopping = None,
-    changes: Changes = None,
+    settings: Changes = None,
     adapt: Adapt = False,
     checkpoint_every: CheckpointEvery = None,
     tensorboard: TensorBoard = False,
@@ -52,14 +50,26 @@ def train(
     json_file: Json = None,
 ) -> None:
     """Train a network in one workflow."""
-    from diptych import training
+    from diptych import changes, training
+    from diptych.defaults import default_recipe
+    from diptych.network import Network
+    from diptych.recipe import Recipe
 
     if tensorboard:
         training.check_tensorboard()
+    values = changes.single(
+        changes.with_options(
+            changes.parse(settings or []),
+            epochs=epochs,
+            batch_size=batch_size,
+            early_stopping=early_stopping,
+        )
+    )
+    base = Recipe.load(recipe) if recipe else default_recipe(Network.load(network), data)
     run = training.create(
         workflow,
         network,
-        _recipe(recipe, network, epochs, batch_size, early_stopping, changes),
+        base.with_changes(**values) if values else base,
         data,
         seed,
         runs=runs,
@@ -80,28 +90,53 @@ def resume(run: RunFolder, runs: Runs = Path("runs"), json_file: Json = None) ->
     _carry_out(found, json_file)
 
 
-@app.command()
+@app.command(short_help="Train a network in several workflows, and compare them.")
 def compare(
     context: typer.Context,
     trained: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="[RUN...]",
-            help="Runs to take instead of new ones; those that have not ended are resumed.",
+            help="Runs to take instead of new ones, whatever they differ in; those that have not "
+            "ended are resumed.",
         ),
     ] = None,
     workflows: Annotated[
-        str, typer.Option(metavar="A,B", help="Two or more workflows, or all that are installed.")
-    ] = "tensorflow,keras",
-    network: NetworkName = "article",
-    recipe: RecipeName = None,
-    data: DataSource = "mnist",
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Workflows, or all that are installed. By default tensorflow,keras, or tensorflow "
+            "where something else is compared.",
+        ),
+    ] = None,
+    network: Annotated[
+        str, typer.Option(metavar="A,B", help="Names in the zoo, or TOML files.")
+    ] = "article",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B",
+            help="Names in the zoo, or TOML files. By default the networks' own, else one for "
+            "all: fast where it is made for all of them, else plain.",
+        ),
+    ] = None,
+    data: Annotated[
+        str,
+        typer.Option(metavar="A,B", help="mnist, fashion-mnist, or folders of images or IDX."),
+    ] = "mnist",
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to train each with.")] = 1,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     early_stopping: EarlyStopping = None,
-    changes: Changes = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUES",
+            help="Any other value of the recipe, or several: dropout_scale=0,1; repeatable.",
+        ),
+    ] = None,
     adapt: Adapt = False,
     checkpoint_every: CheckpointEvery = None,
     tensorboard: TensorBoard = False,
@@ -114,62 +149,62 @@ def compare(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Train a network in several workflows, or take runs there are, and hold them side by side."""
-    from diptych import comparison
-    from diptych.runs import Run
-    from diptych.workflows import chosen
+    """Train along workflows, networks, recipes, data or values, and put the runs side by side."""
+    from diptych import changes, comparison
 
     if trained:
         _refuse_others(
             context, "trained", "tensorboard", "audit", "open_report", "runs", "json_file"
         )
-        made = [Run.open(run, runs) for run in trained]
-        unfinished = sum(run.status != "done" for run in made)
-        with training_view(json_file, unfinished) as view:
+    values = changes.with_options(
+        changes.parse(settings or []),
+        epochs=epochs,
+        batch_size=batch_size,
+        early_stopping=early_stopping,
+    )
+    with training_view(json_file) as view:
+        if trained:
             found = comparison.compare_runs(
-                made, runs=runs, tensorboard=tensorboard, audit=audit, report=view
+                trained, runs=runs, tensorboard=tensorboard, audit=audit, report=view
             )
-        _answer_comparison(found, json_file, open_report)
-        return
-    names = chosen([name.strip() for name in workflows.split(",") if name.strip()])
-    with training_view(json_file, len(names) * seeds) as view:
-        found = comparison.compare(
-            names,
-            network,
-            _recipe(recipe, network, epochs, batch_size, early_stopping, changes),
-            data,
-            range(seed, seed + seeds),
-            runs=runs,
-            adapt=adapt,
-            checkpoint_every=checkpoint_every,
-            tensorboard=tensorboard,
-            audit=audit,
-            report=view,
-        )
+        else:
+            found = comparison.compare(
+                None if workflows is None else _names(workflows),
+                _names(network),
+                None if recipe is None else _names(recipe),
+                _names(data),
+                range(seed, seed + seeds),
+                values=values,
+                runs=runs,
+                adapt=adapt,
+                checkpoint_every=checkpoint_every,
+                tensorboard=tensorboard,
+                audit=audit,
+                report=view,
+            )
     _answer_comparison(found, json_file, open_report)
 
 
 @app.command("runs")
 def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
-    """List the runs."""
-    from diptych import terminal
+    """List the runs, with what each changes in the network and recipe that it names."""
+    from diptych import changes
+    from diptych.render.runs import run_table
     from diptych.runs import find
 
     found = find(runs)
     listed = [
         {"folder": str(run.folder), **run.description(), "status": run.status_now}
-        | {"result": run.result()}
+        | {"result": run.result(), "changes": changes.of_run(run)}
         for run in found
     ]
     shown = (
-        terminal.runs(found)
-        if found
-        else f"No runs in {runs}/ yet: {command('compare')} makes some"
+        run_table(found) if found else f"No runs in {runs}/ yet: {command('compare')} makes some"
     )
     answer({"schema": 1, "runs": listed}, shown, json_file)
 
 
-@app.command()
+@app.command(short_help="Accuracy, scores of each class, and the confusion matrix.")
 def evaluate(
     run: RunFolder,
     data: Annotated[
@@ -179,14 +214,15 @@ def evaluate(
     json_file: Json = None,
 ) -> None:
     """Accuracy, precision and recall of each class, and the confusion matrix."""
-    from diptych import evaluation, terminal
+    from diptych import evaluation
+    from diptych.render.evaluation import evaluation_tables
     from diptych.runs import Run
 
     found = evaluation.evaluate(Run.open(run, runs), data)
-    answer(found.to_dict(), terminal.evaluation(found), json_file)
+    answer(found.to_dict(), evaluation_tables(found), json_file)
 
 
-@app.command()
+@app.command(short_help="Classify pictures: PNG, JPEG and others, of any size.")
 def predict(
     run: RunFolder,
     images: Annotated[
@@ -197,46 +233,19 @@ def predict(
     json_file: Json = None,
 ) -> None:
     """Read pictures: PNG, JPEG and others, any size, dark on light or light on dark."""
-    from diptych import evaluation, terminal
+    from diptych import evaluation
+    from diptych.render.evaluation import prediction_table
     from diptych.runs import Run
 
     found = evaluation.predict_pictures(Run.open(run, runs), images)
-    answer({"schema": 1, "predictions": found}, terminal.predictions(found), json_file)
+    answer({"schema": 1, "predictions": found}, prediction_table(found), json_file)
 
 
-def _recipe(
-    name: str | None,
-    network: str,
-    epochs: int | None,
-    batch_size: int | None,
-    early_stopping: int | None,
-    changes: list[str] | None,
-) -> "Recipe":
-    """The recipe that the options describe."""
-    from diptych.network import Network
-    from diptych.recipe import Recipe
-
-    recipe = Recipe.load(name or Network.load(network).recipe or "fast")
-    values: dict[str, Any] = {}
-    for change in changes or []:
-        key, equals, text = change.partition("=")
-        if not equals:
-            raise InputError(f"--set {change}: expected KEY=VALUE, such as learning_rate=0.002")
-        try:
-            values[key.strip()] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            values[key.strip()] = text.strip()
-    options = {"epochs": epochs, "batch_size": batch_size, "early_stopping": early_stopping}
-    for key, value in options.items():
-        if value is None:
-            continue
-        if key in values:
-            option = "--" + key.replace("_", "-")
-            raise InputError(
-                f"{option} {value} and --set {key}={values[key]}: expected one of them"
-            )
-        values[key] = value
-    return recipe.with_changes(**values) if values else recipe
+def _names(text: str) -> list[str]:
+    """The names that are separated by commas; a file or folder may have commas in its own."""
+    if Path(text).exists():
+        return [text]
+    return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _refuse_others(context: typer.Context, *allowed: str) -> None:
@@ -250,29 +259,34 @@ def _refuse_others(context: typer.Context, *allowed: str) -> None:
             )
 
 
-def _answer_comparison(found: "Comparison", json_file: Path | None, open_report: bool) -> None:
-    from diptych import terminal
+def _answer_comparison(comparison: "Comparison", json_file: Path | None, open_report: bool) -> None:
+    from diptych.render.comparison import comparison_tables
 
-    path = _report(found)
-    values = found.to_dict() | {"report": str(path) if path else None}
-    answer(values, terminal.comparison(found), json_file)
+    path = _report(comparison)
+    values = comparison.to_dict() | {"report": str(path) if path else None}
+    answer(values, comparison_tables(comparison), json_file)
     if not to_standard_output(json_file):
         print("\nRuns:")
-        for side in found.sides:
+        for side in comparison.sides:
             print(*(f"  {folder}" for folder in side.runs), sep="\n")
-        print(f"Comparison:\n  {found.folder}")
+        again = comparison.same_as == comparison.folder
+        note = " (made before, of the same runs; nothing was written)" if again else ""
+        print(f"Comparison{note}:\n  {comparison.folder}")
+        if comparison.same_as and not again:
+            print(f"Made before, with the same settings:\n  {comparison.same_as}")
         if path:
             print(f"Report:\n  {path}")
     if path and open_report:
         typer.launch(path.absolute().as_uri())
 
 
-def _report(found: "Comparison") -> Path | None:
+def _report(comparison: "Comparison") -> Path | None:
     """The report's file; a comparison is worth something without one."""
     try:
-        from diptych.look import report
+        from diptych.look.report import NAME, report
 
-        return report(found)
+        path = Path(comparison.folder) / NAME
+        return path if path.is_file() else report(comparison)
     except InputError as problem:
         print(f"No report: {problem}", file=sys.stderr)
         return None

@@ -9,7 +9,7 @@ from diptych.cli.app import app
 from diptych.cli.options import Runs
 
 
-@app.command()
+@app.command(short_help="Serve a page to draw digits on, and an API.")
 def serve(
     trained: Annotated[
         list[str] | None,

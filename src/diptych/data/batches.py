@@ -4,7 +4,10 @@ Every workflow is fed from here, so two of them with the same seed see the same 
 same pixels, in the same order.
 """
 
-from functools import lru_cache
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -28,6 +31,8 @@ class Batches:
         self.steps = recipe.epochs * self.steps_per_epoch
         self.cropped_steps = recipe.cropped_steps(self.steps)
         self.freezing_steps = recipe.freezing_steps(self.steps)
+        self.rates = recipe.learning_rates(self.steps)
+        """The learning rate of each step of the training."""
         self.plan = lru_cache(maxsize=2)(self._plan)
 
     def _plan(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -92,3 +97,70 @@ class Batches:
         end = self.end_of_alike(epoch, step, most)
         images, labels = zip(*(self.batch(epoch, i) for i in range(step, end)), strict=True)
         return np.stack(images), np.stack(labels)
+
+    def chunks(self, epoch: int, step: int, most: int) -> Iterator["Chunk"]:
+        """The rest of an epoch from a step on, in chunks of up to ``most`` steps."""
+        while step < self.steps_per_epoch:
+            end = self.end_of_alike(epoch, step, most)
+            yield Chunk(self, epoch, step, end - step)
+            step = end
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some steps of an epoch that differ in their images alone: what they need, made when asked."""
+
+    batches: Batches
+    epoch: int
+    first: int
+    """The first step, counted from 0 in the epoch."""
+    steps: int
+    asked_for: float = field(default_factory=time.perf_counter)
+    """When the clock of these steps began; making the batches is part of training."""
+
+    @property
+    def step(self) -> int:
+        """The first step, counted from the training's first."""
+        return self.epoch * self.batches.steps_per_epoch + self.first
+
+    @property
+    def rates(self) -> np.ndarray:
+        """Learning rates, float32 (steps,)."""
+        return self.batches.rates[self.step : self.step + self.steps]
+
+    @property
+    def frozen(self) -> int:
+        """How many of the network's convolutions are frozen."""
+        return self.batches.frozen(self.epoch, self.first)
+
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Images uint8 (steps, batch, height, width, channels) and labels int64 (steps, batch)."""
+        return self.batches.stacked(self.epoch, self.first, self.steps)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Integers (steps, batch), where the images are not needed."""
+        return self.batches.split.labels[self.order]
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """The places of the images in the split, (steps, batch)."""
+        order, _ = self.batches.plan(self.epoch)
+        return self._part(order)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Pixels down and right by which each image is shifted, (steps, batch, 2)."""
+        _, offsets = self.batches.plan(self.epoch)
+        return self._part(offsets)
+
+    @property
+    def size(self) -> int:
+        """Images in each batch."""
+        return self.order.shape[1]
+
+    def _part(self, values: np.ndarray) -> np.ndarray:
+        size = self.batches.recipe.batch_size
+        part = values[self.first * size : (self.first + self.steps) * size]
+        return part.reshape(self.steps, -1, *part.shape[1:])

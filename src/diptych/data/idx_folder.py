@@ -30,7 +30,7 @@ MOST_CLASSES = 65_536
 
 def has_idx_files(folder: Path) -> bool:
     """Whether any of the four files is there, under any of its names."""
-    return any(_find(folder, name) for name in IDX_NAMES)
+    return any(find_idx_file(folder, name) for name in IDX_NAMES)
 
 
 def load_idx_folder(folder: Path) -> Data:
@@ -40,14 +40,14 @@ def load_idx_folder(folder: Path) -> Data:
         InputError: a file is missing or damaged, counts or shapes do not match, or labels are out
             of range.
     """
-    missing = [name for name in IDX_NAMES if not _find(folder, name)]
+    missing = [name for name in IDX_NAMES if not find_idx_file(folder, name)]
     if missing:
         raise InputError(
             f"{folder} lacks {', '.join(missing)} (or .gz of it); "
             f"a data set of IDX files has {', '.join(IDX_NAMES)}"
         )
     # All headers first: a wrong count is found before anything is decompressed.
-    files = [open_idx(_find(folder, name) or folder / name) for name in IDX_NAMES]
+    files = [open_idx(find_idx_file(folder, name) or folder / name) for name in IDX_NAMES]
     train_images, train_labels, test_images, test_labels = files
     _check_pair(train_images, train_labels)
     _check_pair(test_images, test_labels)
@@ -102,7 +102,8 @@ def make_split(images: np.ndarray, labels: np.ndarray) -> Split:
     return Split(images, labels)
 
 
-def _find(folder: Path, name: str) -> Path | None:
+def find_idx_file(folder: Path, name: str) -> Path | None:
+    """The file of that name in `IDX_NAMES`, in any of its forms; None where there is none."""
     dotted = name.replace("-idx", ".idx")
     candidates = (name, dotted, f"{name}.gz", f"{dotted}.gz")
     return next((folder / each for each in candidates if (folder / each).is_file()), None)

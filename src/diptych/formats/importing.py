@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych import training, workflows
+from diptych import training
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.formats import registry
@@ -23,7 +23,9 @@ from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, new_folder, write_json
 from diptych.worker import Arrays, Report, Worker, WorkerError
-from diptych.workflows import Progress
+from diptych.workflows.progress import Progress
+from diptych.workflows.registry import check, installed
+from diptych.workflows.registry import load as load_workflow
 
 SECONDS = 120.0
 """How long a file may take to be read."""
@@ -45,7 +47,7 @@ def import_file(
     Args:
         file: the file. It takes images scaled to [0, 1], or pixels that it scales itself.
         workflow: what the run computes with; by default the one that the file names, else ``keras``
-            for Keras' files and ``tensorflow`` for others.
+            for Keras' files and ``tensorflow`` for others, else one that is installed.
         data: a data set's name or folder, on whose test images the network is measured.
         network: a name in the zoo or a TOML file, for weights that don't say of what network.
         runs: the folder in which the run gets its folder.
@@ -63,7 +65,7 @@ def import_file(
         raise InputError(f"--network {network}: {path.name} has its own; only weights need one")
     given = Network.load(network) if network else None
     if workflow is not None:
-        workflows.check_name(workflow)
+        check(workflow)
     loaded = load_data(data)
     began = time.perf_counter()
     parameters = {"file": str(path.absolute()), "format": form}
@@ -72,7 +74,7 @@ def import_file(
     imported = Network.from_dict(told["network"], f"in {path.name}")
     imported.check_data(loaded.image_shape, loaded.classes, loaded.name)
     _check_classes(path, about, loaded.class_names, loaded.name)
-    workflow = workflow or _workflow(about, form)
+    workflow = workflow or _workflow(about, form, installed())
     recipe, seed = _training(about)
 
     with Worker() as worker:
@@ -122,7 +124,7 @@ def _format(path: Path) -> str:
             f"file {path}: {path.stat().st_size / 2**20:,.0f} MiB; expected up to "
             f"{LARGEST // 2**20}"
         )
-    registry.check_format(able[path.suffix])
+    registry.check_format(able[path.suffix], reading=True)
     return able[path.suffix]
 
 
@@ -153,11 +155,13 @@ def _check_classes(
         )
 
 
-def _workflow(about: dict[str, Any], form: str) -> str:
-    said = about.get("workflow")
-    if isinstance(said, str) and said in workflows.NAMES:
-        return said
-    return "keras" if form == "keras" else "tensorflow"
+def _workflow(about: dict[str, Any], form: str, available: list[str]) -> str:
+    """The workflow that the file names, or the usual one of its format; else any installed one."""
+    usual = "keras" if form == "keras" else "tensorflow"
+    for name in (about.get("workflow"), usual):
+        if isinstance(name, str) and name in available:
+            return name
+    return available[0]
 
 
 def _training(about: dict[str, Any]) -> tuple[Recipe, int]:
@@ -223,7 +227,7 @@ def measure_job(
     """The logits of the test images, and the accuracy on the validation images."""
     data = load_data(parameters["data"])
     network = Network.from_dict(parameters["network"])
-    workflow = workflows.load(parameters["workflow"])(network, RECIPE, seed=0)
+    workflow = load_workflow(parameters["workflow"])(network, RECIPE, seed=0)
     workflow.load(weights)
     logits = workflow.logits(data.test.images)
     validation = workflow.logits(data.validation.images).argmax(axis=1)

@@ -3,9 +3,9 @@
 import difflib
 import importlib
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
+from diptych import extras
 from diptych.errors import InputError
 
 
@@ -18,9 +18,9 @@ class Format:
     module: str
     """Below `diptych.formats`; it is a `protocol.FormatModule`, as far as the format can be."""
     needs: tuple[str, ...] = ()
-    """Packages that not everybody has."""
-    extra: str = ""
-    """The extra that brings them."""
+    """Packages, of `diptych.extras`, that writing takes."""
+    reading_needs: tuple[str, ...] = ()
+    """Packages that reading takes."""
     int8: bool = False
     """Whether a file can hold the network in 8-bit integers."""
     computes: bool = True
@@ -30,21 +30,37 @@ class Format:
 
 
 FORMATS = {
-    "keras": Format(".keras", "Keras 3, on any backend", "keras.format", is_imported=True),
-    "savedmodel": Format(".savedmodel", "TensorFlow's SavedModel, a folder", "savedmodel"),
+    "keras": Format(
+        ".keras",
+        "Keras 3, on any backend",
+        "keras.format",
+        needs=("keras", "tensorflow", "h5py"),
+        reading_needs=("h5py",),
+        is_imported=True,
+    ),
+    "savedmodel": Format(
+        ".savedmodel",
+        "TensorFlow's SavedModel, a folder",
+        "savedmodel",
+        needs=("tensorflow", "keras"),
+    ),
     "onnx": Format(
         ".onnx",
         "ONNX",
         "onnx.format",
-        ("onnx", "onnxruntime"),
-        "onnx",
+        needs=("onnx", "onnxruntime"),
+        reading_needs=("onnx", "onnxruntime"),
         int8=True,
         is_imported=True,
     ),
     "litert": Format(
-        ".tflite", "LiteRT, once TensorFlow Lite", "litert", ("ai_edge_litert",), "export", True
+        ".tflite",
+        "LiteRT, once TensorFlow Lite",
+        "litert",
+        needs=("ai_edge_litert", "tensorflow", "keras"),
+        int8=True,
     ),
-    "torch": Format(".pt2", "PyTorch: program, module and weights", "torch", ("torch",), "torch"),
+    "torch": Format(".pt2", "PyTorch: program, module and weights", "torch", needs=("torch",)),
     "safetensors": Format(
         ".safetensors",
         "the weights, as Diptych has them",
@@ -60,20 +76,20 @@ def load(name: str) -> Any:
     return importlib.import_module(f"diptych.formats.{FORMATS[name].module}")
 
 
-def check_format(name: str) -> Format:
+def check_format(name: str, reading: bool = False) -> Format:
     """The format of that name; imports nothing.
 
+    Args:
+        name: of the format.
+        reading: whether files are to be read; else written.
+
     Raises:
-        InputError: there is none, or it needs what is not installed.
+        InputError: there is none, or that needs what is not installed.
     """
     if name not in FORMATS:
         close = difflib.get_close_matches(name, FORMATS, n=1)
         hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(FORMATS)}"
         raise InputError(f"format {name!r}: no such format ({hint})")
     form = FORMATS[name]
-    if missing := [package for package in form.needs if find_spec(package) is None]:
-        raise InputError(
-            f"format {name} needs {' and '.join(missing)}, not installed here: "
-            f"pip install 'diptych[{form.extra}]'"
-        )
+    extras.require(f"format {name}", *(form.reading_needs if reading else form.needs))
     return form

@@ -1,29 +1,28 @@
 """Pictures of networks and runs, and the report of a comparison.
 
 Each function here mirrors a command ``diptych look ...`` and returns a `Picture`, which a notebook
-shows and whose `save` writes PNG and SVG. They need matplotlib: ``pip install 'diptych[look]'``.
+shows and whose `save` writes PNG and SVG. They need the extra ``look``.
 
 >>> from diptych import look
 >>> look.network("article").save("pictures")  # doctest: +SKIP
 """
 
-from diptych.errors import InputError
+from diptych import extras
 
 try:
     import jinja2  # noqa: F401
     import matplotlib  # noqa: F401
-except ModuleNotFoundError as missing:
-    raise InputError(
-        f"pictures and reports need {missing.name}, which is not installed: "
-        "pip install 'diptych[look]'"
-    ) from None
+except ModuleNotFoundError:
+    extras.require("a picture or a report", "jinja2", "matplotlib")
+    raise
 
 from diptych.look.answers import confusion, mistakes
 from diptych.look.architecture import network
 from diptych.look.borders import padding
+from diptych.look.filters import filters
 from diptych.look.history import curves, overfitting
 from diptych.look.kernels import KERNELS, edges
-from diptych.look.layers import filters, maps
+from diptych.look.layers import maps
 from diptych.look.report import report
 from diptych.look.saliency import saliency
 from diptych.look.style import Picture

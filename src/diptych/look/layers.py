@@ -1,5 +1,4 @@
-"""``look filters`` and ``look maps``: what a run's layers have learned, and what they make of an
-image."""
+"""``look maps``: every layer's feature maps for one image."""
 
 import math
 from pathlib import Path
@@ -9,10 +8,9 @@ import numpy as np
 from scipy.special import softmax
 
 from diptych.activations import layer_outputs
-from diptych.errors import InputError
 from diptych.look import style
 from diptych.look.images import Shown, file_part, for_display, image_for, opened
-from diptych.network import Conv, Dense, Dropout, Flatten, Shape
+from diptych.network import Dropout, Flatten
 from diptych.runs import Run
 
 MOST_TILES = 256
@@ -39,94 +37,6 @@ def mosaic(tiles: np.ndarray, wide: float = 1.0) -> np.ndarray:
         y, x = row * (height + gap), column * (width + gap)
         made[y : y + height, x : x + width] = tile
     return made
-
-
-@style.styled
-def filters(run: Run | str | Path, layer: str | None = None) -> style.Picture:
-    """A layer's kernels: a tile a filter, or the weights of each unit of the first dense layer.
-
-    Args:
-        run: a finished run or its folder.
-        layer: a convolution's name, or the first dense layer's; by default the first layer that
-            has kernels.
-
-    Raises:
-        InputError: the run has no weights yet, or the layer no kernels that can be shown.
-    """
-    run = opened(run)
-    name, kernel = _kernel(run, layer)
-    height, width, channels, count = kernel.shape
-    shown, seen = kernel[..., :MOST_TILES], min(channels, 8)
-    limit = float(np.abs(kernel).max()) or 1.0
-    rest = f", the first {MOST_TILES}" if count > MOST_TILES else ""
-    title = f"{name}: {count:,} filters of {style.shape_of((height, width, channels))}{rest}"
-    made = style.figure(style.HEIGHT, title)
-    if channels == 3:  # Colours, as the first layer of a colour network sees them.
-        axes = made.add_subplot()
-        parts = [mosaic(shown[:, :, c].transpose(2, 0, 1), 2) for c in range(3)]
-        pixels = np.nan_to_num(np.stack(parts, axis=-1) / limit / 2 + 0.5, nan=1.0)
-        axes.imshow(pixels, interpolation="nearest")
-        style.bare(axes)
-        style.footer(made, f"Colours: weights from −{limit:.2g} (0) to {limit:.2g} (full); grey: 0")
-    else:
-        if channels == 1:
-            tiles, wide = shown[:, :, 0].transpose(2, 0, 1), 1.9
-            note = "A tile a filter."
-            values = mosaic(tiles, wide)
-        else:
-            columns = min(count, 16)
-            tiles = shown[:, :, :seen, :columns].transpose(2, 3, 0, 1)
-            values = _grid(tiles.reshape(seen * columns, height, width), columns)
-            some = [f"first {columns} of {count:,} filters"] if columns < count else []
-            some += [f"first {seen} of {channels:,} inputs"] if seen < channels else []
-            note = "A column a filter, a row an input channel" + (
-                f" ({', '.join(some)})." if some else "."
-            )
-        axes = made.add_subplot()
-        image = axes.imshow(
-            values, cmap=style.SIGNED, vmin=-limit, vmax=limit, interpolation="nearest"
-        )
-        style.bare(axes)
-        made.colorbar(image, ax=axes, shrink=0.8, pad=0.02, label="weight", panchor=(0.5, 0.5))
-        style.footer(made, f"{note} Run {style.short(run.name, 60)}")
-    facts = {"run": str(run.folder), "layer": name, "shape": list(kernel.shape)}
-    return style.Picture(f"filters-{name}-{run.name}", made, facts)
-
-
-def _grid(tiles: np.ndarray, columns: int) -> np.ndarray:
-    """Tiles (n, height, width) in rows of so many, with lines of NaN in between."""
-    count, height, width = tiles.shape
-    made = np.full(((count // columns) * (height + 1) - 1, columns * (width + 1) - 1), np.nan)
-    for number, tile in enumerate(tiles):
-        row, column = divmod(number, columns)
-        y, x = row * (height + 1), column * (width + 1)
-        made[y : y + height, x : x + width] = tile
-    return made
-
-
-def _kernel(run: Run, wanted: str | None) -> tuple[str, np.ndarray]:
-    """The layer's name and its kernels as (height, width, channels, filters)."""
-    weights, can = run.weights(), {}
-    image: Shape = ()
-    for layer, before, _ in run.network.steps():
-        match layer:
-            case Conv():
-                can[layer.name] = weights[f"{layer.name}/kernel"]
-            case Flatten() if len(before) == 3:
-                image = before
-            case Dense():
-                if image:
-                    units = weights[f"{layer.name}/kernel"]
-                    can[layer.name] = units.reshape(*image, layer.units)
-                break
-    if wanted is None:
-        return next(iter(can.items()))
-    if wanted not in can:
-        raise InputError(
-            f"layer {wanted!r} of network {run.network.name}: no kernels to show; "
-            f"there are those of {', '.join(can)}"
-        )
-    return wanted, can[wanted]
 
 
 @style.styled

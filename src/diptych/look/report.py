@@ -9,18 +9,17 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from diptych import terminal
 from diptych.auditing.report import STAGES
-from diptych.comparison import Comparison
+from diptych.comparison import Comparison, script_of
 from diptych.data import Data
 from diptych.data.pictures import to_png
 from diptych.errors import InputError, command
 from diptych.look.answers import confusion, mistakes
 from diptych.look.architecture import network
-from diptych.look.code import model_code
 from diptych.look.history import curves
 from diptych.look.images import data_of
 from diptych.look.style import COLOURS, Picture
+from diptych.render.comparison import difference_line, head_lines, side_rows
 from diptych.runs import Run, write_whole
 
 NAME = "report.html"
@@ -57,7 +56,7 @@ def html(comparison: Comparison) -> str:
     runs = [Run.open(side.runs[0]) for side in comparison.sides]
     every = [Run.open(run) for side in comparison.sides for run in side.runs]
     shown = every if len(every) <= len(COLOURS) else runs[: len(COLOURS)]
-    several = len(comparison.sides[0].seeds) > 1
+    several = any(len(side.seeds) > 1 for side in comparison.sides)
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
@@ -70,23 +69,43 @@ def html(comparison: Comparison) -> str:
         several=several,
         rows=[
             (name, [cell(side) for side in comparison.sides])
-            for name, cell in terminal.side_rows(several)
+            for name, cell in side_rows(comparison.sides)
         ],
-        differences=[terminal.difference_line(one, several) for one in comparison.differences],
+        differences=[difference_line(one, several) for one in comparison.differences],
         stages=STAGES,
         number=_number,
         curves=_embedded(curves(shown)),
         all_curves=len(shown) == len(every),
-        network=_embedded(network(runs[0].network)),
-        confusions=[(run, _embedded(confusion(run))) for run in runs],
-        mistakes=[(run, _embedded(mistakes(run, MISTAKES))) for run in runs],
+        head=head_lines(comparison),
+        networks=[
+            (name, _embedded(network(run.network))) for name, run in _networks(comparison, runs)
+        ],
+        confusions=[
+            (side, _embedded(confusion(run)))
+            for side, run in zip(comparison.sides, runs, strict=True)
+        ],
+        mistakes=[
+            (side, _embedded(mistakes(run, MISTAKES)))
+            for side, run in zip(comparison.sides, runs, strict=True)
+        ],
         disagreements=list(_disagreements(comparison, data_of(runs[0]))),
-        codes=[(side, list(_code(side.workflow))) for side in comparison.sides],
+        scripts=[
+            (side, _highlighted(script_of(run)))
+            for side, run in zip(comparison.sides, runs, strict=True)
+        ],
         code_style=_code_style("default"),
         code_style_dark=_code_style("github-dark"),
         again=command("compare", *(run.folder for run in every)).strip("`"),
         created=runs[0].description()["created"],
     )
+
+
+def _networks(comparison: Comparison, runs: list[Run]) -> Iterator[tuple[str, Run]]:
+    """The first run of each network, with its name."""
+    names = comparison.differs.get("network") or [comparison.alike["network"]] * len(runs)
+    for number, (name, run) in enumerate(zip(names, runs, strict=True)):
+        if name not in names[:number]:
+            yield name, run
 
 
 def _embedded(picture: Picture) -> str:
@@ -104,18 +123,13 @@ def _disagreements(comparison: Comparison, data: Data) -> Iterator[dict[str, Any
         yield {"number": one.image, "label": one.label, "answers": one.answers, "image": image}
 
 
-def _code(workflow: str) -> Iterator[tuple[str, str]]:
-    """Each part's place in its file, and its code as HTML."""
+def _highlighted(script: str) -> str:
+    """A script as HTML."""
     from pygments import highlight
     from pygments.formatters import HtmlFormatter
     from pygments.lexers import PythonLexer
 
-    for part in model_code(workflow):
-        formatter = HtmlFormatter(cssclass="code")
-        yield (
-            f"{part.file}, line {part.first_line}",
-            highlight(part.text, PythonLexer(stripnl=False), formatter),
-        )
+    return highlight(script, PythonLexer(stripnl=False), HtmlFormatter(cssclass="code"))
 
 
 def _code_style(name: str) -> str:

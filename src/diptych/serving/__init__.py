@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from diptych import extras
 from diptych.errors import InputError
 from diptych.runs import Run
 
@@ -35,13 +36,7 @@ def serve(
         InputError: the extra ``serve`` is not installed, a run has not ended, the runs do not go
             together, or the address cannot be had.
     """
-    from importlib.util import find_spec
-
-    missing = [name for name in NEEDED if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"serving needs {', '.join(missing)}: pip install 'diptych[serve]' brings what it takes"
-        )
+    extras.require("serving", *NEEDED)
     if not is_loopback(host) and not token and not insecure:
         raise InputError(
             f"--host {host}: others reach this address, so give --token SECRET, or --insecure to "

@@ -16,6 +16,12 @@ def names(shelf: Shelf) -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
+def hint(name: str, known: list[str]) -> str:
+    """The end of a message about a name that is not known: the one that was meant, or all."""
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(known)}"
+
+
 def read(shelf: Shelf, name_or_file: str | Path) -> tuple[str, str]:
     """The TOML text of that name or file, and what to call its source in a message.
 
@@ -29,9 +35,8 @@ def read(shelf: Shelf, name_or_file: str | Path) -> tuple[str, str]:
     what = shelf.removesuffix("s")
     path = Path(given)
     if path.suffix != ".toml":
-        close = difflib.get_close_matches(given, names(shelf), n=1)
-        hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(names(shelf))}"
-        raise InputError(f"{what} {given!r}: no such name ({hint}), and not a .toml file")
+        meant = hint(given, names(shelf))
+        raise InputError(f"{what} {given!r}: no such name ({meant}), and not a .toml file")
     try:
         return path.read_text(encoding="utf-8-sig"), given  # Windows' editors begin with a mark.
     except OSError as problem:

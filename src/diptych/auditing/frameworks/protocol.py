@@ -11,7 +11,7 @@ Any method may raise NotImplementedError with a reason in one line where a side 
 asked. The audit then names what it did not compare.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -94,16 +94,19 @@ class Adapter(Protocol):
         """
         ...
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Arrays]) -> Iterable[Arrays]:
         """The parameters after each step of a fresh optimiser on the given gradients.
 
         Everything that training does between a gradient and a parameter is in it: clipping, decay,
         schedule, constraints. A parameter that is not trained is as it was.
+
+        Each step may be made only when it is asked for, so that thousands of them take no memory;
+        the first begins with the parameters at the time of the call.
         """
         ...
 
     def steps(
-        self, batches: list[tuple[np.ndarray, np.ndarray]]
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]]
     ) -> tuple[list[float], list[Arrays]]:
         """Real training steps of the side with a fresh optimiser, one a batch, dropout off.
 

@@ -1,7 +1,8 @@
-"""Batches: their size and order, the last one, and what is done to the examples in them."""
+"""Batches: their size and order, the last one, and the examples in them."""
 
 import numpy as np
 
+from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
@@ -11,20 +12,19 @@ COUNT = 230
 Epochs = list[list[tuple[np.ndarray, np.ndarray]]]
 
 
-def check(pair: Pair) -> Stage:
-    """Looks at two epochs of each side over examples that carry their number."""
+def check(pair: Pair, report: Reporter) -> Stage:
+    """Compares two epochs of each side over examples that are their own number."""
     stage = Stage(NAME)
     a, b = (side.batches(COUNT, 2) for side in pair.sides.values())
     if a is None or b is None:
         who = "neither side says" if a is b else "only one side says"
         stage.ok, stage.note = None, f"{who} how it makes batches"
         return stage
-    before = len(pair.audit.findings)
-    _sizes(pair, a, b)
-    _examples(pair, a, b)
-    _order(pair, a, b)
-    _augmentation(pair, a, b)
-    stage.ok = len(pair.audit.findings) == before
+    stage.coverage.compared(3, epochs=2, examples=COUNT)
+    _sizes(a, b, report)
+    _examples(a, b, report)
+    _order(a, b, report)
+    stage.ok = not report.has(NAME)
     return stage
 
 
@@ -34,32 +34,32 @@ def numbers(batch: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
     return np.rint(y[:, 0]).astype(int)
 
 
-def _sizes(pair: Pair, a: Epochs, b: Epochs) -> None:
+def _sizes(a: Epochs, b: Epochs, report: Reporter) -> None:
     sizes = [[len(y) for _, y in epochs[0]] for epochs in (a, b)]
     if sizes[0][0] != sizes[1][0]:
-        pair.found(NAME, "batch-size", None, *(f"batches of {s[0]}" for s in sizes))
+        report("batch-size", a=f"batches of {sizes[0][0]}", b=f"batches of {sizes[1][0]}")
         return
     partial = [s[-1] != s[0] for s in sizes]
     dropped = [sum(s) < COUNT and not p for s, p in zip(sizes, partial, strict=True)]
     if partial[0] != partial[1] and any(dropped):
-        said = [
+        of_a, of_b = (
             f"a last batch of {s[-1]}" if p else f"the last {COUNT - sum(s)} of {COUNT} left out"
             for s, p in zip(sizes, partial, strict=True)
-        ]
-        pair.found(NAME, "last-batch", None, *said)
+        )
+        report("last-batch", a=of_a, b=of_b)
 
 
-def _examples(pair: Pair, a: Epochs, b: Epochs) -> None:
+def _examples(a: Epochs, b: Epochs, report: Reporter) -> None:
     seen = [len(set(np.concatenate([numbers(x) for x in epochs[0]]))) for epochs in (a, b)]
-    already = any(f.stage == NAME for f in pair.audit.findings)
-    if seen[0] != seen[1] and not already:
-        pair.found(NAME, "examples", None, *(f"{n} of {COUNT} examples an epoch" for n in seen))
+    if seen[0] != seen[1] and not report.has(NAME):
+        of_a, of_b = (f"{number} of {COUNT} examples per epoch" for number in seen)
+        report("examples", a=of_a, b=of_b)
 
 
-def _order(pair: Pair, a: Epochs, b: Epochs) -> None:
-    said = [_ordering(epochs) for epochs in (a, b)]
-    if said[0] != said[1]:
-        pair.found(NAME, "batch-order", None, *said)
+def _order(a: Epochs, b: Epochs, report: Reporter) -> None:
+    of_a, of_b = _ordering(a), _ordering(b)
+    if of_a != of_b:
+        report("batch-order", a=of_a, b=of_b)
 
 
 def _ordering(epochs: Epochs) -> str:
@@ -74,19 +74,3 @@ def _ordering(epochs: Epochs) -> str:
     if moved.mean() < len(orders[0]) / 8:  # A full shuffle moves an example by a third.
         return "shuffled only among neighbours (a small buffer)"
     return "shuffled anew every epoch"
-
-
-def _augmentation(pair: Pair, a: Epochs, b: Epochs) -> None:
-    changed = [_changes(epochs) for epochs in (a, b)]
-    if changed[0] != changed[1]:
-        said = ["examples are changed" if c else "examples as they are" for c in changed]
-        pair.found(NAME, "augmentation", None, *said)
-
-
-def _changes(epochs: Epochs) -> bool:
-    """Whether an example is more than one number, which is what it was."""
-    for x, _ in epochs[0][:3]:
-        flat = np.asarray(x, np.float64).reshape(len(x), -1)
-        if np.any(np.ptp(flat, axis=1) > 1e-5 * np.abs(flat).max(initial=1.0)):
-            return True
-    return False

@@ -1,168 +1,110 @@
-"""Gradients: every parameter's, on the same weights and batch, in training mode without dropout."""
+"""Gradients: the loss and every parameter's gradient in training, with dropout off."""
 
 import numpy as np
 
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import PLACES, SIDES, Pair, Which
+from diptych.auditing.losses import Formula
+from diptych.auditing.match import Match
+from diptych.auditing.naming import gradients as naming
+from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.probes.places import Place, inputs_at, places, weights_at
 from diptych.auditing.report import Stage
-from diptych.auditing.stages.loss import trained
+from diptych.auditing.side import Failed, Unable
+from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
+CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
+"""Stages whose findings make one expect other gradients."""
 
 
-def check(pair: Pair) -> Stage:
-    """Holds both sides' gradients against the float64 reference's, or against each other."""
-    before = len(pair.audit.findings)
-    clean = not any(
-        f.stage in ("structure", "forward", "mode", "loss") for f in pair.audit.findings
+def check(
+    twins: Twins, formulas: dict[Which, Formula | None], clips: bool, report: Reporter
+) -> Stage:
+    """Compares loss and gradients at all places; names the cause where they differ.
+
+    Args:
+        twins: both sides.
+        formulas: of the losses, as far as they are known.
+        clips: whether one loss cuts probabilities off near 0, where the other does not.
+        report: takes the findings.
+    """
+    stage = Stage(NAME)
+    before = len(report.audit.findings)
+    worst = Worst()
+    with twins.used(stage.coverage):
+        start = twins.start()
+        for place in places(twins):
+            if clips and (place.weights == "large" or place.scale > 1):
+                reason = "one loss takes probabilities and may cut them off near 0"
+                stage.coverage.leave_out(str(place), reason)
+                continue
+            try:
+                _at(twins, place, start, stage, worst)
+            except (Failed, Unable) as problem:
+                stage.coverage.leave_out(str(place), str(problem))
+    stage.ok = worst.ratio <= 1
+    if stage.ok:
+        return stage
+    clean = not report.has(*CAUSES)
+    named = naming.explain(
+        twins.pair, twins.examples, twins.weights, twins.float32_unit, formulas, clean, report
     )
-    frozen: set[str] | None = None
-    stage, wrong = Stage(NAME), []
-    for number in range(PLACES):
-        stage = Stage(NAME)
-        with pair.elsewhere(number):
-            answers = {
-                which: side.loss_and_gradients(pair.x[which], pair.y[which])
-                for which, side in pair.sides.items()
-            }
-            gradients = {which: answer[1] for which, answer in answers.items()}
-            exact = {which: _exact(pair, which) for which in SIDES}
-        if frozen is None:
-            of_b = pair.transfer.to_a(gradients["b"])
-            frozen = _frozen(pair, gradients["a"], of_b, exact["a"])
-        wrong = _wrong(pair, stage, gradients, exact, frozen, clean)
-        if not wrong:
-            break
-    for said in wrong:
-        pair.found(NAME, *said)
-    stage.ok = len(pair.audit.findings) == before
+    if not named and clean:
+        report("unexplained", at=worst.match, a=worst.what, b="another one", effect=worst.effect)
+    if len(report.audit.findings) == before:
+        stage.note = "as the findings make one expect"
     return stage
 
 
-Said = tuple[str, str, str, str, str]
-"""A code, a layer, what each side has, and the effect."""
+class Worst:
+    """The difference that rounding explains least."""
+
+    def __init__(self) -> None:
+        self.ratio, self.what, self.effect = 1.0, "", ""
+        self.match: Match | None = None
+
+    def take(
+        self, difference: float, bound: float, match: Match | None, what: str, at: str
+    ) -> None:
+        """Takes in one difference."""
+        if difference / bound > self.ratio:
+            self.ratio, self.match, self.what = difference / bound, match, what
+            self.effect = (
+                f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e}) "
+                f"with {at}"
+            )
 
 
-def _wrong(
-    pair: Pair,
-    stage: Stage,
-    gradients: dict[Which, Arrays],
-    exact: dict[Which, "Exact"],
-    frozen: set[str],
-    clean: bool,
-) -> list[Said]:
-    """What is to be said of the gradients that rounding does not explain."""
-    said: list[Said | None] = []
-    of_b = pair.transfer.to_a(gradients["b"])
-    for match in pair.matches:
-        if not (match.a and match.b):
-            continue
-        place = pair.place(match)
-        for name in match.a.parameters.values():
-            if name in frozen or name not in gradients["a"] or name not in of_b:
-                continue
-            wrong = [
-                which
-                for which in SIDES
-                if not _explained(pair, which, name, gradients[which], exact[which], stage)
-            ]
-            if clean and (len(wrong) == 2 or None in exact.values()):
-                said.append(_apart(pair, place, name, gradients["a"][name], of_b[name], stage))
-            elif len(wrong) == 1:
-                which = wrong[0]
-                said.append(_off(pair, place, name, which, gradients[which], exact[which]))
-    return [each for each in said if each]
-
-
-Exact = tuple[Arrays, dict[str, float]] | None
-
-
-def _exact(pair: Pair, which: Which) -> Exact:
-    """The float64 gradients of a side's own network and loss, with rounding's share; None where
-    the reference cannot express them."""
-    formula = pair.formulas[which]
-    if formula is None or not pair.expressible(which):
-        return None
-    graph = pair.runnable(which)
-    used = {name for node in graph.nodes for name in node.parameters.values()}
-    penalties = formula["penalties"]
-    if not set(penalties["squares"]) | set(penalties["absolutes"]) <= used:
-        return None
-    names = [name for name in trained(pair.sides[which]) if name in used]
-    told, gradients = pair.ask_reference(
-        "gradients",
-        {"graph": graph.to_dict(), "loss": formula, "trained": names},
-        parameter=pair.parameters[which], x={"x": pair.x[which]}, y={"y": pair.y[which]},
-    )  # fmt: skip
-    return gradients, told["bounds"]
-
-
-def _frozen(pair: Pair, a: Arrays, b: Arrays, exact: Exact) -> set[str]:
-    """Reports parameters that get a gradient on one side only, and returns their names."""
-    found: set[str] = set()
-    for match in pair.matches:
-        if not (match.a and match.b):
-            continue
-        gone: list[str] = []
-        of_a = True
-        for name in match.a.parameters.values():
-            if name not in pair.transfer.names:
-                continue
-            moves = [name in of and bool(np.any(of[name])) for of in (a, b)]
-            if moves[0] != moves[1]:
-                gone.append(name)
-                of_a = moves[0]
-        found.update(gone)
-        if gone:
-            said = ["gets a gradient", "gets none"]
-            one, other = said if of_a else said[::-1]
-            size = ""
-            if exact and all(name in exact[0] for name in gone):
-                size = f"its gradient is up to {max(np.abs(exact[0][n]).max() for n in gone):.3g}"
-            pair.found(NAME, "frozen-parameter", pair.place(match), one, other, size)
-    return found
-
-
-def _explained(
-    pair: Pair, which: Which, name: str, given: Arrays, exact: Exact, stage: Stage
-) -> bool:
-    """Whether rounding explains how far a gradient is from its exact value."""
-    own = name if which == "a" else pair.transfer.names[name]
-    if exact is None or own not in exact[0]:
-        return True
-    difference = float(np.abs(given[own] - exact[0][own]).max(initial=0.0))
-    bound = pair.unit * exact[1][own]
-    if difference <= bound:
-        stage.saw(difference, bound)
-    return difference <= bound
-
-
-def _off(pair: Pair, place: str, name: str, which: Which, given: Arrays, exact: Exact) -> Said:
-    """A gradient that is not its loss': by a factor, or in a way that nothing here explains."""
-    assert exact
-    own = name if which == "a" else pair.transfer.names[name]
-    value, truth = given[own].astype(np.float64), exact[0][own]
-    factor = float(np.sum(value * truth) / max(float(np.sum(truth**2)), 1e-300))
-    rest = float(np.abs(value - factor * truth).max(initial=0.0))
-    right, wrong = "the gradient of the loss", "another gradient than the loss has"
-    code = "unexplained"
-    if rest <= pair.unit * exact[1][own] * max(1.0, abs(factor)):
-        code, wrong = "gradient-scale", f"{factor:.4g} times the gradient of the loss"
-    a, b = (wrong, right) if which == "a" else (right, wrong)
-    off = float(np.abs(value - truth).max(initial=0.0))
-    effect = f"off by up to {off:.3g}; rounding explains up to {exact[1][own]:.1e}"
-    return code, place, a, b, effect
-
-
-def _apart(
-    pair: Pair, place: str, name: str, a: np.ndarray, b: np.ndarray, stage: Stage
-) -> Said | None:
-    """Where there is no reference: the two gradients against each other, relatively."""
-    size = float(np.abs(a).max(initial=1e-30))
-    bound = pair.unit * 2e-4 * size
-    difference = float(np.abs(a - b).max(initial=0.0))
+def _at(twins: Twins, place: Place, start: Arrays, stage: Stage, worst: Worst) -> None:
+    """Compares both at one place."""
+    pair = twins.pair
+    weights = weights_at(place, start)
+    x, y = inputs_at(place, twins)
+    twins.load(weights)
+    answers = twins.ask(lambda side, which: side.loss_and_gradients(x[which], y[which]))
+    side = twins.answers["a"]
+    side.load(moved(weights))
+    near = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
+    losses = [np.float64(answers[which][0]) for which in SIDES]
+    bound = twins.bound(losses[0], np.float64(near[0]))
+    difference = distance(losses[0], losses[1])
+    stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)
-    if difference <= bound:
-        return None
-    effect = f"they differ by up to {difference:.3g} of {size:.3g}"
-    return "unexplained", place, f"gradient of {name}", "another gradient", effect
+    worst.take(difference, bound, None, "the loss", str(place))
+    of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])
+    # A bias in front of a normalisation has a gradient of nothing but rounding.
+    floor = twins.floor(max((float(np.abs(g).max(initial=0.0)) for g in of_a.values()), default=0))
+    for match in pair.matches:
+        if not (match.a and match.b):
+            continue
+        for name in match.a.parameters.values():
+            if name not in pair.transfer.names or not (name in of_a or name in of_b):
+                continue
+            zeros = np.zeros_like(weights[name])
+            a, b = of_a.get(name, zeros), of_b.get(name, zeros)
+            bound = floor + twins.bound(a, near[1].get(name, zeros))
+            difference = distance(a, b)
+            stage.coverage.compared()
+            stage.saw(difference, bound)
+            worst.take(difference, bound, match, f"gradient of {name}", str(place))

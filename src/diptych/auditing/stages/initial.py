@@ -1,14 +1,17 @@
 """Initial weights: each side's initialisers as distributions, and weights that were copied."""
 
-import time
 from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from diptych.auditing.graph import Arrays, Node
-from diptych.auditing.match import flattened_by, reordered
-from diptych.auditing.pair import Pair
+from diptych.auditing.findings import Reporter
+from diptych.auditing.graph import Arrays
+from diptych.auditing.kinds.convolution import flipped
+from diptych.auditing.kinds.dense import reordered
+from diptych.auditing.kinds.registry import role_of
+from diptych.auditing.match import Match, flattened_by
+from diptych.auditing.pair import Pair, Which
 from diptych.auditing.report import Stage
 
 NAME = "initial weights"
@@ -16,8 +19,8 @@ DRAWS = 12
 MOST_DRAWS = 48
 FEW = 600
 """Values of one parameter below which more builds are asked for."""
-PATIENCE = 3.0
-"""Seconds that the first builds may take for more to be asked for."""
+BUDGET = 20_000_000
+"""Numbers that all builds together may hold; two builds are always asked for."""
 ENOUGH = 4000
 """Values of one parameter that are enough to tell distributions apart."""
 CHANCE = 1e-6
@@ -26,51 +29,111 @@ CUT = 0.87962566103423978
 """The deviation of a normal distribution cut at two deviations, in units of the uncut one's."""
 
 
-def check(pair: Pair) -> Stage:
+def check(pair: Pair, report: Reporter) -> Stage:
     """Weights that both sides have in common are compared; else their distributions are."""
     stage = Stage(NAME)
     own = {which: side.own for which, side in pair.sides.items()}
     read = {side.spec.form for side in pair.sides.values()} & {"keras", "onnx", "run"}
     if copied(pair, own["a"], own["b"]):
-        _compare_copies(pair, stage, own["a"], own["b"])
+        _compare_copies(pair, stage, own["a"], own["b"], report)
+        stage.coverage.compared(len(pair.transfer.names), weights="the numbers themselves")
         stage.note = "one side has the other's weights" if stage.ok else "copied weights"
         return stage
     if read:
         stage.ok, stage.note = None, "the weights come from a file, and are not initial ones"
         return stage
-    draws_a, draws_b = (_draws(pair, which) for which in ("a", "b"))
-    before = len(pair.audit.findings)
+    draws = _count(pair)
+    draws_a, draws_b = (_draws(pair, which, draws) for which in ("a", "b"))
+    if not (draws_a and draws_b):
+        stage.ok, stage.note = None, "the builds of one side have parameters of other names"
+        return stage
     compared = 0
     for match in pair.matches:
         if not (match.a and match.b):
             continue
         for role, name, partner in match.parameters():
-            if name not in draws_a or partner not in draws_b:
-                continue
             if draws_a[name].shape != draws_b[partner].shape:
-                continue  # Other fans, other distributions: what made the shapes differ is found.
+                # Other fans, other distributions: what made the shapes differ is found.
+                stage.coverage.leave_out(name, "its shape is another on the other side")
+                continue
             compared += 1
-            place = pair.place(match)
-            _compare(pair, place, role, match.a, match.b, draws_a[name], draws_b[partner])
-    stage.ok = len(pair.audit.findings) == before
+            _compare(match, role, draws_a[name], draws_b[partner], report)
+    stage.coverage.compared(compared, builds=draws)
+    if not report.has(NAME):
+        _compare_fixed(pair, stage, draws_a, draws_b, report)
+    stage.ok = not report.has(NAME)
     stage.note = f"{compared} parameters, Kolmogorov–Smirnov at p = {CHANCE:g} each"
     return stage
 
 
-def _draws(pair: Pair, which) -> dict[str, np.ndarray]:
-    """All values that the initialisers of a side gave in some builds, with each build's shape."""
+def _count(pair: Pair) -> int:
+    """The number of builds, by the numbers that the parameters hold: the same for both sides."""
+    kernels = [
+        pair.sides[which].own[node.parameters["kernel"]].size
+        for which, graph in (("a", pair.a), ("b", pair.b))
+        for node in graph.nodes
+        if "kernel" in node.parameters
+    ]
+    fewest = max(1, min(kernels, default=FEW))
+    wanted = DRAWS if fewest * DRAWS >= FEW else min(MOST_DRAWS, -(-FEW // fewest))
+    largest = max(sum(v.size for v in side.own.values()) for side in pair.sides.values())
+    return int(np.clip(BUDGET // max(1, largest), 2, wanted))
+
+
+def _draws(pair: Pair, which: Which, draws: int) -> dict[str, np.ndarray]:
+    """All values that the initialisers of a side gave in some builds, (draws, *shape) by name;
+    nothing if the builds have other names."""
+    parts = pair.sides[which].initial(draws)
     own = pair.sides[which].own
-    graph = pair.a if which == "a" else pair.b
-    kernels = [own[n.parameters["kernel"]] for n in graph.nodes if "kernel" in n.parameters]
-    fewest = max(1, min((kernel.size for kernel in kernels), default=FEW))
-    start = time.perf_counter()
-    parts = pair.sides[which].initial(DRAWS)
-    wanted = min(MOST_DRAWS, -(-FEW // fewest))
-    if wanted > DRAWS and time.perf_counter() - start < PATIENCE:
-        parts = pair.sides[which].initial(wanted)
-    if any(part.keys() != parts[0].keys() for part in parts) or parts[0].keys() != own.keys():
-        return {name: value[None] for name, value in own.items()}  # Every build has other names.
-    return {name: np.stack([part[name] for part in parts]) for name in parts[0]}
+    if any(part.keys() != own.keys() for part in parts):
+        return {}
+    return {name: np.stack([part[name] for part in parts]) for name in own}
+
+
+def _compare_fixed(
+    pair: Pair,
+    stage: Stage,
+    a: dict[str, np.ndarray],
+    b: dict[str, np.ndarray],
+    report: Reporter,
+) -> None:
+    """Reports weights that are the same in every build of each side, and not on both.
+
+    A seed of the user's, or a checkpoint, fixes them. No seed gives two frameworks the same
+    numbers, so between frameworks only the distributions are compared.
+    """
+    fixed = [
+        (match, name, partner)
+        for match in pair.matches
+        for _, name, partner in match.parameters()
+        if a[name].shape == b[partner].shape
+        and all(np.array_equal(v[0], v[-1]) for v in (a[name], b[partner]))
+        and np.unique(a[name][0]).size >= 16
+    ]
+    if not fixed:
+        return
+    if len({side.framework.split()[0] for side in pair.sides.values()}) > 1:
+        stage.coverage.leave_out(
+            "the numbers themselves",
+            "each side's weights are the same in every build, and no seed gives two frameworks "
+            "the same; their distributions are compared",
+        )
+        return
+    moved = pair.transfer.to_a({partner: b[partner][0] for _, _, partner in fixed})
+    for match, name, partner in fixed:
+        if name in moved and not np.allclose(a[name][0], moved[name], rtol=1e-6, atol=1e-12):
+            report(
+                "weights",
+                at=match,
+                a=f"{name}: begins with {_first(a[name])}",
+                b=f"{partner}: begins with {_first(b[partner])}",
+                effect="every build of a side has these: another seed, or another checkpoint",
+            )
+            return
+
+
+def _first(builds: np.ndarray) -> str:
+    return ", ".join(f"{value:.6g}" for value in builds[0].ravel()[:3])
 
 
 def copied(pair: Pair, a: Arrays, b: Arrays) -> bool:
@@ -84,7 +147,8 @@ def copied(pair: Pair, a: Arrays, b: Arrays) -> bool:
     return False
 
 
-def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays) -> None:
+def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays, report: Reporter) -> None:
+    """Compares weights of which some are the same on both sides, so that all should be."""
     moved = pair.transfer.to_a(b)
     for match in pair.matches:
         if not (match.a and match.b):
@@ -103,35 +167,34 @@ def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays) -> None:
             other = flattened_by(pair.b, match.b)
             if match.a.kind == "dense" and flat and other and np.allclose(a[name], raw, 1e-6, 0):
                 right = reordered(a[name], flat[1], flat[0], other[0])
-                pair.found(
-                    NAME, "flatten-order", pair.place(match),
-                    f"channels come {flat[0]}",
-                    f"channels come {other[0]}, the rows copied as they were",
-                    f"{np.mean(np.abs(right - raw).max(axis=1) > bound):.0%} of the rows belong to "
-                    "other pixels",
-                )  # fmt: skip
+                share = np.mean(np.abs(right - raw).max(axis=1) > bound)
+                report(
+                    "flatten-order",
+                    at=match,
+                    a=f"channels come {flat[0]}",
+                    b=f"channels come {other[0]}, the rows copied as they were",
+                    effect=f"{share:.0%} of the rows belong to other pixels",
+                )
                 continue
-            if match.a.kind == "conv" and _turned(a[name], raw):
-                said = ("its kernels", "its kernels, turned by 180 degrees")
-                pair.found(NAME, "kernel-flipped", pair.place(match), *said)
+            if match.a.kind == "conv" and flipped(a[name], raw):
+                words = "its kernels, turned by 180 degrees"
+                report("kernel-flipped", at=match, a="its kernels", b=words)
                 continue
-            pair.found(
-                NAME, "weights", pair.place(match),
-                f"{name}: from {a[name].min():.4g} to {a[name].max():.4g}",
-                f"{pair.transfer.names[name]}: from {raw.min():.4g} to {raw.max():.4g}",
-                f"they differ by up to {difference:.3g}, where other weights are the same",
-            )  # fmt: skip
-
-
-def _turned(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether a convolution's kernel is another one turned by 180 degrees, as Theano had them."""
-    return a.ndim > 2 and np.allclose(a, np.flip(b, tuple(range(b.ndim - 2))), 1e-6, 0)
+            report(
+                "weights",
+                at=match,
+                a=f"{name}: from {a[name].min():.4g} to {a[name].max():.4g}",
+                b=f"{pair.transfer.names[name]}: from {raw.min():.4g} to {raw.max():.4g}",
+                effect=f"they differ by up to {difference:.3g}, where other weights are the same",
+            )
 
 
 def _compare(
-    pair: Pair, place: str, role: str, a: Node, b: Node, draws_a: np.ndarray, draws_b: np.ndarray
+    match: Match, role: str, draws_a: np.ndarray, draws_b: np.ndarray, report: Reporter
 ) -> None:
-    one, other = (each.ravel()[:ENOUGH].astype(np.float64) for each in (draws_a, draws_b))
+    """Compares the distributions that a parameter is drawn from, (builds, …) each."""
+    assert match.a
+    one, other = (draws.ravel()[:ENOUGH].astype(np.float64) for draws in (draws_a, draws_b))
     if np.ptp(one) == np.ptp(other) == 0:
         differ = abs(one[0] - other[0]) > 1e-6
         p = 0.0 if differ else 1.0
@@ -146,14 +209,14 @@ def _compare(
             p = 0.0
     if p >= CHANCE:
         return
-    code = {"kernel": "kernel-initialiser", "bias": "bias-initialiser"}.get(
-        role, "batchnorm-initialiser" if a.kind == "batch_norm" else "kernel-initialiser"
+    dense = match.a.kind == "dense"
+    report(
+        role_of(match.a, role).initialiser,
+        at=match,
+        a=f"{role}: {named(one, draws_a.shape[1:], dense)}",
+        b=f"{role}: {named(other, draws_b.shape[1:], dense)}",
+        effect=f"deviation {one.std():.3g} against {other.std():.3g}",
     )
-    names = [
-        named(v, d.shape[1:], a.kind == "dense") for v, d in ((one, draws_a), (other, draws_b))
-    ]
-    deviations = f"deviation {one.std():.3g} against {other.std():.3g}"
-    pair.found(NAME, code, place, f"{role}: {names[0]}", f"{role}: {names[1]}", deviations)
 
 
 def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:

@@ -2,7 +2,10 @@
 
 import numpy as np
 
-from diptych.auditing.pair import Pair, effective, targets_as
+from diptych.auditing.examples import Examples, effective, targets_as
+from diptych.auditing.findings import Reporter
+from diptych.auditing.kinds.arithmetic import line
+from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
 NAME = "input"
@@ -10,10 +13,10 @@ CLOSE = 4e-6
 """Scaling takes a few operations in float32, each right to 6e-8 of the largest number."""
 
 
-def check(pair: Pair) -> Stage:
+def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     """Compares what reaches the first layer that is more than scaling, and the targets."""
     stage = Stage(NAME)
-    a, b = (effective(pair.graphs[which], pair.raw_x[which]) for which in ("a", "b"))
+    a, b = (effective(pair.graphs[which], examples.raw_x[which]) for which in ("a", "b"))
     if not any(side.prepares for side in pair.sides.values()):
         stage.note = "neither side says how it prepares data; both were given the same"
     b = b.reshape(a.shape) if a.size == b.size else b
@@ -22,48 +25,49 @@ def check(pair: Pair) -> Stage:
     bound = CLOSE * float(np.abs(a).max(initial=1e-12))
     if a.shape != b.shape:
         stage.ok = False
-        pair.found(NAME, "input-layout", None, f"inputs {a.shape}", f"inputs {b.shape}")
+        report("input-layout", a=f"inputs {a.shape}", b=f"inputs {b.shape}")
     else:
+        stage.coverage.compared(count, examples=count)
         difference = float(np.abs(a - b).max(initial=0.0))
         stage.saw(difference, bound)
         if difference > bound:
             stage.ok = False
-            _explain(pair, a, b)
-    _targets(pair, stage)
+            _explain(a, b, report)
+    _targets(pair, examples, stage, report)
     return stage
 
 
-def _explain(pair: Pair, a: np.ndarray, b: np.ndarray) -> None:
-    """Names what was done otherwise to the inputs: turned, scaled, or both."""
+def _explain(a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
+    """Names what was done differently to the inputs: turned, scaled, or both."""
     fitted = [
-        (name, turned, *_line(turned, b)) for name, turned in _turned(a) if turned.shape == b.shape
+        (name, turned, *line(turned, b)) for name, turned in _turned(a) if turned.shape == b.shape
     ]
     for name, turned, scale, offset in fitted:
         size = float(np.abs(b).max(initial=1e-12))
         if np.abs(turned * scale + offset - b).max(initial=0.0) > 4 * CLOSE * size:
             continue
         if name:
-            pair.found(NAME, "input-layout", None, "as they are", name, _span(a, b))
+            report("input-layout", a="as they are", b=name, effect=_span(a, b))
         if abs(scale - 1) > 1e-5 or abs(offset) > 1e-5 * size:
-            said = f"A's times {scale:.6g}" + (f" plus {offset:.6g}" if abs(offset) > 1e-6 else "")
-            pair.found(NAME, "input-scale", None, _range(a), f"{_range(b)}: {said}", _span(a, b))
+            line_of_b = f"A's times {scale:.6g}"
+            line_of_b += f" plus {offset:.6g}" if abs(offset) > 1e-6 else ""
+            words = f"{_range(b)}: {line_of_b}"
+            report("input-scale", a=_range(a), b=words, effect=_span(a, b))
         return
     code = "input-scale" if a.ndim < 3 else "input-layout"
-    pair.found(
-        NAME, code, None, _range(a), _range(b),
-        f"no scaling, turning or mirroring gives B's; {_span(a, b)}",
-    )  # fmt: skip
+    effect = f"no scaling, turning or mirroring gives B's; {_span(a, b)}"
+    report(code, a=_range(a), b=_range(b), effect=effect)
 
 
 def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """The inputs, and turned in the ways that a mistake turns them."""
-    found = [("", a)]
+    candidates = [("", a)]
     if a.ndim == 2 and a.shape[1] == 784:  # MNIST, flattened.
         images = a.reshape(-1, 28, 28)
-        found.append(("height and width swapped", images.transpose(0, 2, 1).reshape(a.shape)))
+        candidates.append(("height and width swapped", images.transpose(0, 2, 1).reshape(a.shape)))
     if a.ndim >= 3:
         swapped = a.swapaxes(1, 2)
-        found += [
+        candidates += [
             ("height and width swapped", swapped),
             ("channels in the other order", a[..., ::-1]),
             ("upside down", a[:, ::-1]),
@@ -71,13 +75,7 @@ def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
             ("turned by 180 degrees", a[:, ::-1, ::-1]),
             ("channels first, read as channels last", np.moveaxis(a, -1, 1).reshape(a.shape)),
         ]
-    return found
-
-
-def _line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-    spread = float(np.var(x))
-    scale = float(np.mean((x - x.mean()) * (y - y.mean())) / spread) if spread else 1.0
-    return scale, float(y.mean() - scale * x.mean())
+    return candidates
 
 
 def _range(values: np.ndarray) -> str:
@@ -88,21 +86,21 @@ def _span(a: np.ndarray, b: np.ndarray) -> str:
     return f"inputs differ by up to {np.abs(a - b).max(initial=0.0):.3g}"
 
 
-def _targets(pair: Pair, stage: Stage) -> None:
-    a = pair.raw_y["a"]
+def _targets(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> None:
+    a = examples.raw_y["a"]
     side_a, side_b = pair.sides["a"], pair.sides["b"]
-    b = targets_as(pair.raw_y["b"], side_a.targets, side_b)
+    b = targets_as(examples.raw_y["b"], side_a.targets, side_b)
     if not (side_a.trains and side_b.trains):
         return
     if side_a.targets == "classes" and a.size != b.size:
-        pair.found(NAME, "label-encoding", None, f"labels {a.shape}", f"labels {b.shape}")
+        report("label-encoding", a=f"labels {a.shape}", b=f"labels {b.shape}")
         stage.ok = False
         return
     one, other = a.reshape(len(a), -1).astype(float), b.reshape(len(b), -1).astype(float)
     if one.shape != other.shape or not np.allclose(one, other, 1e-6, 1e-6):
         stage.ok = False
-        said = _mapping(one, other)
-        pair.found(NAME, "label-encoding", None, *said)
+        of_a, of_b = _mapping(one, other)
+        report("label-encoding", a=of_a, b=of_b)
 
 
 def _mapping(a: np.ndarray, b: np.ndarray) -> tuple[str, str]:
@@ -111,5 +109,5 @@ def _mapping(a: np.ndarray, b: np.ndarray) -> tuple[str, str]:
         a, b = a.argmax(1)[:, None], b.argmax(1)[:, None]
     if a.shape == b.shape and np.ptp(b - a) == 0:
         return f"labels such as {a[0, 0]:g}", f"the same plus {b[0, 0] - a[0, 0]:g}"
-    first = [", ".join(f"{v:g}" for v in each[:8, 0]) for each in (a, b)]
+    first = [", ".join(f"{v:g}" for v in labels[:8, 0]) for labels in (a, b)]
     return f"labels {first[0]}, …", f"labels {first[1]}, …"

@@ -1,67 +1,90 @@
 """Mode: what dropout and batch normalisation do in training, measured."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from diptych.auditing import reference
+from diptych.auditing.black_boxes import Comparison
+from diptych.auditing.examples import Examples
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import INPUT, Arrays, Node
+from diptych.auditing.kinds.registry import kind_of
 from diptych.auditing.match import Match
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
-from diptych.auditing.stages.forward import black_box
+from diptych.auditing.weights import Weights
 
 NAME = "mode"
 SIGMAS = 6.0
 """Deviations by which a measured share may differ from its rate."""
+Records = dict[Which, Arrays]
 
 
-def check(pair: Pair) -> Stage:
+@dataclass(frozen=True)
+class Mode:
+    """How both sides train."""
+
+    stage: Stage
+    pair: Pair
+    """The pair in which batch normalisations say which statistics they were found to use."""
+
+
+def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report: Reporter) -> Mode:
     """Runs both sides as they train, and looks at what was dropped, normalised and averaged."""
     stage = Stage(NAME)
-    kinds = {n.kind for graph in (pair.a, pair.b) for n in graph.nodes}
-    if not kinds & {"dropout", "batch_norm", "custom"}:
+    nodes = [*pair.a.nodes, *pair.b.nodes]
+    if all(kind_of(node).in_training == "same" for node in nodes):
         stage.note = "no dropout, no batch normalisation"
-        if not any(f.stage == NAME for f in pair.audit.findings):
-            return stage
+        if not report.has(NAME):
+            stage.coverage.compared(len(pair.matches), layers="by their kinds")
+            return Mode(stage, pair)
     records = {
-        which: side.record(pair.x[which], True) | {INPUT: pair.x[which]}
+        which: side.record(examples.x[which], True) | {INPUT: examples.x[which]}
         for which, side in pair.sides.items()
     }
+    comparison = Comparison(pair, weights, unit, records, True, report)
+    normalised: list[tuple[Node, Node]] = []
     for match in pair.matches:
         if match.a is None or match.b is None:
             continue
+        stage.coverage.compared()
         if "custom" in (match.a.kind, match.b.kind):
-            black_box(pair, match, records, stage, training=True)
+            comparison.compare(match, stage)
             continue
         if match.a.kind != match.b.kind:
             continue
-        if match.a.kind == "dropout":
-            _dropout(pair, match, records)
-        if match.a.kind == "batch_norm":
-            _batch_norm(pair, match, records)
-    _unbiased_variances(pair, records)
-    stage.ok = not any(finding.stage == NAME for finding in pair.audit.findings)
-    return stage
+        in_training = kind_of(match.a).in_training
+        if in_training == "draws":
+            _dropout(match, records, report)
+        if in_training == "statistics":
+            normalised.append((match.a, match.b))
+            uses = _batch_norm(match, weights, unit, records, report)
+            for which, use in uses.items():
+                if use == "moving":
+                    # The reference must do as the side does from here on.
+                    name = _node(match, which).name
+                    pair = pair.with_attributes(which, name, statistics="moving")
+    _unbiased_variances(pair, normalised, examples, weights, records, report)
+    stage.ok = not report.has(NAME)
+    return Mode(stage, pair)
 
 
-def _dropout(pair: Pair, match: Match, records: dict[Which, Arrays]) -> None:
-    """The share that was dropped and the factor of what was kept, on each side."""
-    seen = {which: _dropped(records[which], _node(match, which)) for which in SIDES}
-    if seen["a"] is None or seen["b"] is None:
+def _dropout(match: Match, records: Records, report: Reporter) -> None:
+    """Compares the share that was dropped and the factor of what was kept."""
+    of_a, of_b = (_dropped(records[which], _node(match, which)) for which in SIDES)
+    if of_a is None or of_b is None:
         return
-    (share_a, factor_a, count_a), (share_b, factor_b, count_b) = seen["a"], seen["b"]
+    (share_a, factor_a, count_a), (share_b, factor_b, count_b) = of_a, of_b
     noise = SIGMAS * np.sqrt(0.25 / max(1, count_a) + 0.25 / max(1, count_b))
-    said = [
-        _dropping(share, factor) for share, factor in ((share_a, factor_a), (share_b, factor_b))
-    ]
+    a, b = _dropping(share_a, factor_a), _dropping(share_b, factor_b)
     if (share_a == 0) != (share_b == 0) and abs(share_a - share_b) > noise:
-        pair.found(
-            NAME, "training-mode", pair.place(match), *said, "dropout works on one side only"
-        )
-    elif abs(share_a - share_b) > noise or abs(factor_a - factor_b) > 0.01 * factor_a:
-        already = any(
-            f.code == "dropout-rate" and f.layer == pair.place(match) for f in pair.audit.findings
-        )
-        if not already:
-            pair.found(NAME, "dropout-rate", pair.place(match), *said)
+        effect = "dropout works on one side only"
+        report("training-mode", at=match, a=a, b=b, effect=effect)
+        return
+    different = abs(share_a - share_b) > noise or abs(factor_a - factor_b) > 0.01 * factor_a
+    if different and not report.has_at(match, "dropout-rate"):
+        report("dropout-rate", at=match, a=a, b=b)
 
 
 def _node(match: Match, which: Which) -> Node:
@@ -89,100 +112,109 @@ def _dropping(share: float, factor: float) -> str:
     return f"drops {share:.1%} in training, the rest times {factor:.4g}"
 
 
-def _batch_norm(pair: Pair, match: Match, records: dict[Which, Arrays]) -> None:
-    uses = {which: _statistics(pair, which, _node(match, which), records[which]) for which in SIDES}
-    for which in SIDES:
-        if uses[which] == "moving":  # The reference must do as the side does from here on.
-            pair.change(which, _node(match, which).name, statistics="moving")
-    said = {
-        "batch": "normalises by the batch's own statistics in training",
-        "moving": "normalises by the moving averages in training",
-        "neither": "normalises by neither the batch's nor the moving statistics",
+USES = {
+    "batch": "normalises by the batch's own statistics in training",
+    "moving": "normalises by the moving averages in training",
+    "neither": "normalises by neither the batch's nor the moving statistics",
+}
+
+
+def _batch_norm(
+    match: Match, weights: Weights, unit: float, records: Records, report: Reporter
+) -> dict[Which, str | None]:
+    """Compares by what two layers normalise in training, and how their averages move.
+
+    Returns:
+        By side, one of `USES`; None if its record does not show it.
+    """
+    nodes = {which: _node(match, which) for which in SIDES}
+    uses = {
+        which: _statistics(nodes[which], weights[which], unit, records[which]) for which in SIDES
     }
-    if uses["a"] != uses["b"] and None not in uses.values():
-        words = [said[str(uses[which])] for which in SIDES]
-        pair.found(NAME, "training-mode", pair.place(match), *words)
-        return
-    momenta = {
-        which: _momentum(pair, which, _node(match, which), records[which]) for which in SIDES
-    }
-    one, other = momenta["a"], momenta["b"]
+    a, b = uses["a"], uses["b"]
+    if a != b and a and b:
+        report("training-mode", at=match, a=USES[a], b=USES[b])
+        return uses
+    one, other = (_momentum(nodes[which], weights[which], records[which]) for which in SIDES)
     if one is None or other is None:
-        return
+        return uses
     if abs(one - other) > 2e-3 * max(1 - one, 1 - other, 1e-3) + 1e-5:
-        pair.found(
-            NAME, "batchnorm-momentum", pair.place(match),
-            f"keeps {one:.5g} of its moving averages", f"keeps {other:.5g} of them",
-            "recovered from one step's averages; predictions differ, training losses do not",
-        )  # fmt: skip
+        report(
+            "batchnorm-momentum",
+            at=match,
+            a=f"keeps {one:.5g} of its moving averages",
+            b=f"keeps {other:.5g} of them",
+            effect="recovered from one step's averages; predictions differ, training losses do not",
+        )
+    return uses
 
 
-def _unbiased_variances(pair: Pair, records: dict[Which, Arrays]) -> None:
-    """Notes it where only one side's moving variances take in n/(n-1) times the batch's."""
-    nodes = {
-        which: [
-            _node(m, which)
-            for m in pair.matches
-            if m.a and m.b and m.a.kind == m.b.kind == "batch_norm"
-        ]
-        for which in SIDES
-    }
-    if not nodes["a"]:
+def _unbiased_variances(
+    pair: Pair,
+    normalised: list[tuple[Node, Node]],
+    examples: Examples,
+    weights: Weights,
+    records: Records,
+    report: Reporter,
+) -> None:
+    """Notes it if only one side's moving variances take in n/(n-1) times the batch's."""
+    if not normalised:
         return
-    from_zero = {which: _from_zero(pair, which, nodes[which]) for which in SIDES}
-    for pairs in zip(nodes["a"], nodes["b"], strict=True):
+    nodes = dict(zip(SIDES, zip(*normalised, strict=True), strict=True))
+    from_zero = {
+        which: _from_zero(pair, which, nodes[which], examples, weights[which]) for which in SIDES
+    }
+    for matched in normalised:
         a, b = (
-            _is_unbiased(pair, which, node, records[which], from_zero[which])
-            for which, node in zip(SIDES, pairs, strict=True)
+            _is_unbiased(node, weights[which], records[which], from_zero[which])
+            for which, node in zip(SIDES, matched, strict=True)
         )
         if None not in (a, b) and a != b:
-            pair.audit.notes.append(
+            report.note(
                 f"{'A' if a else 'B'}'s moving variances are unbiased, n/(n-1) times the other's; "
                 "that is the frameworks' convention and was not counted"
             )
             return
 
 
-def _statistics(pair: Pair, which: Which, node: Node, record: Arrays) -> str | None:
+def _statistics(node: Node, weights: Arrays, unit: float, record: Arrays) -> str | None:
     """Whether the layer normalised by the batch's statistics or by the moving ones."""
     if node.name not in record or node.inputs[0] not in record:
         return None
-    here = {name: record[name] for name in (node.name, *node.inputs)}
-    parameters = {n: pair.parameters[which][n] for n in node.parameters.values()}
-    (batch,) = pair.try_nodes([node], parameters, here, True)
-    (moving,) = pair.try_nodes([node], parameters, here, False)
-    if min(batch, moving) > 4 * pair.unit:
+    (batch,) = reference.ratios([node], weights, record, True)
+    (moving,) = reference.ratios([node], weights, record, False)
+    if min(batch, moving) > 4 * unit:
         return "neither"
     return "batch" if batch <= moving else "moving"
 
 
-def _momentum(pair: Pair, which: Which, node: Node, record: Arrays) -> float | None:
+def _momentum(node: Node, weights: Arrays, record: Arrays) -> float | None:
     """The share of the moving averages that a step keeps, by their means."""
     name = node.parameters.get("mean", "")
     new = record.get(f"parameter:{name}")
     if new is None or node.inputs[0] not in record:
         return None
     x = record[node.inputs[0]].astype(np.float64)
-    return _kept(pair.parameters[which][name], new, x.mean(tuple(range(x.ndim - 1))))
+    return _kept(weights[name], new, x.mean(tuple(range(x.ndim - 1))))
 
 
-def _from_zero(pair: Pair, which: Which, nodes: list[Node]) -> Arrays:
+def _from_zero(
+    pair: Pair, which: Which, nodes: tuple[Node, ...], examples: Examples, weights: Arrays
+) -> Arrays:
     """What a side records in training if its moving variances are zero before."""
-    side, parameters = pair.sides[which], pair.parameters[which]
+    side = pair.sides[which]
     names = {node.parameters["variance"] for node in nodes if "variance" in node.parameters}
-    side.load(parameters | {name: np.zeros_like(parameters[name]) for name in names})
+    side.load(weights | {name: np.zeros_like(weights[name]) for name in names})
     try:
-        return side.record(pair.x[which], True) | {INPUT: pair.x[which]}
+        return side.record(examples.x[which], True) | {INPUT: examples.x[which]}
     finally:
-        side.load(parameters)
+        side.load(weights)
 
 
-def _is_unbiased(
-    pair: Pair, which: Which, node: Node, record: Arrays, from_zero: Arrays
-) -> bool | None:
-    """Whether the moving variance takes in n/(n-1) times the batch's; None where that isn't seen.
+def _is_unbiased(node: Node, weights: Arrays, record: Arrays, from_zero: Arrays) -> bool | None:
+    """Whether the moving variance takes in n/(n-1) times the batch's; None if that isn't seen.
 
-    The two are a few parts in 100,000 apart, no more than one step's rounding where the moving
+    The two are a few parts in 100,000 apart, no more than one step's rounding if the moving
     variance is much larger than the batch's. Two steps show the two shares one by one: from zero,
     what is taken in of the batch's; from the present ones, what is kept.
     """
@@ -190,10 +222,10 @@ def _is_unbiased(
     new, taken_in = record.get(f"parameter:{name}"), from_zero.get(f"parameter:{name}")
     if new is None or taken_in is None or not {node.inputs[0]} <= record.keys() & from_zero.keys():
         return None
-    inputs = [each[node.inputs[0]].astype(np.float64) for each in (record, from_zero)]
+    inputs = [r[node.inputs[0]].astype(np.float64) for r in (record, from_zero)]
     axes = tuple(range(inputs[0].ndim - 1))
     batch, batch_from_zero = (x.var(axes) for x in inputs)
-    old = pair.parameters[which][name].astype(np.float64)
+    old = weights[name].astype(np.float64)
     share = _along(taken_in, batch_from_zero)
     kept = _along(new - share * batch, old)
     count = inputs[0][..., 0].size

@@ -1,143 +1,223 @@
 """Trajectory: real training steps of both sides from the same weights, on the same batches.
 
-The yardstick is the first side against itself with weights an ulp apart: so fast does rounding grow
-in this network's training. Distances are root mean squares over all weights: the largest difference
-would say little of Adam, which moves a weight by its whole rate wherever rounding turns the sign of
-a gradient that is nearly nothing.
+The yardstick is the first side against itself from weights that are moved by rounding: so fast does
+rounding grow in this network's training. As long as it is small, both paths are held against each
+other. Over all steps, which parameters move and how far is compared; that does not depend on
+rounding.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import PLACES, Pair, Which
+from diptych.auditing.naming import steps as naming
+from diptych.auditing.pair import SIDES, Pair, Which, trained
 from diptych.auditing.report import Stage
-from diptych.auditing.stages.loss import trained
+from diptych.auditing.twins import REACH, Twins, moved
 
 NAME = "trajectory"
-STEPS = 8
-FACTOR = 64.0
-"""How many times the yardstick, which rounds only once, rounding in every step may reach."""
-ULP = np.float32(2.0**-23)
+FEW, MANY = 40, 1_100
+"""Steps that are always taken, and those that a small network takes."""
+PARAMETERS, ACTIVATIONS = 40_000_000, 400_000_000
+"""Numbers that all steps together may go through."""
+WATCHED = 64
+"""Numbers of each parameter that are compared."""
+INFORMATIVE = 0.05
+"""The share of the way from the start that rounding may be for a step to be compared exactly."""
+WINDOW = 50
+"""Steps over which movements are added up where rounding has grown too large."""
+RATIO = 3.0
+"""How much further one side may move in a window than the other, beyond the yardstick."""
+STILL = 1e-6
+"""A movement so much smaller than the largest is none."""
+LASTING = 10
+"""Steps for which one side must be still while the other moves."""
+NEAR = 200
+"""Steps of the yardstick."""
 
 
-def check(pair: Pair) -> Stage:
-    """Compares the losses and the weights step by step."""
-    stage = Stage(NAME)
-    for number in range(PLACES):
-        with pair.elsewhere(number):
-            _walk(pair, stage, last=number == PLACES - 1)
-        if stage.ok is not False or pair.audit.findings:
-            break
+@dataclass
+class Path:
+    """A side's way: by A's names, the watched numbers; and the losses."""
+
+    losses: np.ndarray
+    weights: Arrays
+    """(steps + 1, watched)."""
+
+
+def check(twins: Twins, report: Reporter) -> Stage:
+    """Compares losses and weights step by step."""
+    stage, pair = Stage(NAME), twins.pair
+    steps = _count(twins) if twins.own_code["steps"] else FEW
+    numbers = _numbers(pair)
+    batches = {which: _batches(twins, which) for which in SIDES}
+    of_b = pair.transfer.to_b(numbers)
+    with twins.used(stage.coverage):
+        start = twins.start()
+        twins.load(start)
+        answers = twins.ask(
+            lambda side, which: side.steps(batches[which], steps, numbers if which == "a" else of_b)
+        )
+        side = twins.answers["a"]
+        side.load(moved(start))
+        near = Path(*side.steps(batches["a"], min(steps, NEAR), numbers))
+    losses, weights = answers["b"]
+    found = {
+        n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
+    }
+    a, b = Path(*answers["a"]), Path(losses, found)
+    learned = set(trained(pair.sides["a"]))
+    _close(twins, stage, a, b, near, learned, report)
+    if stage.ok and not report.has():
+        _movements(pair, stage, (a, b, near), learned, report)
+    stage.coverage.compared(steps, batches_of=_size(twins))
+    stage.coverage.steps = steps
     return stage
 
 
-def _walk(pair: Pair, stage: Stage, last: bool) -> None:
-    """Takes the steps from the present weights; whatever is wrong is reported the last time."""
-    batches = {which: _batches(pair, which) for which in ("a", "b")}
-    losses, weights = {}, {}
-    learned = {name for side in pair.sides.values() for name in trained(side)}
-    for which, side in pair.sides.items():
-        side.load(pair.parameters[which])
-        steps = side.steps(batches[which])
-        if steps is None:
-            stage.ok, stage.note = None, f"the dropout of {side.label} cannot be turned off"
-            return
-        losses[which], weights[which] = steps
-    side = pair.sides["a"]
-    side.load(pair.parameters["a"] | _an_ulp_off(pair.parameters["a"]))
-    ulp_off = side.steps(batches["a"])
-    side.load(pair.parameters["a"])
+def _count(twins: Twins) -> int:
+    """The number of steps, by the numbers that one step goes through."""
+    pair = twins.pair
+    size = sum(value.size for value in pair.sides["a"].own.values())
+    activations = sum(int(np.prod(node.shape)) for node in pair.a.nodes) * _size(twins)
+    most = min(PARAMETERS // max(1, size), ACTIVATIONS // max(1, activations))
+    return int(np.clip(most, FEW, MANY))
 
-    # Moving averages are the stage mode's affair.
-    for path in weights.values():
-        path[:] = [{k: v for k, v in step.items() if k in learned} for step in path]
-    yard = distances(weights["a"], ulp_off[1] if ulp_off else weights["a"])
-    differences = distances(weights["a"], [pair.transfer.to_a(each) for each in weights["b"]])
-    size = distances(weights["a"][:1], [{k: 0 * v for k, v in weights["a"][0].items()}])[0]
-    bounds = _factor(pair) * pair.unit * (np.maximum.accumulate(yard) + float(ULP) * size)
-    with np.errstate(invalid="ignore"):
-        step = int(np.argmax(np.nan_to_num(differences / bounds, nan=0.0)))
+
+def _size(twins: Twins) -> int:
+    return max(1, len(twins.examples.x["a"]) // 4)
+
+
+def _numbers(pair: Pair) -> Arrays:
+    """The watched numbers of A's parameters, as `Answers.steps` takes them."""
+    chance = np.random.default_rng(8)
+    numbers = {}
+    for name in pair.transfer.names:
+        value = pair.sides["a"].own[name]
+        number = np.full(value.size, -1, np.int32)
+        count = min(WATCHED, value.size)
+        number[chance.choice(value.size, size=count, replace=False)] = np.arange(count)
+        numbers[name] = number.reshape(value.shape)
+    return numbers
+
+
+def _batches(twins: Twins, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
+    size = _size(twins)
+    x, y = twins.typed(twins.examples.x[which]), twins.examples.y[which]
+    rows = [np.arange(i * size, (i + 1) * size) % len(x) for i in range(4)]
+    return [(x[part], y[part]) for part in rows]
+
+
+def _close(
+    twins: Twins,
+    stage: Stage,
+    a: Path,
+    b: Path,
+    near: Path,
+    learned: set[str],
+    report: Reporter,
+) -> None:
+    """Compares the paths as long as rounding leaves them alike."""
+    names = [name for name in a.weights if name in learned and name in b.weights]
+    length = len(next(iter(near.weights.values())))
+    joined = [np.concatenate([p.weights[n][:length] for n in names], axis=1) for p in (a, b, near)]
+    yard = np.maximum.accumulate(_rms(joined[0] - joined[2]))
+    way = np.maximum.accumulate(_rms(joined[0] - joined[0][:1]))
+    floor = twins.floor(1e-3 * float(_rms(joined[0][:1])[0]))
+    bounds = twins.unit * REACH[twins.precision] * yard + floor
+    differences = _rms(joined[0] - joined[1])
+    informative = bounds <= np.maximum(INFORMATIVE * way, 2 * floor)
+    informative[0] = True  # Before the first step, nothing has moved.
+    last = len(bounds) - 1 if informative.all() else int(np.argmin(informative)) - 1
+    ratios = differences[1 : max(2, last + 1)] / bounds[1 : max(2, last + 1)]
+    step = 1 + int(np.argmax(np.nan_to_num(ratios, nan=np.inf)))
     stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
-    stage.note = f"root mean square of the weights' after {step + 1} of {STEPS} steps"
-    stage.ok = bool(differences[step] <= bounds[step])
-    if stage.ok:
+    stage.note = f"weights compared exactly to step {max(1, last):,}, root mean square"
+    if differences[step] <= bounds[step]:
         return
-    if pair.audit.findings:
+    stage.ok = False
+    if report.has():
         stage.note += "; as the findings make one expect"
         return
-    first = int(np.argmax(differences > bounds))
-    if not last or (first and _piled_up(pair, batches, weights)):
+    if naming.explain(twins.pair, twins.examples, twins.weights, report):
         return
-    pair.found(
-        NAME, "unexplained", None, "its steps", "other steps",
-        f"weights part at step {first + 1} by {differences[first]:.3g} (rounding explains up to "
-        f"{bounds[first]:.1e}), though gradients and optimiser are the same; the losses there are "
-        f"{losses['a'][first]:.6g} and {losses['b'][first]:.6g}",
-    )  # fmt: skip
+    first = 1 + int(np.argmax(~(ratios <= 1)))
+    report(
+        "unexplained",
+        a="its steps",
+        b="other steps",
+        effect=f"weights differ from step {first} on by {differences[first]:.3g} (rounding "
+        f"explains up to {bounds[first]:.1e}), though gradients and optimiser are the same; the "
+        f"losses there are {a.losses[first - 1]:.6g} and {b.losses[first - 1]:.6g}",
+    )
 
 
-def _factor(pair: Pair) -> float:
-    """How much more than an ulp here and there rounding is: a batch's statistics are sums of many
-    numbers, whose errors every number of a channel gets."""
-    sums = [np.prod(node.shape[:-1]) for node in pair.a.nodes if node.kind == "batch_norm"]
-    return FACTOR * max(1.0, float(np.sqrt(max(sums, default=0) * len(pair.x["a"]) / STEPS)))
+def _rms(values: np.ndarray) -> np.ndarray:
+    """The root mean square of each row."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.nan_to_num(np.abs(values), nan=np.inf, posinf=np.inf)
+        return np.sqrt(np.mean(np.square(finite), axis=1)) if values.size else np.zeros(len(values))
 
 
-def _batches(pair: Pair, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
-    """The examples in batches, over and over."""
-    x, y = pair.x[which], pair.y[which]
-    size = max(1, len(x) // 4)
-    order = [np.arange(i * size, (i + 1) * size) % len(x) for i in range(STEPS)]
-    return [(x[rows], y[rows]) for rows in order]
+def _movements(
+    pair: Pair, stage: Stage, paths: tuple[Path, Path, Path], learned: set[str], report: Reporter
+) -> None:
+    """Compares which parameters move at which steps, and how far in a window of steps."""
+    a, b, near = (path.weights for path in paths)
+    names = learned & a.keys() & b.keys()
+    largest = max((float(_steps(a[name]).max(initial=0.0)) for name in names), default=0.0)
+    for match in pair.matches:
+        for name in match.a.parameters.values() if match.a and match.b else ():
+            if name not in names:
+                continue
+            steps = [_steps(weights[name]) for weights in (a, b, near)]
+            moves = [step > STILL * largest for step in steps]
+            first = _first_still(*moves)
+            if first is not None:
+                words = ["is trained", f"does not move from step {first} on"]
+                of_a, of_b = words if moves[0][first - 1] else words[::-1]
+                effect = f"parameter {name}, of {len(moves[0]):,} steps"
+                report("frozen-parameter", at=match, a=of_a, b=of_b, effect=effect)
+                stage.ok = False
+                return
+            window = _window(*steps)
+            if window is not None:
+                start, ratio = window
+                report(
+                    "unexplained",
+                    at=match,
+                    a="its steps",
+                    b=f"steps {ratio:.3g} times as large",
+                    effect=f"parameter {name}, from step {start + 1} to {start + WINDOW}",
+                )
+                stage.ok = False
+                return
 
 
-def _an_ulp_off(parameters: Arrays) -> Arrays:
-    chance = np.random.default_rng(3)
-    return {
-        name: (value * (1 + ULP * chance.choice([-1, 1], value.shape))).astype(value.dtype)
-        for name, value in parameters.items()
-        if value.dtype.kind == "f"
-    }
+def _steps(path: np.ndarray) -> np.ndarray:
+    """The root mean square movement in each step."""
+    return _rms(np.diff(path.astype(np.float64), axis=0))
 
 
-def distances(a: list[Arrays], b: list[Arrays]) -> np.ndarray:
-    """The root mean square of all weights' differences after each step, (steps,)."""
-    found = []
-    for one, other in zip(a, b, strict=True):
-        squares = [_squares(one[name], other[name]) for name in one if name in other]
-        found.append(np.sqrt(np.mean(np.concatenate(squares))) if squares else 0.0)
-    return np.array(found)
+def _first_still(a: np.ndarray, b: np.ndarray, near: np.ndarray) -> int | None:
+    """The first step, counted from 1, from which on one side moves and the other does not, for
+    some steps. Where the first side itself moves or not by rounding alone, nothing is said."""
+    differ = a != b
+    differ[: len(near)] &= a[: len(near)] == near
+    runs = np.convolve(differ, np.ones(LASTING, int), "valid") == LASTING
+    return int(np.argmax(runs)) + 1 if runs.any() else None
 
 
-def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Squared differences, flat; none where both are no numbers any more, infinite where one is."""
-    away = np.abs(a.astype(np.float64) - b)
-    away[~np.isfinite(a) & ~np.isfinite(b)] = 0.0
-    return np.square(np.nan_to_num(away, nan=np.inf)).reshape(-1)
-
-
-def _piled_up(pair: Pair, batches, weights: dict[Which, list[Arrays]]) -> bool:
-    """Whether one side's steps are those of gradients that nobody cleared; then reports it."""
-    for which, side in pair.sides.items():
-        gradients: list[Arrays] = []
-        for step, (x, y) in enumerate(batches[which][:3]):
-            if step:
-                side.load(weights[which][step - 1])
-            gradients.append(side.loss_and_gradients(x, y)[1])
-        side.load(pair.parameters[which])
-        sums = [
-            {name: np.sum([g[name] for g in gradients[: i + 1]], axis=0) for name in gradients[0]}
-            for i in range(3)
-        ]
-        apart, piled = side.updates(gradients), side.updates(sums)
-        if apart is None or piled is None:
-            continue
-        near = (
-            distances(piled, weights[which][:3])[2] < 0.1 * distances(apart, weights[which][:3])[2]
-        )
-        if near:
-            said = ["cleared before each step", "added to those of the steps before"]
-            a, b = said[::-1] if which == "a" else said
-            pair.found("gradients", "gradients-not-cleared", None, a, b, "from the second step on")
-            return True
-    return False
+def _window(a: np.ndarray, b: np.ndarray, near: np.ndarray) -> tuple[int, float] | None:
+    """The first window in which one side moves much further than the other."""
+    own = 1.0
+    for start in range(0, len(a) - WINDOW + 1, WINDOW):
+        sums = [float(np.sum(steps[start : start + WINDOW])) + 1e-300 for steps in (a, b, near)]
+        if start + WINDOW <= len(near):
+            own = max(own, sums[2] / sums[0], sums[0] / sums[2])
+        ratio = sums[1] / sums[0]
+        if max(ratio, 1 / ratio) > RATIO * own:
+            return start, ratio
+    return None

@@ -39,7 +39,7 @@ def model(content: Content) -> Any:
     """The model that the Keras workflow builds, with these weights."""
     import keras
 
-    from diptych.workflows.keras import build
+    from diptych.workflows.keras.model import build
 
     network = content.network
     built = build(network, seed=0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from diptych.errors import InputError
+from diptych import extras
 from diptych.network import (
     Activate,
     AveragePool,
@@ -59,12 +59,9 @@ def onnx_model(
     Raises:
         InputError: the weights are not this network's, or ONNX is not installed.
     """
-    try:
-        from onnx import TensorProto, checker, helper
-    except ImportError:
-        raise InputError(
-            "ONNX is not installed, but its model was asked for: pip install 'diptych[onnx]'"
-        ) from None
+    extras.require("an ONNX model", "onnx")
+    from onnx import TensorProto, checker, helper
+
     network.check_weights(weights)
     graph = _Graph()
 

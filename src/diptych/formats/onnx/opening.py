@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from diptych import extras
 from diptych.errors import InputError
 from diptych.formats.archives import LARGEST
 
@@ -13,10 +14,9 @@ try:
     import onnx.inliner
     import onnxruntime
     from onnx import helper
-except ImportError as problem:
-    raise InputError(
-        "reading an ONNX file needs onnx and onnxruntime: `pip install 'diptych[onnx]'`"
-    ) from problem
+except ModuleNotFoundError:
+    extras.require("reading an ONNX file", "onnx", "onnxruntime")
+    raise
 
 
 def opened(path: str | Path) -> onnx.ModelProto:

@@ -52,7 +52,7 @@ class Reader:
         node = operation.node
         read = reads.get(node.op_type) if node.domain in ("", "ai.onnx") else None
         attributes = attributes_of(node)
-        if read is None or not _accepts(read, attributes) or not read(operation, **attributes):
+        if read is None or not accepts(read, attributes) or not read(operation, **attributes):
             self._read_unknown(operation)
 
     def _read_unknown(self, operation: Operation) -> None:
@@ -108,7 +108,7 @@ class Reader:
         self.weights = {name: weight for name, weight in self.weights.items() if name in kept}
 
 
-def _accepts(read: Any, attributes: dict[str, Any]) -> bool:
+def accepts(read: Any, attributes: dict[str, Any]) -> bool:
     """Whether a reader knows all attributes, which differ between versions of an operator."""
     try:
         inspect.signature(read).bind(None, **attributes)

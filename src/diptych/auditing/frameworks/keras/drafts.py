@@ -8,7 +8,7 @@ import keras
 
 from diptych.auditing.frameworks.keras.arrays import Shape
 from diptych.auditing.frameworks.keras.layer_classes import computes_as, is_kerass
-from diptych.auditing.frameworks.readers import Readers
+from diptych.readers import Readers
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,18 @@ import numpy as np
 from diptych.auditing.frameworks.ours.described import (
     RESCALE,
     batches_of,
+    batches_over,
+    changes,
     graph_of,
+    horizon_of,
     nodes_of,
     optimiser_of,
 )
+from diptych.auditing.frameworks.ours.submission import scaled, settings_of
 from diptych.auditing.graph import Arrays, Graph
-from diptych.data.batches import to_float
 from diptych.errors import InputError
 from diptych.network import Weights
-from diptych.workflows.numpy import Workflow
+from diptych.workflows.numpy.workflow import Workflow
 
 Build = Callable[[int], tuple[Workflow, np.ndarray]]
 
@@ -37,7 +40,7 @@ class Adapter:
         given = build(0)
         if not isinstance(given, tuple) or not isinstance(given[0], Workflow):
             raise InputError(f"given a {type(given).__name__}: expected NumPy's workflow")
-        self.workflow, self.rates = given
+        self.workflow, self.every_rate = given
         self.parts = [
             (layer, nodes_of(layer, before, after))
             for layer, before, after in self.workflow.network.steps()
@@ -69,7 +72,7 @@ class Adapter:
     # Running it.
 
     def record(self, x: np.ndarray, training: bool) -> Arrays:
-        value = to_float(x).astype(np.float64)
+        value = scaled(x, np.float64)
         result = {RESCALE: value}
         for layer, part in self.parts:
             operations = self.workflow.operations(layer, training)
@@ -92,7 +95,7 @@ class Adapter:
     def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
         value = inputs[0].astype(np.float64)
         if name == RESCALE:
-            return to_float(inputs[0]).astype(np.float64)
+            return scaled(inputs[0], np.float64)
         for layer, part in self.parts:
             names = [node[0] for node in part]
             if name in names:
@@ -102,6 +105,20 @@ class Adapter:
 
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return images, labels.astype(np.int64)
+
+    def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
+        """The logits, (runs, n, classes); each run in training has dropout of its own."""
+        workflow, result = self.fresh(dropout=True), []
+        for run in range(runs):
+            workflow.steps_taken = run
+            result.append(workflow.run(x, training)[0][-1])
+        return np.stack(result)
+
+    def twin(self) -> "Adapter":
+        """Another side with the same parameters: this one is in float64 already."""
+        twin = Adapter(self.build)
+        twin.load(self.parameters())
+        return twin
 
     # Training it.
 
@@ -116,7 +133,7 @@ class Adapter:
         workflow, result = self.fresh(dropout=True), []
         for step, given in enumerate(gradients, 1):
             exact = {name: value.astype(np.float64) for name, value in given.items()}
-            workflow.adam.apply(workflow.values, exact, float(self.rates[step - 1]), step)
+            workflow.adam.apply(workflow.values, exact, float(self.every_rate[step - 1]), step)
             result.append(copied(workflow.values))
         return result
 
@@ -125,17 +142,31 @@ class Adapter:
     ) -> tuple[list[float], list[Arrays]]:
         workflow = self.fresh(dropout=False)
         losses, parameters = [], []
-        for rate, (x, targets) in zip(self.rates, batches, strict=False):
+        for rate, (x, targets) in zip(self.every_rate, batches, strict=False):
             losses.append(workflow.train_step(x, targets, float(rate))[0])
             parameters.append(copied(workflow.values))
         return losses, parameters
 
     def optimiser(self) -> dict[str, Any]:
-        return optimiser_of(self.workflow.recipe, self.rates)
+        return optimiser_of(self.workflow.recipe, self.every_rate)
+
+    def horizon(self) -> dict[str, Any]:
+        return horizon_of(self.workflow.recipe)
+
+    def rates(self, steps: int) -> list[tuple[int, list[float]]]:
+        return changes(self.every_rate, steps)
+
+    def settings(self) -> dict[str, str]:
+        return settings_of(self.workflow.recipe)
 
     def batches(self, count: int, epochs: int) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
         workflow = self.workflow
         return batches_of(workflow.network, workflow.recipe, workflow.seed, count, epochs)
+
+    def batches_of(
+        self, x: np.ndarray, y: np.ndarray, epochs: int
+    ) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:
+        return batches_over(x, y, self.workflow.recipe, self.workflow.seed, epochs)
 
 
 def copied(values: Weights) -> Arrays:

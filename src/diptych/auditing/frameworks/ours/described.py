@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing.frameworks.ours.submission import Arrays, Epochs
+from diptych.auditing.frameworks.ours.submission import Arrays, Epochs, steps_of
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.network import (
     Activate,
@@ -40,7 +40,7 @@ def optimiser_of(recipe: Recipe, rates: np.ndarray) -> dict[str, Any]:
     """What the recipe says of its Adam, with the rate of the first step."""
     return {
         "kind": "adam",
-        "learning_rate": float(str(rates[0])),
+        "learning_rate": float(str(np.float32(rates[0]))),
         "beta_1": recipe.beta_1,
         "beta_2": recipe.beta_2,
         "epsilon": recipe.epsilon,
@@ -54,8 +54,29 @@ def batches_of(
     numbers = np.arange(count)
     shape = (count, *network.input_shape)
     x = np.broadcast_to(numbers.reshape(count, 1, 1, 1), shape).astype(np.float32)
+    return batches_over(x, numbers, recipe, seed, epochs)
+
+
+def batches_over(
+    x: np.ndarray, y: np.ndarray, recipe: Recipe, seed: int, epochs: int
+) -> list[list[Arrays]]:
+    """Each epoch's batches over the given examples."""
     epoch = Epochs(recipe, seed)
-    return [list(epoch(x, numbers)) for _ in range(epochs)]
+    return [list(epoch(x, y)) for _ in range(epochs)]
+
+
+def horizon_of(recipe: Recipe) -> dict[str, Any]:
+    """How many steps the recipe's training takes over the training images of MNIST."""
+    return {"steps": steps_of(recipe), "source": f"epochs = {recipe.epochs} of the recipe"}
+
+
+def changes(rates: np.ndarray, steps: int) -> list[tuple[int, list[float]]]:
+    """The first rate, and each of the first so many that is another than the one before it."""
+    return [
+        (step, [float(rate)])
+        for step, rate in enumerate(rates[:steps])
+        if step == 0 or rate != rates[step - 1]
+    ]
 
 
 def nodes_of(layer: Any, before: Shape, after: Shape) -> list[tuple[str, str, Shape, dict, dict]]:

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from diptych import machine, workflows
+from diptych import machine
 from diptych.data import Split
 from diptych.data.batches import Batches, to_float
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.runs import Run
+from diptych.workflows import registry
 
 Arrays = tuple[np.ndarray, np.ndarray]
 Build = Callable[[int], Any]
@@ -33,7 +34,7 @@ def build(
     """What the adapter of a workflow's framework builds from.
 
     Args:
-        workflow: one of `diptych.workflows.NAMES`; the adapter of the same name takes the result.
+        workflow: one of `diptych.workflows.registry.NAMES`; the adapter of that name takes it.
         network: a network, its name in the zoo, or a TOML file.
         recipe: as for the network; by default the one that the network names, else ``article``.
         weights: what each build has instead of its seed's initial weights, such as a run's.
@@ -41,8 +42,8 @@ def build(
     Raises:
         InputError: there is no such workflow, network or recipe, or the weights do not fit.
     """
-    workflow = workflows.check(workflow)
-    if workflows.module(workflow) == "keras":
+    workflow = registry.check(workflow)
+    if registry.module(workflow) == "keras":
         return keras_build(network, recipe, weights, workflow)
     builds = {"tensorflow": tensorflow_build, "torch": torch_build}
     if workflow in builds:
@@ -61,14 +62,16 @@ def keras_build(
     make = described.maker(workflow, weights)
 
     def built(seed: int) -> tuple[Any, dict[str, Any]]:
-        workflow = make(seed)
-        if described.recipe.schedule != "constant":
-            from diptych.workflows.keras import RateTable
+        from diptych.workflows.keras.model import keras
+        from diptych.workflows.keras.optimiser import RateTable
 
-            workflow.learning_rate = RateTable(described.rates)
+        dtype = np.dtype(keras.config.floatx()).type
+        workflow = make(seed, dtype)
+        if described.recipe.schedule != "constant":
+            workflow.learning_rate = RateTable(described.rates.astype(dtype))
             workflow.compile()
         return workflow.model, {
-            "prepare": lambda images, labels: (to_float(images), labels.astype(np.int64)),
+            "prepare": lambda images, labels: (scaled(images, dtype), labels.astype(np.int64)),
             "batches": Epochs(described.recipe, seed),
         }
 
@@ -81,7 +84,7 @@ def tensorflow_build(
     """Builds the workflow as an object with variables, loss and step."""
     described = Training(network, recipe)
     make = described.maker("tensorflow", weights)
-    return lambda seed: LowLevel(make(seed), described.rates)
+    return lambda seed: LowLevel(make(seed, np.float32), described.rates)
 
 
 def torch_build(
@@ -93,17 +96,21 @@ def torch_build(
     make = described.maker("torch", weights)
 
     def built(seed: int) -> tuple[Any, Any, Any, dict[str, Any]]:
-        from diptych.workflows.torch import F, to_tensor
+        from diptych.workflows.torch.model import F, torch
 
-        workflow = make(seed)
-        workflow.optimizer.rates = described.rates
+        dtype = np.float64 if torch.get_default_dtype() == torch.float64 else np.float32
+        workflow = make(seed, dtype)
+        workflow.optimizer.rates = described.rates.astype(dtype)
         epochs = Epochs(described.recipe, seed)
         return (
             workflow.model,
             F.cross_entropy,
             workflow.optimizer,
             {
-                "prepare": lambda images, labels: (to_tensor(images), labels.astype(np.int64)),
+                "prepare": lambda images, labels: (
+                    torch.from_numpy(scaled(images, dtype)).permute(0, 3, 1, 2),
+                    labels.astype(np.int64),
+                ),
                 "batches": lambda x, y: (
                     (x_part.transpose(0, 3, 1, 2), y_part)
                     for x_part, y_part in epochs(x.numpy().transpose(0, 2, 3, 1), y.numpy())
@@ -120,11 +127,17 @@ def with_rates(
     recipe: str | Recipe | None = None,
     weights: Weights | None = None,
 ) -> Build:
-    """Builds the workflow itself, with the rates of its steps: what the adapters of NumPy and JAX
-    take."""
+    """Builds the workflow itself, with the rates of its steps, float64: what the adapters of NumPy
+    and JAX take."""
     described = Training(network, recipe)
     make = described.maker(workflow, weights)
-    return lambda seed: (make(seed), described.rates)
+    return lambda seed: (make(seed, np.float32), described.rates)
+
+
+def scaled(images: np.ndarray, dtype: type) -> np.ndarray:
+    """uint8 images as numbers in [0, 1]: float32 as the workflows have them, or the float64 that
+    they mean."""
+    return to_float(images) if dtype == np.float32 else images * (1 / 255)
 
 
 def model(spec: Any) -> Any:
@@ -138,7 +151,9 @@ def model(spec: Any) -> Any:
     if spec.form == "run":
         run = Run.open(spec.where)
         name, network, recipe, weights = run.workflow, run.network, run.recipe, run.weights()
-    framework = workflows.module(name)
+        if spec.name:  # The arithmetic in which two runs are held against each other.
+            recipe = recipe.with_changes(precision=spec.name)
+    framework = registry.module(name)
     package = "ours" if framework == "numpy" else framework
     adapter = importlib.import_module(f"diptych.auditing.frameworks.{package}.adapter")
     return adapter.Adapter(build(name, network, recipe, weights))
@@ -159,20 +174,37 @@ class Training:
 
     @property
     def rates(self) -> np.ndarray:
-        """The learning rate of each step, float32."""
-        an_epoch = -(-TRAINING_IMAGES // self.recipe.batch_size)
-        return self.recipe.learning_rates(self.recipe.epochs * an_epoch)
+        """The learning rate of each step, float64."""
+        return self.recipe.learning_rates(steps_of(self.recipe), np.float64)
 
-    def maker(self, workflow: str, weights: Weights | None) -> Build:
-        """Makes the workflow for a seed, with the given weights where there are any."""
+    def maker(self, workflow: str, weights: Weights | None) -> Callable[[int, type], Any]:
+        """Makes the workflow for a seed, with the given weights where there are any, and for
+        float32, or for float64 where that is its framework's default: then nothing is bfloat16.
+        """
 
-        def make(seed: int) -> Any:
-            made = workflows.load(workflow)(self.network, self.recipe, seed)
+        def make(seed: int, dtype: type) -> Any:
+            recipe = self.recipe
+            if dtype == np.float64:
+                recipe = recipe.with_changes(precision="float32")
+            made = registry.load(workflow)(self.network, recipe, seed)
             if weights is not None:
                 made.load(weights)
             return made
 
         return make
+
+
+def steps_of(recipe: Recipe) -> int:
+    """How many steps the recipe's training takes."""
+    return recipe.epochs * -(-TRAINING_IMAGES // recipe.batch_size)
+
+
+def settings_of(recipe: Recipe) -> dict[str, str]:
+    """What the recipe says that neither the network, the optimiser nor the batches show."""
+    values = {
+        name: getattr(recipe, name) for name in ("averaging", "early_stopping", "frozen_after")
+    }
+    return {name: str(value) for name, value in values.items() if value}
 
 
 class Epochs:
@@ -191,33 +223,39 @@ class LowLevel:
     """The workflow of low-level TensorFlow: images uint8 (n, …) and labels int64 (n,)."""
 
     def __init__(self, workflow: Any, rates: np.ndarray) -> None:
+        from diptych.workflows.tensorflow.model import tf
+
         self.workflow, self.rates = workflow, rates
+        self.steps_taken = tf.Variable(np.int32(0))  # pyright: ignore[reportArgumentType]
         self.variables = workflow.variables
         self.batches = Epochs(workflow.recipe, workflow.seed)
         recipe = workflow.recipe
-        self.learning_rate, self.epsilon = float(str(rates[0])), recipe.epsilon
+        self.learning_rate, self.epsilon = float(str(np.float32(rates[0]))), recipe.epsilon
+        self.steps, self.settings = steps_of(recipe), settings_of(recipe)
         self.beta_1, self.beta_2 = recipe.beta_1, recipe.beta_2
 
     def loss(self, x: Any, y: Any) -> Any:
         """The mean cross-entropy of a batch in training."""
-        from diptych.workflows.tensorflow import tf
+        from diptych.workflows.tensorflow.model import tf
 
         workflow = self.workflow
-        logits = workflow.forward(x, workflow.dtype, training=True, step=workflow.steps_taken)
+        logits = workflow.forward(x, workflow.dtype, training=True, step=self.steps_taken)
         return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
 
     def logits(self, x: Any) -> Any:
         """Inference, always in float32."""
-        from diptych.workflows.tensorflow import tf
+        from diptych.workflows.tensorflow.model import tf
 
         return self.workflow.forward(x, tf.float32)
 
     def step(self, x: Any, y: Any) -> Any:
         """One step of the workflow's own training; returns the loss before it."""
-        number = self.workflow.steps_taken
-        rate = self.rates[number : number + 1]
-        losses, _ = self.workflow.run_steps(x[None], y[None], rate, np.int32(number))
-        self.workflow.steps_taken += 1
+        from diptych.workflows.tensorflow.model import tf
+
+        number = self.steps_taken.read_value()
+        rate = tf.constant(self.rates, tf.float32)[number]
+        losses, _ = self.workflow.run_steps(x[None], y[None], rate[None], number)
+        self.steps_taken.assign_add(1)
         return losses[0]
 
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> Arrays:

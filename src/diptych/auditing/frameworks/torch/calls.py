@@ -28,6 +28,32 @@ DUNDERS = {
 }
 """Other names of the same function."""
 
+# fmt: off
+FACTORIES = {
+    "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
+    "new_zeros", "new_ones", "new_empty", "new_full", "new_tensor",
+}
+"""Functions that take only the shape or the type of what they are given."""
+ALIASES = {
+    "detach", "contiguous", "clone", "to", "float", "double", "half", "bfloat16", "type",
+    "type_as", "cpu", "cuda", "data", "alias", "requires_grad",
+}
+"""Functions that keep the numbers and their order (though maybe not all their bits)."""
+SHAPES = {
+    "view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as",
+    "ravel", "getitem",
+}
+"""Functions that may keep the numbers and their order in another shape."""
+AXES = {
+    "permute", "transpose", "swapaxes", "swapdims", "movedim", "moveaxis", "T", "mT", "t",
+}
+"""Functions that may reorder the axes."""
+DROPOUTS = {
+    "dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_dropout",
+    "feature_alpha_dropout",
+}
+# fmt: on
+
 
 def operation(function: Any) -> str:
     """A function's plain name: ``relu`` of ``torch.relu_``, ``add`` of ``Tensor.__iadd__``."""

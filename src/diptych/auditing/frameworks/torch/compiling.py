@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
 
 from diptych.auditing.frameworks.torch.submission import Submission
 
@@ -59,12 +58,3 @@ def room_for_graphs() -> Iterator[None]:
             yield
     else:
         yield
-
-
-def switch_dropout_off(module: nn.Module) -> None:
-    """Sets the rate of all modules that drop out to 0, which a compiled graph takes notice of."""
-    for part in module.modules():
-        if isinstance(part, nn.modules.dropout._DropoutNd):
-            part.p = 0.0
-        elif isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
-            part.dropout = 0.0

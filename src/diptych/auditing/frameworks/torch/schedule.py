@@ -34,8 +34,8 @@ LEAST = 100
 BUDGET = 4.0
 """Seconds that following may take, by the estimate below; what is left is extrapolated."""
 PER_STEP, PER_CALL, PER_NUMBER = 40e-6, 4e-6, 0.5e-9
-"""Seconds that a step, a call with tensors and a number in them take, measured on 2 cores; fixed
-here, so that what is found does not depend on how busy the machine is."""
+"""Seconds that a step, a call with tensors and a number in them take: an estimate, fixed here so
+that what is found does not depend on how busy the machine is."""
 
 Rates = list[float]
 

@@ -1,18 +1,14 @@
-"""A side in float64: what is converted, and the search for code that rounds to fewer bits."""
+"""A side in float64: the default type in which its code runs, and what is converted."""
 
 import functools
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
-from diptych.auditing.frameworks.torch.calls import operation, tensors
 from diptych.auditing.frameworks.torch.submission import Submission
-from diptych.auditing.frameworks.users import user_line
 
 UNUSED_BITS = 0xFFF
 """The last 12 of float32's 23 bits. Numbers such as 0.5, 3 or 1000 leave them zero; a number that
@@ -106,40 +102,5 @@ def is_rounded(tensor: Tensor) -> bool:
 
 
 def plain(dtype: torch.dtype) -> str:
+    """Such as ``float32``."""
     return str(dtype).removeprefix("torch.")
-
-
-class Rounding(TorchFunctionMode):
-    """Watches code that should run in float64 for the first call that rounds to fewer bits."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: str | None = None
-        """What rounds, and the user's line where that is known."""
-
-    def __torch_function__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        if self.found is None and (found := self._look(func, (args, kwargs or {}), result)):
-            line = user_line(sys._getframe(1))
-            self.found = f"{found} ({line})" if line else found
-        return result
-
-    def _look(self, function: Any, arguments: Any, result: Any) -> str | None:
-        floats = [tensor for tensor in tensors(arguments) if tensor.is_floating_point()]
-        if not floats:
-            return None
-        name = operation(function)
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                return f"`{name}` runs under autocast to {plain(torch.get_autocast_dtype(device))}"
-        if not any(tensor.dtype == torch.float64 for tensor in floats):
-            return None
-        for tensor in tensors(result):
-            if is_rounded(tensor):
-                return f"`{name}` rounds to {plain(tensor.dtype)}"
-        for tensor in floats:
-            if is_rounded(tensor):
-                return f"`{name}` takes numbers rounded to {plain(tensor.dtype)}"
-        return None

@@ -1,0 +1,185 @@
+"""The audit: opens two sides and takes them through the stages.
+
+Each side runs in its own process behind an adapter (`diptych.auditing.frameworks`). The stages
+(`diptych.auditing.stages`) go through them in the order in which a mistake would show. A difference
+counts only if rounding does not explain it.
+"""
+
+import contextlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, TypeVar
+
+from diptych.auditing.examples import prepared
+from diptych.auditing.findings import Reporter
+from diptych.auditing.frameworks.ours.arithmetic import in_one_arithmetic
+from diptych.auditing.identifying import identified
+from diptych.auditing.pair import SIDES, Pair
+from diptych.auditing.report import STAGES, Audit, Stage
+from diptych.auditing.side import LIMIT, Side, Unable
+from diptych.auditing.spec import parse
+from diptych.auditing.stages import (
+    augmentation,
+    batches,
+    forward,
+    gradients,
+    initial,
+    input,
+    loss,
+    mode,
+    numerics,
+    predictions,
+    randomness,
+    schedule,
+    settings,
+    structure,
+    trajectory,
+    update,
+)
+from diptych.auditing.twins import Twins
+from diptych.auditing.weights import stirred
+from diptych.errors import InputError
+
+T = TypeVar("T")
+NO_TRAINING = "a side has no loss and optimiser"
+NOT_WHOLE = "not all weights of one side have a place in the other"
+NEED_TRAINING = (
+    *("mode", "randomness", "loss", "gradients", "update", "schedule", "settings", "batches"),
+    *("augmentation", "trajectory"),
+)
+NEED_ALL_WEIGHTS = ("predictions", "randomness", "gradients", "trajectory")
+
+
+def audit(
+    a: str | Path,
+    b: str | Path,
+    timeout: float = LIMIT,
+    progress: Callable[[str], None] = lambda stage: None,
+) -> Audit:
+    """Audits two sides against each other.
+
+    Args:
+        a: the first side: ``WORKFLOW:NETWORK``, a run's folder, a ``.keras`` or ``.onnx`` file, or
+            ``FILE.py:FUNCTION``.
+        b: the second side.
+        timeout: seconds that a side may take for one answer.
+        progress: called with each stage's name before it begins.
+
+    Raises:
+        InputError: a side cannot be audited: it is not there, fails, hangs, or is nothing of the
+            kind; or the two cannot be matched at all.
+        KeyboardInterrupt: Ctrl-C was pressed; the processes of both sides have ended.
+    """
+    specs, notes, findings = in_one_arithmetic([parse(str(text)) for text in (a, b)])
+    with contextlib.ExitStack() as stack:
+        one, other = (
+            stack.enter_context(Side(label, spec, timeout))
+            for label, spec in zip("AB", specs, strict=True)
+        )
+        _open(one, other)
+        frameworks = (one.framework, other.framework)
+        result = Audit(specs[0].given, specs[1].given, frameworks)
+        result.notes.extend(notes)
+        result.findings.extend(findings)
+        _run_stages({"a": one, "b": other}, result, progress)
+    order = list(STAGES)
+    result.findings.sort(key=lambda finding: order.index(finding.stage))
+    for stage in result.stages:
+        if any(finding.stage == stage.name for finding in result.findings):
+            stage.ok = False
+    return result
+
+
+def _open(a: Side, b: Side) -> None:
+    """Opens both sides at once; if one cannot be opened, the other is not waited for."""
+    with ThreadPoolExecutor(2) as pool:
+        try:
+            for opened in as_completed([pool.submit(side.open) for side in (a, b)]):
+                opened.result()
+        except BaseException:  # Ctrl-C as well.
+            for side in (a, b):
+                side.close()
+            raise
+
+
+class _Runner:
+    """Runs stage after stage; one that cannot be run is noted, and the others go on."""
+
+    def __init__(
+        self, pair: Pair, result: Audit, trains: bool, progress: Callable[[str], None]
+    ) -> None:
+        self.pair, self.result, self.trains, self.progress = pair, result, trains, progress
+
+    def run(self, name: str, check: Callable[..., T], *arguments: Any) -> T | None:
+        """Runs one stage, whose result is a `Stage` or has one; None if it could not be run."""
+        self.progress(name)
+        if name in NEED_TRAINING and not self.trains:
+            return self._leave_out(name, NO_TRAINING)
+        if name in NEED_ALL_WEIGHTS and not self.pair.whole:
+            return self._leave_out(name, NOT_WHOLE)
+        try:
+            outcome = check(*arguments, Reporter(self.result, name))
+        except InputError:
+            raise
+        except Unable as reason:
+            return self._leave_out(name, str(reason))
+        except Exception as problem:
+            what = f"{type(problem).__name__}: {problem}".splitlines()[0]
+            return self._leave_out(name, f"a fault of this program: {what}", fault=True)
+        stage: Stage = outcome if isinstance(outcome, Stage) else outcome.stage  # pyright: ignore
+        if stage.ok and not stage.coverage.probes:
+            stage.ok, stage.note = None, stage.note or "there was nothing to compare"
+        self.result.stages.append(stage)
+        return outcome
+
+    def _leave_out(self, name: str, reason: str, fault: bool = False) -> None:
+        self.result.stages.append(Stage(name, None, note=reason, fault=fault))
+
+
+def _run_stages(sides: dict[str, Side], result: Audit, progress: Callable[[str], None]) -> None:
+    """Takes two opened sides through the stages; each stage gets what earlier ones learned."""
+    examples = prepared(sides)
+    if examples.random:
+        result.notes.append("the network does not take MNIST's images; inputs are random")
+    pair = Pair.of(sides, {which: identified(sides[which], examples.x[which]) for which in SIDES})
+    if not any(match.a and match.b for match in pair.matches):
+        raise InputError(
+            f"{result.a} and {result.b}: no layer of one has a partner in the other "
+            f"({len(pair.a.nodes)} and {len(pair.b.nodes)} layers); are these the right two?"
+        )
+    runner = _Runner(pair, result, all(side.trains for side in sides.values()), progress)
+    run = runner.run
+    run("structure", structure.check, pair, examples)
+    run("input", input.check, pair, examples)
+    run("initial weights", initial.check, pair)
+    outputs = run("forward", forward.check, pair, examples)
+    weights, unit = (outputs.weights, outputs.unit) if outputs else (_common(pair), 1.0)
+    twins = Twins(pair, examples, weights, unit)
+    result.no_twins.extend(twins.missing)
+    run("predictions", predictions.check, twins)
+    in_training = run("mode", mode.check, pair, examples, weights, unit)
+    if in_training:
+        twins.pair = in_training.pair
+    run("randomness", randomness.check, twins)
+    losses = run("loss", loss.check, twins)
+    formulas = losses.formulas if losses else dict.fromkeys(SIDES)
+    run("gradients", gradients.check, twins, formulas, bool(losses and losses.clips))
+    run("update", update.check, twins)
+    run("schedule", schedule.check, pair)
+    run("settings", settings.check, pair)
+    run("batches", batches.check, pair)
+    run("augmentation", augmentation.check, pair, examples)
+    run("trajectory", trajectory.check, twins)
+    run("numerics", numerics.check, twins)
+
+
+def _common(pair: Pair) -> dict[str, Any]:
+    """The same weights for both sides, as the stage forward gives them."""
+    common = stirred(pair)
+    weights = {
+        "a": pair.sides["a"].own | common,
+        "b": pair.sides["b"].own | pair.transfer.to_b(common),
+    }
+    pair.load(weights)
+    return weights

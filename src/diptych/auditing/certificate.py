@@ -1,0 +1,82 @@
+"""What an audit compared and what it did not.
+
+Each stage keeps a `Coverage`. The audit's last line is made of them, so that it never says more
+than was compared.
+"""
+
+from dataclasses import dataclass, field
+
+TWINS = "float64 twins"
+FLOAT32 = "float32"
+
+
+@dataclass
+class Coverage:
+    """The extent of one stage."""
+
+    probes: int = 0
+    """How many things both sides were asked; a stage without any has compared nothing."""
+    precision: str = ""
+    """`TWINS`, `FLOAT32`, or empty where no numbers of theirs are compared."""
+    steps: int = 0
+    """The training step up to which both were followed."""
+    extents: dict[str, list[str]] = field(default_factory=dict)
+    """By subject, what the probes had, such as ``{"inputs": ["×0.01", "×1"]}``."""
+    left_out: list[str] = field(default_factory=list)
+    """What was not compared, each with the reason."""
+
+    def compared(self, probes: int = 1, **extents: object) -> None:
+        """Counts probes, and notes their extents, by subject, once."""
+        self.probes += probes
+        for subject, value in extents.items():
+            values = self.extents.setdefault(subject.replace("_", " "), [])
+            if str(value) not in values:
+                values.append(str(value))
+
+    def leave_out(self, what: str, reason: str) -> None:
+        """Notes something that was not compared, once."""
+        line = f"{what}: {reason}"
+        if line not in self.left_out:
+            self.left_out.append(line)
+
+    def __str__(self) -> str:
+        """Such as ``12 probes on float64 twins, to step 40: inputs ×0.01, ×1; batches of 1, 7``."""
+        if not self.probes:
+            return "nothing compared"
+        text = f"{self.probes:,} probe{'s' if self.probes != 1 else ''}"
+        if self.precision:
+            text += f" on {self.precision}" if self.precision == TWINS else f" in {self.precision}"
+        if self.steps:
+            text += f", to step {self.steps:,}"
+        extents = [f"{subject} {', '.join(values)}" for subject, values in self.extents.items()]
+        return text + (f": {'; '.join(extents)}" if extents else "")
+
+
+def summary(coverages: dict[str, Coverage], absent: dict[str, str], no_twins: list[str]) -> str:
+    """The end of the sentence that begins with "No difference found".
+
+    Args:
+        coverages: of the stages that compared something, by name.
+        absent: by name, why a stage compared nothing.
+        no_twins: why there are no float64 twins, where there are none.
+    """
+    probes = sum(coverage.probes for coverage in coverages.values())
+    twins = [name for name, coverage in coverages.items() if coverage.precision == TWINS]
+    coarse = [name for name, coverage in coverages.items() if coverage.precision == FLOAT32]
+    steps = max((coverage.steps for coverage in coverages.values()), default=0)
+    text = f"{probes:,} probes in {len(coverages)} stages"
+    if twins:
+        text += ", on float64 twins"
+    if twins and coarse:
+        text += f" (in float32: {', '.join(coarse)})"
+    elif coarse:
+        text += f", in float32 ({'; '.join(no_twins)})"
+    if steps:
+        text += f", up to step {steps:,}"
+    missing = [f"{name} ({reason})" for name, reason in absent.items()]
+    missing += [
+        f"{name}: {line}" for name, coverage in coverages.items() for line in coverage.left_out
+    ]
+    if missing:
+        text += f". Not compared: {'; '.join(missing)}"
+    return text + "."

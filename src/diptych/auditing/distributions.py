@@ -1,0 +1,112 @@
+"""Two samples of the same statistics: do they come from the same distribution?
+
+Controlled error: `ALARMS` is the chance that an audit of two sides that draw from the same
+distributions reports a difference. It is shared out among all tests (Bonferroni). A first sample
+only decides whether a second, larger one is drawn; the second one alone decides.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+from scipy import stats
+
+ALARMS = 1e-4
+"""The chance of a false alarm in one audit."""
+QUESTIONS = 2
+"""What an audit compares as distributions: the networks and the batches."""
+SCREEN = 5e-3
+"""The p-value of the first sample below which a second one is drawn."""
+Statistics = dict[str, np.ndarray]
+"""By name, one number for each independent draw."""
+
+
+def p_value(
+    a: np.ndarray,
+    b: np.ndarray,
+    close: float,
+    clusters: tuple[np.ndarray, np.ndarray] | None = None,
+) -> float:
+    """The p-value of Kolmogorov and Smirnov's two-sample test.
+
+    Args:
+        a: draws of one side.
+        b: draws of the other side.
+        close: the distance, relative to the largest number, that rounding explains; numbers so
+            near to each other are one.
+        clusters: for each side, the number of the batch that each draw belongs to. Draws of one
+            batch may depend on each other; they then count for fewer (Kish, 1965). Independent
+            ones have none.
+    """
+    if not a.size or not b.size:
+        return 1.0
+    ranks = _ranks(np.concatenate([a, b]).astype(np.float64), close)
+    if not np.ptp(ranks):
+        return 1.0
+    one, other = np.sort(ranks[: a.size]), np.sort(ranks[a.size :])
+    places = np.unique(ranks)
+    shares = [np.searchsorted(x, places, side="right") / len(x) for x in (one, other)]
+    distance = float(np.abs(shares[0] - shares[1]).max())
+    counts = [float(a.size), float(b.size)]
+    if clusters is not None:
+        parts = (ranks[: a.size], ranks[a.size :])
+        counts = [n / _design_effect(x, c) for n, x, c in zip(counts, parts, clusters, strict=True)]
+    effective = counts[0] * counts[1] / (counts[0] + counts[1])
+    return float(stats.kstwobign.sf(np.sqrt(effective) * distance))
+
+
+def _design_effect(values: np.ndarray, clusters: np.ndarray) -> float:
+    """By how much the draws of one cluster, which may be alike, count for fewer: from 1, where they
+    are independent, to a cluster's size, where they are one and the same."""
+    numbers, sizes = np.unique(clusters, return_counts=True)
+    count, size = len(numbers), float(sizes.mean())
+    if count < 2 or size <= 1 or not np.ptp(values):
+        return 1.0
+    means = np.array([values[clusters == number].mean() for number in numbers])
+    between = size * float(np.sum(sizes / size * np.square(means - values.mean()))) / (count - 1)
+    spread = sum(
+        float(np.sum(np.square(values[clusters == n] - m)))
+        for n, m in zip(numbers, means, strict=True)
+    )
+    within = spread / max(1.0, len(values) - count)
+    alike = (between - within) / (between + (size - 1) * within)
+    error = np.sqrt(2 / (size * max(1.0, size - 1) * count))  # Fisher's, where nothing is alike.
+    return float(np.clip(1 + (size - 1) * max(0.0, alike + 2 * error), 1.0, size))
+
+
+def _ranks(values: np.ndarray, close: float) -> np.ndarray:
+    """Whole numbers in the order of the values, one for those that only rounding tells apart."""
+    values = np.nan_to_num(values, nan=np.inf)
+    order = np.argsort(values, kind="stable")
+    finite = values[np.isfinite(values)]
+    gap = close * float(np.abs(finite).max(initial=0.0))
+    with np.errstate(invalid="ignore"):
+        steps = np.nan_to_num(np.diff(values[order]), nan=0.0) > gap
+    ranks = np.empty(len(values))
+    ranks[order] = np.concatenate([[0], np.cumsum(steps)])
+    return ranks
+
+
+Drawn = tuple[Statistics, Statistics, tuple[np.ndarray, np.ndarray] | None]
+"""The statistics of both sides, and the clusters as `p_value` takes them."""
+
+
+def differing(
+    draw: Callable[[int], Drawn], runs: int, more: int, close: float
+) -> tuple[str, float] | None:
+    """The statistic whose distributions differ most, and its p-value; None where none does.
+
+    Args:
+        draw: gives so many fresh draws of both sides.
+        runs: draws of the first sample.
+        more: draws of the second one.
+        close: as `p_value` takes it.
+    """
+    a, b, clusters = draw(runs)
+    suspects = [name for name in a if p_value(a[name], b[name], close, clusters) < SCREEN]
+    if not suspects:
+        return None
+    limit = ALARMS / QUESTIONS / len(a)
+    a, b, clusters = draw(more)
+    values = {name: p_value(a[name], b[name], close, clusters) for name in suspects}
+    name = min(values, key=lambda key: values[key])
+    return (name, values[name]) if values[name] < limit else None

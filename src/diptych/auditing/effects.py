@@ -1,0 +1,45 @@
+"""How much a difference matters: what it does to the outputs."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from diptych.auditing import reference
+from diptych.auditing.graph import Node
+from diptych.auditing.pair import Pair, without_final
+
+
+@dataclass(frozen=True)
+class Effect:
+    """What side A's outputs do if some of its nodes are others."""
+
+    moved: float
+    """By how much the output moves that moves most."""
+    words: str
+
+
+def effect_of(pair: Pair, x: np.ndarray, changes: dict[str, Node]) -> Effect | None:
+    """The effect of other nodes in side A, on A's own weights; None if it cannot be computed.
+
+    Args:
+        pair: the two sides.
+        x: A's inputs, (n, …).
+        changes: by name, the nodes that take the place of A's.
+    """
+    if not pair.computable("a"):
+        return None
+    side = pair.sides["a"]
+    graph = without_final(pair.graphs["a"])
+    changed = replace(graph, nodes=tuple(changes.get(n.name, n) for n in graph.nodes))
+    try:
+        before, after = (reference.outputs(each, side.own, x) for each in (graph, changed))
+    except reference.DOES_NOT_FIT:
+        return None  # The layers after it do not take its new shape.
+    if before.shape != after.shape:
+        return None
+    moved = float(np.max(np.abs(after - before), initial=0.0))
+    words = f"outputs move by up to {moved:.2g} (they span {np.ptp(before):.2g})"
+    if before.ndim == 2 and before.shape[1] > 1 and side.targets != "values":
+        count = int(np.sum(before.argmax(1) != after.argmax(1)))
+        words += f", {count} of {len(before)} predictions change, on A's present weights"
+    return Effect(moved, words)

@@ -1,0 +1,43 @@
+"""The final activations of two networks, of which one may leave its own to the loss."""
+
+import numpy as np
+from scipy import special
+
+from diptych.auditing.pair import Pair, Which
+from diptych.auditing.twins import distance
+
+FUNCTIONS = {
+    None: lambda z: z,
+    "softmax": lambda z: special.softmax(z, axis=-1),
+    "log_softmax": lambda z: special.log_softmax(z, axis=-1),
+    "sigmoid": special.expit,
+}
+"""The final activations that a loss may take the place of."""
+
+
+def as_one(
+    pair: Pair, outputs: dict[Which, np.ndarray], like: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The outputs of both behind the same final activation.
+
+    Where one network ends in a softmax and the other leaves it to the loss, that is a matter of
+    style. It is not where both trainings have the same end.
+
+    Args:
+        pair: both sides.
+        outputs: by side, (n, …).
+        like: A's other outputs, which these are to be behind the same activation as.
+    """
+    a, b = outputs["a"].astype(np.float64), outputs["b"].astype(np.float64)
+    b = b.reshape(a.shape) if a.size == b.size else b
+    size = float(np.abs(a).max(initial=1.0))
+    as_they_are = distance(a, b) <= 1e-9 * size
+    if like is not None:
+        as_they_are = distance(a, like) <= distance(_ended(pair, "a", a), like)
+    return (a, b) if as_they_are else (_ended(pair, "a", a), _ended(pair, "b", b))
+
+
+def _ended(pair: Pair, which: Which, y: np.ndarray) -> np.ndarray:
+    """A side's outputs behind the final activation that it lacks and the other has."""
+    own, other = pair.final[which], pair.final["b" if which == "a" else "a"]
+    return FUNCTIONS[None if own else other](y)

@@ -1,0 +1,148 @@
+"""The examples that the stages look at: the same for both sides, and as each side prepares them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.auditing.graph import INPUT, Graph
+from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.side import Side
+from diptych.data import load_data
+from diptych.errors import InputError
+from diptych.randomness import generator
+
+EXAMPLES = 32
+"""How many; real images if a network takes MNIST's."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs (n, …) in each side's layout, and targets as each side's loss takes them."""
+
+    x: dict[Which, np.ndarray]
+    y: dict[Which, np.ndarray]
+    """The same examples for both sides."""
+    raw_x: dict[Which, np.ndarray]
+    raw_y: dict[Which, np.ndarray]
+    """What each side itself makes of the raw data."""
+    random: bool = False
+    """Whether the inputs are random numbers, since no side takes MNIST's images."""
+
+
+def prepared(sides: dict[Which, Side]) -> Examples:
+    """Has the sides prepare the same raw data, and gives B what A gets.
+
+    Raises:
+        InputError: the sides take inputs of different sizes.
+    """
+    a, b = sides["a"], sides["b"]
+    mnist = load_data("mnist").test
+    images, labels = np.array(mnist.images[:EXAMPLES]), np.array(mnist.labels[:EXAMPLES])
+    takes_images = {
+        which: int(np.prod(side.graph.input_shape)) == 784 for which, side in sides.items()
+    }
+    raw_x: dict[Which, np.ndarray] = {}
+    raw_y: dict[Which, np.ndarray] = {}
+    for which, side in sides.items():
+        other = sides["b" if which == "a" else "a"]
+        digits = side.targets in ("classes", "one_hot") or not side.trains
+        if side.prepares or (takes_images[which] and digits and not other.prepares):
+            raw_x[which], raw_y[which] = side.prepare(images, labels)
+    random = not raw_x
+    if random:
+        numbers = generator(0, "audit/inputs")
+        shape = (EXAMPLES, *a.graph.input_shape)
+        raw_x["a"] = numbers.standard_normal(shape).astype(np.float32)
+        raw_y["a"] = random_targets(a, numbers, EXAMPLES)
+    for which in SIDES:
+        if which not in raw_x:
+            source = "b" if which == "a" else "a"
+            raw_x[which] = _in_shape(raw_x[source], sides[which])
+            raw_y[which] = targets_as(raw_y[source], sides[which].targets, sides[source])
+    x_of_b = _as_a_gets_it(raw_x, a, b)
+    y_of_b = targets_as(raw_y["a"], b.targets, a)
+    if y_of_b.size == raw_y["b"].size:  # In its own shape: (n,) or (n, 1).
+        y_of_b = y_of_b.reshape(raw_y["b"].shape)
+    return Examples(
+        {"a": raw_x["a"], "b": x_of_b}, {"a": raw_y["a"], "b": y_of_b}, raw_x, raw_y, random
+    )
+
+
+def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:
+    """The inputs in a side's own shape."""
+    shape = (len(x), *side.graph.input_shape)
+    if x.size != np.prod(shape):
+        raise InputError(
+            f"side {side.label} ({side.spec.given}) takes {side.graph.input_shape}, and the "
+            f"other is given {x.shape[1:]}; expected the same number of values an example"
+        )
+    return x.reshape(shape).astype(np.float32)
+
+
+def _as_a_gets_it(raw_x: dict[Which, np.ndarray], a: Side, b: Side) -> np.ndarray:
+    """What B gets: what A gets, whatever B's own preparation would have made of it."""
+    scale, offset = leading_rescale(b.graph)
+    wanted = (effective(a.graph, raw_x["a"]) - offset) / scale
+    own = raw_x["b"]
+    if wanted.size != own.size:
+        raise InputError(
+            f"the sides take inputs of different sizes: A {a.graph.input_shape}, "
+            f"B {b.graph.input_shape}; expected the same number of values an example"
+        )
+    if np.allclose(effective(b.graph, own).ravel(), wanted.ravel() * scale + offset, 1e-6, 1e-6):
+        return own
+    wanted = wanted.reshape(own.shape)
+    return (np.rint(wanted) if own.dtype.kind in "ui" else wanted).astype(own.dtype)
+
+
+def leading_rescale(graph: Graph) -> tuple[np.ndarray, np.ndarray]:
+    """The scale and offset that the network itself applies to its input before anything else."""
+    scale, offset = np.ones(()), np.zeros(())
+    name = INPUT
+    for node in graph.nodes:
+        if node.inputs != (name,) or node.kind not in ("rescale", "reshape"):
+            break
+        if node.kind == "rescale":
+            factor = np.asarray(node.attributes["scale"], float)
+            scale, offset = scale * factor, offset * factor + np.asarray(node.attributes["offset"])
+        name = node.name
+    return scale, offset
+
+
+def effective(graph: Graph, x: np.ndarray) -> np.ndarray:
+    """What reaches the first layer that is more than scaling, float64, in the input's shape."""
+    scale, offset = leading_rescale(graph)
+    return x.astype(np.float64) * scale + offset
+
+
+def random_targets(side: Side, random: np.random.Generator, count: int) -> np.ndarray:
+    """Random targets of the form that the side's loss takes, (count, …)."""
+    output = side.graph.nodes[-1].shape
+    match side.targets:
+        case "classes":
+            return random.integers(output[-1], size=count)
+        case "one_hot":
+            return np.eye(output[-1], dtype=np.float32)[random.integers(output[-1], size=count)]
+        case "binary":
+            return random.integers(2, size=(count, *output)).astype(np.float32)
+    return random.standard_normal((count, *output)).astype(np.float32)
+
+
+def targets_as(y: np.ndarray, wanted: str, source: Side) -> np.ndarray:
+    """The same targets in the form that another side's loss takes.
+
+    Args:
+        y: targets as `source` takes them.
+        wanted: the form of the other side's, as its ``targets`` says.
+        source: the side that they come from.
+    """
+    if wanted == source.targets:
+        return y
+    if source.targets == "one_hot" and wanted == "classes":
+        return y.argmax(axis=-1)
+    if source.targets == "classes" and wanted == "one_hot":
+        classes = source.graph.nodes[-1].shape[-1]
+        return np.eye(classes, dtype=np.float32)[y.reshape(-1).astype(int)]
+    if wanted in ("values", "binary"):
+        return y.astype(np.float32)
+    return y

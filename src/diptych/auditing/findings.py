@@ -1,0 +1,62 @@
+"""Reporting: how a stage says that the two sides differ."""
+
+from dataclasses import dataclass
+
+from diptych.auditing.causes import advice
+from diptych.auditing.match import Match
+from diptych.auditing.report import Audit, Finding
+
+
+def place(match: Match) -> str:
+    """A layer's name on both sides, with the lines of code that made it if they are known."""
+    nodes = [node for node in (match.a, match.b) if node]
+    names = [node.name + (f" ({node.where})" if node.where else "") for node in nodes]
+    return " / ".join(dict.fromkeys(names))
+
+
+@dataclass(frozen=True)
+class Reporter:
+    """Takes the findings and notes of one stage."""
+
+    audit: Audit
+    stage: str
+
+    def __call__(
+        self,
+        code: str,
+        *,
+        a: str,
+        b: str,
+        at: Match | str | None = None,
+        effect: str = "",
+        stage: str | None = None,
+    ) -> None:
+        """Reports a difference.
+
+        Args:
+            code: its cause, one of `diptych.auditing.causes.CAUSES`.
+            a: what side A has.
+            b: what side B has.
+            at: where: two matched layers, a layer's name, or None for the whole.
+            effect: how much it matters, if that is known.
+            stage: the stage that it belongs to, if it is not the one that reports it.
+        """
+        layer = place(at) if isinstance(at, Match) else at
+        fix = advice(code, *self.audit.frameworks)
+        self.audit.findings.append(Finding(stage or self.stage, code, layer, a, b, effect, fix))
+
+    def note(self, text: str) -> None:
+        """Adds a note: what differs by convention and was not counted, or what was left out."""
+        self.audit.notes.append(text)
+
+    def has(self, *stages: str) -> bool:
+        """Whether any of these stages, or any stage at all if none is named, has a finding."""
+        return any(not stages or finding.stage in stages for finding in self.audit.findings)
+
+    def has_at(self, at: Match | str, code: str | None = None) -> bool:
+        """Whether there is a finding about a layer, of this cause if one is named."""
+        layer = place(at) if isinstance(at, Match) else at
+        return any(
+            finding.layer == layer and code in (None, finding.code)
+            for finding in self.audit.findings
+        )

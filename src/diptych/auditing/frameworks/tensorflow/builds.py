@@ -1,0 +1,46 @@
+"""Builds of the user's object."""
+
+# TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
+# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from diptych.auditing.frameworks.tensorflow.submission import Submission
+from diptych.auditing.frameworks.tensorflow.twin import DoubleSubmission, Types
+from diptych.errors import InputError
+
+Built = Submission | DoubleSubmission
+
+
+class Builds:
+    """The user's function, called as often as the audit needs."""
+
+    def __init__(self, function: Callable[[int], Any], types: Types | None = None) -> None:
+        """Builds for the first time.
+
+        Args:
+            function: gives what the user's function returns, for a seed.
+            types: the types of x and y, to build in float64; None to leave what is built as it is.
+        """
+        tf.get_logger().setLevel("ERROR")  # It warns of tracing again, as each fresh build must.
+        self._function, self._types = function, types
+        self.first = self.another(0)
+
+    def another(self, seed: int) -> Built:
+        """A build that nothing has happened to."""
+        tf.random.set_seed(seed)
+        submission = Submission(self._function(seed))
+        return submission if self._types is None else DoubleSubmission(submission, self._types)
+
+    def fresh(self) -> Built:
+        """A build with the variables of the first as they are now."""
+        submission = self.another(0)
+        shapes = [{n: v.shape for n, v in s.variables.items()} for s in (submission, self.first)]
+        if shapes[0] != shapes[1]:
+            raise InputError("the function returns other variables each time: expected the same")
+        submission.load({name: v.numpy() for name, v in self.first.variables.items()})
+        return submission

@@ -1,0 +1,37 @@
+"""TensorFlow's names for the operations that networks are made of, by what they have in common."""
+
+PASSES = {"Identity", "IdentityN", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"}
+CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
+PRODUCTS = {"MatMul", "BatchMatMulV2"}
+POOLS = {"MaxPool": "max_pool", "AvgPool": "average_pool"}
+GLOBAL_POOLS = {"Mean": "global_average_pool", "Max": "global_max_pool"}
+FUSED_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
+ADDITIONS = {"AddV2", "Add", "BiasAdd"}
+RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
+PADS = {"Pad", "PadV2"}
+BARRIERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS, *PADS, "ConcatV2", "Conv3D"}
+"""What is a node of its own wherever it stands, and never part of a stretch of arithmetic."""
+NOT_ELEMENTWISE = {*BARRIERS, *RESHAPES, *GLOBAL_POOLS, "Transpose", "StridedSlice", "MirrorPad"}
+LAYERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS}
+"""What says by itself what a block is, whatever else is in the block."""
+SUMS = ("AddV2", "Add", "AddN")
+CROSS_ENTROPIES = {"SparseSoftmaxCrossEntropyWithLogits", "SoftmaxCrossEntropyWithLogits"}
+LOSS_ARITHMETIC = {
+    *("Log", "Log1p", "LogSoftmax", "Neg", "Cast", "Identity"),
+    *("Maximum", "Minimum", "AddV2", "Sub"),  # Clipping, and a small number before a logarithm.
+    *(*RESHAPES, "StridedSlice"),
+}
+"""What stands between a network's output and its targets, and belongs to the loss."""
+ACTIVATION_OPERATIONS = {
+    "Relu": "relu",
+    "Relu6": "relu6",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Tanh": "tanh",
+    "Sigmoid": "sigmoid",
+    "Softmax": "softmax",
+    "LogSoftmax": "log_softmax",
+    "Softplus": "softplus",
+    "Exp": "exponential",
+    "LeakyRelu": "leaky_relu",
+}

@@ -1,0 +1,40 @@
+"""Activations, by their own operations or by what arithmetic does."""
+
+# TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
+# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+
+import numpy as np
+
+from diptych.auditing.frameworks.defaults import curves
+from diptych.auditing.frameworks.tensorflow.behaviour import Stretch, close
+from diptych.auditing.frameworks.tensorflow.blocks import Block
+from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft, clean
+from diptych.auditing.frameworks.tensorflow.operation_types import ACTIVATION_OPERATIONS
+from diptych.auditing.frameworks.tensorflow.operations.registry import reads
+from diptych.auditing.frameworks.tensorflow.trace import Trace
+
+
+@reads(*ACTIVATION_OPERATIONS)
+def named_activation(trace: Trace, block: Block) -> NodeDraft | None:
+    core = block.core
+    slope = {"LeakyRelu": "alpha"}.get(core.type)
+    value = clean(core.get_attr(slope)) if slope else {"Elu": 1.0}.get(core.type)
+    function = ACTIVATION_OPERATIONS[core.type]
+    return NodeDraft("activation", {"function": function, "slope": value})
+
+
+def activation(stretch: Stretch) -> NodeDraft | None:
+    """One of the activation functions, the one that comes closest."""
+    x = stretch.numbers(-4, 8)
+    y = stretch(x)
+    if x.dtype.kind != "f" or not np.any(x < -1):
+        return None
+    known = {name: (y - e, s) for name, (e, s) in curves(x, y).items() if close(stretch, y, e)}
+    if not known:
+        return None
+    name = min(known, key=lambda name: np.max(np.abs(known[name][0])))
+    slope = known[name][1]
+    if slope is not None:
+        slope = clean(stretch.written(slope))
+    return NodeDraft("activation", {"function": name, "slope": slope})

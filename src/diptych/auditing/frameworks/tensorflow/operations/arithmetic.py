@@ -1,0 +1,56 @@
+"""Sums and concatenations of several inputs; scales and offsets."""
+
+# TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
+# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+
+import numpy as np
+import tensorflow as tf
+
+from diptych.auditing.frameworks.tensorflow.behaviour import Stretch, close
+from diptych.auditing.frameworks.tensorflow.blocks import Block
+from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft
+from diptych.auditing.frameworks.tensorflow.operation_types import SUMS
+from diptych.auditing.frameworks.tensorflow.operations.registry import reads
+from diptych.auditing.frameworks.tensorflow.trace import Trace
+
+
+@reads(*SUMS)
+def add(trace: Trace, block: Block) -> NodeDraft | None:
+    same = all(tensor.shape == block.output.shape for tensor in block.inputs)
+    everything = len(block.inputs) == len(block.core.inputs)
+    return NodeDraft("add") if same and everything else None
+
+
+@reads("ConcatV2")
+def concatenate(trace: Trace, block: Block) -> NodeDraft | None:
+    rank, axis = block.output.shape.rank, int(tf.get_static_value(block.core.inputs[-1]))
+    everything = 1 < len(block.inputs) == len(block.core.inputs) - 1
+    return NodeDraft("concatenate") if everything and axis % rank == rank - 1 else None
+
+
+def rescale(stretch: Stretch) -> NodeDraft | None:
+    """y = scale * x + offset, the same for all numbers or for all of a channel."""
+    x = stretch.numbers(-2, 2)
+    y = stretch(x)
+    axes = tuple(range(x.ndim - 1))
+    for over in (None, axes):
+        middle, height = x.mean(over, keepdims=True), y.mean(over, keepdims=True)
+        scale = ((x - middle) * (y - height)).sum(over, keepdims=True) / np.maximum(
+            ((x - middle) ** 2).sum(over, keepdims=True), 1e-12
+        )
+        offset = height - scale * middle
+        if close(stretch, y, scale * x + offset) and np.all(scale):
+            break
+    else:
+        return None
+    size = np.max(np.abs(y))
+    offset = np.where(np.abs(offset) < stretch.tolerance * size, 0.0, offset)
+    scales, offsets = (
+        [stretch.written(float(value)) for value in values.ravel()] for values in (scale, offset)
+    )
+    if len(scales) == 1:
+        if abs(scales[0] - 1) <= stretch.tolerance and not offsets[0]:
+            return NodeDraft("nothing")
+        return NodeDraft("rescale", {"scale": scales[0], "offset": offsets[0]})
+    return NodeDraft("rescale", {"scale": scales, "offset": offsets})

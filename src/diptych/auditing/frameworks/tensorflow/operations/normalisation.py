@@ -1,0 +1,104 @@
+"""Batch normalisation, fused or written out."""
+
+# TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
+# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+
+import itertools
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import tensorflow as tf
+
+from diptych.auditing.frameworks.tensorflow.behaviour import Stretch
+from diptych.auditing.frameworks.tensorflow.blocks import Block
+from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft, clean
+from diptych.auditing.frameworks.tensorflow.operation_types import FUSED_NORMS
+from diptych.auditing.frameworks.tensorflow.operations.convolution import channels_last
+from diptych.auditing.frameworks.tensorflow.operations.registry import reads
+from diptych.auditing.frameworks.tensorflow.trace import Trace, as_type
+from diptych.auditing.graph import Arrays
+
+
+@reads(*FUSED_NORMS)
+def fused_norm(trace: Trace, block: Block) -> NodeDraft | None:
+    core = block.core
+    if not channels_last(core):
+        return None
+    roles = ("gamma", "beta", "mean", "variance")
+    names = zip(roles, map(trace.variable, core.inputs[1:5]), strict=True)
+    attributes = {"epsilon": clean(core.get_attr("epsilon"))}
+    return NodeDraft("batch_norm", attributes, {role: name for role, name in names if name})
+
+
+def batch_norm(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """Normalisation by the batch's mean and variance, or by variables; which are which is tried."""
+    channels = stretch.input.shape[-1]
+    if len(variables) > 4 or any(math.prod(v.shape) != channels for v in variables.values()):
+        return None
+    before = {name: variable.numpy() for name, variable in variables.items()}
+    try:
+        return normalisation(stretch, variables)
+    finally:
+        for name, variable in variables.items():
+            variable.assign(before[name])
+
+
+def normalisation(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """As `batch_norm`, with other values left in the variables."""
+    chance = np.random.default_rng(1)
+    values = {name: chance.uniform(0.5, 1.5, v.shape) for name, v in variables.items()}
+    for name, value in values.items():
+        variables[name].assign(as_type(value, variables[name].dtype))
+    x = stretch.numbers(-1.5, 2)
+    y = stretch(x)
+    roles = next((each for each in possible_roles(list(values)) if fits(each, values, x, y)), None)
+    if roles is None:
+        return None
+    # With a variance next to nothing, epsilon is alone under the root.
+    plain = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1e-14}
+    for role, name in roles.items():
+        variables[name].assign(
+            tf.fill(variables[name].shape, tf.cast(plain[role], variables[name].dtype))
+        )
+    small = stretch.numbers(-1.0, 1.0) if "mean" in roles else stretch.numbers(-1e-7, 1e-7)
+    deviation = small - (0.0 if "mean" in roles else small.mean(spread(small)))
+    epsilon = float(np.sum(deviation**2) / max(float(np.sum(stretch(small) ** 2)), 1e-300))
+    epsilon = clean(stretch.written(epsilon))
+    if not fits(roles, values, x, y, epsilon, 10 * stretch.tolerance):
+        return None
+    return NodeDraft("batch_norm", {"epsilon": epsilon}, roles)
+
+
+def spread(x: np.ndarray) -> tuple[int, ...]:
+    """All axes but the channels'."""
+    return tuple(range(x.ndim - 1))
+
+
+def possible_roles(names: list[str]) -> Iterator[dict[str, str]]:
+    """The ways in which variables can be the parameters of a batch normalisation, by role."""
+    optional = [(), ("gamma",), ("beta",), ("gamma", "beta")]
+    for needed in ((), ("mean", "variance")):
+        for chosen in optional:
+            roles = (*chosen, *needed)
+            if len(roles) == len(names):
+                for order in itertools.permutations(names):
+                    yield dict(zip(roles, order, strict=True))
+
+
+def fits(
+    roles: dict[str, str],
+    values: Arrays,
+    x: np.ndarray,
+    y: np.ndarray,
+    epsilon: float = 0.0,
+    tolerance: float = 0.1,
+) -> bool:
+    """Whether y is x normalised with those roles; with that tolerance, epsilon may be anything."""
+    part = {role: values[name].ravel().astype(np.float64) for role, name in roles.items()}
+    mean = part.get("mean", x.mean(spread(x)))
+    variance = part["variance"] if "variance" in part else x.var(spread(x))
+    expected = (x - mean) / np.sqrt(variance + epsilon)
+    expected = expected * part.get("gamma", 1.0) + part.get("beta", 0.0)
+    return bool(np.max(np.abs(y - expected)) <= tolerance * max(1.0, np.max(np.abs(expected))))

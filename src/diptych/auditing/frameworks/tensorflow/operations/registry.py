@@ -1,0 +1,15 @@
+"""The readers of operations, and the tests of what arithmetic does."""
+
+# TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
+# pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
+
+from collections.abc import Callable
+
+from diptych.auditing.frameworks.tensorflow.blocks import Block
+from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft
+from diptych.auditing.frameworks.tensorflow.trace import Trace
+from diptych.readers import Readers
+
+reads: Readers[Callable[[Trace, Block], NodeDraft | None]] = Readers()
+"""By the type of the operation at the core of a block: what the block is, None if nothing known."""

@@ -1,0 +1,62 @@
+"""Dropout, switched off in a module that otherwise trains as it does."""
+
+from typing import Any
+
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from diptych.auditing.frameworks.torch.calls import DROPOUTS, operation
+from diptych.auditing.frameworks.torch.trace import Event, Trace
+
+
+class Quiet(TorchFunctionMode):
+    """Switches dropout off, however it is called, and leaves the modules' modes as they are.
+
+    It breaks compiled graphs.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        for part in module.modules():
+            if isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
+                part.dropout = 0.0  # They drop out inside one call.
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        name = operation(func)
+        if name in DROPOUTS:
+            return args[0] if args else kwargs["input"]
+        if name == "scaled_dot_product_attention":
+            args, kwargs = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args, dict(kwargs)
+            kwargs.pop("dropout_p", None)
+        return func(*args, **kwargs)
+
+
+def set_rates_to_zero(module: nn.Module) -> None:
+    """Sets the rate of all modules that drop out to 0, which a compiled graph takes notice of."""
+    for part in module.modules():
+        if isinstance(part, nn.modules.dropout._DropoutNd):
+            part.p = 0.0
+        elif isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
+            part.dropout = 0.0
+
+
+def called_as_function(trace: Trace) -> str | None:
+    """The user's line that calls dropout as a function, in a run in training mode, if any does."""
+    for event in trace.events:
+        owner = None if event.owner is None else trace.events[event.owner].module
+        if not isinstance(owner, nn.modules.dropout._DropoutNd) and _drops_out(event):
+            return event.where or "in a library"
+    return None
+
+
+def _drops_out(event: Event) -> bool:
+    if event.name in DROPOUTS:
+        arguments = dict(zip(("input", "p", "training"), event.args, strict=False)) | event.kwargs
+        return bool(arguments.get("p", 0.5) and arguments.get("training", True))
+    if event.name == "scaled_dot_product_attention":
+        rate = event.args[4] if len(event.args) > 4 else event.kwargs.get("dropout_p", 0.0)
+        return bool(rate)
+    return False

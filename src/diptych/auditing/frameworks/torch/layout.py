@@ -1,0 +1,75 @@
+"""How PyTorch's tensors lie to the arrays of the graph's nodes, which have their channels last."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+LAST, FIRST, POOLED = "last", "first", "pooled"
+"""How a tensor lies to the array of its node: as it is; with the channels in front of the spatial
+axes; with spatial axes of one that the node (a global pool) has dropped."""
+
+
+def per_axis(axes: int, value: Any) -> list[int]:
+    """A number for each spatial axis."""
+    values = list(value) if isinstance(value, (list, tuple)) else [value]
+    return [int(v) for v in (values * axes if len(values) == 1 else values)]
+
+
+def channel_axis(layout: str, dimensions: int) -> int:
+    """Which axis of a tensor the channels are."""
+    return dimensions - 1 if layout == LAST else 1
+
+
+def by_channel(tensor: Tensor, layout: str, dimensions: int) -> bool:
+    """Whether a tensor holds a number for each channel of what it is put against."""
+    shape = [1] * (dimensions - tensor.ndim) + list(tensor.shape)
+    axis = channel_axis(layout, dimensions)
+    return len(shape) == dimensions and all(size == 1 for i, size in enumerate(shape) if i != axis)
+
+
+def to_last(dimensions: int) -> list[int]:
+    """The order of axes that moves the channels from behind the batch to the end."""
+    return [0, *range(2, dimensions), 1]
+
+
+def to_first(dimensions: int) -> list[int]:
+    """The reverse of `to_last`."""
+    return [0, dimensions - 1, *range(1, dimensions - 1)]
+
+
+def keeps_order(before: tuple[int, ...], layout: str, after: tuple[int, ...], made: str) -> bool:
+    """Whether a reshaping of the tensor is one of the array in the graph's layout too."""
+    numbers = np.arange(np.prod(before)).reshape(before)
+    array = to_graph(numbers, layout)
+    return bool((array.ravel() == to_graph(numbers.reshape(after), made).ravel()).all())
+
+
+def keeps_axes(index: Any) -> bool:
+    """Whether an index that keeps all numbers keeps their order too."""
+    items = index if isinstance(index, tuple) else (index,)
+    return all(
+        item is None or item is ... or isinstance(item, int) or item == slice(None)
+        for item in items
+    )
+
+
+def to_numpy(tensor: Tensor) -> np.ndarray:
+    """A tensor's numbers as float32, or as float64 where it has that."""
+    tensor = tensor.detach().cpu()
+    return tensor.to(torch.float64 if tensor.dtype == torch.float64 else torch.float32).numpy()
+
+
+def to_graph(array: np.ndarray, layout: str) -> np.ndarray:
+    """A tensor's numbers in its node's layout."""
+    if layout == POOLED:
+        return array.reshape(array.shape[:2])
+    return np.moveaxis(array, 1, -1) if layout == FIRST else array
+
+
+def from_graph(array: np.ndarray, layout: str, dimensions: int) -> np.ndarray:
+    """The reverse of `to_graph`."""
+    if layout == POOLED:
+        return array.reshape(array.shape + (1,) * (dimensions - 2))
+    return np.moveaxis(array, -1, 1) if layout == FIRST else array

@@ -1,0 +1,133 @@
+"""The user's module between PyTorch's layout and the graph's: its nodes, run and recorded."""
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from diptych.auditing.frameworks.torch import parameters as layouts
+from diptych.auditing.frameworks.torch.builds import Builds
+from diptych.auditing.frameworks.torch.compiling import uncompiled
+from diptych.auditing.frameworks.torch.inputs import Inputs
+from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_numpy
+from diptych.auditing.frameworks.torch.parameters import PLAIN, named_tensors
+from diptych.auditing.frameworks.torch.reader import Reader, Reading
+from diptych.auditing.frameworks.torch.running import check_output, mode, named_by, own_randomness
+from diptych.auditing.frameworks.torch.trace import Reached, Trace
+from diptych.auditing.frameworks.users import listed
+from diptych.auditing.graph import INPUT, Arrays
+from diptych.errors import InputError
+
+
+class Network:
+    """The first build's module, read as nodes."""
+
+    def __init__(self, builds: Builds, inputs: Inputs) -> None:
+        """Takes the builds of a side and inputs that it runs on."""
+        self._builds, self._inputs, self._module = builds, inputs, builds.module
+        self._readings: dict[bool, Reading] = {}
+
+    def load(self, parameters: Arrays) -> None:
+        """Puts parameters in, by their names.
+
+        Raises:
+            InputError: it has no parameter of a name, or one of another shape.
+        """
+        own = named_tensors(self._module)
+        unknown = [name for name in parameters if name not in own]
+        if unknown:
+            raise InputError(f"the module has no parameter {listed(unknown)}: it has {listed(own)}")
+        with torch.no_grad():
+            for name, array in parameters.items():
+                own[name].copy_(self.as_parameter(name, array))
+
+    def record(self, x: np.ndarray, training: bool) -> Arrays:
+        """As `Adapter.record`."""
+        with mode(self._module, training), uncompiled():
+            trace, given = Trace(self._module), self.input(x)
+            with named_by(given):
+                trace.run(given)
+            changed = self.parameters_of(self._module)
+            arrays = Reader(trace, self._builds.lines, self.layout).read().arrays
+        for node in self.reading(True).nodes:
+            # `if self.training:` around a dropout.
+            if node.name not in arrays and node.kind == "dropout":
+                (source,) = node.inputs
+                arrays[node.name] = x if source == INPUT else arrays[source]
+        if training:
+            averages = changed.keys() - dict(self._module.named_parameters()).keys()
+            arrays |= {f"parameter:{name}": changed[name] for name in sorted(averages)}
+        return arrays
+
+    def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
+        """As `Adapter.run_node`."""
+        reading = self.reading(training)
+        if name not in reading.drafts:
+            return inputs[0]  # As in `record`.
+        draft = reading.drafts[name]
+        if not draft.feeds:
+            (shape,) = (node.shape for node in reading.nodes if node.name == name)
+            return inputs[0].reshape(-1, *shape)
+        swaps: dict[int, dict[int, Tensor]] = defaultdict(dict)
+        for feed in draft.feeds:
+            array = from_graph(inputs[feed.input], feed.layout, feed.dimensions)
+            swaps[feed.event][feed.position] = self._inputs.tensor(array)
+        with mode(self._module, training), uncompiled():
+            try:
+                trace = Trace(self._module, swaps, draft.made_by)
+                trace.run(self._inputs.batch(len(inputs[0])))
+            except Reached as reached:
+                return np.ascontiguousarray(to_graph(to_numpy(reached.value), draft.layout))
+        raise InputError(
+            f"{name} is not reached when the network is run on other numbers: the module's "
+            "`forward` decides by its input what it does"
+        )
+
+    def reading(self, training: bool) -> Reading:
+        """The module's nodes, from a run on the example inputs."""
+        if training not in self._readings:
+            trace, x = Trace(self._module), self._inputs.batch(len(self._inputs.x))
+            with mode(self._module, training), own_randomness(), uncompiled(), named_by(x):
+                check_output(trace.run(x))
+            layout = self._readings[True].input_layout if True in self._readings else None
+            self._readings[training] = Reader(trace, self._builds.lines, layout).read()
+        return self._readings[training]
+
+    @property
+    def layout(self) -> str:
+        """How the module's input lies."""
+        return self.reading(True).input_layout
+
+    def turn(self, name: str) -> str:
+        """How a parameter lies to the graph's layout."""
+        return self.reading(True).turns.get(name, PLAIN)
+
+    def parameters_of(self, module: nn.Module) -> Arrays:
+        """A copy of the parameters of a build's module, in the graph's layout."""
+        return {
+            name: layouts.to_graph(to_numpy(tensor), self.turn(name))
+            for name, tensor in named_tensors(module).items()
+            if name not in self.reading(True).constants
+        }
+
+    def as_parameter(self, name: str, array: np.ndarray) -> Tensor:
+        """An array in the graph's layout as a tensor like the parameter of that name.
+
+        Raises:
+            InputError: it has another shape.
+        """
+        own = named_tensors(self._module)[name]
+        try:
+            back = layouts.from_graph(array, self.turn(name), own.shape)
+        except ValueError:
+            shape = layouts.to_graph(to_numpy(own), self.turn(name)).shape
+            raise InputError(f"{name} was given the shape {array.shape}: it has {shape}") from None
+        # As autograd does: a gradient lies in memory as its parameter does, and optimizers that
+        # take a tensor for a row of numbers rely on it.
+        return torch.empty_like(own.detach()).copy_(torch.tensor(back))
+
+    def input(self, x: np.ndarray) -> Tensor:
+        """Inputs in the graph's layout as the module takes them."""
+        given = from_graph(x, self.layout, self._inputs.x.ndim)
+        return self._inputs.tensor(given).to(self._inputs.x.dtype)

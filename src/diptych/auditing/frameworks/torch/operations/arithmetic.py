@@ -1,0 +1,143 @@
+"""Sums, products with constants, and joins."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, Weight
+from diptych.auditing.frameworks.torch.layout import by_channel, channel_axis
+from diptych.auditing.frameworks.torch.operations.registry import reads
+from diptych.auditing.frameworks.torch.parameters import PLAIN, VECTOR, named_tensors
+from diptych.auditing.frameworks.torch.trace import Event
+
+Line = Callable[[Any], tuple[Any, Any]]
+"""Scale and offset, made of a constant."""
+
+
+@reads("add")
+def add(drafts: Drafts, event: Event, input: Any, other: Any, *, alpha: float = 1) -> bool:
+    first, second = drafts.of(event, input), drafts.of(event, other)
+    if isinstance(first, Activation) and isinstance(second, Activation):
+        return alpha == 1 and _sum(drafts, event, input, other)
+    x, other = (input, other) if isinstance(first, Activation) else (other, input)
+    if alpha == 1 and isinstance(other, Tensor) and _bias(drafts, event, x, other):
+        return True
+    return _rescale(drafts, event, x, other, lambda c: (1.0, alpha * c))
+
+
+@reads("sub")
+def subtract(drafts: Drafts, event: Event, input: Any, other: Any, *, alpha: float = 1) -> bool:
+    if isinstance(drafts.of(event, input), Activation):
+        return _rescale(drafts, event, input, other, lambda c: (1.0, -alpha * c))
+    return _rescale(drafts, event, other, input, lambda c: (-alpha, c))
+
+
+@reads("rsub")
+def subtract_from(
+    drafts: Drafts, event: Event, input: Any, other: Any, *, alpha: float = 1
+) -> bool:
+    return alpha == 1 and _rescale(drafts, event, input, other, lambda c: (-1.0, c))
+
+
+@reads("mul")
+def multiply(drafts: Drafts, event: Event, input: Any, other: Any) -> bool:
+    first = isinstance(drafts.of(event, input), Activation)
+    x, other = (input, other) if first else (other, input)
+    return _rescale(drafts, event, x, other, lambda c: (c, 0.0))
+
+
+@reads("div")
+def divide(
+    drafts: Drafts, event: Event, input: Any, other: Any, *, rounding_mode: str | None = None
+) -> bool:
+    if rounding_mode is not None or not isinstance(drafts.of(event, input), Activation):
+        return False
+    return _rescale(drafts, event, input, other, lambda c: (1.0 / c, 0.0))
+
+
+@reads("neg")
+def negate(drafts: Drafts, event: Event, input: Tensor) -> bool:
+    return _rescale(drafts, event, input, 1.0, lambda c: (-1.0, 0.0))
+
+
+@reads("cat")
+def concatenate(drafts: Drafts, event: Event, tensors: Sequence[Tensor], dim: int = 0) -> bool:
+    values = [drafts.activation(event, tensor) for tensor in tensors]
+    layouts = {value.layout for value in values if value is not None}
+    if None in values or len(layouts) > 1:
+        return False
+    layout = layouts.pop()
+    dimensions = tensors[0].ndim
+    if dimensions < 2 or dim % dimensions != channel_axis(layout, dimensions):
+        return False
+    return drafts.emit(event, "concatenate", list(tensors), layout)
+
+
+def _sum(drafts: Drafts, event: Event, x: Tensor, y: Tensor) -> bool:
+    if x.shape != y.shape:
+        return False
+    first, second = drafts.activation(event, x), drafts.activation(event, y)
+    if first is None or second is None or first.layout != second.layout:
+        return False
+    return drafts.emit(event, "add", [x, y], first.layout)
+
+
+def _bias(drafts: Drafts, event: Event, x: Tensor, other: Tensor) -> bool:
+    """Makes the addition of a parameter the bias of the layer that gave ``x``."""
+    weight = drafts.of(event, other)
+    index = drafts.joinable(event, x, "dense", "conv")
+    if index is None or not isinstance(weight, Weight):
+        return False
+    draft = drafts.drafts[index]
+    usable = len(weight.sources) == 1 and weight.view in ("whole", "spread")
+    if "bias" in draft.parameters or not usable:
+        return False
+    name = weight.sources[0]
+    turn = PLAIN if named_tensors(drafts.trace.module)[name].ndim == 1 else VECTOR
+    units = x.shape[channel_axis(draft.layout, x.ndim)]
+    if other.numel() != units or not by_channel(other, draft.layout, x.ndim):
+        return False
+    if drafts.turns.get(name, turn) != turn:
+        return False
+    drafts.turns[name] = turn
+    return drafts.merge(event, index, parameters=draft.parameters | {"bias": name})
+
+
+def _rescale(drafts: Drafts, event: Event, x: Any, constant: Any, line: Line) -> bool:
+    """Reads ``scale * x + offset`` where ``line`` makes the two of a constant."""
+    value = drafts.activation(event, x)
+    if value is None:
+        return False
+    number = _constant(drafts, event, constant, value.layout, x.ndim)
+    if number is None:
+        return False
+    scale, offset = (np.asarray(part, np.float64) for part in line(number))
+    index = drafts.joinable(event, x, "rescale")
+    if index is not None:
+        before = drafts.drafts[index].attributes
+        scale, offset = scale * before["scale"], scale * before["offset"] + offset
+    attributes = {"scale": scale.tolist(), "offset": offset.tolist()}
+    if index is not None:
+        return drafts.merge(event, index, attributes=attributes)
+    return drafts.emit(event, "rescale", [x], value.layout, **attributes)
+
+
+def _constant(
+    drafts: Drafts, event: Event, constant: Any, layout: str, dimensions: int
+) -> np.ndarray | None:
+    """A number, or one for each channel, that neither the input nor training changes."""
+    if isinstance(constant, (int, float)):
+        return np.asarray(constant, np.float64)
+    if not isinstance(constant, Tensor):
+        return None
+    value = drafts.of(event, constant)
+    names = set(value.sources) if isinstance(value, Weight) else set()
+    if isinstance(value, Activation) or names - drafts.buffers:
+        return None
+    if constant.numel() > 1 and not by_channel(constant, layout, dimensions):
+        return None
+    drafts.constants |= names
+    numbers = constant.detach().cpu().double().numpy()
+    return numbers.reshape(() if numbers.size == 1 else -1)

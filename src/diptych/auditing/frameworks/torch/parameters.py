@@ -1,0 +1,49 @@
+"""A module's parameters, and how they lie in PyTorch's layout and in the graph's."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+KERNEL, MATRIX, VECTOR, PLAIN = "kernel", "matrix", "vector", "plain"
+"""How a parameter of PyTorch's lies to that of the graph: a convolution's kernel (outputs, inputs,
+height, width) against (height, width, inputs, outputs); a matrix (units, inputs) against (inputs,
+units); a vector with further axes of one; as it is."""
+
+
+def named_tensors(module: nn.Module) -> dict[str, Tensor]:
+    """A module's parameters, and the moving averages and other numbers that it saves, by name."""
+    unsaved = {
+        f"{path}.{name}" if path else name
+        for path, part in module.named_modules()
+        for name in part._non_persistent_buffers_set
+    }
+    buffers = {
+        name: buffer
+        for name, buffer in module.named_buffers()
+        if name not in unsaved and buffer.is_floating_point()
+    }
+    return dict(module.named_parameters()) | buffers
+
+
+def to_graph(array: np.ndarray, turn: str) -> np.ndarray:
+    """A copy of a parameter in the graph's layout."""
+    if turn == KERNEL:
+        array = np.moveaxis(array, (0, 1), (-1, -2))
+    elif turn == MATRIX:
+        array = array.T
+    elif turn == VECTOR:
+        array = array.reshape(-1)
+    return np.array(array, order="C")
+
+
+def from_graph(array: np.ndarray, turn: str, shape: torch.Size) -> np.ndarray:
+    """The reverse of `to_graph`.
+
+    Raises:
+        ValueError: the array does not have as many numbers as the shape.
+    """
+    if turn == KERNEL:
+        array = np.moveaxis(array, (-1, -2), (0, 1))
+    elif turn == MATRIX:
+        array = array.T
+    return np.ascontiguousarray(array).reshape(shape)

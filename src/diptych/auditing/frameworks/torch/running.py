@@ -1,0 +1,194 @@
+"""The user's module, loss and step, run by the audit."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from diptych.auditing.frameworks.torch.submission import Submission
+from diptych.auditing.frameworks.torch.trace import Reached
+from diptych.auditing.frameworks.users import users_code
+from diptych.errors import InputError
+
+STEP = "`step` in extras"
+
+
+# The network.
+
+
+def forward(submission: Submission, x: Tensor) -> Tensor:
+    """The network's output, as the user calls it.
+
+    Raises:
+        InputError: the user's code fails, or gives something else than a tensor.
+    """
+    with named_by(x):
+        output = submission.network(x)
+    check_output(output)
+    return output
+
+
+def named_by(x: Tensor) -> AbstractContextManager[None]:
+    """Says on which input the module failed."""
+    shape = ", ".join(map(str, ("n", *x.shape[1:])))
+    return users_code(f"the module, on an input of shape ({shape}),")
+
+
+def check_output(output: object) -> None:
+    """Raises InputError where the module gives something else than a tensor."""
+    if not isinstance(output, Tensor):
+        raise InputError(
+            f"the module gives a {type(output).__name__}, not a tensor: return a module "
+            "whose `forward` gives the one tensor that the loss takes"
+        )
+
+
+def own_randomness() -> AbstractContextManager[None]:
+    """Leaves PyTorch's random numbers where they were."""
+    return torch.random.fork_rng(devices=[])
+
+
+@contextmanager
+def mode(module: nn.Module, training: bool) -> Iterator[None]:
+    """The mode that the module trains in, or inference, without gradients; all is as it was
+    afterwards."""
+    modes = {part: part.training for part in module.modules()}
+    try:
+        with buffers_kept(module), torch.no_grad():
+            if not training:
+                module.eval()
+            yield
+    finally:
+        for part, own in modes.items():
+            part.training = own
+
+
+@contextmanager
+def buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Puts moving averages and counters back, whether they were changed or replaced."""
+    kept = [
+        (part._buffers, name, buffer, buffer.detach().clone())
+        for part in module.modules()
+        for name, buffer in part._buffers.items()
+        if buffer is not None and not is_lazy(buffer)
+    ]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffers, name, buffer, numbers in kept:
+                buffer.copy_(numbers)
+                buffers[name] = buffer
+
+
+# The loss.
+
+
+def loss_of(submission: Submission, output: Tensor, y: Tensor) -> Tensor:
+    """The user's loss, one number.
+
+    Raises:
+        InputError: the user's code fails, or gives something else.
+    """
+    with users_code(f"the loss on outputs {tuple(output.shape)}, targets {tuple(y.shape)}"):
+        loss = submission.loss(output, y)
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        given = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+        raise InputError(
+            f"the loss gives {given} where training takes one number: reduce it, such as "
+            "with reduction='mean'"
+        )
+    return loss
+
+
+def loss_of_step(submission: Submission, x: Tensor, y: Tensor) -> Tensor | None:
+    """What the user's own step calls `backward` on: their loss with all penalties. None where it
+    does not call it."""
+
+    def stop(loss: Tensor) -> None:
+        raise Reached(loss)
+
+    try:
+        with backward_by(stop), users_code(STEP):
+            submission.extras["step"](x, y)
+    except Reached as reached:
+        return reached.value
+    return None
+
+
+# Training steps.
+
+
+def step(submission: Submission, x: Tensor, y: Tensor) -> float:
+    """One training step, the user's own if they have one; gives the loss before it."""
+    if "step" not in submission.extras:
+        submission.optimizer.zero_grad()
+        loss = loss_of(submission, forward(submission, x), y)
+        loss.backward()
+        step_optimizer(submission)
+        return loss.item()
+    losses: list[Tensor] = []
+    original = torch.autograd.backward
+
+    def watch(loss: Tensor) -> None:
+        losses.append(loss.detach())
+        original(loss)
+
+    with backward_by(watch), users_code(STEP):
+        returned = submission.extras["step"](x, y)
+    if losses:
+        return losses[0].item()
+    if returned is None:
+        raise InputError(
+            "`step` in extras neither calls `backward` nor returns the loss: return the loss"
+        )
+    return float(returned)
+
+
+def step_on(submission: Submission, gradients: dict[str, Tensor], x: Tensor, y: Tensor) -> None:
+    """One step of the optimizer on given gradients; in the user's own step, if they have one,
+    `backward` finds them.
+
+    Args:
+        submission: a build.
+        gradients: by the parameters' names.
+        x, y: a batch for the user's own step.
+    """
+    named = dict(submission.module.named_parameters())
+    if "step" not in submission.extras:
+        for name, parameter in named.items():
+            parameter.grad = gradients.get(name)
+        step_optimizer(submission)
+        return
+
+    def give(loss: Tensor) -> None:
+        for name, gradient in gradients.items():
+            held = named[name].grad
+            named[name].grad = gradient + (0 if held is None else held)
+
+    with buffers_kept(submission.module), backward_by(give), users_code(STEP):
+        submission.extras["step"](x, y)
+
+
+def step_optimizer(submission: Submission) -> None:
+    """One step of the optimizer on the gradients that the parameters have."""
+    with users_code("the optimizer"):
+        submission.optimizer.step()
+
+
+@contextmanager
+def backward_by(action: Callable[[Tensor], None]) -> Iterator[None]:
+    """Puts something in the place of PyTorch's `backward`, whoever calls it."""
+    original = torch.autograd.backward
+
+    def other(tensors: Any, *args: Any, **kwargs: Any) -> None:
+        action(tensors[0] if isinstance(tensors, (tuple, list)) else tensors)
+
+    torch.autograd.backward = other
+    try:
+        yield
+    finally:
+        torch.autograd.backward = original

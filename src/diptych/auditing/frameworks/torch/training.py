@@ -1,0 +1,91 @@
+"""The loss and its gradients as in training, but with dropout off."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from diptych.auditing.frameworks.torch.builds import Builds
+from diptych.auditing.frameworks.torch.compiling import (
+    graphs_compiled,
+    room_for_graphs,
+    uncompiled,
+)
+from diptych.auditing.frameworks.torch.dropout import Quiet, set_rates_to_zero
+from diptych.auditing.frameworks.torch.inputs import Inputs
+from diptych.auditing.frameworks.torch.running import forward, loss_of, loss_of_step
+from diptych.auditing.frameworks.torch.submission import Submission
+
+Result = TypeVar("Result")
+
+
+class Training:
+    """Fresh builds that train as their user trains them."""
+
+    def __init__(
+        self, builds: Builds, inputs: Inputs, compiled: bool, dropout_line: str | None
+    ) -> None:
+        """Knows a side.
+
+        Args:
+            builds: of the side.
+            inputs: that it runs on.
+            compiled: whether anything in it is compiled, as far as that is known.
+            dropout_line: the user's line that calls dropout as a function, if any does.
+        """
+        self._builds, self._inputs = builds, inputs
+        self._compiled, self._dropout_line = compiled, dropout_line
+
+    def fresh(self) -> Submission:
+        """A build with a fresh optimizer and the present parameters."""
+        return self._builds.fresh(self._inputs.batch(len(self._inputs.x)))
+
+    def without_dropout(self, run: Callable[[Submission], Result]) -> Result:
+        """Computes with a fresh build that has its dropout off and else runs as its user runs it.
+
+        Raises:
+            NotImplementedError: it is compiled, and drops out by a call of a function, which cannot
+                be replaced without breaking the compiled graph.
+        """
+        submission, graphs = self.fresh(), graphs_compiled()
+        if not self._compiled:
+            with Quiet(submission.module):
+                result = run(submission)
+            if graphs_compiled() == graphs:
+                return result
+            # Something in it is compiled after all, and its graph was broken.
+            self._compiled, submission = True, self.fresh()
+        if self._dropout_line is not None:
+            raise NotImplementedError(
+                f"dropout in compiled code is called as a function ({self._dropout_line}), which "
+                "cannot be switched off: use torch.nn.Dropout"
+            )
+        set_rates_to_zero(submission.module)
+        with room_for_graphs():
+            return run(submission)
+
+    def loss_in_training(self, x: Tensor, y: Tensor) -> tuple[Submission, Tensor]:
+        """The loss on a batch, that of the user's own step if they have one, and its build."""
+        if "step" in self._builds.first.extras:
+            submission, loss = self.without_dropout(lambda s: (s, loss_of_step(s, x, y)))
+            if loss is not None:
+                return submission, loss
+        return self.without_dropout(lambda s: (s, loss_of(s, forward(s, x), y)))
+
+    def loss_of_outputs(self, output: Tensor, y: Tensor) -> float:
+        """The loss for given outputs of the network, with all that the user's own step adds."""
+        if "step" in self._builds.first.extras:
+            submission, replaced = self.fresh(), []
+
+            def replace(module: nn.Module, args: Any, own: Tensor) -> Tensor:
+                replaced.append(own)
+                return output.to(own.dtype) if own.dtype == torch.float64 else output
+
+            submission.module.register_forward_hook(replace)
+            with uncompiled(), Quiet(submission.module):
+                loss = loss_of_step(submission, self._inputs.batch(len(output)), y)
+            if loss is not None and replaced:
+                return loss.item()
+        with room_for_graphs():
+            return loss_of(self._builds.first, output, y).item()

@@ -1,0 +1,72 @@
+"""Black boxes that behave like known layers are taken for those."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from diptych.auditing import reference
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.kinds.registry import guesses
+from diptych.auditing.side import Side
+
+
+def identified(side: Side, x: np.ndarray) -> Graph:
+    """The side's graph, in which black boxes that behave like known layers are replaced by those.
+
+    Args:
+        side: the side, as it was opened.
+        x: inputs to see the black boxes' behaviour on, (n, …).
+    """
+    graph = side.graph
+    if all(node.kind != "custom" for node in graph.nodes):
+        return graph
+    record = side.record(x, False) | {INPUT: x}
+    nodes = {node.name: node for node in graph.nodes}
+    for node in graph.nodes:
+        recorded = all(name in record for name in (node.name, *node.inputs))
+        if node.kind == "custom" and recorded and not node.parameters:
+            source = _common_source(node, nodes)
+            alone = replace(node, inputs=(source,)) if source else node
+            known = _known(alone, record)
+            if known and _same_in_training(side, node, known, record):
+                nodes[node.name] = known
+        before = nodes.get(node.inputs[0])
+        if node.kind == "flatten" and before and before.kind == "custom":
+            nodes[node.name] = _as_one_flatten(node, before, record) or node
+    used = {name for node in nodes.values() for name in node.inputs} | {graph.nodes[-1].name}
+    return replace(graph, nodes=tuple(node for node in nodes.values() if node.name in used))
+
+
+def _known(node: Node, record: Arrays) -> Node | None:
+    """The first guess that gives the recorded output."""
+    candidates = guesses(node, record)
+    ratios = reference.ratios(candidates, {}, record, False)
+    return next((c for c, ratio in zip(candidates, ratios, strict=True) if ratio <= 1), None)
+
+
+def _same_in_training(side: Side, node: Node, known: Node, record: Arrays) -> bool:
+    """Whether a node does in training what it does in inference: a layer of noise does not."""
+    y = side.run_node(node.name, [record[name] for name in node.inputs], True)
+    in_training = {name: record[name] for name in known.inputs} | {node.name: y}
+    return reference.ratios([known], {}, in_training, False)[0] <= 1
+
+
+def _common_source(node: Node, nodes: dict[str, Node]) -> str | None:
+    """The one node that all inputs of a node come from, number by number: in ``maximum(x, 0.2 *
+    x)`` it is x."""
+    sources: set[str] = set()
+    for name in node.inputs:
+        before = nodes.get(name)
+        plain = before and before.kind in ("rescale", "activation") and len(node.inputs) > 1
+        sources.add(before.inputs[0] if before and plain else name)
+    return sources.pop() if len(sources) == 1 else None
+
+
+def _as_one_flatten(node: Node, before: Node, record: Arrays) -> Node | None:
+    """A permutation and the flatten behind it as the one flatten that they are."""
+    x, y = record.get(before.inputs[0]), record.get(node.name)
+    if x is None or y is None or x.size != y.size or before.parameters:
+        return None
+    orders = {"last": x, "first": np.moveaxis(x, -1, 1)}
+    fits = [order for order, turned in orders.items() if np.array_equal(turned.ravel(), y.ravel())]
+    return replace(node, inputs=before.inputs, attributes={"order": fits[0]}) if fits else None

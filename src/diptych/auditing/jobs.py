@@ -1,0 +1,307 @@
+"""What the process of a side does for the audit: it opens the side, and answers about it.
+
+Each job is called as `diptych.worker` describes, with plain data and arrays. A request may have
+``"twin": true``: then the side's float64 twin answers, which is built when it is first asked. An
+answer of ``{"unable": reason}`` says that this side cannot be asked such a thing.
+
+It needs NumPy, and the framework that the side is written in.
+"""
+
+import contextlib
+import inspect
+import math
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from diptych.auditing import gradients, opening
+from diptych.auditing.frameworks.users import is_users, silenced
+from diptych.auditing.messages import joined, parted
+from diptych.auditing.spec import Spec
+from diptych.errors import InputError
+
+Arrays = dict[str, np.ndarray]
+Request = dict[str, Any]
+Answer = tuple[dict[str, Any], Arrays]
+Report = Callable[[dict[str, Any]], None]
+LONGEST = 400
+"""Characters of a message that are shown."""
+
+SIGN = 1.0
+"""Seconds between two signs of life while a job goes through many steps."""
+
+_adapter: Any = None
+_twin: Any = None
+
+
+class Steps(Sequence[Any]):
+    """Items that are made when they are asked for, with a sign of life to the audit now and then:
+    its patience is for one step, not for all."""
+
+    def __init__(self, count: int, make: Callable[[int], Any], report: Report) -> None:
+        self._count, self._make, self._report = count, make, report
+        self._last = time.monotonic()
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, step: Any) -> Any:
+        if not 0 <= step < self._count:
+            raise IndexError(step)
+        if time.monotonic() > self._last + SIGN:
+            self._last = time.monotonic()
+            self._report({"step": step})
+        return self._make(step)
+
+
+@contextlib.contextmanager
+def users_code() -> Iterator[None]:
+    """Around calls into code that may be the user's: what it prints goes nowhere.
+
+    Raises:
+        InputError: it raised something; says what, and in which line of the user's file.
+    """
+    try:
+        with silenced():
+            yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as problem:
+        if isinstance(problem, MemoryError):
+            raise InputError("it needs more memory than there is") from None
+        # The last line of it: a SyntaxError's has the code above.
+        what = " ".join(traceback.format_exception_only(problem)[-1].split())
+        raise InputError(f"{_line(problem)}{what[:LONGEST]}") from problem
+
+
+def _line(problem: BaseException) -> str:
+    """``file.py line 12: `` for the innermost line of the user's file, if it was in there."""
+    if isinstance(problem, SyntaxError) and problem.filename:
+        return f"{Path(problem.filename).name} line {problem.lineno}: "
+    frames = traceback.extract_tb(problem.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == opening.file]
+    return f"{Path(opening.file).name} line {lines[-1]}: " if lines else ""
+
+
+def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Makes a job of a function that takes an adapter, the request, the arrays, and perhaps what a
+    sign of life is given by."""
+    signs = "report" in inspect.signature(job).parameters
+
+    def run(request: Request, arrays: Arrays, report: Report, *_: object) -> Answer:
+        with users_code():
+            try:
+                more = {"report": report} if signs else {}
+                return job(_asked(request), request, arrays, **more)
+            except NotImplementedError as problem:
+                return {"unable": str(problem) or "its framework's adapter does not do that"}, {}
+
+    return run
+
+
+def _asked(request: Request) -> Any:
+    """The adapter that the request is for."""
+    global _twin
+    if not request.get("twin"):
+        return _adapter
+    if _twin is None:
+        _twin = _method(_adapter, "twin")()
+    return _twin
+
+
+def _method(adapter: Any, name: str) -> Callable[..., Any]:
+    method = getattr(adapter, name, None)
+    if method is None:
+        raise NotImplementedError(f"the adapter of {adapter.framework} has no `{name}`")
+    return method
+
+
+def open_job(request: Request, *_: object) -> Answer:
+    """Opens what a `Spec` names, and says what it is."""
+    global _adapter, _twin
+    _twin = None
+    with users_code():
+        _adapter = opening.adapter_of(Spec(**request))
+        parameters = _adapter.parameters()
+        opening.check_size(sum(value.nbytes for value in parameters.values()))
+        facts = {
+            "framework": _adapter.framework,
+            "trains": _adapter.trains,
+            "prepares": _adapter.prepares,
+            "targets": _adapter.targets,
+            "graph": _adapter.graph().to_dict(),
+            "optimiser": _adapter.optimiser() if _adapter.trains else {},
+        }
+    return facts, parameters
+
+
+@answers
+def twin_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """Builds the twin, with the parameters that the side itself has."""
+    adapter.load(
+        {
+            name: value.astype(np.float64) if value.dtype.kind == "f" else value
+            for name, value in _adapter.parameters().items()
+        }
+    )
+    names = {name: str(value.dtype) for name, value in adapter.parameters().items()}
+    return {"dtypes": names, "framework": adapter.framework}, {}
+
+
+@answers
+def load_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    adapter.load(arrays)
+    return {}, {}
+
+
+@answers
+def record_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    return {}, adapter.record(arrays["x"], request["training"])
+
+
+@answers
+def run_node_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    inputs = [arrays[str(i)] for i in range(request["count"])]
+    return {}, {"y": adapter.run_node(request["name"], inputs, request["training"])}
+
+
+@answers
+def prepare_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    x, y = adapter.prepare(arrays["images"], arrays["labels"])
+    return {}, {"x": x, "y": y}
+
+
+@answers
+def outputs_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    y = _method(adapter, "outputs")(arrays["x"], request["training"], request["runs"])
+    return {}, {"y": y}
+
+
+@answers
+def loss_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    return {"loss": float(adapter.loss(arrays["outputs"], arrays["targets"]))}, {}
+
+
+@answers
+def losses_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """The loss of each of several batches of outputs, ``outputs`` (batches, n, …)."""
+    pairs = zip(arrays["outputs"], arrays["targets"], strict=True)
+    return {"losses": [float(adapter.loss(outputs, targets)) for outputs, targets in pairs]}, {}
+
+
+@answers
+def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    loss, found = adapter.loss_and_gradients(arrays["x"], arrays["targets"])
+    return {"loss": float(loss)}, found
+
+
+@answers
+def updates_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
+    """Steps on gradients that `diptych.auditing.gradients` describes."""
+    plan = gradients.Plan.from_message(request, arrays)
+    return {}, plan.run(adapter, Steps(plan.steps, plan.gradient, report))
+
+
+@answers
+def updates_on_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """Steps on gradients that are given in full."""
+    return {}, joined(list(adapter.updates(parted(arrays, request["steps"]))))
+
+
+@answers
+def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
+    """Real training steps on batches, over and over; answers the losses, and the watched numbers
+    before the first step and after each."""
+    numbers = {name[2:]: arrays.pop(name) for name in list(arrays) if name.startswith("n|")}
+    batches = [(part["x"], part["y"]) for part in parted(arrays, request["batches"])]
+    count = request["steps"]
+    repeated = Steps(count, lambda step: batches[step % len(batches)], report)
+    before = adapter.parameters()
+    losses, after = adapter.steps(repeated)
+    watched = gradients.watched(numbers, [before, *after])
+    return {"losses": [float(loss) for loss in losses]}, watched
+
+
+@answers
+def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """Whether code of the user's runs in a training step on the batch, and in an optimiser's step.
+
+    If none does, only the framework's own counters can tell one step from another.
+    """
+    batch = arrays["x"], arrays["y"]
+    zeros = {name: np.zeros_like(value) for name, value in adapter.parameters().items()}
+    return {
+        "steps": _runs_users_code(adapter.steps, batch),
+        "updates": _runs_users_code(lambda steps: list(adapter.updates(steps)), zeros),
+    }, {}
+
+
+def _runs_users_code(run: Callable[[Sequence[Any]], Any], item: Any) -> bool:
+    """Whether any function of the user's is called in the second of two steps: before the first
+    one, the user's function builds the side."""
+    seen = False
+
+    def watch(frame: FrameType, event: str, _: object) -> None:
+        nonlocal seen
+        if is_users(frame.f_code.co_filename):
+            seen = True
+            sys.settrace(None)
+
+    def asked(step: int) -> Any:
+        if step == 1:
+            sys.settrace(watch)
+        return item
+
+    try:
+        run(Steps(2, asked, lambda _: None))
+    finally:
+        sys.settrace(None)
+    return seen
+
+
+@answers
+def initial_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    return {}, joined(adapter.initial(request["draws"]))
+
+
+@answers
+def batches_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """The batches over examples that carry their number, or over those that are given."""
+    if "x" in arrays:
+        epochs = _method(adapter, "batches_of")(arrays["x"], arrays["y"], request["epochs"])
+    else:
+        epochs = adapter.batches(request["count"], request["epochs"])
+    if epochs is None:
+        return {"sizes": None}, {}
+    parts = [{"x": np.asarray(x), "y": np.asarray(y)} for epoch in epochs for x, y in epoch]
+    return {"sizes": [len(epoch) for epoch in epochs]}, joined(parts)
+
+
+@answers
+def plan_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """How long the side trains, at which rates, and what else it says of its training."""
+    facts: dict[str, Any] = {}
+    for name in ("horizon", "settings"):
+        try:
+            facts[name] = _method(adapter, name)()
+        except NotImplementedError as problem:
+            facts[name] = {"unable": str(problem)}
+    return facts, {}
+
+
+@answers
+def rates_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    """The learning rates at every step where any of them changes, (changes, 1 + groups): the step,
+    then the rates."""
+    changes = _method(adapter, "rates")(request["steps"])
+    width = max((len(rates) for _, rates in changes), default=0)
+    table = np.full((len(changes), 1 + width), math.nan)
+    for row, (step, rates) in zip(table, changes, strict=True):
+        row[0], row[1 : 1 + len(rates)] = step, rates
+    return {}, {"rates": table}

@@ -1,0 +1,16 @@
+"""Layers that are known only by what they do."""
+
+from diptych.auditing.kinds.kind import Kind
+
+CUSTOM = Kind(
+    name="custom",
+    attributes={"class": "the name of the user's class or function"},
+    words=lambda node: f"custom layer {node.attributes['class']}",
+    compute=None,
+    rounding=None,
+    in_training="unknown",
+)
+"""A layer that no reader knows. Its parameters have the roles "0", "1", … in its framework's order;
+its framework computes it."""
+
+KINDS = (CUSTOM,)

@@ -1,0 +1,19 @@
+"""Several sets of arrays as one, as they cross from one process to another."""
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+
+
+def joined(parts: list[Arrays]) -> Arrays:
+    """Puts the number of the set before each name."""
+    return {f"{i}|{name}": value for i, part in enumerate(parts) for name, value in part.items()}
+
+
+def parted(arrays: Arrays, count: int) -> list[Arrays]:
+    """The sets that `joined` has made one."""
+    parts: list[Arrays] = [{} for _ in range(count)]
+    for key, value in arrays.items():
+        number, name = key.split("|", 1)
+        parts[int(number)][name] = value
+    return parts

@@ -1,0 +1,155 @@
+"""Names for optimisers' paths that come apart only on some gradients, or only at some steps."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.auditing.findings import Reporter, place
+from diptych.auditing.graph import Arrays
+from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.probes.steps import Regime
+
+EARLY = 10
+"""Steps within which another step is another optimiser, and no schedule."""
+CONSTANT = 1e-4
+"""How far a ratio of steps may be from another one to be the same."""
+
+
+@dataclass
+class Difference:
+    """Where two optimisers' paths come apart."""
+
+    regime: Regime
+    step: int
+    """Counted from 1."""
+    name: str
+    """The parameter, by A's name."""
+    paths: dict[Which, Arrays]
+    """The watched numbers of both sides by A's names, (steps + 1, watched)."""
+    number: int
+    """The watched number that differs first."""
+
+    def steps(self, which: Which) -> np.ndarray:
+        """What a side moved the number by in each step."""
+        return np.diff(self.paths[which][self.name][:, self.number].astype(np.float64))
+
+
+Said = tuple[str, ...]
+"""A code, and what each side has."""
+
+
+def explain(pair: Pair, differences: list[Difference], report: Reporter) -> None:
+    """Reports the differences, by the first name that fits."""
+    names: tuple[Callable[[list[Difference]], Said | None], ...] = (
+        *(_accumulation, _decay, _constraint, _clipping, _rate, _late),
+    )
+    first = min(differences, key=lambda difference: difference.step)
+    parameters = {difference.name for difference in differences}
+    matches = [m for m in pair.matches if m.a and parameters & set(m.a.parameters.values())]
+    trained = [m for m in pair.matches if m.a and m.b and m.a.parameters]
+    at = place(matches[0]) if len(matches) < len(trained) else None
+    effect = (
+        f"the first difference is in step {first.step} on gradients {first.regime.name}, "
+        f"in {first.name}"
+    )
+    for name in names:
+        said = name(differences)
+        if said:
+            code, a, b = said
+            report(code, at=at, a=a, b=b, effect=effect)
+            return
+    steps = [float(first.steps(which)[first.step - 1]) for which in SIDES]
+    words = [f"step {first.step} moves a weight by {step:.6g}" for step in steps]
+    report("optimiser", at=at, a=words[0], b=words[1], effect=effect)
+
+
+def _accumulation(differences: list[Difference]) -> Said | None:
+    """Whether one side moves only in some steps, and the other in others."""
+    for difference in differences:
+        moves = [np.flatnonzero(difference.steps(which)) + 1 for which in SIDES]
+        if any(not len(each) for each in moves) or not difference.regime.has_gradients:
+            continue
+        if max(each[0] for each in moves) > 2:  # Its first gradient may be zero.
+            first = [int(each[0]) for each in moves]
+            words = [f"weights first move in step {n}" if n > 2 else "in every step" for n in first]
+            if first[0] != first[1]:
+                return "gradient-accumulation", *words
+            return "optimiser", *(_described(difference, w, first[0]) for w in SIDES)
+    return None
+
+
+def _described(difference: Difference, which: Which, step: int) -> str:
+    return f"step {step} moves a weight by {difference.steps(which)[step - 1]:.6g}"
+
+
+def _decay(differences: list[Difference]) -> Said | None:
+    """Whether weights shrink by a share of themselves where there are no gradients."""
+    for difference in differences:
+        if difference.regime.has_gradients or difference.regime.large:
+            continue
+        shares = []
+        for which in SIDES:
+            weights = difference.paths[which][difference.name][0]
+            moved = np.diff(difference.paths[which][difference.name], axis=0)[0]
+            there = weights != 0
+            ratio = moved[there] / weights[there]
+            if not len(ratio) or np.ptp(ratio) > CONSTANT * np.abs(ratio).max(initial=1e-300):
+                return None
+            shares.append(-float(ratio.mean()))
+        words = [f"each weight loses {s:.3g} of itself per step" if s else "none" for s in shares]
+        return "weight-decay", *words
+    return None
+
+
+def _constraint(differences: list[Difference]) -> Said | None:
+    """Whether only large weights are moved where there are no gradients."""
+    large = [d for d in differences if d.regime.large]
+    if not large or any(d.regime.has_gradients for d in differences):
+        return None
+    words = [f"large weights move by up to {np.abs(large[0].steps(w)).max():.3g}" for w in SIDES]
+    return "weight-constraint", *words
+
+
+def _clipping(differences: list[Difference]) -> Said | None:
+    """Whether only large gradients make other steps."""
+    if any(
+        difference.regime.sizes[1] < 0 or not difference.regime.has_gradients
+        for difference in differences
+    ):
+        return None
+    first = min(differences, key=lambda difference: difference.step)
+    words = []
+    for which in SIDES:
+        step = float(first.steps(which)[first.step - 1])
+        words.append(
+            f"step {first.step} moves a weight by {step:.6g}" if step else "skips the step"
+        )
+    return "gradient-clipping", *words
+
+
+def _rate(differences: list[Difference]) -> Said | None:
+    """Whether all steps of some parameters are the same multiple of the other side's."""
+    ratios = []
+    for difference in differences:
+        if not difference.regime.has_gradients:
+            continue
+        a, b = (
+            np.diff(difference.paths[w][difference.name].astype(np.float64), axis=0) for w in SIDES
+        )
+        there = np.abs(a) > 1e-9 * np.abs(a).max(initial=1e-300)
+        if np.any(there):
+            ratio = b[there] / a[there]
+            ratios += [float(np.quantile(ratio, q)) for q in (0.05, 0.95)]
+    if not ratios or np.ptp(ratios) > 1e-3 * np.abs(ratios).max():
+        return None
+    return "learning-rate", "its steps", f"steps {np.mean(ratios):.6g} times as large"
+
+
+def _late(differences: list[Difference]) -> Said | None:
+    """Whether the first difference comes late."""
+    first = min(differences, key=lambda difference: difference.step)
+    if first.step <= EARLY:
+        return None
+    words = [_described(first, which, first.step) for which in SIDES]
+    return "schedule", *words

@@ -1,0 +1,158 @@
+"""From a side that a person named to the adapter that the audit asks."""
+
+import importlib
+import importlib.util
+import inspect
+import linecache
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from diptych import extras
+from diptych.auditing.spec import Spec
+from diptych.errors import InputError
+
+LARGEST = 512 * 2**20
+"""Bytes of parameters that a side may have: an audit holds many copies of them, in float64 too."""
+FALLBACK = "audited"
+"""The name of the user's module where another module has that of its file."""
+
+file = ""
+"""The user's file, once a function of one was asked for."""
+
+
+def adapter_of(spec: Spec) -> Any:
+    """The adapter of a side.
+
+    Raises:
+        InputError: there is no such function, it takes arguments, or it returns nothing that an
+            audit knows; or the parameters take more than `LARGEST`.
+    """
+    if spec.form in ("workflow", "run"):
+        from diptych.auditing.frameworks.ours import submission
+
+        return submission.model(spec)
+    if spec.form == "keras":
+        keras = _framework("keras")
+        from diptych.formats.keras.archive import from_file
+
+        return keras.Adapter(from_file(spec.where))
+    if spec.form == "onnx":
+        return _framework("onnx").Adapter(spec.where)
+    build = _function(spec.where, spec.name)
+    first = build(0)
+    check_size(4 * _count(first))
+    unused = [first]  # It was built to see what it is, and need not be built again.
+    framework = _framework(_framework_of(first))
+    return framework.Adapter(lambda seed: unused.pop() if unused else build(seed))
+
+
+def check_size(size: int) -> None:
+    """Stops at parameters of more bytes than `LARGEST`."""
+    if size > LARGEST:
+        raise InputError(
+            f"its parameters take {size / 2**20:,.0f} MiB; an audit holds many copies of them "
+            f"and takes up to {LARGEST // 2**20} MiB (audit it with fewer units)"
+        )
+
+
+def _framework(name: str) -> Any:
+    if name == "keras":  # Of a file; a user's function has imported it already.
+        extras.require("a .keras file", "keras")
+    return importlib.import_module(f"diptych.auditing.frameworks.{name}.adapter")
+
+
+def _function(path: str, name: str) -> Callable[[int], Any]:
+    """The user's function, as an adapter's ``build``."""
+    global file
+    file = path
+    linecache.checkcache(path)
+    sys.path.insert(0, str(Path(path).parent))  # Files import their neighbours.
+    module = _module(path)
+    function = getattr(module, name, None)
+    if not callable(function):
+        there = [
+            other
+            for other, value in vars(module).items()
+            if callable(value) and getattr(value, "__module__", "") == module.__name__
+        ]
+        raise InputError(
+            f"no function {name or '(none given)'} in {Path(path).name} "
+            f"(there are {', '.join(there) or 'none'})"
+        )
+    _check_arguments(function, name)
+
+    def build(seed: int) -> Any:
+        returned = function()
+        return tuple(returned) if isinstance(returned, list) else returned
+
+    return build
+
+
+def _module(path: str) -> ModuleType:
+    """The user's file as a module, under its own name: processes that it starts import it again."""
+    name = Path(path).stem
+    spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    if name in sys.modules or not spec or spec.origin != path:
+        name = FALLBACK
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _check_arguments(function: Callable[..., Any], name: str) -> None:
+    try:
+        inspect.signature(function).bind()
+    except TypeError as problem:
+        raise InputError(
+            f"{Path(file).name}: {name} takes arguments ({problem}); expected a function "
+            f"that is called without any"
+        ) from problem
+    except ValueError:
+        pass  # It has no signature to look at.
+
+
+def _framework_of(returned: Any) -> str:
+    """The framework whose users return such a thing."""
+    first = returned[0] if isinstance(returned, tuple) and returned else returned
+    modules = {cls.__module__.split(".")[0] for cls in type(first).__mro__}
+    if "keras" in modules:
+        return "keras"
+    if "torch" in modules:
+        return "torch"
+    if all(hasattr(first, name) for name in ("variables", "loss", "step")):
+        return "tensorflow"
+    raise InputError(
+        f"the function returned {_described(returned)}; expected a compiled Keras model, "
+        f"(torch.nn.Module, loss, optimizer), or an object with variables, loss(x, y) and "
+        f"step(x, y)"
+    )
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"a tuple of {', '.join(type(item).__name__ for item in value) or 'nothing'}"
+    return "None" if value is None else f"a {type(value).__name__}"
+
+
+def _count(returned: Any) -> int:
+    """The numbers that its parameters hold, as far as it says; nothing is copied or run."""
+    first = returned[0] if isinstance(returned, tuple) and returned else returned
+    named = getattr(first, "parameters", None)
+    held: Any = named() if callable(named) else getattr(first, "weights", None)
+    held = getattr(first, "variables", ()) if held is None else held
+    values = held.values() if isinstance(held, dict) else held
+    try:
+        return sum(math.prod(int(size) for size in value.shape) for value in values)
+    except (AttributeError, RuntimeError, TypeError):
+        return 0  # Not what it looks like, or not built yet: the adapter says which.

@@ -1,0 +1,90 @@
+"""Weights, inputs and batch sizes at which both sides are asked.
+
+Not every combination: each weight with the ordinary inputs, each input and batch size with weights
+that differ from the initial ones.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.auditing.examples import leading_rescale
+from diptych.auditing.graph import Arrays
+from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.twins import Twins
+
+SCALES = (0.01, 100.0)
+"""Factors of the ordinary inputs that reach thresholds, clamps and saturation."""
+LARGE = 4.0
+"""The factor of the large weights: of arrays with two or more axes, which are kernels."""
+ODD = 7
+MOVED = 0.1
+"""The deviation by which moved weights are off, relatively."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """What both sides are asked at."""
+
+    weights: str
+    """``initial``, ``moved`` or ``large``."""
+    scale: float
+    """The factor of the inputs."""
+    size: int
+    """Examples in the batch."""
+
+    @property
+    def extents(self) -> dict[str, object]:
+        """What the certificate says of it."""
+        return {"weights": self.weights, "inputs": f"×{self.scale:g}", "batches_of": self.size}
+
+    def __str__(self) -> str:
+        return f"{self.weights} weights, inputs ×{self.scale:g}, a batch of {self.size}"
+
+
+def places(twins: Twins) -> list[Place]:
+    """The places for two sides."""
+    count = len(twins.examples.x["a"])
+    ordinary = [Place(weights, 1.0, count) for weights in ("moved", "initial", "large")]
+    scaled = [Place("moved", scale, count) for scale in SCALES if scales(twins)]
+    wanted = dict.fromkeys((1, ODD, *twins.sizes))
+    sized = [Place("moved", 1.0, size) for size in wanted if 0 < size != count]
+    return ordinary + scaled + sized
+
+
+def scales(twins: Twins) -> bool:
+    """Whether the inputs are numbers that can be multiplied, on both sides."""
+    return all(twins.examples.x[which].dtype.kind == "f" for which in SIDES)
+
+
+def weights_at(place: Place, start: Arrays) -> Arrays:
+    """The weights of a place, by A's names."""
+    chance = np.random.default_rng(5)
+    if place.weights == "initial":
+        return start
+    weights = {
+        name: value * (1 + MOVED * chance.standard_normal(value.shape))
+        if value.dtype.kind == "f" else value
+        for name, value in start.items()
+    }  # fmt: skip
+    if place.weights == "large":
+        weights = {n: v * LARGE if v.ndim > 1 else v for n, v in weights.items()}
+    return {name: value.astype(start[name].dtype) for name, value in weights.items()}
+
+
+def inputs_at(
+    place: Place, twins: Twins
+) -> tuple[dict[Which, np.ndarray], dict[Which, np.ndarray]]:
+    """The inputs and targets of a place, for each side."""
+    examples = twins.examples
+    rows = np.arange(place.size) % len(examples.x["a"])
+    x = {which: twins.typed(examples.x[which][rows]) for which in SIDES}
+    if place.scale != 1.0 and scales(twins):
+        x = {which: scaled(twins.pair, which, value, place.scale) for which, value in x.items()}
+    return x, {which: examples.y[which][rows] for which in SIDES}
+
+
+def scaled(pair: Pair, which: Which, x: np.ndarray, factor: float) -> np.ndarray:
+    """Inputs so that what reaches the first layer is multiplied, whatever scales it before."""
+    scale, offset = leading_rescale(pair.graphs[which])
+    return (((x * scale + offset) * factor - offset) / scale).astype(x.dtype)

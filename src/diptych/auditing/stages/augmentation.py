@@ -1,0 +1,240 @@
+"""Augmentation: what batches make of real examples, whose targets are their numbers.
+
+Where only one side changes examples, or one always in the same way, that is seen at once. Where
+both draw random numbers, how they change the examples is compared as distributions, over the first
+epoch and over all.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.auditing.distributions import (
+    ALARMS,
+    QUESTIONS,
+    Drawn,
+    Statistics,
+    differing,
+    p_value,
+)
+from diptych.auditing.examples import Examples, effective, leading_rescale
+from diptych.auditing.findings import Reporter
+from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.probes.images import statistics
+from diptych.auditing.report import Stage
+from diptych.auditing.side import Failed, Unable
+from diptych.data import load_data
+
+NAME = "augmentation"
+COUNT, FEWEST = 230, 33
+"""Examples, and the fewest where they are large."""
+EPOCHS, MORE = 6, 16
+"""Epochs of the first sample, and of the second one."""
+BUDGET = 50_000_000
+"""Numbers that all epochs together may hold."""
+CLOSE = 1e-5
+"""The relative distance that rounding explains."""
+
+
+@dataclass
+class Seen:
+    """A side's examples as they are trained on, in the order in which they come."""
+
+    x: np.ndarray
+    """(n, …): what reaches the first layer that is more than scaling, in A's shape."""
+    numbers: np.ndarray
+    """(n,): the example that each was made of."""
+    labels: np.ndarray
+    """(n,): the number that its target says; it is not whole where targets are mixed."""
+    epoch: np.ndarray
+    batch: np.ndarray
+
+
+def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
+    """Compares how the examples are changed."""
+    stage = Stage(NAME)
+    try:
+        x = _examples(pair, examples)
+        seen = {which: _seen(pair, examples, which, x, EPOCHS) for which in SIDES}
+    except (Failed, Unable) as reason:
+        stage.ok, stage.note = None, str(reason)
+        return stage
+    original = effective(pair.graphs["a"], x["a"])
+    stage.coverage.compared(2, real_examples=len(original), epochs=EPOCHS)
+    changed = {which: _changed(each, original) for which, each in seen.items()}
+    if not any(np.any(each) for each in changed.values()):
+        stage.note = "examples as they are, on both sides"
+        return stage
+    fixed = {which: _is_fixed(each) for which, each in seen.items()}
+    if any(not np.any(each) for each in changed.values()):
+        words = [_words(seen[which], changed[which]) for which in SIDES]
+        report("augmentation", a=words[0], b=words[1], effect=_effect(seen, original))
+    elif fixed["a"] != fixed["b"]:
+        words = [
+            "the same change in every epoch" if fixed[which] else "changed at random"
+            for which in SIDES
+        ]
+        report("augmentation", a=words[0], b=words[1], effect=_effect(seen, original))
+    elif fixed["a"]:
+        _compare_fixed(seen, report)
+    else:
+        _compare_drawn(pair, examples, stage, x, original, report)
+    stage.ok = not report.has(NAME)
+    return stage
+
+
+def _examples(pair: Pair, examples: Examples) -> dict[Which, np.ndarray]:
+    """The same examples for both sides, each as it takes them."""
+    own = examples.x["a"]
+    shape = own.shape[1:]
+    count = int(np.clip(BUDGET // (EPOCHS * max(1, int(np.prod(shape)))), FEWEST, COUNT))
+    x = own
+    if not examples.random:
+        mnist = load_data("mnist").test
+        images, labels = np.array(mnist.images[:count]), np.array(mnist.labels[:count])
+        giver = pair.sides["a"]
+        with suppress(Failed):
+            x, _ = giver.prepare(images, labels)
+    x = x if x.shape[1:] == shape and x.dtype == own.dtype else own
+    x = x[np.arange(count) % len(x)] if len(x) < FEWEST else x[:count]
+    scale, offset = leading_rescale(pair.graphs["b"])
+    of_b = (effective(pair.graphs["a"], x) - offset) / scale
+    like = examples.x["b"]
+    of_b = of_b.reshape(len(x), *like.shape[1:])
+    return {"a": x, "b": (np.rint(of_b) if like.dtype.kind in "ui" else of_b).astype(like.dtype)}
+
+
+def _seen(
+    pair: Pair, examples: Examples, which: Which, x: dict[Which, np.ndarray], epochs: int
+) -> Seen:
+    """What a side's batches make of the examples."""
+    side, count = pair.sides[which], len(x[which])
+    like = examples.y[which]
+    y = np.arange(count).reshape(-1, *(1 for _ in like.shape[1:]))
+    y = np.broadcast_to(y, (count, *like.shape[1:])).astype(like.dtype)
+    found = side.batches_of(x[which], np.ascontiguousarray(y), epochs)
+    if found is None:
+        raise Unable(f"{side.label} does not say how it makes batches")
+    parts: list[list[np.ndarray]] = [[], [], [], []]
+    number = 0
+    for epoch, batches in enumerate(found):
+        for inputs, targets in batches:
+            labels = np.asarray(targets, np.float64).reshape(len(targets), -1)[:, 0]
+            parts[0].append(effective(pair.graphs[which], np.asarray(inputs)))
+            parts[1].append(labels)
+            parts[2].append(np.full(len(labels), epoch))
+            parts[3].append(np.full(len(labels), number))
+            number += 1
+    values, labels, epoch, batch = (np.concatenate(part) for part in parts)
+    shape = examples.x["a"].shape[1:]
+    if values[0].size != int(np.prod(shape)):
+        raise Unable(f"{side.label}'s batches have examples of another size")
+    numbers = np.clip(np.rint(labels), 0, count - 1).astype(int)
+    return Seen(values.reshape(-1, *shape), numbers, labels, epoch, batch)
+
+
+def _changed(seen: Seen, original: np.ndarray) -> np.ndarray:
+    """Which examples are not what they were."""
+    away = np.abs(seen.x - original[seen.numbers]).reshape(len(seen.x), -1).max(1)
+    mixed = np.abs(seen.labels - seen.numbers) > 1e-6
+    return (away > CLOSE * float(np.abs(original).max(initial=1e-12))) | mixed
+
+
+def _is_fixed(seen: Seen) -> bool:
+    """Whether an example is changed in the same way whenever it comes."""
+    order = np.argsort(seen.numbers, kind="stable")
+    numbers, x = seen.numbers[order], seen.x[order].reshape(len(order), -1)
+    again = np.flatnonzero(numbers[1:] == numbers[:-1])
+    size = float(np.abs(x).max(initial=1e-12))
+    return bool(len(again)) and bool(np.abs(x[again + 1] - x[again]).max(initial=0) <= CLOSE * size)
+
+
+def _words(seen: Seen, changed: np.ndarray) -> str:
+    if not np.any(changed):
+        return "examples as they are"
+    first = int(seen.epoch[changed].min()) + 1
+    begins = f", from epoch {first} on" if first > 1 else ""
+    return f"{np.mean(changed):.0%} of the examples are changed{begins}"
+
+
+def _effect(seen: dict[Which, Seen], original: np.ndarray) -> str:
+    sizes = [
+        float(np.sqrt(np.mean(np.square(each.x - original[each.numbers]))))
+        for each in seen.values()
+    ]
+    span = float(np.ptp(original))
+    return (
+        f"root mean square changes of {sizes[0]:.3g} and {sizes[1]:.3g} (examples span {span:.3g})"
+    )
+
+
+def _compare_fixed(seen: dict[Which, Seen], report: Reporter) -> None:
+    """Both always change an example in the same way: the two ways are compared."""
+    first: dict[Which, dict[int, np.ndarray]] = {
+        which: {int(n): x for n, x in zip(each.numbers[::-1], each.x[::-1], strict=True)}
+        for which, each in seen.items()
+    }
+    both = sorted(first["a"].keys() & first["b"].keys())
+    if not both:
+        return
+    a, b = (np.stack([first[which][number] for number in both]) for which in SIDES)
+    difference = float(np.abs(a - b).max(initial=0.0))
+    if difference > CLOSE * float(np.abs(a).max(initial=1e-12)):
+        words = [f"examples from {x.min():.4g} to {x.max():.4g}" for x in (a, b)]
+        effect = f"the same examples differ by up to {difference:.3g}"
+        report("augmentation", a=words[0], b=words[1], effect=effect)
+
+
+def _compare_drawn(
+    pair: Pair,
+    examples: Examples,
+    stage: Stage,
+    x: dict[Which, np.ndarray],
+    original: np.ndarray,
+    report: Reporter,
+) -> None:
+    """Both draw random numbers: the changes are compared as distributions."""
+    drawn_before = 0
+
+    def seen(epochs: int) -> dict[Which, Seen]:
+        return {which: _seen(pair, examples, which, x, epochs) for which in SIDES}
+
+    def draw(epochs: int) -> Drawn:
+        nonlocal drawn_before
+        # If each call begins with the same seed, its first epochs have been seen already.
+        later = {w: _later(each, drawn_before) for w, each in seen(drawn_before + epochs).items()}
+        drawn_before += epochs
+        a, b = (_statistics(each, original) for each in later.values())
+        return a, b, (later["a"].batch, later["b"].batch)
+
+    stage.note = "changes of the examples compared as distributions"
+    different = differing(draw, EPOCHS, MORE, CLOSE)
+    first = seen(EPOCHS)
+    changed = {which: _changed(each, original) for which, each in first.items()}
+    words = [_words(first[which], changed[which]) for which in SIDES]
+    if different:
+        name, p = different
+        effect = f"{_effect(first, original)}; the distributions of {name} differ, p = {p:.1g}"
+        report("augmentation", a=words[0], b=words[1], effect=effect)
+        return
+    for epoch in range(EPOCHS):  # It may begin later on one side.
+        rows = {which: first[which].epoch == epoch for which in SIDES}
+        a, b = (changed[which][rows[which]].astype(float) for which in SIDES)
+        clusters = (first["a"].batch[rows["a"]], first["b"].batch[rows["b"]])
+        if p_value(a, b, CLOSE, clusters) < ALARMS / QUESTIONS / EPOCHS:
+            effect = f"in epoch {epoch + 1}, {a.mean():.0%} and {b.mean():.0%} are changed"
+            report("augmentation", a=words[0], b=words[1], effect=effect)
+            return
+
+
+def _later(seen: Seen, epochs: int) -> Seen:
+    """Without the first epochs."""
+    kept = seen.epoch >= epochs
+    return Seen(*(part[kept] for part in vars(seen).values()))
+
+
+def _statistics(seen: Seen, original: np.ndarray) -> Statistics:
+    found = statistics(seen.x, original[seen.numbers])
+    found["the mixing of targets"] = seen.labels - seen.numbers
+    return found

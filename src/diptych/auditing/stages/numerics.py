@@ -1,0 +1,174 @@
+"""Numerics: whether each side computes what its code means.
+
+A side is held against its own float64 twin, on the same weights and inputs. Rounding in float32
+explains so much; a wrong kernel, a compiler's fault, or arithmetic with fewer digits does not stay
+below it. A difference counts only where it is there at several weights: at some of them a rectifier
+may turn the other way by rounding alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.auditing.certificate import FLOAT32
+from diptych.auditing.findings import Reporter
+from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.report import Stage
+from diptych.auditing.side import Answers, Failed, Unable
+from diptych.auditing.twins import FLOOR, REACH, Twins, distance, moved
+
+NAME = "numerics"
+PLACES = 3
+COARSE = 0.03
+"""The relative error that arithmetic with few digits may have; a wrong kernel's is larger or is in
+one place only."""
+Answer = dict[str, np.ndarray]
+"""By name: the outputs, the loss, and each gradient."""
+
+
+@dataclass
+class Off:
+    """By how much a side misses its own twin, in units of what rounding explains."""
+
+    ratio: float
+    error: float
+    """Relative to the largest number of the same array."""
+
+
+def check(twins: Twins, report: Reporter) -> Stage:
+    """Holds both sides against their twins."""
+    stage, pair = Stage(NAME), twins.pair
+    off: dict[Which, dict[str, Off]] = {}
+    answers: dict[Which, list[Answer]] = {}
+    for which in SIDES:
+        side = pair.sides[which]
+        if side.twin is None:
+            stage.coverage.leave_out(side.label, f"it has no float64 twin: {side.no_twin}")
+            continue
+        try:
+            off[which], answers[which] = _off(twins, which, stage)
+        except (Failed, Unable) as reason:
+            stage.coverage.leave_out(side.label, str(reason))
+        finally:
+            side.load(twins.weights[which])
+    if not off:
+        stage.ok, stage.note = None, "; ".join(stage.coverage.left_out)
+        stage.coverage.left_out.clear()
+        return stage
+    stage.coverage.precision = "float32 against float64"
+    faults = {which: _worst(found) for which, found in off.items()}
+    wrong = {which: fault for which, fault in faults.items() if fault}
+    if wrong and not _alike(answers):
+        stage.ok = False
+        _report(off, wrong, report)
+    elif wrong:
+        report.note("both sides compute less exactly than float32, and alike; see numerics")
+        stage.note = "both miss their twins, and alike"
+    return stage
+
+
+def _off(twins: Twins, which: Which, stage: Stage) -> tuple[dict[str, Off], list[Answer]]:
+    """For each answer of a side, its smallest distance from the twin's over all places."""
+    pair = twins.pair
+    side = pair.sides[which]
+    assert side.twin
+    smallest: dict[str, Off] = {}
+    answers = []
+    for number in range(PLACES):
+        chance = np.random.default_rng(20 + number)
+        weights = {
+            name: (value * (1 + 0.1 * chance.standard_normal(value.shape))).astype(value.dtype)
+            for name, value in twins.weights[which].items()
+            if value.dtype.kind == "f"
+        }
+        exact = {n: v.astype(np.float64) for n, v in weights.items()}
+        side.load(weights)
+        side.twin.load(exact)
+        answer = _answer(side, twins, which, np.float32)
+        truth = _answer(side.twin, twins, which, np.float64)
+        side.twin.load(moved(exact))
+        near = _answer(side.twin, twins, which, np.float64)
+        answers.append(answer)
+        largest = max(
+            (_size(value) for name, value in truth.items() if name.startswith("gradient")),
+            default=0.0,
+        )
+        for name, value in truth.items():
+            if name not in answer:
+                continue
+            floor = largest if name.startswith("gradient") else 0.0
+            bound = 2 * REACH[FLOAT32] * distance(near[name], value)
+            bound += FLOOR[FLOAT32] * max(_size(value), floor) + 1e-300
+            difference = distance(answer[name], value)
+            stage.coverage.compared(1, weights=f"{PLACES} times")
+            here = Off(difference / bound, difference / max(_size(value), 1e-300))
+            if name not in smallest or here.ratio < smallest[name].ratio:
+                smallest[name] = here
+            if here.ratio <= 1:
+                stage.saw(difference, bound)
+    return smallest, answers
+
+
+def _answer(side: Answers, twins: Twins, which: Which, dtype: type) -> Answer:
+    x, y = twins.examples.x[which], twins.examples.y[which]
+    x = x.astype(dtype) if x.dtype.kind == "f" else x
+    found: Answer = {"the outputs": side.outputs(x, training=False)[0].astype(np.float64)}
+    if twins.pair.sides[which].trains:
+        loss, gradients = side.loss_and_gradients(x, y)
+        found["the loss"] = np.array(loss)
+        found |= {f"gradient of {n}": g.astype(np.float64) for n, g in gradients.items()}
+    return found
+
+
+def _size(values: np.ndarray) -> float:
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0.0))
+
+
+def _worst(off: dict[str, Off]) -> str | None:
+    """The answer that rounding explains least; None where it explains all."""
+    name = max(off, key=lambda key: off[key].ratio, default=None)
+    return name if name and off[name].ratio > 1 else None
+
+
+def _alike(answers: dict[Which, list[Answer]]) -> bool:
+    """Whether both sides give the same wrong answers, as far as they have the same names."""
+    if len(answers) < 2:
+        return False
+    for a, b in zip(answers["a"], answers["b"], strict=True):
+        for name in ("the outputs", "the loss"):
+            if name in a and name in b and a[name].size == b[name].size:
+                size = _size(a[name])
+                if distance(a[name].ravel(), b[name].ravel()) > FLOOR[FLOAT32] * size:
+                    return False
+        norms = [
+            sorted(float(np.linalg.norm(v)) for n, v in each.items() if n.startswith("gradient"))
+            for each in (a, b)
+        ]
+        if len(norms[0]) != len(norms[1]) or not np.allclose(*norms, rtol=1e-4, atol=1e-7):
+            return False
+    return True
+
+
+def _report(off: dict[Which, dict[str, Off]], wrong: dict[Which, str], report: Reporter) -> None:
+    if any(finding.code == "precision" for finding in report.audit.findings):
+        return
+    words = []
+    for which in SIDES:
+        if which in wrong:
+            name = wrong[which]
+            error = off[which][name].error
+            words.append(f"{name} is off by {error:.2g} of its largest number")
+        elif which in off:
+            words.append("computes what it means")
+        else:
+            words.append("could not be held against it")
+    ratios = [off[which][name].ratio for which, name in wrong.items()]
+    effect = f"{max(ratios):,.0f} times what rounding in float32 explains"
+    code = "precision" if all(_is_coarse(off[which]) for which in wrong) else "numerics"
+    report(code, a=words[0], b=words[1], effect=effect)
+
+
+def _is_coarse(off: dict[str, Off]) -> bool:
+    """Whether everything is off by little, as by arithmetic with fewer digits."""
+    outputs = off.get("the outputs")
+    return outputs is not None and outputs.ratio > 1 and all(o.error < COARSE for o in off.values())

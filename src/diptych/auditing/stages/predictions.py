@@ -1,0 +1,130 @@
+"""Predictions: what the whole networks give in inference, as their users call them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diptych.auditing.endings import as_one
+from diptych.auditing.findings import Reporter
+from diptych.auditing.graph import Arrays
+from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.probes.places import Place, inputs_at, places, weights_at
+from diptych.auditing.report import Stage
+from diptych.auditing.side import Failed, Unable
+from diptych.auditing.twins import Twins, distance, moved, nudged
+
+NAME = "predictions"
+CAUSES = ("structure", "forward", "mode")
+"""Stages whose findings make one expect other predictions."""
+NOTHING = 4
+"""Examples of zeros."""
+ALIKE = 1e-6
+"""The relative distance of outputs that are said to be the same when a difference is named."""
+
+
+@dataclass
+class Result:
+    """What was seen at one place."""
+
+    place: Place
+    difference: float
+    bound: float
+    example: int
+    """The example that differs most."""
+
+    @property
+    def differs(self) -> bool:
+        return not self.difference <= self.bound
+
+    def __str__(self) -> str:
+        return (
+            f"outputs differ by up to {self.difference:.3g} (rounding explains up to "
+            f"{self.bound:.1e}) with {self.place}, most on example {self.example}"
+        )
+
+
+def check(twins: Twins, report: Reporter) -> Stage:
+    """Compares the outputs of both at all places."""
+    stage = Stage(NAME)
+    results: list[Result] = []
+    with twins.used(stage.coverage):
+        start = twins.start()
+        for place in [*places(twins), Place("moved", 0.0, NOTHING)]:
+            try:
+                result = _at(twins, place, start)
+            except (Failed, Unable) as problem:
+                stage.coverage.leave_out(str(place), str(problem))
+                continue
+            stage.coverage.compared(1, **place.extents)
+            stage.saw(result.difference, result.bound)
+            results.append(result)
+        different = [result for result in results if result.differs]
+        stage.ok = not different
+        if different and not report.has(*CAUSES):
+            _explain(twins, results, different, report)
+    return stage
+
+
+def _at(twins: Twins, place: Place, start: Arrays) -> Result:
+    """Compares the outputs at one place."""
+    weights = weights_at(place, start)
+    x, _ = inputs_at(place, twins)
+    twins.load(weights)
+    outputs = twins.ask(lambda side, which: side.outputs(x[which], training=False)[0])
+    side = twins.answers["a"]
+    side.load(moved(weights))
+    near = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=False)[0]
+    a, b = as_one(twins.pair, outputs)
+    near, _ = as_one(twins.pair, {"a": near, "b": outputs["b"]}, like=a)
+    bound = twins.bound(a, near)
+    if a.shape != b.shape:
+        return Result(place, float("inf"), bound, 0)
+    away = np.nan_to_num(np.abs(a - b).reshape(len(a), -1), nan=np.inf)
+    return Result(place, distance(a, b), bound, int(away.max(1).argmax()))
+
+
+def _explain(
+    twins: Twins, results: list[Result], different: list[Result], report: Reporter
+) -> None:
+    """Names a difference: of some batch sizes, of inference only, or of no known cause."""
+    worst = max(different, key=lambda result: result.difference / result.bound)
+    sizes = {result.place.size for result in different}
+    alike = {r.place.size for r in results if not r.differs and r.place.weights == "moved"}
+    if not sizes & alike and alike:
+        words = [_at_size(twins, which, worst.place) for which in SIDES]
+        only = ", ".join(str(size) for size in sorted(sizes))
+        effect = f"{worst}; only in batches of {only}"
+        report("batch-dependence", a=words[0], b=words[1], effect=effect)
+        return
+    trains = all(side.trains for side in twins.pair.sides.values())
+    said = [_inference(twins, which, worst.place) if trains else None for which in SIDES]
+    if None not in said and said[0] != said[1]:
+        report("inference", a=str(said[0]), b=str(said[1]), effect=str(worst))
+        return
+    a, b = "outputs on the same weights", "other outputs"
+    report("unexplained", a=a, b=b, effect=str(worst))
+
+
+def _at_size(twins: Twins, which: Which, place: Place) -> str:
+    """Whether a side gives an example the same outputs in a batch of another size."""
+    x = inputs_at(Place(place.weights, place.scale, max(2, place.size)), twins)[0][which]
+    side = twins.answers[which]
+    here = side.outputs(x[: place.size], training=False)[0]
+    there = side.outputs(np.concatenate([x, x[:1]]), training=False)[0][: place.size]
+    same = distance(here, there) <= ALIKE * float(np.abs(there).max(initial=0.0))
+    return "an example's outputs are its own" if same else "outputs depend on the batch's size"
+
+
+def _inference(twins: Twins, which: Which, place: Place) -> str | None:
+    """Whether a side predicts as it trains; None where that cannot be said."""
+    x = inputs_at(place, twins)[0][which]
+    side = twins.answers[which]
+    try:
+        runs = side.outputs(x, training=True, runs=2)
+        predicted = side.outputs(x, training=False)[0]
+    except (Failed, Unable):
+        return None
+    if not np.array_equal(runs[0], runs[1]):
+        return None
+    same = distance(runs[0], predicted) <= ALIKE * float(np.abs(runs[0]).max(initial=0.0))
+    return "predicts as it trains" if same else "predicts something else than in training"

@@ -1,0 +1,152 @@
+"""Randomness: what differs from run to run in training, as distributions.
+
+Both networks are run many times on the same weights and examples, as their users call them in
+training. What varies is compared by statistics of each run: projections of all outputs, the size of
+the deviations, their largest, and what the examples of a batch share.
+"""
+
+import numpy as np
+
+from diptych.auditing.certificate import TWINS
+from diptych.auditing.distributions import Drawn, Statistics, differing
+from diptych.auditing.endings import as_one
+from diptych.auditing.findings import Reporter
+from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.probes.places import Place, weights_at
+from diptych.auditing.report import Stage
+from diptych.auditing.twins import Twins, distance, moved, nudged
+
+NAME = "randomness"
+EXAMPLES = 8
+RUNS, MORE, FEWEST = 256, 1_024, 24
+"""Runs of the first sample, of the second one, and the fewest of either."""
+BUDGET = 400_000_000
+"""Activations that all runs of a sample together may go through."""
+PROJECTIONS = 8
+CLOSE = {TWINS: 1e-9, "float32": 1e-5}
+"""The relative distance of two statistics that rounding explains."""
+STILL = {TWINS: 1e-12, "float32": 2e-6}
+"""The relative distance of two runs that is no randomness."""
+CODES = ("dropout-rate", "training-mode", "layer-missing", "layer-kind")
+"""Findings that explain another randomness."""
+
+
+def check(twins: Twins, report: Reporter) -> Stage:
+    """Runs both in training, and compares what varies."""
+    stage = Stage(NAME)
+    x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
+    with twins.used(stage.coverage):
+        weights = weights_at(Place("moved", 1.0, EXAMPLES), twins.start())
+        twins.load(weights)
+        few = twins.ask(lambda side, which: side.outputs(x[which], training=True, runs=4))
+        varies = {which: _varies(y, twins) for which, y in few.items()}
+        if not any(varies.values()):
+            _compare_still(twins, stage, x, few, weights, report)
+        elif all(varies.values()):
+            _compare_drawn(twins, stage, x, report)
+        else:
+            stage.coverage.compared(1, runs=4)
+            stage.ok = False
+            said = [
+                f"draws random numbers in training: outputs vary by {_spread(few[which]):.3g}"
+                if varies[which]
+                else "draws none"
+                for which in SIDES
+            ]
+            _report(report, *said)
+    return stage
+
+
+def _varies(y: np.ndarray, twins: Twins) -> bool:
+    size = float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
+    return any(distance(run, y[0]) > twins.unit * STILL[twins.precision] * size for run in y[1:])
+
+
+def _spread(y: np.ndarray) -> float:
+    """The root mean square deviation from run to run."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return float(np.sqrt(np.mean(np.var(y.astype(np.float64), axis=0))))
+
+
+def _compare_still(
+    twins: Twins,
+    stage: Stage,
+    x: dict[Which, np.ndarray],
+    few: dict[Which, np.ndarray],
+    weights: dict[str, np.ndarray],
+    report: Reporter,
+) -> None:
+    """Neither varies: the outputs in training are compared as they are."""
+    pair = twins.pair
+    a, b = as_one(pair, {which: y[0] for which, y in few.items()})
+    side = twins.answers["a"]
+    side.load(moved(weights))
+    near = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=True)
+    near, _ = as_one(pair, {"a": near[0], "b": few["b"][0]})
+    bound = twins.bound(a, near)
+    difference = distance(a, b)
+    stage.coverage.compared(1, runs=4)
+    stage.saw(difference, bound)
+    stage.note = "neither side draws random numbers; outputs in training are compared"
+    stage.ok = difference <= bound
+    if not stage.ok and not report.has():
+        effect = f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e})"
+        report("unexplained", a="outputs in training", b="other outputs", effect=effect)
+
+
+def _compare_drawn(
+    twins: Twins, stage: Stage, x: dict[Which, np.ndarray], report: Reporter
+) -> None:
+    pair = twins.pair
+    activations = sum(int(np.prod(node.shape)) for node in pair.a.nodes) * EXAMPLES
+    affordable = BUDGET // max(1, activations)
+    runs, more = (int(np.clip(affordable, FEWEST, most)) for most in (RUNS, MORE))
+    center: list[np.ndarray] = []
+    spreads: dict[Which, float] = {}
+
+    def draw(count: int) -> Drawn:
+        drawn = twins.ask(lambda side, which: side.outputs(x[which], training=True, runs=count))
+        pairs = [as_one(pair, {w: drawn[w][run] for w in SIDES}) for run in range(count)]
+        a, b = (np.stack([each[i] for each in pairs]) for i in (0, 1))
+        if not center:
+            center.append((a.mean(axis=0) + b.mean(axis=0)) / 2)
+        stage.coverage.compared(count)
+        spreads.update({"a": _spread(a), "b": _spread(b)})
+        return statistics(a, center[0]), statistics(b, center[0]), None
+
+    different = differing(draw, runs, more, CLOSE[twins.precision])
+    stage.coverage.compared(0, statistics=len(statistics(np.zeros((1, 2, 2)), np.zeros((2, 2)))))
+    stage.note = "as distributions; deviation from run to run {a:.3g} and {b:.3g}".format(**spreads)
+    if different:
+        stage.ok = False
+        name, p = different
+        said = [f"outputs in training deviate by {spreads[which]:.4g}" for which in SIDES]
+        _report(report, *said, f"the distributions of {name} differ, p = {p:.1g}")
+
+
+def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:
+    """One number for each run and statistic.
+
+    Args:
+        y: outputs (runs, n, …).
+        center: the mean output (n, …), the same for both sides.
+    """
+    away = (y.astype(np.float64) - center).reshape(len(y), len(center), -1)
+    away = np.nan_to_num(away, nan=1e300, posinf=1e300, neginf=-1e300)
+    chance = np.random.default_rng(9)
+    found: Statistics = {}
+    with np.errstate(over="ignore"):
+        for number in range(PROJECTIONS):
+            direction = chance.standard_normal(away.shape[1:])
+            found[f"projection {number + 1}"] = np.tensordot(away, direction, 2)
+        squares = np.mean(np.square(away), axis=(1, 2))
+        found["the size of the deviations"] = squares
+        found["the largest deviation"] = np.abs(away).max(axis=(1, 2))
+        found["what a batch shares"] = np.mean(np.square(away.mean(axis=1)), axis=1)
+        found["the first example's deviation"] = np.mean(np.square(away[:, 0]), axis=1)
+    return found
+
+
+def _report(report: Reporter, a: str, b: str, effect: str = "") -> None:
+    if not any(finding.code in CODES for finding in report.audit.findings):
+        report("randomness", a=a, b=b, effect=effect)

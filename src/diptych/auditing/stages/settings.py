@@ -1,0 +1,36 @@
+"""Settings: what the user handed in that training depends on and no other stage shows."""
+
+from diptych.auditing.findings import Reporter
+from diptych.auditing.pair import SIDES, Pair
+from diptych.auditing.report import Stage
+
+NAME = "settings"
+LISTED = ("verbose", "validation_data", "validation_freq", "metrics")
+"""Settings that change what is shown of a training, and not the training."""
+
+
+def check(pair: Pair, report: Reporter) -> Stage:
+    """Compares the settings by name."""
+    stage = Stage(NAME)
+    told = {which: pair.sides[which].plan()["settings"] for which in SIDES}
+    for which, settings in told.items():
+        if "unable" in settings:
+            side = pair.sides[which]
+            stage.coverage.leave_out(f"the settings of {side.label}", str(settings["unable"]))
+    if stage.coverage.left_out:
+        stage.ok, stage.note = None, "; ".join(stage.coverage.left_out)
+        stage.coverage.left_out.clear()
+        return stage
+    a, b = told["a"], told["b"]
+    names = sorted(a.keys() | b.keys())
+    stage.coverage.compared(max(1, len(names)), settings=", ".join(names) or "none on either side")
+    for name in names:
+        said = [f"{name}: {told[which].get(name, 'none')}" for which in SIDES]
+        if said[0] == said[1]:
+            continue
+        if name in LISTED:
+            report.note(f"{said[0]} against {said[1]}; it does not change the training")
+        else:
+            report("settings", a=said[0], b=said[1])
+            stage.ok = False
+    return stage

@@ -1,0 +1,172 @@
+"""Both sides as whole functions on the same weights, in float64 where that can be had.
+
+In float64, rounding hides almost nothing, and a difference of meaning is as large as in float32. So
+the decision that two sides mean the same is made here. Where one of the sides has no float64 twin,
+both are compared as they are, in float32, with bounds as large as its rounding.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+
+from diptych.auditing.certificate import FLOAT32, TWINS, Coverage
+from diptych.auditing.examples import Examples
+from diptych.auditing.graph import Arrays
+from diptych.auditing.pair import SIDES, Pair, Which
+from diptych.auditing.side import Answers, Failed, Unable, at_once
+from diptych.auditing.weights import Weights
+
+T = TypeVar("T")
+CONSTANTS = 2.0**-24
+"""The rounding of a constant that a framework stores in float32: its twin has the rounded one."""
+FLOOR = {TWINS: 1e-9, FLOAT32: 2e-5}
+"""The rounding, relative to the largest number, that is never a difference."""
+REACH = {TWINS: 4.0, FLOAT32: 64.0}
+"""How many times the effect of moving all weights and inputs by `CONSTANTS` rounding may have."""
+
+COUNT = 230
+"""Examples of the epoch by which a side's batch sizes are told; no common size divides it."""
+LARGEST_BATCH = 256
+
+
+class Twins:
+    """Both sides, asked the same at the same weights."""
+
+    def __init__(self, pair: Pair, examples: Examples, weights: Weights, unit: float) -> None:
+        """Builds the twins.
+
+        Args:
+            pair: both sides.
+            examples: what they are asked with.
+            weights: what both have, in float32.
+            unit: how much coarser than float32 the coarser side computes.
+        """
+        self.pair, self.examples, self.weights = pair, examples, weights
+        self.missing: list[str] = []
+        """Why there are no twins, if there are none."""
+        self.float32_unit = unit
+        self.precision = FLOAT32
+        self.answers: dict[Which, Answers] = dict(pair.sides)
+        opened = at_once(pair.sides, lambda which: pair.sides[which].open_twin())
+        for which, twin in opened.items():
+            if twin is None:
+                side = pair.sides[which]
+                self.missing.append(f"{side.label} has no float64 twin: {side.no_twin}")
+        if not self.missing:
+            self.precision = TWINS
+            self.answers = {which: twin for which, twin in opened.items() if twin}
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """The sizes of the sides' own batches, and of the last, smaller ones."""
+        found: list[int] = []
+        for side in self.pair.sides.values():
+            try:
+                epochs = side.batches(COUNT, 1) if side.trains else None
+            except (Failed, Unable):
+                continue
+            if epochs and epochs[0]:
+                found += [len(epochs[0][0][1]), len(epochs[0][-1][1])]
+        return tuple(size for size in dict.fromkeys(found) if size <= LARGEST_BATCH)
+
+    @cached_property
+    def own_code(self) -> dict[str, bool]:
+        """Whether code of either user's runs in ``steps`` and in ``updates``: then a counter may be
+        anywhere in it. Where none does, only rates and settings tell one step from another."""
+        size = max(1, len(self.examples.x["a"]) // 4)
+        x = {which: self.typed(self.examples.x[which][:size]) for which in SIDES}
+        y = {which: self.examples.y[which][:size] for which in SIDES}
+        try:
+            answers = self.ask(lambda side, which: side.own_code(x[which], y[which]))
+        except (Failed, Unable):
+            return {"steps": True, "updates": True}
+        return {k: any(answer[k] for answer in answers.values()) for k in ("steps", "updates")}
+
+    @property
+    def has_float64(self) -> bool:
+        """Whether both are asked in float64."""
+        return self.precision == TWINS
+
+    @property
+    def unit(self) -> float:
+        """How much coarser than float32 the coarser of both computes; 1 for twins."""
+        return 1.0 if self.precision == TWINS else self.float32_unit
+
+    def ask(self, question: Callable[[Answers, Which], T]) -> dict[Which, T]:
+        """The answers of both, who are asked at the same time."""
+        return at_once(self.pair.sides, lambda which: question(self.answers[which], which))
+
+    @contextmanager
+    def used(self, coverage: Coverage) -> Iterator[None]:
+        """Around the questions of one stage: notes the precision, and leaves the sides as they
+        were."""
+        coverage.precision = self.precision
+        try:
+            yield
+        finally:
+            if self.precision == FLOAT32:
+                self.pair.load(self.weights)
+
+    def start(self) -> Arrays:
+        """The weights that both sides have in the float32 stages, by A's names, as float64."""
+        own = self.weights["a"]
+        return {name: self.typed(own[name]) for name in self.pair.transfer.names}
+
+    def load(self, parameters: Arrays) -> None:
+        """Puts weights, by A's names, into both."""
+        of_b = self.pair.transfer.to_b(parameters)
+        self.ask(lambda side, which: side.load(parameters if which == "a" else of_b))
+
+    def typed(self, array: np.ndarray) -> np.ndarray:
+        """Numbers in the precision that both are asked in; whole numbers stay whole."""
+        if array.dtype.kind != "f":
+            return array
+        return array.astype(np.float64 if self.precision == TWINS else np.float32)
+
+    def floor(self, size: float) -> float:
+        """The distance that is never a difference, among numbers of this size."""
+        return self.unit * FLOOR[self.precision] * size
+
+    def bound(self, value: np.ndarray, moved: np.ndarray) -> float:
+        """The distance from a value that rounding explains.
+
+        Args:
+            value: the answer.
+            moved: the same answer with all weights and inputs moved by `CONSTANTS`.
+        """
+        size = _largest(value)
+        reach = REACH[self.precision] * _largest(moved - value)
+        return self.unit * (reach + FLOOR[self.precision] * size) + 1e-300
+
+
+def _largest(values: np.ndarray) -> float:
+    finite = np.abs(values[np.isfinite(values)])
+    return float(finite.max(initial=0.0))
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest difference; infinite where one is no number and the other is one."""
+    if a.shape != b.shape:
+        return float("inf")
+    both = ~np.isfinite(a) & ~np.isfinite(b)
+    with np.errstate(invalid="ignore", over="ignore"):
+        away = np.where(both, 0.0, np.abs(a.astype(np.float64) - b))
+    return float(np.nan_to_num(away, nan=np.inf, posinf=np.inf).max(initial=0.0))
+
+
+def moved(arrays: Arrays, seed: int = 0) -> Arrays:
+    """The arrays with every number moved by `CONSTANTS` of itself, up or down."""
+    chance = np.random.default_rng(seed)
+    return {name: nudged(value, chance) for name, value in arrays.items()}
+
+
+def nudged(value: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    """One array so moved; whole numbers stay."""
+    if value.dtype.kind != "f":
+        return value
+    size = CONSTANTS if value.dtype == np.float64 else 2 * CONSTANTS
+    factor = 1 + size * chance.choice([-1.0, 1.0], value.shape)
+    return (value * factor).astype(value.dtype)

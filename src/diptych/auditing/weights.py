@@ -1,0 +1,66 @@
+"""The weights on which both sides are compared, and other ones near them."""
+
+import contextlib
+from collections.abc import Iterator
+
+import numpy as np
+
+from diptych.auditing.graph import Arrays
+from diptych.auditing.kinds.registry import role_of
+from diptych.auditing.pair import Pair, Which
+
+PLACES = 3
+"""Weights at which two sides must differ for it to be no chance; see `nearby`."""
+ULP = np.float32(2.0**-23)
+Weights = dict[Which, Arrays]
+"""The same weights for both sides, as far as they fit, each by its own names."""
+
+
+def stirred(pair: Pair) -> Arrays:
+    """A's weights, with biases and averages that are not all alike: zeros would hide mistakes."""
+    random = np.random.default_rng(0)
+    weights = dict(pair.sides["a"].own)
+    for node in pair.a.nodes:
+        for role, name in node.parameters.items():
+            value = weights[name]
+            stir = role_of(node, role).stir
+            if stir == "scale":
+                weights[name] = (value * random.uniform(0.5, 1.5, value.shape)).astype(value.dtype)
+            elif stir == "add":
+                moved = value + random.normal(0, 0.1, value.shape)
+                weights[name] = moved.astype(value.dtype)
+    return {name: weights[name] for name in pair.transfer.names} if pair.transfer.names else weights
+
+
+def an_ulp_off(weights: Arrays, seed: int) -> Arrays:
+    """Floating-point weights of which each is an ulp larger or smaller."""
+    random = np.random.default_rng(seed)
+    return {
+        name: (value * (1 + ULP * random.choice([-1, 1], value.shape))).astype(value.dtype)
+        for name, value in weights.items()
+        if value.dtype.kind == "f"
+    }
+
+
+@contextlib.contextmanager
+def nearby(pair: Pair, weights: Weights, number: int) -> Iterator[Weights]:
+    """Puts other weights near the given ones into both sides for a while; the given ones for 0.
+
+    If a rectifier's input is zero but for rounding, two sides may take different turns, and no
+    bound says so. That happens at some weights; a fault is there at all of them.
+    """
+    if not number:
+        yield weights
+        return
+    random = np.random.default_rng(number)
+    moved = {
+        name: (value * (1 + 0.01 * random.standard_normal(value.shape))).astype(value.dtype)
+        for name, value in weights["a"].items()
+        if name in pair.transfer.names and value.dtype.kind == "f"
+    }
+    others = {"a": weights["a"] | moved, "b": weights["b"] | pair.transfer.to_b(moved)}
+    pair.load(others)
+    try:
+        yield others
+    finally:
+        pair.load(weights)

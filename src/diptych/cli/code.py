@@ -1,0 +1,56 @@
+"""The command that writes scripts."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diptych.cli.answers import answer
+from diptych.cli.app import app
+from diptych.cli.options import Json, RecipeName
+from diptych.errors import InputError
+
+
+@app.command()
+def code(
+    side: Annotated[
+        str,
+        typer.Argument(
+            metavar="WORKFLOW:NETWORK",
+            help="Such as tensorflow:article. Workflows: tensorflow, tensorflow+layers, keras, "
+            "torch, jax, flax, numpy. The network is a name in the zoo or a TOML file.",
+        ),
+    ],
+    recipe: RecipeName = None,
+    data: Annotated[
+        str, typer.Option("--data", help="What the script reads: mnist, or a folder of IDX files.")
+    ] = "mnist",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead of standard output.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json_file: Json = None,
+) -> None:
+    """Write a network and its training as one plain script, which does not need Diptych."""
+    from diptych.scripts.script import write
+
+    workflow, colon, network = side.partition(":")
+    if not colon or not network:
+        raise InputError(f"{side}: expected WORKFLOW:NETWORK, such as tensorflow:article")
+    script = write(workflow, network, recipe, data)
+    if out is None and json_file is None:
+        print(script, end="")  # As it is: a terminal's width must not break its lines.
+        return
+    if out:
+        _save(script, out, force)
+    values = {"schema": 1, "workflow": workflow, "network": network, "script": script}
+    answer(values, f"Wrote {out or json_file} ({len(script.splitlines())} lines)", json_file)
+
+
+def _save(script: str, out: Path, force: bool) -> None:
+    if out.exists() and not force:
+        raise InputError(f"--out {out}: the file is there already (--force replaces it)")
+    try:
+        out.write_text(script, encoding="utf-8")
+    except OSError as problem:
+        raise InputError(f"--out {out}: {problem.strerror or problem}") from None

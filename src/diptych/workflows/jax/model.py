@@ -1,0 +1,121 @@
+"""The network in JAX: pure functions of a dictionary of weights, and the loss's gradient."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+
+from diptych.network import (
+    Activate,
+    AveragePool,
+    BatchNorm,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool,
+    Network,
+    margins,
+)
+from diptych.workflows.jax.layers import (
+    Params,
+    activate,
+    at_least_float32,
+    average_pool,
+    batch_norm,
+    convolve,
+    drop,
+    max_pool,
+)
+
+
+def forward(
+    network: Network,
+    dtype: str,
+    params: Params,
+    images: Array | np.ndarray,
+    key: Array | None = None,
+) -> tuple[dict[str, Array], Params]:
+    """uint8 images (batch, height, width, channels) through all layers; with a key, in training.
+
+    Returns:
+        Each layer's output by its name, and batch normalisation's new averages.
+    """
+    wide = at_least_float32(dtype)
+    x = (jnp.asarray(images, wide) * wide.type(1 / 255)).astype(dtype)
+    outputs: dict[str, Array] = {}
+    moving: Params = {}
+    for number, (layer, before, _) in enumerate(network.steps()):
+        match layer:
+            case Conv():
+                kernel, bias = read(params, layer, dtype)
+                x = activate(layer, convolve(layer, x, kernel) + bias)
+            case MaxPool():
+                x = max_pool(layer, x)
+            case AveragePool():
+                x = average_pool(layer, x)
+            case Dropout():
+                if key is not None and layer.rate:
+                    x = drop(layer, x, jax.random.fold_in(key, number))
+            case Flatten():
+                x = jnp.pad(x, [(0, 0), *margins(before, x.shape[1:])])  # for a cropped image
+                x = x.reshape(len(x), -1)
+            case Dense():
+                kernel, bias = read(params, layer, dtype)
+                x = activate(layer, x @ kernel + bias)
+            case BatchNorm():
+                x, new = batch_norm(layer, x, params, training=key is not None)
+                moving |= new
+            case Activate():
+                x = activate(layer, x)
+        outputs[layer.name] = x
+    return outputs, moving
+
+
+def read(params: Params, layer: Conv | Dense, dtype: str) -> tuple[Array, Array]:
+    """The layer's kernel and bias, in the precision that they are computed with."""
+    kernel, bias = (params[f"{layer.name}/{name}"].astype(dtype) for name in ("kernel", "bias"))
+    return kernel, bias
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def predict(network: Network, dtype: str, params: Params, images: Array | np.ndarray) -> Array:
+    """The logits at inference, float32 (batch, classes)."""
+    outputs, _ = forward(network, dtype, params, images)
+    return outputs[network.layers[-1].name].astype(jnp.float32)
+
+
+def loss_of(
+    trained: Params,
+    moving: Params,
+    network: Network,
+    dtype: str,
+    images: Array | np.ndarray,
+    labels: Array | np.ndarray,
+    key: Array,
+) -> tuple[Array, tuple[Array, Params]]:
+    """Mean loss of one batch in training; and its accuracy, and the new moving averages."""
+    outputs, moving = forward(network, dtype, trained | moving, images, key)
+    logits = outputs[network.layers[-1].name]
+    logits = logits.astype(at_least_float32(logits.dtype))
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return losses.mean(), (jnp.mean(logits.argmax(axis=1) == labels), moving)
+
+
+@partial(jax.jit, static_argnums=(2, 3))
+def gradients_of(
+    trained: Params,
+    moving: Params,
+    network: Network,
+    dtype: str,
+    images: Array | np.ndarray,
+    labels: Array | np.ndarray,
+    key: Array,
+) -> tuple[tuple[Array, tuple[Array, Params]], Params]:
+    """What `loss_of` gives, and the loss's gradients."""
+    return jax.value_and_grad(loss_of, has_aux=True)(
+        trained, moving, network, dtype, images, labels, key
+    )

@@ -1,0 +1,91 @@
+"""What two runs in bfloat16 are audited in, and where their arithmetic differs."""
+
+from pathlib import Path
+
+import pytest
+
+from diptych import training
+from diptych.auditing import audit
+from diptych.auditing.frameworks.ours import arithmetic
+from diptych.auditing.side import parse
+from diptych.network import Network
+from diptych.recipe import Recipe
+from diptych.runs import Run
+
+POOL_FIRST = Network.from_dict(
+    {
+        "name": "pool-first",
+        "input_shape": [28, 28, 1],
+        "layers": [
+            {"kind": "max_pool", "size": 2},
+            {"kind": "conv", "filters": 2, "kernel": 3, "padding": "same", "activation": "relu"},
+            {"kind": "dropout", "rate": 0.25},
+            {"kind": "flatten"},
+            {"kind": "dense", "units": 10},
+        ],
+    }
+)
+LAYERS = [layer.name for layer in POOL_FIRST.layers]
+
+
+@pytest.fixture
+def new(tmp_path: Path, few_digits: Path):
+    """Makes runs of a workflow in a precision that nobody has trained."""
+
+    def make(workflow: str, precision: str = "bfloat16") -> Run:
+        recipe = Recipe(name="r", epochs=1, batch_size=100, precision=precision)
+        return training.create(workflow, POOL_FIRST, recipe, str(few_digits), runs=tmp_path)
+
+    return make
+
+
+@pytest.mark.parametrize("workflow", ["tensorflow", "keras", "torch", "jax"])
+def test_the_numbers_that_layers_pass_on(new, workflow: str) -> None:
+    """PyTorch's autocast lowers nothing before the first convolution."""
+    expected = dict.fromkeys(LAYERS, "bfloat16")
+    if workflow == "torch":
+        expected["max_pool_1"] = "float32"
+    assert arithmetic.number_types(new(workflow)) == expected
+    assert set(arithmetic.number_types(new(workflow, "float32")).values()) == {"float32"}
+
+
+def test_what_is_said_of_them(new, monkeypatch: pytest.MonkeyPatch) -> None:
+    types = {
+        "torch": {"a": "float32", "b": "bfloat16"},
+        "keras": {"a": "bfloat16", "b": "bfloat16"},
+    }
+    monkeypatch.setattr(arithmetic, "number_types", lambda run: types[run.workflow])
+
+    def of(a: Run, b: Run):
+        return arithmetic.in_one_arithmetic([parse(str(run.folder)) for run in (a, b)])
+
+    keras, torch = new("keras"), new("torch")
+    specs, [note], findings = of(torch, keras)
+    assert [spec.name for spec in specs] == ["float32", "float32"]
+    assert note.endswith("pass on other numbers at a (float32 in A, bfloat16 in B)")
+    assert not findings
+    assert of(keras, new("keras"))[1][0].endswith(
+        "each of the 2 layers passes on bfloat16 numbers in both"
+    )
+    specs, notes, [finding] = of(keras, new("keras", "float32"))
+    assert (finding.code, finding.a, finding.b) == ("precision", "bfloat16", "float32")
+    assert not notes
+    assert of(new("keras", "float32"), new("torch", "float32"))[0][0].name == ""
+    user = parse("keras:article")
+    assert arithmetic.in_one_arithmetic([user, parse(str(keras.folder))])[0][1].name == ""
+
+
+def test_two_runs_in_bfloat16_are_the_same(tmp_path: Path, few_digits: Path) -> None:
+    """Low-level TensorFlow against Keras, as the report suggests."""
+    recipe = Recipe(name="r", epochs=1, batch_size=100, precision="bfloat16")
+    runs = [
+        training.train(name, POOL_FIRST, recipe, str(few_digits), runs=tmp_path, report=str)
+        for name in ("tensorflow", "keras")
+    ]
+    result = audit(*(run.folder for run in runs))
+    assert result.same, result.findings
+    [note] = [note for note in result.notes if "bfloat16" in note]
+    assert note.endswith("in training each of the 5 layers passes on bfloat16 numbers in both")
+    gradients = next(stage for stage in result.stages if stage.name == "gradients")
+    assert gradients.rounding_bound is not None
+    assert gradients.rounding_bound < 1e-3, "as float32 rounds, not as bfloat16 does"

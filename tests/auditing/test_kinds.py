@@ -1,0 +1,453 @@
+"""Each kind against PyTorch in float64, its gradient against finite differences, and its data."""
+
+import ast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from autograd.test_util import check_grads
+from cases import NOTHING_TO_PLANT, PLANTED, PLANTED_IN_KIND
+
+import diptych
+from diptych.auditing import reference
+from diptych.auditing.causes import CAUSES
+from diptych.auditing.graph import INPUT, Arrays, Node
+from diptych.auditing.kinds.activation import FUNCTIONS
+from diptych.auditing.kinds.registry import KINDS, guesses, hypotheses, words
+
+RANDOM = np.random.default_rng(0)
+functional = torch.nn.functional
+Truth = Callable[..., torch.Tensor]
+
+
+@dataclass
+class Example:
+    """A node with parameters and inputs, and what PyTorch makes of them."""
+
+    node: Node
+    inputs: list[np.ndarray]
+    truth: Truth
+    """The inputs, channels last, and the parameters by role, to the output, channels last."""
+    parameters: Arrays = field(default_factory=dict)
+    training: bool = False
+    label: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"{self.node.kind}{f' {self.label}' if self.label else ''}"
+
+
+def numbers(*shape: int) -> np.ndarray:
+    return RANDOM.normal(size=shape)
+
+
+def example(
+    kind: str,
+    x: np.ndarray | list[np.ndarray],
+    truth: Truth,
+    parameters: Arrays | None = None,
+    training: bool = False,
+    label: str = "",
+    **attributes: Any,
+) -> Example:
+    inputs = x if isinstance(x, list) else [x]
+    own = parameters or {}
+    names = (INPUT,) if len(inputs) == 1 else tuple(f"x{i}" for i in range(len(inputs)))
+    node = Node("layer", kind, names, (), attributes, {role: role for role in own})
+    y = reference.compute(node, own, inputs, training)
+    return Example(replace(node, shape=y.shape[1:]), inputs, truth, own, training, label)
+
+
+def first(x: torch.Tensor) -> torch.Tensor:
+    """Channels first."""
+    return x.movedim(-1, 1)
+
+
+def last(x: torch.Tensor) -> torch.Tensor:
+    """Channels last."""
+    return x.movedim(1, -1)
+
+
+def flat(padding: list[list[int]]) -> list[int]:
+    """Padding as `torch.nn.functional.pad` takes it, the last axis first."""
+    return [pixel for pair in padding[::-1] for pixel in pair]
+
+
+def convolutions() -> Iterator[Example]:
+    functions = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+    for axes, strides, padding, dilation, groups in (
+        (1, [1], [[1, 1]], [1], 1),
+        (1, [2], [[0, 3]], [2], 2),
+        (2, [1, 1], [[1, 1], [1, 1]], [1, 1], 1),
+        (2, [2, 1], [[0, 1], [2, 0]], [1, 2], 1),
+        (2, [1, 2], [[1, 2], [0, 0]], [1, 1], 2),
+        (2, [1, 1], [[1, 1], [1, 1]], [1, 1], 4),
+        (3, [1, 2, 1], [[1, 0], [0, 1], [1, 1]], [1, 1, 2], 2),
+    ):
+        window = (3, 2, 3)[:axes]
+        kernel, bias = numbers(*window, 4 // groups, 8), numbers(8)
+
+        def truth(x, kernel, bias, axes=axes, s=strides, p=padding, d=dilation, g=groups):
+            kernel = kernel.movedim((-1, -2), (0, 1))
+            return last(
+                functions[axes](functional.pad(first(x), flat(p)), kernel, bias, s, 0, d, g)
+            )
+
+        yield example(
+            "conv", numbers(2, *(7, 6, 5)[:axes], 4), truth, {"kernel": kernel, "bias": bias},
+            strides=strides, padding=padding, dilation=dilation, groups=groups,
+            label=f"{axes}-D, {groups} groups, strides {strides}",
+        )  # fmt: skip
+
+
+def pools() -> Iterator[Example]:
+    for size, strides, padding in (
+        ([2, 2], [2, 2], [[0, 0], [0, 0]]),
+        ([3, 2], [1, 2], [[1, 1], [1, 1]]),
+    ):
+        x = numbers(2, 7, 6, 3)
+        symmetric = [before for before, _ in padding]
+
+        def largest(x, size=size, s=strides, p=symmetric):
+            return last(functional.max_pool2d(first(x), size, s, p))
+
+        yield example("max_pool", x, largest, size=size, strides=strides, padding=padding)
+        for counted in (True, False):
+
+            def average(x, size=size, s=strides, p=symmetric, counted=counted):
+                return last(functional.avg_pool2d(first(x), size, s, p, False, counted))
+
+            yield example(
+                "average_pool", x, average, size=size, strides=strides, padding=padding,
+                count_padding=counted, label=f"padding {'counts' if counted else 'left out'}",
+            )  # fmt: skip
+    yield example("global_average_pool", x, lambda x: x.mean((1, 2)))
+    yield example("global_max_pool", x, lambda x: x.amax((1, 2)))
+
+
+def normalisations() -> Iterator[Example]:
+    x = 2 * numbers(4, 3, 2, 5) + 1
+    own = {
+        "gamma": numbers(5),
+        "beta": numbers(5),
+        "mean": numbers(5),
+        "variance": RANDOM.uniform(0.5, 2, 5),
+    }
+    for training in (False, True):
+
+        def truth(x, mean, variance, gamma=None, beta=None, training=training):
+            y = functional.batch_norm(
+                first(x),
+                mean.detach().clone(),
+                variance.detach().clone(),
+                gamma,
+                beta,
+                training,
+                0.1,
+                1e-3,
+            )
+            return last(y)
+
+        label = "in training" if training else "in inference"
+        attributes = {"epsilon": 1e-3, "momentum": 0.9, "unbiased": True}
+        yield example("batch_norm", x, truth, own, training, label, **attributes)
+        bare = {role: own[role] for role in ("mean", "variance")}
+        yield example("batch_norm", x, truth, bare, training, f"{label}, bare", **attributes)
+
+
+ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
+    "relu": torch.relu,
+    "leaky_relu": lambda x: functional.leaky_relu(x, 0.3),
+    "elu": lambda x: functional.elu(x, 0.3),
+    "selu": functional.selu,
+    "gelu": functional.gelu,
+    "gelu_tanh": lambda x: functional.gelu(x, approximate="tanh"),
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+    "softmax": lambda x: torch.softmax(x, -1),
+    "log_softmax": lambda x: torch.log_softmax(x, -1),
+    "softplus": functional.softplus,
+    "silu": functional.silu,
+    "relu6": functional.relu6,
+    "exponential": torch.exp,
+    "linear": lambda x: x,
+}
+
+
+def activations() -> Iterator[Example]:
+    for function in FUNCTIONS:
+        slope = 0.3 if function in ("leaky_relu", "elu") else None
+        yield example(
+            "activation", 3 * numbers(4, 3, 6), ACTIVATIONS[function],
+            function=function, slope=slope, label=function,
+        )  # fmt: skip
+
+
+def others() -> Iterator[Example]:
+    x = numbers(3, 2, 4, 5)
+    several = [numbers(3, 4, 5) for _ in range(3)]
+    yield example(
+        "dense", x, lambda x, kernel, bias: x @ kernel + bias,
+        {"kernel": numbers(5, 3), "bias": numbers(3)},
+    )  # fmt: skip
+    yield example("dropout", x, lambda x: x, rate=0.5)
+    yield example("flatten", x, lambda x: x.flatten(1), order="last")
+    yield example("flatten", x, lambda x: first(x).flatten(1), order="first", label="first")
+    yield example("reshape", x, lambda x: x.reshape(3, 8, 5), shape=[8, 5])
+    padding = [[1, 0], [2, 3]]
+    yield example(
+        "pad", x, lambda x: last(functional.pad(first(x), flat(padding))), padding=padding
+    )
+    yield example("rescale", x, lambda x: 0.3 * x - 1, scale=0.3, offset=-1.0)
+    scale, offset = numbers(5).tolist(), numbers(5).tolist()
+    yield example(
+        "rescale", x, lambda x: x.new_tensor(scale) * x + x.new_tensor(offset),
+        scale=scale, offset=offset, label="by channel",
+    )  # fmt: skip
+    yield example("add", several, lambda *x: torch.stack(x).sum(0))
+    yield example("concatenate", several, lambda *x: torch.cat(x, -1))
+
+
+torch.set_default_dtype(torch.float64)
+EXAMPLES = [*convolutions(), *pools(), *normalisations(), *activations(), *others()]
+torch.set_default_dtype(torch.float32)
+BY_NAME = [pytest.param(each, id=each.name) for each in EXAMPLES]
+
+
+def in_pytorch(each: Example, dtype: torch.dtype) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """The output, and the inputs and parameters that it can be differentiated by."""
+    inputs = [torch.tensor(x, dtype=dtype, requires_grad=True) for x in each.inputs]
+    own = {
+        role: torch.tensor(value, dtype=dtype, requires_grad=True)
+        for role, value in each.parameters.items()
+    }
+    return each.truth(*inputs, **own), [*inputs, *own.values()]
+
+
+@pytest.mark.parametrize("each", BY_NAME)
+def test_values_and_gradients_agree_with_pytorch_in_float64(each: Example) -> None:
+    y = reference.compute(each.node, each.parameters, each.inputs, each.training)
+    theirs, sources = in_pytorch(each, torch.float64)
+    np.testing.assert_allclose(y, theirs.detach().numpy(), rtol=1e-12, atol=1e-12)
+    weights = numbers(*y.shape)
+    (theirs * torch.tensor(weights)).sum().backward()
+    gradients = gradient(each, weights)
+    for ours, source in zip(gradients, sources, strict=True):
+        if source.grad is not None:  # PyTorch has none for moving averages.
+            np.testing.assert_allclose(ours, source.grad.numpy(), rtol=1e-11, atol=1e-11)
+
+
+def gradient(each: Example, weights: np.ndarray) -> list[np.ndarray]:
+    """The gradients of the weighted sum of an output, by its inputs and by its parameters."""
+    from autograd import grad
+
+    def total(values: list[np.ndarray]) -> Any:
+        return (_compute(each)(*values) * weights).sum()
+
+    return grad(total)([*each.inputs, *each.parameters.values()])
+
+
+def _compute(each: Example) -> Callable[..., Any]:
+    count = len(each.inputs)
+
+    def compute(*values: Any) -> Any:
+        own = dict(zip(each.parameters, values[count:], strict=True))
+        return reference.compute(each.node, own, list(values[:count]), each.training)
+
+    return compute
+
+
+@pytest.mark.parametrize("each", BY_NAME)
+def test_gradients_agree_with_finite_differences(each: Example) -> None:
+    check_grads(_compute(each), modes=["rev"], order=1)(*each.inputs, *each.parameters.values())
+
+
+@pytest.mark.parametrize("each", BY_NAME)
+def test_float32_is_within_what_rounding_explains(each: Example) -> None:
+    """PyTorch's float32 is, and numbers that are 3e-4 larger are not."""
+    parameters = {k: v.astype(np.float32) for k, v in each.parameters.items()}
+    single = replace(each, inputs=[x.astype(np.float32) for x in each.inputs])
+    single.parameters = parameters
+    y = in_pytorch(single, torch.float32)[0].detach().numpy()
+    record = dict(zip(each.node.inputs, single.inputs, strict=True)) | {each.node.name: y}
+    distance = reference.distance(each.node, parameters, record, each.training)
+    assert distance.ratio <= 1, distance
+    record[each.node.name] = y * np.float32(1 + 3e-4)
+    assert reference.distance(each.node, parameters, record, each.training).ratio > 1
+
+
+def test_max_pooling_sends_a_gradient_to_the_first_of_equal_numbers() -> None:
+    x = np.zeros((1, 4, 4, 1))
+    node = {"size": [2, 2], "strides": [2, 2], "padding": [[0, 0], [0, 0]]}
+    each = example("max_pool", x, lambda x: last(functional.max_pool2d(first(x), 2)), **node)
+    (ours,) = gradient(each, np.ones((1, 2, 2, 1)))
+    theirs, (source,) = in_pytorch(each, torch.float64)
+    theirs.sum().backward()
+    assert source.grad is not None
+    np.testing.assert_array_equal(ours, source.grad.numpy())
+
+
+@pytest.mark.parametrize("function", ["relu", "leaky_relu", "elu", "relu6"])
+def test_activations_have_pytorchs_gradient_at_zero(function: str) -> None:
+    slope = 0.3 if function in ("leaky_relu", "elu") else None
+    x = np.zeros((2, 3))
+    each = example("activation", x, ACTIVATIONS[function], function=function, slope=slope)
+    (ours,) = gradient(each, np.ones(x.shape))
+    theirs, (source,) = in_pytorch(each, torch.float64)
+    theirs.sum().backward()
+    assert source.grad is not None
+    np.testing.assert_array_equal(ours, source.grad.numpy())
+
+
+def test_a_large_convolution_is_laid_out_in_parts() -> None:
+    from diptych.auditing.kinds import correlation
+
+    x, kernel = numbers(5, 9, 9, 3), numbers(3, 3, 3, 4)
+    setting = correlation.Setting((1, 1), [[1, 1], [1, 1]], (1, 1))
+    whole = correlation.convolve(x, kernel, setting)
+    gradient_of_whole = correlation._kernel_gradient(x, whole, kernel.shape, setting)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(correlation, "CHUNK", 2 * 81 * 27)  # Two examples at a time, then one.
+        parts = correlation.convolve(x, kernel, setting)
+        np.testing.assert_allclose(parts, whole, rtol=1e-13, atol=1e-13)
+        gradient_of_parts = correlation._kernel_gradient(x, whole, kernel.shape, setting)
+        np.testing.assert_allclose(gradient_of_parts, gradient_of_whole, rtol=1e-12)
+
+
+# A black box is known by its numbers, and a known layer that does something else is caught.
+
+GUESSED = {
+    "activation", "rescale", "add", "concatenate", "flatten",
+    "global_average_pool", "global_max_pool", "max_pool", "average_pool",
+}  # fmt: skip
+
+
+def recorded(each: Example) -> Arrays:
+    y = reference.compute(each.node, each.parameters, each.inputs, each.training)
+    inputs = dict(zip(each.node.inputs, each.inputs, strict=True))
+    return {k: v.astype(np.float32) for k, v in (inputs | {each.node.name: y}).items()}
+
+
+@pytest.mark.parametrize("kind", sorted(GUESSED))
+def test_a_black_box_is_known_by_its_numbers(kind: str) -> None:
+    each = next(e for e in EXAMPLES if e.node.kind == kind and "counts" not in e.label)
+    record = recorded(each)
+    box = replace(each.node, kind="custom", attributes={"class": "Lambda"})
+    candidates = guesses(box, record)
+    ratios = reference.ratios(candidates, {}, record, False)
+    fitting = [c for c, ratio in zip(candidates, ratios, strict=True) if ratio <= 1]
+    assert fitting, "no guess fits"
+    if kind != "rescale":  # Scale and offset are fitted to the numbers.
+        assert (fitting[0].kind, fitting[0].attributes) == (kind, each.node.attributes)
+    assert fitting[0].kind == kind
+
+
+SUSPECTED = {
+    "conv": ("padding", {"padding": [[0, 1], [1, 0]]}, {"padding": [[1, 0], [0, 1]]}),
+    "max_pool": ("padding", {"padding": [[0, 1], [1, 0]]}, {"padding": [[1, 0], [0, 1]]}),
+    "average_pool": ("padding", {"padding": [[0, 1], [1, 0]]}, {"padding": [[1, 0], [0, 1]]}),
+    "activation": ("activation-slope", {"slope": 0.2}, {"slope": 0.3}),
+    "flatten": ("flatten-order", {"order": "first"}, {"order": "last"}),
+    "batch_norm": ("batchnorm-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
+}
+"""By kind: the cause, what a node does, and what it says that it does."""
+
+
+@pytest.mark.parametrize("kind", sorted(SUSPECTED))
+def test_a_layer_that_does_something_else_is_caught(kind: str) -> None:
+    code, does, says = SUSPECTED[kind]
+    each = next(
+        e
+        for e in EXAMPLES
+        if e.node.kind == kind
+        and e.node.attributes.keys() >= does.keys()
+        and len(e.node.attributes.get("padding", [0, 0])) == 2
+        and (kind != "activation" or e.label == "leaky_relu")
+    )
+    really = replace(each, node=replace(each.node, attributes=each.node.attributes | does))
+    record = recorded(really)
+    claimed = replace(really.node, attributes=really.node.attributes | says)
+    assert reference.ratios([claimed], each.parameters, record, False)[0] > 1
+    candidates = hypotheses(claimed, record)
+    ratios = reference.ratios([c for _, c in candidates], each.parameters, record, False)
+    fitting = [c for c, ratio in zip(candidates, ratios, strict=True) if ratio <= 1]
+    assert fitting, "no hypothesis fits"
+    assert fitting[0][0] == code
+    assert all(fitting[0][1].attributes[name] == value for name, value in does.items())
+
+
+# Nothing about a kind is forgotten.
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_kind_is_complete(kind: str) -> None:
+    """Whoever adds a kind sees here what it still lacks."""
+    here = KINDS[kind]
+    if here.compute is None:
+        assert here.rounding is None, f"{kind} has a rounding bound, but no computation"
+        return
+    assert here.rounding is not None, f"{kind} has no rounding bound"
+    examples = [each for each in EXAMPLES if each.node.kind == kind]
+    assert examples, f"{kind} has no example here: no truth, no gradient check, no rounding check"
+    for each in examples:
+        own = each.node.attributes.keys()
+        assert own <= here.attributes.keys(), f"{kind}: {own - here.attributes.keys()} unexplained"
+        assert words(each.node), f"{kind} has no words"
+        required = {role for role, r in here.roles.items() if r.required}
+        assert required <= each.parameters.keys() <= here.roles.keys(), f"{kind}: roles"
+        suspicions = hypotheses(each.node, recorded(each))
+        assert all(code in CAUSES for code, _ in suspicions), f"{kind}: a cause that nobody knows"
+        assert not suspicions or kind in SUSPECTED, f"{kind} has hypotheses, but no test of them"
+        record = recorded(each)
+        box = replace(each.node, kind="custom", attributes={"class": "Lambda"})
+        guessed = any(guess.kind == kind for guess in guesses(box, record))
+        assert not guessed or kind in GUESSED, f"{kind} has guesses, but no test of them"
+    roles = {role for each in examples for role in each.parameters}
+    assert roles == here.roles.keys(), f"{kind}: no example has {here.roles.keys() - roles}"
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_fault_is_planted_in_every_kind(kind: str) -> None:
+    planted = kind in PLANTED_IN_KIND
+    assert planted != (kind in NOTHING_TO_PLANT), f"{kind} has no planted case in cases.py"
+    changes = {change for _, _, change, _, _ in PLANTED}
+    assert not planted or PLANTED_IN_KIND[kind] in changes, f"{kind}: no such case is planted"
+
+
+FRAMEWORKS = Path(diptych.__file__).parent / "auditing" / "frameworks"
+PACKAGES = sorted(path.parent for path in FRAMEWORKS.glob("*/adapter.py"))
+
+
+def not_expressed(package: Path) -> set[str] | None:
+    """The kinds that a framework says it has no such thing of, if it says so."""
+    for path in package.rglob("*.py"):
+        for statement in ast.parse(path.read_text(encoding="utf-8")).body:
+            targets = getattr(statement, "targets", [getattr(statement, "target", None)])
+            names = {target.id for target in targets if isinstance(target, ast.Name)}
+            if "NOT_EXPRESSED" in names and isinstance(statement, ast.Assign | ast.AnnAssign):
+                assert statement.value is not None
+                return set(ast.literal_eval(statement.value))
+    return None
+
+
+def named_in(package: Path) -> set[str]:
+    """The kinds that stand as words in a framework's code."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in package.rglob("*.py")]
+    constants = {
+        node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)
+    }
+    return constants & KINDS.keys()
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
+def test_a_framework_reads_every_kind_or_says_that_it_has_none(package: Path) -> None:
+    absent = not_expressed(package)
+    if absent is None:
+        pytest.skip(f"{package.name} declares no NOT_EXPRESSED yet")
+    assert absent <= KINDS.keys(), f"no such kind: {absent - KINDS.keys()}"
+    missing = KINDS.keys() - named_in(package) - absent
+    assert not missing, f"{package.name} neither reads nor declines {', '.join(sorted(missing))}"
