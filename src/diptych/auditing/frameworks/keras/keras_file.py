@@ -9,6 +9,8 @@ from typing import Any
 
 import keras
 
+from diptych.auditing.frameworks.defaults import as_written
+from diptych.auditing.frameworks.keras.optimisers import optimisers
 from diptych.errors import InputError
 from diptych.formats.archives import LARGEST
 from diptych.formats.keras.archive import KerasFile, check_arrays, check_code, opened
@@ -40,10 +42,20 @@ class WideFile:
                         copy.writestr(name, file.read(name))
                 copy.writestr("config.json", json.dumps(in_float64(archive.config)))
             try:
-                return keras.saving.load_model(path, safe_mode=True)
+                model = keras.saving.load_model(path, safe_mode=True)
             except Exception as error:  # Keras raises many kinds on a broken file.
                 reason = str(error).strip().split("\n")[0] or type(error).__name__
                 raise InputError(f"{self.path} cannot be loaded: {reason[:300]}") from error
+        write_rates_out(model)
+        return model
+
+
+def write_rates_out(model: Any) -> None:
+    """Gives constant learning rates the number that was written: the file has it as a float32."""
+    for optimiser in optimisers(model.optimizer) if model.compiled and model.optimizer else ():
+        if isinstance(optimiser._learning_rate, keras.Variable):
+            rate = float(keras.ops.convert_to_numpy(optimiser._learning_rate))
+            optimiser._learning_rate.assign(as_written(rate))
 
 
 FromFile = KerasFile | WideFile
