@@ -1,5 +1,8 @@
 """Sides in ``.keras`` files, in float32 and in float64."""
 
+# Keras' annotations say less than Keras takes and gives.
+# pyright: reportArgumentType=false, reportOptionalMemberAccess=false
+
 import json
 import tempfile
 import zipfile
