@@ -222,6 +222,8 @@ class Epochs:
 class LowLevel:
     """The workflow of low-level TensorFlow: images uint8 (n, …) and labels int64 (n,)."""
 
+    counts_in_python = False  # The step's number is a variable: one trace serves all steps.
+
     def __init__(self, workflow: Any, rates: np.ndarray) -> None:
         from diptych.workflows.tensorflow.model import tf
 

@@ -43,6 +43,8 @@ class DoubleSubmission:
         self.returned = own.returned
         self.shadows: dict[int, tuple[tf.Variable, tf.Variable]] = {}
         self.compiled: dict[tuple, Any] = {}
+        self.steps_by_shape: dict[tuple, Any] = {}
+        """Steps that were traced once for all, by the shapes of x and y."""
         self.counters: list[tf.Variable] = []
         """The whole numbers that its loss has read."""
         self.variables = {
@@ -121,11 +123,16 @@ class DoubleSubmission:
     def step(self, x: Tensor, y: Tensor) -> Any:
         """One step of the user's training, in float64; what it returns (None where nothing).
 
-        A step that is no ``tf.function`` is traced each time: its Python may count.
+        A step is traced each time, since its Python may count; one that says of itself, by the
+        attribute ``counts_in_python = False`` of its object, that it does not is traced once.
 
         Raises:
             NotImplementedError: it cannot be traced, or something in it is float32 alone.
         """
+        shapes = (tuple(x.shape), tuple(y.shape))
+        if shapes in self.steps_by_shape:
+            values = self.steps_by_shape[shapes](x, y)
+            return values[0] if values else None
         with explained():
             with exact_constants():
                 graph = tf.function(self.own.returned.step).get_concrete_function(*self.specs(x, y))
@@ -137,6 +144,8 @@ class DoubleSubmission:
                 compiled = tf.function(lambda *xy: function(*xy), autograph=False)
                 self.compiled[function.key] = compiled.get_concrete_function(*wide)
             values = self.compiled[function.key](x, y)
+            if not getattr(self.own.returned, "counts_in_python", True):
+                self.steps_by_shape[shapes] = self.compiled[function.key]
         return values[0] if values else None
 
     def holder(self, name: str) -> tf.Variable:
