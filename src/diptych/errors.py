@@ -1,4 +1,4 @@
-"""The one error that people cause and can mend, and the command that mends it."""
+"""The one error that people cause and can fix, and the command that fixes it."""
 
 import shlex
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 class InputError(ValueError):
     """What was asked for cannot be done as asked.
 
-    The message is one line: what was given, what was expected, where, and how to mend it.
+    The message is one line: what was given, what was expected, where, and how to fix it.
     The command line prints it alone and exits with code 2.
     """
 

@@ -198,7 +198,7 @@ CAUSES: dict[str, dict[str, str]] = {
         "": "compare the code of both sides here; none of the known causes explains it"
     },
 }
-"""By code, by framework (``""`` for any), what the mend is."""
+"""By code, by framework (``""`` for any), what the fix is."""
 
 
 def advice(code: str, *frameworks: str) -> str:
