@@ -299,7 +299,7 @@ def test_a_training_that_comes_to_nothing(arguments: list[str], tmp_path: Path) 
 
 
 def test_a_worker_that_breaks(arguments: list[str], tmp_path: Path) -> None:
-    """Its own error comes first, in one line, and what helps to mend it below."""
+    """Its own error comes first, in one line, and what helps to fix it below."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
         "if 'diptych.worker' in ' '.join(sys.orig_argv):\n"

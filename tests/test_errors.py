@@ -1,4 +1,4 @@
-"""How a message tells a person the command that mends things."""
+"""How a message tells a person the command that fixes things."""
 
 import shutil
 import sys

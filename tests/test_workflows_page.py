@@ -1,4 +1,4 @@
-"""docs/workflows.md shows the code as it is, and `python bench/workflows.py` is what mends it."""
+"""docs/workflows.md shows the code as it is, and `python bench/workflows.py` is what fixes it."""
 
 import importlib.util
 import re
