@@ -17,7 +17,7 @@ EXTRAS = {
     "flax": ("flax", "jax", "optax"),
     "onnx": _ONNX,
     "export": ("ai_edge_litert", *_ONNX, *_TENSORFLOW),
-    "look": ("jinja2", "matplotlib"),
+    "look": ("matplotlib",),
     "serve": ("fastapi", "multipart", "prometheus_client", "uvicorn", *_ONNX),
     "tensorboard": ("tensorboard",),
     "sklearn": ("sklearn",),

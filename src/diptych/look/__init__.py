@@ -10,10 +10,9 @@ shows and whose `save` writes PNG and SVG. They need the extra ``look``.
 from diptych import extras
 
 try:
-    import jinja2  # noqa: F401
     import matplotlib  # noqa: F401
 except ModuleNotFoundError:
-    extras.require("a picture or a report", "jinja2", "matplotlib")
+    extras.require("a picture or a report", "matplotlib")
     raise
 
 from diptych.look.answers import confusion, mistakes

@@ -17,7 +17,8 @@ class RateTable(keras.optimizers.schedules.LearningRateSchedule):
         self.rates = rates
 
     def __call__(self, step):
-        return keras.ops.take(self.rates, keras.ops.cast(step, "int32"))
+        rate = keras.ops.take(self.rates, keras.ops.cast(step, "int32"))
+        return keras.ops.cast(rate, keras.config.floatx())
 
 
 class LastBatchLoss(keras.metrics.SparseCategoricalCrossentropy):
