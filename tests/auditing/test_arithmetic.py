@@ -1,13 +1,14 @@
 """What two runs in bfloat16 are audited in, and where their arithmetic differs."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from diptych import training
 from diptych.auditing import audit
 from diptych.auditing.frameworks.ours import arithmetic
-from diptych.auditing.side import parse
+from diptych.auditing.spec import parse
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run
@@ -32,7 +33,7 @@ LAYERS = [layer.name for layer in POOL_FIRST.layers]
 def new(tmp_path: Path, few_digits: Path):
     """Makes runs of a workflow in a precision that nobody has trained."""
 
-    def make(workflow: str, precision: str = "bfloat16") -> Run:
+    def make(workflow: str, precision: Any = "bfloat16") -> Run:
         recipe = Recipe(name="r", epochs=1, batch_size=100, precision=precision)
         return training.create(workflow, POOL_FIRST, recipe, str(few_digits), runs=tmp_path)
 
@@ -79,10 +80,10 @@ def test_two_runs_in_bfloat16_are_the_same(tmp_path: Path, few_digits: Path) -> 
     """Low-level TensorFlow against Keras, as the report suggests."""
     recipe = Recipe(name="r", epochs=1, batch_size=100, precision="bfloat16")
     runs = [
-        training.train(name, POOL_FIRST, recipe, str(few_digits), runs=tmp_path, report=str)
+        training.train(name, POOL_FIRST, recipe, str(few_digits), runs=tmp_path)
         for name in ("tensorflow", "keras")
     ]
-    result = audit(*(run.folder for run in runs))
+    result = audit(runs[0].folder, runs[1].folder)
     assert result.same, result.findings
     [note] = [note for note in result.notes if "bfloat16" in note]
     assert note.endswith("in training each of the 5 layers passes on bfloat16 numbers in both")

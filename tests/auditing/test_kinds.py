@@ -248,7 +248,7 @@ def gradient(each: Example, weights: np.ndarray) -> list[np.ndarray]:
     def total(values: list[np.ndarray]) -> Any:
         return (_compute(each)(*values) * weights).sum()
 
-    return grad(total)([*each.inputs, *each.parameters.values()])
+    return grad(total)([*each.inputs, *each.parameters.values()])  # pyright: ignore[reportCallIssue]
 
 
 def _compute(each: Example) -> Callable[..., Any]:
@@ -263,7 +263,8 @@ def _compute(each: Example) -> Callable[..., Any]:
 
 @pytest.mark.parametrize("each", BY_NAME)
 def test_gradients_agree_with_finite_differences(each: Example) -> None:
-    check_grads(_compute(each), modes=["rev"], order=1)(*each.inputs, *each.parameters.values())
+    check = check_grads(_compute(each), modes=["rev"], order=1)  # pyright: ignore[reportCallIssue]
+    check(*each.inputs, *each.parameters.values())
 
 
 @pytest.mark.parametrize("each", BY_NAME)
@@ -440,7 +441,7 @@ def named_in(package: Path) -> set[str]:
     constants = {
         node.value for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant)
     }
-    return constants & KINDS.keys()
+    return {str(constant) for constant in constants & KINDS.keys()}
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diptych.auditing.naming.optimisers import PACE, STEPS
 from diptych.auditing.optimisers import Observed, directions, recover, rest
-from diptych.auditing.stages.update import PACE, STEPS
 
 
 def gradients(count: int = 200, seed: int = 0) -> np.ndarray:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -210,9 +211,12 @@ def test_gradients_of_losses_agree_with_finite_differences(targets: str) -> None
             ours = candidate | {"final": final, "penalties": penalties}
             if losses.values([candidate], z, y) == [None]:
                 continue
-            check_grads(lambda a, w, ours=ours: losses.value(ours, a, y, {"w": w}), modes=["rev"])(
-                z, weights
-            )
+
+            def value(a: Any, w: Any, ours: Any = ours) -> Any:
+                return losses.value(ours, a, y, {"w": w})
+
+            check = check_grads(value, modes=["rev"])  # pyright: ignore[reportCallIssue]
+            check(z, weights)
             checked += 1
     assert checked >= 32
 

@@ -103,7 +103,8 @@ def test_gradients_differ_only_if_they_do_so_at_other_weights_too(
 ) -> None:
     side = Kinked(wrong_at)
     pair = pair_of(Kinked("none"), side)
-    report, formulas = reporter("gradients"), {"a": None, "b": None}
+    report = reporter("gradients")
+    formulas: dict[str, Any] = {"a": None, "b": None}
     found = gradients.explain(pair, EXAMPLES, weights_of(pair), 1.0, formulas, True, report)
     assert found is (codes != 0)
     assert codes_of(report) == ["unexplained"] * codes

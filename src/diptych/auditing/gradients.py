@@ -47,7 +47,8 @@ class Plan:
         for key, value in arrays.items():
             group, name = key.split("|", 1)
             parts[group][name] = value
-        return cls(*(parts[group] for group in GROUPS), request["pace"], request["levels"])
+        weights, sizes, phases, numbers = (parts[group] for group in GROUPS)
+        return cls(weights, sizes, phases, numbers, request["pace"], request["levels"])
 
     def gradient(self, step: int) -> Arrays:
         """The gradients of one step, counted from 0."""

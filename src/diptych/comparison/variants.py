@@ -96,8 +96,9 @@ def _distinct(what: str, given: Item | Sequence[Item]) -> list[Item]:
     Raises:
         InputError: there are none, or one is there twice.
     """
-    several = isinstance(given, Iterable) and not isinstance(given, str | Network | Recipe)
-    items: list[Any] = list(given) if several else [given]
+    one = isinstance(given, str | Network | Recipe) or not isinstance(given, Iterable)
+    several: Any = [given] if one else given
+    items: list[Any] = list(several)
     names = [item if isinstance(item, str) else getattr(item, "name", str(item)) for item in items]
     if not names:
         raise InputError(f"{what}: expected one or more, given none")

@@ -86,8 +86,8 @@ def _at(twins: Twins, place: Place, start: Arrays, stage: Stage, worst: Worst) -
     side = twins.answers["a"]
     side.load(moved(weights))
     near = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
-    losses = [np.float64(answers[which][0]) for which in SIDES]
-    bound = twins.bound(losses[0], np.float64(near[0]))
+    losses = [np.array(answers[which][0]) for which in SIDES]
+    bound = twins.bound(losses[0], np.array(near[0]))
     difference = distance(losses[0], losses[1])
     stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)

@@ -126,8 +126,8 @@ def _compare_drawn(
             stage.note += "; as the findings make one expect"
             return
         name, p = different
-        said = [f"outputs in training deviate by {spreads[which]:.4g}" for which in SIDES]
-        _report(report, *said, f"the distributions of {name} differ, p = {p:.1g}")
+        a, b = (f"outputs in training deviate by {spreads[which]:.4g}" for which in SIDES)
+        _report(report, a, b, f"the distributions of {name} differ, p = {p:.1g}")
 
 
 def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:

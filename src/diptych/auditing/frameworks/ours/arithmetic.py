@@ -47,8 +47,10 @@ def in_one_arithmetic(specs: list[Any]) -> tuple[list[Any], list[str], list[Find
     lowered = [replace(spec, name=FLOAT32) for spec in specs]
     if used[0] != used[1]:
         effect = "the audit itself computed on both sides in float32"
-        found = Finding("forward", "precision", None, *used, effect, advice("precision"))
-        return lowered, [], [found]
+        finding = Finding(
+            "forward", "precision", None, used[0], used[1], effect, advice("precision")
+        )
+        return lowered, [], [finding]
     types = [number_types(run) for run in runs]
     return lowered, [_note(*types)], []
 
