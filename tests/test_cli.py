@@ -283,7 +283,7 @@ def test_ctrl_c_on_a_terminal(small_toml: Path, few_digits: Path, tmp_path: Path
     assert run.status == "stopped"
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", screen.decode())
     assert "Traceback" not in text
-    assert text.strip().endswith(f"Stopped and saved. `diptych resume {run.folder}` goes on.")
+    assert text.strip().endswith(f"Stopped and saved. `diptych resume {run.folder}` continues.")
 
 
 # Failures that are nobody's wrong request.

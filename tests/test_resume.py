@@ -212,7 +212,7 @@ def test_a_training_that_is_asked_to_stop(
     run = the_run(tmp_path / "runs")
     assert run
     assert code == 130
-    assert err.strip() == f"Stopped and saved. `diptych resume {run.folder}` goes on."
+    assert err.strip() == f"Stopped and saved. `diptych resume {run.folder}` continues."
     assert run.status_now == "stopped"
     assert gone(workers)
     done = diptych("resume", run.folder)
@@ -240,7 +240,7 @@ def test_a_comparison_that_is_asked_to_stop(
     }
     assert code == 130
     folders = [str(made[name].folder) for name in ("numpy", "tensorflow")]
-    assert err.strip() == f"Stopped and saved. `diptych compare {shlex.join(folders)}` goes on."
+    assert err.strip() == f"Stopped and saved. `diptych compare {shlex.join(folders)}` continues."
     done = diptych("compare", *folders, "--runs", runs)
     assert done.returncode == 0, done.stderr
     assert "(1 of 2) numpy" in done.stdout

@@ -181,7 +181,7 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(new_run: MakeRun) -> None:
 
     with pytest.raises(KeyboardInterrupt) as raised:
         training.carry_out(run, press)
-    assert str(raised.value) == f"Stopped and saved. `diptych resume {run.folder}` goes on."
+    assert str(raised.value) == f"Stopped and saved. `diptych resume {run.folder}` continues."
     assert run.status == "stopped"
     done = len(run.metrics())
     assert 2 <= done < 40

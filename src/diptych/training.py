@@ -214,7 +214,7 @@ def _carry_out(run: Run, reports: list[Report]) -> Run:
         if run.status == "done":
             raise KeyboardInterrupt(f"Stopped; run {run.folder} had just ended.") from None
         saved = "Stopped and saved." if run.status == "stopped" else "Stopped."
-        raise KeyboardInterrupt(f"{saved} {command('resume', run.folder)} goes on.") from None
+        raise KeyboardInterrupt(f"{saved} {command('resume', run.folder)} continues.") from None
     except WorkerError as problem:
         raise WorkerError(f"run {run.folder}: {problem}") from None
     if answer["status"] == "failed":

@@ -231,10 +231,14 @@ def test_becomes_a_finished_run(imported: tuple[Run, Path], reader: Run) -> None
     assert evaluate(run).correct == expected["test_correct"]
 
 
-def test_is_not_compared(imported: tuple[Run, Path], tensorflow_reader: Run) -> None:
+def test_is_compared_but_for_its_training(
+    imported: tuple[Run, Path], tensorflow_reader: Run
+) -> None:
     run, _ = imported
-    with pytest.raises(InputError, match="it was imported"):
-        comparison.compare_runs([run, tensorflow_reader], runs=run.folder.parent)
+    result = comparison.compare_runs([run, tensorflow_reader], runs=run.folder.parent)
+    of_import, trained = result.sides
+    assert of_import.training is None and trained.training is not None
+    assert of_import.test_accuracy == (run.result() or {})["test_accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -284,6 +288,7 @@ def test_the_command_takes_weights_alone_with_their_network(
         cli.main(["runs", "--runs", str(runs)])
     # Nothing of its training is known here, so no epoch is shown as missing.
     assert capfd.readouterr().out.splitlines()[1].split()[1:] == [
+        "–",
         "mnist",
         "done",
         "–",

@@ -13,8 +13,9 @@ import diptych
 from diptych import zoo
 from diptych.scripts.script import write
 
-AUDITED = ("keras", "torch", "tensorflow", "tensorflow+layers")
-BY_DEFAULT = {("torch", "leaky"), ("tensorflow+layers", "article-tensorflow")}
+AUDITED = ("keras", "torch", "tensorflow")
+"""Not ``tensorflow+layers``: an audit cannot yet trace Keras layers inside a side of one's own."""
+BY_DEFAULT = {("torch", "leaky")}
 
 
 @pytest.mark.parametrize("network", zoo.names("networks"))
@@ -26,4 +27,5 @@ def test_no_difference(form: str, network: str, tmp_path: Path) -> None:
     script.write_text(write(form, network), encoding="utf-8")
     audit = diptych.audit(f"{script}:build", f"keras:{network}", 300)
     assert audit.same, audit.findings
-    assert [stage.name for stage in audit.stages if stage.ok is None] == ["batches"]
+    not_compared = [stage.name for stage in audit.stages if stage.ok is None]
+    assert not_compared == ["batches", "augmentation"]

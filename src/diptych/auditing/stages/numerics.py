@@ -22,6 +22,11 @@ PLACES = 3
 COARSE = 0.03
 """The relative error that arithmetic with few digits may have; a wrong kernel's is larger or is in
 one place only."""
+CANCELLED = 1e-6
+"""A gradient so much smaller than the largest is zero in truth, such as that of a bias before batch
+normalisation. Its float32 value is what rounding leaves of a sum of large numbers."""
+SUMMED = 20.0
+"""How much larger that rounding may be, as a share of the largest gradient."""
 Answer = dict[str, np.ndarray]
 """By name: the outputs, the loss, and each gradient."""
 
@@ -97,6 +102,8 @@ def _off(twins: Twins, which: Which, stage: Stage) -> tuple[dict[str, Off], list
             if name not in answer:
                 continue
             floor = largest if name.startswith("gradient") else 0.0
+            if _size(value) < CANCELLED * floor:
+                floor *= SUMMED
             bound = 2 * REACH[FLOAT32] * distance(near[name], value)
             bound += FLOOR[FLOAT32] * max(_size(value), floor) + 1e-300
             difference = distance(answer[name], value)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.naming import steps as naming
@@ -34,6 +35,8 @@ STILL = 1e-6
 """A movement so much smaller than the largest is none."""
 LASTING = 10
 """Steps for which one side must be still while the other moves."""
+IDLE = {TWINS: 1e-11, FLOAT32: 1e-6}
+"""A gradient so much smaller than the largest is zero in truth, by the precision."""
 NEAR = 200
 """Steps of the yardstick."""
 
@@ -57,6 +60,8 @@ def check(twins: Twins, report: Reporter) -> Stage:
     with twins.used(stage.coverage):
         start = twins.start()
         twins.load(start)
+        gradients = twins.answers["a"].loss_and_gradients(*batches["a"][0])[1]
+        idle = _idle(gradients, IDLE[twins.precision])
         answers = twins.ask(
             lambda side, which: side.steps(batches[which], steps, numbers if which == "a" else of_b)
         )
@@ -68,13 +73,24 @@ def check(twins: Twins, report: Reporter) -> Stage:
         n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
     }
     a, b = Path(*answers["a"]), Path(losses, found)
-    learned = set(trained(pair.sides["a"]))
+    learned = set(trained(pair.sides["a"])) - idle
+    for name in sorted(idle & a.weights.keys() & b.weights.keys()):
+        reason = "its gradient is zero but for rounding, which an optimiser may make steps of"
+        stage.coverage.leave_out(f"the movement of {name}", reason)
     _close(twins, stage, a, b, near, learned, report)
     if stage.ok and not report.has():
         _movements(pair, stage, (a, b, near), learned, report)
     stage.coverage.compared(steps, batches_of=_size(twins))
     stage.coverage.steps = steps
     return stage
+
+
+def _idle(gradients: Arrays, share: float) -> set[str]:
+    """The parameters whose gradients are zero but for rounding, such as those of a bias before
+    batch normalisation. Adam divides such a gradient by its own size, and moves it at random."""
+    sizes = {name: float(np.abs(value).max(initial=0.0)) for name, value in gradients.items()}
+    largest = max(sizes.values(), default=0.0)
+    return {name for name, size in sizes.items() if 0 < size < share * largest}
 
 
 def _count(twins: Twins) -> int:

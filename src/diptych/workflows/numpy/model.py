@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from diptych.data.batches import to_float
 from diptych.network import (
     NOT_TRAINED,
     Activate,
@@ -72,9 +73,13 @@ class Model:
                 chance = generator(self.seed, f"dropout/{layer.name}", self.steps_taken)
                 return [partial(does.drop, layer.rate, chance)] if training else []
 
+    def pixels(self, images: np.ndarray) -> Array:
+        """uint8 images as numbers in [0, 1], scaled in float32 as all workflows have them."""
+        return to_float(images).astype(np.float64)
+
     def run(self, images: np.ndarray, training: bool) -> tuple[list[Array], list]:
         """Input and output of each layer in order, and each operation's layer and reverse."""
-        passed, reverses = [images * (1 / 255)], []
+        passed, reverses = [self.pixels(images)], []
         for layer in self.network.layers:
             x = passed[-1]
             for operation in self.operations(layer, training):

@@ -40,7 +40,7 @@ class Adapter:
         given = build(0)
         if not isinstance(given, tuple) or not isinstance(given[0], Workflow):
             raise InputError(f"given a {type(given).__name__}: expected NumPy's workflow")
-        self.workflow, self.every_rate = given
+        self.workflow, self.every_rate = exact(given[0]), given[1]
         self.parts = [
             (layer, nodes_of(layer, before, after))
             for layer, before, after in self.workflow.network.steps()
@@ -64,7 +64,7 @@ class Adapter:
             network = workflow.network.with_dropout_scaled(0)
             workflow = Workflow(network, workflow.recipe, workflow.seed)
         workflow.load(self.workflow.values)
-        return workflow
+        return exact(workflow)
 
     def initial(self, draws: int) -> list[Arrays]:
         return [copied(self.build(seed)[0].values) for seed in range(1, draws + 1)]
@@ -171,3 +171,9 @@ class Adapter:
 
 def copied(values: Weights) -> Arrays:
     return {name: value.copy() for name, value in values.items()}
+
+
+def exact(workflow: Workflow) -> Workflow:
+    """The workflow with images scaled in float64, as the twins of all others have them."""
+    workflow.pixels = lambda images: scaled(images, np.float64)
+    return workflow
