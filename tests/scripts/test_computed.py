@@ -31,7 +31,7 @@ IMAGES = 6
 BOUND = 1e-8
 """TensorFlow keeps a leaky relu's slope in float32, with an error of up to 6e-8 times the slope."""
 STEPS_BOUND = 5e-7
-"""Keras keeps Adam's settings in float32. An epsilon in the wrong place is above 1e-5."""
+"""Where a gradient is about as small as epsilon, Adam makes much of its rounding."""
 NAMES = (*NETWORKS, "strided")
 
 

@@ -44,6 +44,15 @@ def explain(pair: Pair, differences: list[Difference], report: Reporter) -> None
     names: tuple[Callable[[list[Difference]], Said | None], ...] = (
         *(_accumulation, _decay, _constraint, _clipping, _rate, _late),
     )
+    frozen = {
+        name
+        for match in pair.matches
+        if match.a and report.has_at(match, "frozen-parameter")
+        for name in match.a.parameters.values()
+    }
+    differences = [difference for difference in differences if difference.name not in frozen]
+    if not differences:
+        return  # What was found already explains them.
     first = min(differences, key=lambda difference: difference.step)
     parameters = {difference.name for difference in differences}
     matches = [m for m in pair.matches if m.a and parameters & set(m.a.parameters.values())]
