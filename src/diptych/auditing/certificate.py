@@ -1,4 +1,4 @@
-"""What an audit compared and what it did not.
+"""The certificate: all that an audit compared, and all that it did not.
 
 Each stage keeps a `Coverage`. The audit's last line is made of them, so that it never says more
 than was compared.
@@ -23,7 +23,7 @@ class Coverage:
     extents: dict[str, list[str]] = field(default_factory=dict)
     """By subject, what the probes had, such as ``{"inputs": ["×0.01", "×1"]}``."""
     left_out: list[str] = field(default_factory=list)
-    """What was not compared, each with the reason."""
+    """All that was not compared, each with the reason."""
 
     def compared(self, probes: int = 1, **extents: object) -> None:
         """Counts probes, and notes their extents, by subject, once."""
