@@ -42,7 +42,7 @@ class DoubleSubmission:
         self.own, self.types = own, types
         self.returned = own.returned
         self.shadows: dict[int, tuple[tf.Variable, tf.Variable, np.ndarray]] = {}
-        """By a variable of the user's: it, the one that stands for it, and that one's first value."""
+        """By a variable of the user's: it, the one that stands for it, and its first value."""
         self.whole: dict[int, tuple[tf.Variable, np.ndarray]] = {}
         """Variables of whole numbers that a step has, with their values before the first step."""
         self.holders: dict[str, tf.Variable] = {}
