@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from diptych import zoo
 from diptych.errors import InputError
-from diptych.network import Conv, Network, margins
+from diptych.layers import Conv, margins
+from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.workflows.numpy.workflow import Workflow as Reference
 

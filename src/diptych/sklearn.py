@@ -21,7 +21,8 @@ from diptych import extras, in_memory
 from diptych.data import Split
 from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError
-from diptych.network import AveragePool, Conv, MaxPool, Network, Shape
+from diptych.layers import AveragePool, Conv, MaxPool, Shape
+from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import read_arrays, write_arrays
 from diptych.training import check_cropping, line_of, with_known_precision

@@ -18,7 +18,8 @@ from networks import NETWORKS, lively_weights, network_named
 
 from diptych.data import Data
 from diptych.data.batches import to_float
-from diptych.network import Flatten, Network
+from diptych.layers import Flatten
+from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.scripts.script import FORMS, write
 from diptych.workflows.numpy.workflow import Workflow

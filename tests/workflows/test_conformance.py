@@ -21,7 +21,8 @@ from rounding import Bounded
 
 from diptych.data import Data
 from diptych.errors import InputError
-from diptych.network import Layer, Network, Shape, Weights
+from diptych.layers import Layer, Shape
+from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows import protocol, registry
 

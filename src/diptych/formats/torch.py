@@ -16,7 +16,7 @@ import torch
 
 from diptych.formats.archives import EMBEDDED
 from diptych.formats.protocol import Content, in_batches
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -25,10 +25,9 @@ from diptych.network import (
     Dropout,
     Flatten,
     MaxPool,
-    Network,
     Shape,
-    Weights,
 )
+from diptych.network import Network, Weights
 
 EXAMPLE = """\
 import torch

@@ -6,8 +6,7 @@ from typing import Any
 
 from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 
-from diptych.look import style
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -17,9 +16,10 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.look import style
+from diptych.network import Network
 
 A_ROW = 5
 """Most blocks in a row."""

@@ -3,7 +3,7 @@
 import keyword
 from collections.abc import Iterator
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -13,9 +13,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.scripts.jax import activated
 from diptych.scripts.source import call, is_flatten, number, pair, statements, string
 

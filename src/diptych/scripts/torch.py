@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -12,9 +12,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.scripts.source import call, is_flatten, number, pair
 
 ACTIVATIONS = {"relu": "nn.ReLU", "elu": "nn.ELU", "gelu": "nn.GELU", "tanh": "nn.Tanh"}

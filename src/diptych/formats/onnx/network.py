@@ -17,7 +17,8 @@ from diptych.formats.onnx.operation import NodeDraft
 from diptych.formats.onnx.reader import INPUT, Reader, reading
 from diptych.formats.protocol import StoredNetwork
 from diptych.formats.reading import as_described, check_size, layer_name
-from diptych.network import Conv, Network, Weights
+from diptych.layers import Conv
+from diptych.network import Network, Weights
 
 KEY = "diptych"
 """The key in the file's metadata of `exporting.about_run` as JSON."""

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -17,9 +17,9 @@ from diptych.network import (
     Dropout,
     Flatten,
     MaxPool,
-    Network,
     margins,
 )
+from diptych.network import Network
 from diptych.workflows.jax.layers import (
     Params,
     activate,

@@ -10,17 +10,8 @@ from typing import Any
 import keras
 from keras import layers
 
-from diptych.network import (
-    Activate,
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    MaxPool,
-    Network,
-)
+from diptych.layers import Activate, AveragePool, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
+from diptych.network import Network
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 from diptych.workflows.keras.layers import AveragePooling2D, LeakyReLU, Margins

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from diptych.data.batches import to_float
-from diptych.network import (
+from diptych.layers import (
     NOT_TRAINED,
     Activate,
     AveragePool,
@@ -21,9 +21,8 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
-    Weights,
 )
+from diptych.network import Network, Weights
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 from diptych.workflows.numpy import operations as does

@@ -6,7 +6,7 @@
 import numpy as np
 import tensorflow as tf
 
-from diptych.network import (
+from diptych.layers import (
     NOT_TRAINED,
     Activate,
     AveragePool,
@@ -16,9 +16,9 @@ from diptych.network import (
     Dropout,
     Flatten,
     MaxPool,
-    Network,
     margins,
 )
+from diptych.network import Network
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 from diptych.workflows.tensorflow.dropout import drop

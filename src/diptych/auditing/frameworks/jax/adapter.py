@@ -20,7 +20,8 @@ from diptych.auditing.frameworks.ours.described import (
 from diptych.auditing.frameworks.ours.submission import scaled, settings_of
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
-from diptych.network import Activate, Conv, Dense, Layer, Network
+from diptych.layers import Activate, Conv, Dense, Layer
+from diptych.network import Network
 from diptych.workflows.jax import model, training
 from diptych.workflows.jax.workflow import Workflow
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from diptych.auditing.frameworks.ours.submission import Arrays, Epochs, steps_of
 from diptych.auditing.graph import INPUT, Graph, Node
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -15,9 +15,9 @@ from diptych.network import (
     Dropout,
     Flatten,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.recipe import Recipe
 
 RESCALE = "rescale_1"
