@@ -15,9 +15,11 @@ import numpy as np
 import pytest
 
 from diptych import training
+from diptych.events import Done, EpochEnded, Event, Started, Stepped
 from diptych.runs import Run, find
 from support import (
     NEEDS_PROC,
+    THREADS,
     assert_same_training,
     children,
     diptych,
@@ -29,6 +31,8 @@ from support import (
 )
 
 KILLS = 20
+FEW = (0, 5, 9, 14, 18)
+"""The kills of `make test`: early and late, of the whole tree and (0, 9, 18) of the worker."""
 MakeCommand = Callable[[str, Path], list[str]]
 
 pytestmark = NEEDS_PROC
@@ -116,7 +120,13 @@ def numpy_reference(command: MakeCommand, tmp_path_factory: pytest.TempPathFacto
     return Reference(command("numpy", runs), runs)
 
 
-@pytest.mark.parametrize("number", range(KILLS))
+@pytest.mark.parametrize(
+    "number",
+    [
+        number if number in FEW else pytest.param(number, marks=pytest.mark.exhaustive)
+        for number in range(KILLS)
+    ],
+)
 def test_killed_at_a_random_instant(
     number: int, command: MakeCommand, numpy_reference: Reference, tmp_path: Path
 ) -> None:
@@ -155,11 +165,26 @@ def test_killed_again_and_again(
     assert_same_training(run, numpy_reference.run)
 
 
-@pytest.mark.parametrize(("workflow", "kills"), [("tensorflow", 1), ("keras", 2)])
+@pytest.mark.parametrize(
+    ("workflow", "kills"),
+    [
+        ("tensorflow", 1),
+        ("keras", 1),
+        pytest.param("keras", 2, marks=pytest.mark.exhaustive),
+        pytest.param("torch", 1, marks=pytest.mark.exhaustive),
+        pytest.param("jax", 1, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_frameworks_killed_at_random_instants(
-    workflow: str, kills: int, command: MakeCommand, tmp_path: Path
+    workflow: str,
+    kills: int,
+    command: MakeCommand,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Killed in each equal part of the training, after the last resume."""
+    """Killed in each equal part of the training, after the last resume; with all their threads."""
+    for variable in THREADS:
+        monkeypatch.delenv(variable, raising=False)
     reference = Reference(command(workflow, tmp_path / "reference"), tmp_path / "reference")
     epochs = len(reference.run.metrics())
     chance = np.random.default_rng(len(workflow))
@@ -179,19 +204,23 @@ def test_frameworks_killed_at_random_instants(
             training.carry_out(run, lambda event, at=at: kill_after_step(event, at, steps))
         assert run.status_now == "killed"
         whole_files(run.folder)
-    resumed: list[dict] = []
+    resumed: list[Event] = []
     training.resume(run, resumed.append)
-    first = next(event for event in resumed if event["event"] == "start")
-    assert (first["epoch"], first["step"]) != (1, 0), "nothing had been saved"
+    first = next(event for event in resumed if isinstance(event, Started))
+    assert (first.epoch, first.step) != (1, 0), "nothing had been saved"
     assert_same_training(run, reference.run)
 
 
-def kill_after_step(event: dict, at: int, steps: int) -> None:
+def kill_after_step(event: Event, at: int, steps: int) -> None:
     """Kills the worker once its training has come so far."""
-    done = (event["epoch"] - 1) * steps + event["step"] if event["event"] == "steps" else 0
-    if event["event"] == "epoch":
-        done = event["epoch"] * steps
-    if done > at or event["event"] == "done":
+    match event:
+        case Stepped():
+            done = (event.epoch - 1) * steps + event.step
+        case EpochEnded():
+            done = event.measured.epoch * steps
+        case _:
+            done = 0
+    if done > at or isinstance(event, Done):
         kill_workers()
 
 

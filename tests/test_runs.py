@@ -18,11 +18,12 @@ from safetensors.numpy import load_file
 from diptych import training
 from diptych.data import load_data
 from diptych.errors import InputError
+from diptych.folders import new_folder
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.render.runs import run_table
 from diptych.render.terminal import plain
-from diptych.runs import Run, find, fingerprint, new_folder, read_arrays, write_arrays, write_json
+from diptych.runs import Run, find, fingerprint, read_arrays, write_arrays, write_json
 from diptych.workflows.progress import Epoch, Progress
 from support import whole_files
 

@@ -38,7 +38,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from diptych.sklearn import ConvNetClassifier, is_table, to_images, value_range
+from diptych.sklearn import ConvNetClassifier
+from diptych.sklearn.images import is_table, to_images, value_range
 
 DENSE = Network.from_dict(
     {

@@ -34,42 +34,17 @@ from safetensors.numpy import load_file, save
 from diptych import machine
 from diptych.data import Data
 from diptych.errors import InputError, command
+from diptych.folders import new_folder
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
+from diptych.schema import DATA, DESCRIPTION, RESULT, SCHEMA, check_keys
 from diptych.workflows import registry
 from diptych.workflows.progress import Epoch, Progress, State
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
 TENSORBOARD = "tensorboard"
 Status = Literal["new", "running", "stopped", "failed", "done"]
-
-# What others rely on in the files, which may have been changed by hand or come from elsewhere.
-DESCRIPTION = {
-    "status": str,
-    "created": str,
-    "workflow": str,
-    "seed": int,
-    "checkpoint_every": int | None,
-    "network": dict,
-    "recipe": dict,
-    "data": dict,
-    "machine": dict,
-    "versions": dict,
-}
-DATA = {"name": str, "source": str, "fingerprint": str, "class_names": list}
-RESULT = {
-    "test_accuracy": float,
-    "test_correct": int,
-    "test_images": int,
-    "validation_accuracy": float,
-    "epochs": int,
-    "train_seconds": float,
-    "start_seconds": float,
-    "images_per_second": float,
-    "peak_memory_mib": float,
-}
 
 
 def fingerprint(data: Data) -> str:
@@ -192,8 +167,8 @@ class Run:
             raise InputError(
                 f"{self.folder}/run.json: schema {description.get('schema')!r}, expected {SCHEMA}"
             )
-        _check_keys(self.folder / "run.json", description, DESCRIPTION)
-        _check_keys(self.folder / "run.json", description["data"], DATA)
+        check_keys(self.folder / "run.json", description, DESCRIPTION)
+        check_keys(self.folder / "run.json", description["data"], DATA)
         try:
             registry.check_name(description["workflow"])
             _ = self.network, self.recipe
@@ -336,7 +311,7 @@ class Run:
         if not path.exists():
             return None
         result = _read_json(path)
-        _check_keys(path, result, RESULT)
+        check_keys(path, result, RESULT)
         return result
 
     def save_result(self, result: dict[str, Any]) -> None:
@@ -375,36 +350,6 @@ def find(root: str | Path) -> list[Run]:
             continue
         runs.append(run)
     return sorted(runs, key=lambda run: (run.description()["created"], run.name))
-
-
-def new_folder(root: Path, name: str) -> Path:
-    """Makes ``name`` below ``root``, or ``name-2`` and so on: the first that is free.
-
-    Raises:
-        InputError: no folder can be made there.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            folder = root / (name if number == 1 else f"{name}-{number}")
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return folder
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"runs folder {root}: a file is in its place, give another") from None
-    except OSError as problem:
-        raise InputError(f"runs folder {root}: {problem.strerror or problem}") from None
-
-
-def _check_keys(path: Path, value: Any, kinds: dict[str, Any]) -> None:
-    """Raises InputError unless each key is there and its value is of its kind."""
-    for key, kind in kinds.items():
-        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
-            raise InputError(f"{path}: {key} is missing or damaged")
 
 
 def _read_json(path: Path) -> dict[str, Any]:

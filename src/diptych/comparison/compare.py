@@ -15,10 +15,11 @@ from diptych.comparison.sides import Grouping, grouped
 from diptych.comparison.variants import variants
 from diptych.data import Data
 from diptych.errors import InputError, command
+from diptych.events import Planned, Report
+from diptych.folders import new_folder
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run, new_folder, write_json
-from diptych.worker import Report
+from diptych.runs import Run, write_json
 
 LONGEST_NAME = 80
 """Characters of a comparison's folder."""
@@ -122,7 +123,7 @@ def compare_runs(
     _check(opened)
     if report:
         left = sum(run.status != "done" for run in opened)
-        report({"event": "planned", "trainings": left})
+        report(Planned(left))
     try:
         for run in opened:
             training.carry_out(run, report, tensorboard)

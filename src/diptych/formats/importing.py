@@ -16,12 +16,13 @@ import numpy as np
 from diptych import training
 from diptych.data import load_data
 from diptych.errors import InputError
+from diptych.folders import new_folder
 from diptych.formats import registry
 from diptych.formats.archives import LARGEST
 from diptych.formats.protocol import StoredNetwork
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run, new_folder, write_json
+from diptych.runs import Run, write_json
 from diptych.worker import Arrays, Report, Worker, WorkerError
 from diptych.workflows.progress import Progress
 from diptych.workflows.registry import check, installed
