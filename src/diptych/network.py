@@ -115,7 +115,7 @@ class Network(Described):
         """How many classes the output layer tells apart."""
         return self._shapes[-1][0]
 
-    def steps(self) -> Iterator[tuple[Any, Shape, Shape]]:
+    def steps(self) -> Iterator[tuple[Layer, Shape, Shape]]:
         """Each layer with its input shape and its output shape, in order."""
         yield from zip(self.layers, self._shapes, self._shapes[1:], strict=False)
 

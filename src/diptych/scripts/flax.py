@@ -2,6 +2,7 @@
 
 import keyword
 from collections.abc import Iterator
+from typing import assert_never
 
 from diptych.layers import (
     Activate,
@@ -91,6 +92,8 @@ def _steps(layer: Layer, before: Shape) -> Iterator[tuple[str, ...]]:
         case Activate():
             if layer.activation != "linear":
                 yield activated(layer, "x", ACTIVATIONS)
+        case _:
+            assert_never(layer)
 
 
 def _attribute(layer: Layer) -> str:

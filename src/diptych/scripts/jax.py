@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import assert_never
 
 from diptych.layers import (
     Activate,
@@ -80,6 +81,8 @@ def _steps(layer: Layer, before: Shape, numbers: Iterator[int]) -> Iterator[tupl
         case Activate():
             if layer.activation != "linear":
                 yield activated(layer, "x", ACTIVATIONS)
+        case _:
+            assert_never(layer)
 
 
 def activated(

@@ -1,6 +1,7 @@
 """The layers of a network in NumPy, as objects of the classes that the template defines."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from diptych.layers import (
     Activate,
@@ -50,6 +51,10 @@ def _layers(layer: Layer, before: Shape) -> Iterator[tuple[str, ...]]:
         case BatchNorm():
             settings = (f"momentum={number(layer.momentum)}", f"epsilon={number(layer.epsilon)}")
             yield "BatchNorm", str(before[-1]), *settings
+        case Activate():
+            pass
+        case _:
+            assert_never(layer)
     if isinstance(layer, Conv | Dense | Activate):
         if layer.activation == "leaky_relu":
             yield "LeakyReLU", number(layer.slope or 0.0)

@@ -1,6 +1,7 @@
 """The layers of a network in low-level TensorFlow: its variables, and what it does with them."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from diptych.layers import (
     Activate,
@@ -69,6 +70,8 @@ def _steps(layer: Layer, before: Shape) -> Iterator[tuple[str, ...]]:
             yield "self.batch_norm", "x", string(layer.name), *settings, "training"
         case Activate():
             yield from _activated(layer, "x")
+        case _:
+            assert_never(layer)
 
 
 def _activated(layer: Conv | Dense | Activate, value: str) -> Iterator[tuple[str, ...]]:

@@ -1,6 +1,7 @@
 """The layers of a network in PyTorch."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 from diptych.layers import (
     Activate,
@@ -50,6 +51,10 @@ def _modules(layer: Layer, before: Shape) -> Iterator[tuple[str, ...]]:
             name = "nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d"
             settings = (f"eps={number(layer.epsilon)}", f"momentum={number(1 - layer.momentum)}")
             yield name, str(before[-1]), *settings
+        case Activate():
+            pass
+        case _:
+            assert_never(layer)
     if isinstance(layer, Conv | Dense | Activate):
         if layer.activation == "leaky_relu":
             yield "nn.LeakyReLU", number(layer.slope or 0.0)

@@ -4,7 +4,7 @@ ONNX's operators are at https://onnx.ai/onnx/operators. Its images have channels
 them last, so the graph transposes once at the start, and back before it flattens.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
@@ -152,6 +152,8 @@ def _layer(graph: _Graph, layer: Layer, before: Shape, weights: Weights, x: str)
             return graph.add("Flatten", f"{layer.name}/flat", x, axis=1)
         case Dropout():
             return x
+        case _:
+            assert_never(layer)
 
 
 def _window(layer: Conv | MaxPool | AveragePool, before: Shape) -> dict[str, list[int]]:

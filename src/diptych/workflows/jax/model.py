@@ -1,6 +1,7 @@
 """The network in JAX: pure functions of a dictionary of weights, and the loss's gradient."""
 
 from functools import partial
+from typing import assert_never
 
 import jax
 import jax.numpy as jnp
@@ -71,6 +72,8 @@ def forward(
                 moving |= new
             case Activate():
                 x = activate(layer, x)
+            case _:
+                assert_never(layer)
         outputs[layer.name] = x
     return outputs, moving
 

@@ -5,7 +5,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 import keras
 from keras import layers
@@ -74,6 +74,8 @@ def build(
                 )
             case Activate():
                 model.add(layers.Activation(activation(layer, policy), **common))
+            case _:
+                assert_never(layer)
     return model
 
 

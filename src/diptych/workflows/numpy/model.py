@@ -6,6 +6,7 @@ workflows to it.
 """
 
 from functools import partial
+from typing import assert_never
 
 import numpy as np
 
@@ -71,6 +72,8 @@ class Model:
             case Dropout():
                 chance = generator(self.seed, f"dropout/{layer.name}", self.steps_taken)
                 return [partial(does.drop, layer.rate, chance)] if training else []
+            case _:
+                assert_never(layer)
 
     def pixels(self, images: np.ndarray) -> Array:
         """uint8 images as numbers in [0, 1], scaled in float32 as all workflows have them."""

@@ -1,8 +1,9 @@
 """The network in low-level TensorFlow: variables, ``tf.nn``, a loss, a tape. No Keras."""
 
+from typing import assert_never
+
 # TensorFlow has no types of its own; the stubs for it take no arrays where TensorFlow takes them.
 # pyright: reportArgumentType=false, reportReturnType=false
-
 import numpy as np
 import tensorflow as tf
 
@@ -96,6 +97,8 @@ class Model:
                     x = self.batch_norm(layer, x, training, moving)
                 case Activate():
                     x = activate(layer, x)
+                case _:
+                    assert_never(layer)
             if outputs is not None:
                 outputs[layer.name] = x
         return tf.cast(x, tf.float32)

@@ -1,6 +1,7 @@
 """The network in PyTorch: modules, their loss, and one step of ``torch.optim``."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -62,6 +63,10 @@ def modules(layer: Layer, shape: Shape) -> Iterator[nn.Module]:
             yield nn.Linear(shape[0], layer.units)
         case BatchNorm():
             yield BiasedBatchNorm(shape[-1], layer.epsilon, momentum=1 - layer.momentum)
+        case Activate():
+            pass
+        case _:
+            assert_never(layer)
     if isinstance(layer, Conv | Dense | Activate):
         match layer.activation:
             case "relu":
