@@ -1,8 +1,6 @@
 """A training in the worker's process: watched, saved, and ended with the test images' answers."""
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych import worker
+from diptych import machine, worker
 from diptych.data import Data, load_data
 from diptych.events import (
     Done,
@@ -164,7 +162,7 @@ def _train(
     if recipe.early_stopping:
         early = progress.epoch < recipe.epochs
         report(WeightsKept(kept, progress.epoch, early))
-    peak = peak_memory_mib()
+    peak = machine.peak_memory_mib()
     run.save_weights(workflow.weights())
     report(Evaluating())
     began = time.perf_counter()
@@ -191,14 +189,3 @@ def _train(
     run.save_result(result)
     report(Done(result["test_accuracy"], kept))
     return "done"
-
-
-def peak_memory_mib() -> float:
-    """The most memory that this process has had at once."""
-    try:
-        # On Linux `getrusage` also counts the parent's memory at the time of the fork.
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-    except (OSError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts in bytes.

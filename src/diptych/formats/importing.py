@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych import training
+from diptych import machine, training
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.folders import new_folder
@@ -233,5 +233,5 @@ def measure_job(
     logits = workflow.logits(data.test.images)
     validation = workflow.logits(data.validation.images).argmax(axis=1)
     accuracy = float(np.mean(validation == data.validation.labels))
-    measured = {"validation_accuracy": accuracy, "peak_memory_mib": training.peak_memory_mib()}
+    measured = {"validation_accuracy": accuracy, "peak_memory_mib": machine.peak_memory_mib()}
     return measured, {"logits": logits}
