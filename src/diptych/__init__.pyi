@@ -21,4 +21,5 @@ from diptych.training import TrainingFailed as TrainingFailed
 from diptych.training import resume as resume
 from diptych.training import train as train
 
+__all__: list[str]
 __version__: str
