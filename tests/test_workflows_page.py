@@ -1,4 +1,4 @@
-"""docs/explanation/workflows.md shows the code as it is, and `python bench/workflows.py` is what fixes it."""
+"""docs/explanation/workflows.md shows the code as it is; `python bench/workflows.py` fixes it."""
 
 import importlib.util
 import re
