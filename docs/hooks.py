@@ -1,13 +1,17 @@
-"""What the site makes of the code itself: the command line's reference and the table of causes.
+"""Pages that the site makes of the code itself: the command line's reference, and the causes.
 
-A page has a mark, such as ``<!-- command line -->``; MkDocs calls `on_page_markdown` for each page.
-Links to files of the repository outside of the pages lead to the repository.
+MkDocs calls these functions. A page has a mark, such as ``<!-- command line -->``, where something
+is put in; each cause has a page of its own, from `causes.toml` and the audit's own table of fixes.
 """
 
 import re
+import tomllib
+from pathlib import Path
 from typing import Any
 
 import typer
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
 
 from diptych.auditing.causes import CAUSES
 from diptych.cli import app
@@ -15,6 +19,7 @@ from diptych.cli import app
 MARK = re.compile(r"<!-- (command line|causes) -->")
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?:src|bench|examples|tests)/[^)#]*)[^)]*\)")
 """A link from a page to a file that is not a page: its path is written out instead."""
+TEXTS = Path(__file__).with_name("causes.toml")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -34,10 +39,34 @@ def command_line() -> str:
 
 
 def causes() -> str:
-    """Each cause with its fix in each framework."""
-    lines = []
-    for code, fixes in CAUSES.items():
-        lines += [f"## {code} {{#{code}}}", ""]
-        lines += [f"- **{name or 'Anywhere'}**: {fix}" for name, fix in fixes.items()]
-        lines.append("")
+    """A line for each cause, with a link to its page."""
+    lines = [f"- [`{code}`](causes/{code}.md): {text['is']}" for code, text in described().items()]
     return "\n".join(lines)
+
+
+def described() -> dict[str, dict[str, str]]:
+    """Each cause in words, in the order of the audit's table."""
+    texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
+    return {code: texts[code] for code in CAUSES}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds a page for each cause."""
+    for code, text in described().items():
+        page = File.generated(config, f"reference/causes/{code}.md", content=page_of(code, text))
+        files.append(page)
+    return files
+
+
+def page_of(code: str, text: dict[str, str]) -> str:
+    """The page of one cause."""
+    fixes = [f"- {f'**{name}**: ' if name else ''}{fix}" for name, fix in CAUSES[code].items()]
+    return "\n\n".join(
+        [
+            f"# {code}",
+            text["is"],
+            f"## What it looks like\n\n{text['looks']}",
+            f"## How it comes about\n\n{text['how']}",
+            "## The fix\n\n" + "\n".join(fixes),
+        ]
+    )

@@ -99,10 +99,10 @@ def test_the_readme_is_short() -> None:
     assert len(lines) <= README_LINES
 
 
-def test_every_cause_that_a_page_links_to_exists() -> None:
-    for page in PAGES:
-        for code in re.findall(r"causes\.md#([\w-]+)", page.read_text(encoding="utf-8")):
-            assert code in CAUSES, f"{page.name} links to the cause {code}"
+def test_every_cause_is_described() -> None:
+    texts = tomllib.loads((PROJECT / "docs" / "causes.toml").read_text(encoding="utf-8"))
+    assert texts.keys() == CAUSES.keys()
+    assert all(text.keys() == {"is", "looks", "how"} for text in texts.values())
 
 
 def test_every_link_leads_somewhere() -> None:
@@ -110,4 +110,6 @@ def test_every_link_leads_somewhere() -> None:
         for target in re.findall(
             r"\]\(([^)#:\s]+)(?:#[\w-]+)?\)", page.read_text(encoding="utf-8")
         ):
-            assert (page.parent / target).exists(), f"{page.relative_to(PROJECT)}: {target}"
+            cause = re.search(r"causes/([\w-]+)\.md$", target)  # Made when the site is built.
+            if not (cause and cause[1] in CAUSES):
+                assert (page.parent / target).exists(), f"{page.relative_to(PROJECT)}: {target}"

@@ -3,7 +3,8 @@
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -12,7 +13,7 @@ from diptych.errors import InputError
 
 
 class Described(BaseModel):
-    """A network or a recipe: named in the zoo, or described by a person's own TOML file."""
+    """A network, a recipe or a study: named in the zoo, or described by a TOML file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -55,7 +56,7 @@ class Described(BaseModel):
 
     @classmethod
     def _what(cls) -> str:
-        return cls.shelf.removesuffix("s")
+        return zoo.ONE_OF[cls.shelf]
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
@@ -104,9 +105,20 @@ def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The keys that the given place of the model knows."""
     if location[0] == "layers" and len(location) > 2:
         return sorted(_kinds(model)[str(location[2])].model_fields)
-    for key in location[:-1]:  # A table within the table, such as made_for.
-        annotation: Any = model.model_fields[str(key)].annotation
-        model = next(part for part in annotation.__args__ if issubclass(part, BaseModel))
+    annotation: Any = model
+    for key in location[:-1]:  # Tables within the table, such as made_for.
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
+            annotation = annotation.model_fields[str(key)].annotation
+        while get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        if get_origin(annotation) in (Union, UnionType):
+            parts = get_args(annotation)
+            annotation = next(p for p in parts if isinstance(p, type) and issubclass(p, BaseModel))
+    if get_origin(annotation) is dict:
+        return []
+    model = annotation
     return sorted(model.model_fields)
 
 

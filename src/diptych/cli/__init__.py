@@ -12,7 +12,7 @@ import typer
 
 # In the order in which people meet them.
 # isort: off
-from diptych.cli import runs, audit, code, look, serve, files, describe, bench  # noqa: F401
+from diptych.cli import runs, audit, study, code, look, serve, files, describe, bench  # noqa: F401
 
 # isort: on
 from diptych.cli.app import DONE, INTERRUPTED, NO, WRONG_REQUEST, app

@@ -1,4 +1,7 @@
-"""The named networks and recipes, as TOML files; a person's own file works wherever a name does."""
+"""The named networks, recipes and studies, as TOML files.
+
+A person's own file works wherever a name does.
+"""
 
 import difflib
 from importlib import resources
@@ -7,7 +10,9 @@ from typing import Literal
 
 from diptych.errors import InputError
 
-Shelf = Literal["networks", "recipes"]
+Shelf = Literal["networks", "recipes", "studies"]
+ONE_OF: dict[Shelf, str] = {"networks": "network", "recipes": "recipe", "studies": "study"}
+"""What one thing on a shelf is called."""
 
 
 def names(shelf: Shelf) -> list[str]:
@@ -32,7 +37,7 @@ def read(shelf: Shelf, name_or_file: str | Path) -> tuple[str, str]:
     if given in names(shelf):
         file = resources.files(__name__) / shelf / f"{given}.toml"
         return file.read_text(encoding="utf-8"), given
-    what = shelf.removesuffix("s")
+    what = ONE_OF[shelf]
     path = Path(given)
     if path.suffix != ".toml":
         meant = hint(given, names(shelf))
