@@ -22,6 +22,7 @@ from diptych.data import Split
 from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError
 from diptych.network import AveragePool, Conv, MaxPool, Network, Shape
+from diptych.printing import say
 from diptych.recipe import Recipe
 from diptych.runs import read_arrays, write_arrays
 from diptych.training import check_cropping, line_of, with_known_precision
@@ -174,12 +175,11 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
 
         def report(event: dict[str, Any]) -> None:
             if share:
-                print(line_of(event), flush=True)
+                say(line_of(event))
             else:
-                print(
+                say(
                     f"Epoch {event['epoch']} | Train Loss: {event['train_loss']:.4f} | "
-                    f"Train Accuracy: {event['train_accuracy']:.4f}",
-                    flush=True,
+                    f"Train Accuracy: {event['train_accuracy']:.4f}"
                 )
 
         watch = {"report": report} if self.verbose else {}

@@ -6,7 +6,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from diptych.data import Data, load_data
 from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError, command
 from diptych.network import Network, Weights
+from diptych.printing import say
 from diptych.recipe import Recipe
 from diptych.runs import TENSORBOARD, Run, Status
 from diptych.worker import Arrays, Report, Worker, WorkerError
@@ -225,7 +226,7 @@ def _carry_out(run: Run, reports: list[Report]) -> Run:
 def print_line(event: dict[str, Any]) -> None:
     """Prints what is trained, a line an epoch in the article's words, and one at the end."""
     if line := line_of(event):
-        print(line, flush=True)
+        say(line)
 
 
 def line_of(event: dict[str, Any]) -> str | None:
@@ -336,7 +337,8 @@ def train_job(
             run.set_status("failed")
             return {"status": "failed", "reason": str(problem)}, {}
         except BaseException:
-            run.set_status("failed")
+            with suppress(OSError):  # Where the disk is full, that is the news.
+                run.set_status("failed")
             raise
         run.set_status(status)
     return {"status": status}, {}

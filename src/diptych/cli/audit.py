@@ -1,6 +1,5 @@
 """The command that audits."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -38,7 +37,7 @@ def audit(
     except InputError:
         raise
     except KeyboardInterrupt:
-        print("diptych: stopped; the processes of both sides have ended", file=sys.stderr)
+        say("diptych: stopped; the processes of both sides have ended", error=True)
         raise
     except Exception as problem:  # Exit code 1 would say that they differ.
         what = f"{type(problem).__name__}: {problem}".splitlines()[0]

@@ -42,7 +42,6 @@ def export(
 
     Exit code 1: the format's own tool does not compute the same of the file, which is not kept.
     """
-    import sys
 
     from diptych.formats.exporting import NotTheSame
     from diptych.formats.exporting import export as write
@@ -62,7 +61,7 @@ def export(
                 report=say,
             )
     except NotTheSame as problem:
-        print(f"diptych: {problem}", file=sys.stderr)
+        say(f"diptych: {problem}", error=True)
         return NO
     answer(made.to_dict(), _exported(made), json_file)
     return None
