@@ -39,6 +39,7 @@ def _pair(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
+MOST_LAYERS = 1000
 Count = Annotated[int, Field(strict=True, ge=1, le=2**20)]
 Pair = Annotated[tuple[Count, Count], BeforeValidator(_pair)]
 Padding = Literal["same", "valid"]
@@ -295,6 +296,8 @@ class Network(Described):
     def _name_the_layers(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(data.get("layers"), list | tuple):
             return data
+        if len(data["layers"]) > MOST_LAYERS:
+            raise ValueError(f"it has {len(data['layers']):,} layers, expected up to {MOST_LAYERS}")
         layers = [
             layer.model_dump() if isinstance(layer, _Layer) else layer for layer in data["layers"]
         ]
