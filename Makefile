@@ -12,7 +12,7 @@ READY_TORCH := $(VENV)/.ready-torch
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch compare test audit-suite lint format constraints clean
+.PHONY: help setup torch compare test attack audit-suite lint format constraints clean
 
 help:  ## Show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -40,6 +40,9 @@ compare: setup  ## Train the article's network in TensorFlow and in Keras, and c
 
 test: torch  ## Run the tests
 	@$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGUMENTS)
+
+attack: torch  ## Attack everything for half an hour and write docs/results/attacks.md
+	@$(VENV)/bin/python bench/attacks $(ARGUMENTS)
 
 audit-suite: torch  ## Audit all planted faults and write docs/audit-suite.md (an hour or so)
 	@$(VENV)/bin/python tests/auditing/suite.py $(ARGUMENTS)
