@@ -257,7 +257,7 @@ def test_too_little_memory_for_numpy_is_one_line_and_no_hang(mebibytes: int) -> 
 
 def test_no_memory_in_a_job_is_one_line(worker: Worker) -> None:
     with pytest.raises(InputError, match=r"^too little memory: Unable to allocate .*$"):
-        worker.call("worker_jobs:hoard", {})
+        worker.call("test_jobs:hoard", {})
 
 
 def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ ends with it, see `diptych.processes`.
 import importlib
 import os
 import queue
-import resource
 import signal
 import subprocess
 import sys
@@ -44,8 +43,6 @@ ENVIRONMENT = {
 """What the child gets whatever the person has set: no chatter, the same bits for the same seed."""
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Ctrl-C, a batch system's request to end, a terminal that was closed, and Ctrl-\\."""
-LEAST_ADDRESS_SPACE = 2**30
-"""Bytes. With less, NumPy's own libraries do not fail when they start: they wait for ever."""
 START_SECONDS = 300.0
 """For a job's imports. A framework takes seconds, on a machine that is busy a minute."""
 END_SECONDS = 2.0
@@ -70,7 +67,7 @@ class Worker:
         Raises:
             InputError: a process here may not have the memory that it takes.
         """
-        check_address_space()
+        processes.check_address_space(processes.LEAST_ADDRESSES)
         # Both live as long as the child. It is killed when it is done with, so what its framework
         # writes for the time being (TensorFlow has a file a traced function) is for us to remove.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -256,16 +253,6 @@ class Worker:
             if how == "SIGKILL":
                 how += " (out of memory?)"
         return "\n".join([f"the worker process ended by {how}", *last])
-
-
-def check_address_space() -> None:
-    """Raises InputError where a limit on memory (``ulimit -v``) is too low for any framework."""
-    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-    if limit != resource.RLIM_INFINITY and limit < LEAST_ADDRESS_SPACE:
-        raise InputError(
-            f"memory is limited to {limit // 2**20:,} MiB of addresses (ulimit -v), expected "
-            f"{LEAST_ADDRESS_SPACE // 2**20:,} MiB at least, or no limit"
-        )
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from typing import TextIO
 
 import typer
 
+from diptych import processes
+
 # In the order in which people meet them.
 # isort: off
 from diptych.cli import runs, audit, code, look, serve, files, describe, bench  # noqa: F401
@@ -38,6 +40,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str] | None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
+        processes.check_address_space(processes.LEAST_FOR_A_COMMAND)
         code = app(given or ["--help"], standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE

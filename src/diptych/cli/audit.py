@@ -8,6 +8,7 @@ from diptych.cli.answers import answer
 from diptych.cli.app import DONE, NO, app
 from diptych.cli.options import SIDE, Json
 from diptych.errors import InputError
+from diptych.printing import say
 
 
 @app.command(short_help="Find where two builds differ, and why.")
@@ -32,8 +33,8 @@ def audit(
     from diptych.render import terminal
 
     try:
-        with terminal.working("opening both sides") as say:
-            result = audit(a, b, timeout, say)
+        with terminal.working("opening both sides") as working:
+            result = audit(a, b, timeout, working)
     except InputError:
         raise
     except KeyboardInterrupt:

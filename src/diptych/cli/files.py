@@ -8,6 +8,7 @@ import typer
 from diptych.cli.answers import answer
 from diptych.cli.app import NO, app
 from diptych.cli.options import DataSource, Json, RunFolder, Runs
+from diptych.printing import say
 
 if TYPE_CHECKING:
     from diptych.formats.exporting import Export
@@ -49,7 +50,7 @@ def export(
     from diptych.runs import Run
 
     try:
-        with terminal.working(f"starting to write {to}") as say:
+        with terminal.working(f"starting to write {to}") as working:
             made = write(
                 Run.open(run, runs),
                 to,
@@ -58,7 +59,7 @@ def export(
                 uint8_input=uint8_input,
                 check=check,
                 force=force,
-                report=say,
+                report=working,
             )
     except NotTheSame as problem:
         say(f"diptych: {problem}", error=True)
