@@ -170,6 +170,15 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     assert len(fingerprint(load_data(folder))) == 16
 
 
+def test_the_cache_of_fingerprints_does_not_grow(
+    tmp_path: Path, cache: Path, few_digits: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprints, "MOST_KEPT", 3)
+    for number in range(6):
+        fingerprint(load_data(shutil.copytree(few_digits, tmp_path / str(number))))
+    assert len(list(cache.iterdir())) == 3
+
+
 def test_a_changed_picture_with_its_old_date_is_decoded_again(tmp_path: Path, cache: Path) -> None:
     from PIL import Image
 

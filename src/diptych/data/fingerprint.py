@@ -21,6 +21,8 @@ FORM = 1
 """Part of what the cache is known by: raise it when the same files would be hashed otherwise."""
 CHUNK = 2**24
 """Bytes of images that are hashed at a time: all of them may not fit in memory."""
+MOST_KEPT = 200
+"""Fingerprints in the cache; the oldest go first."""
 SETTLED_SECONDS = 2.0
 """A file may change twice within one tick of its clock, so only an older one is remembered."""
 
@@ -78,6 +80,9 @@ def _keep(path: Path, value: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         aside.write_text(value, "ascii")
         aside.replace(path)
+        by_age = sorted(path.parent.iterdir(), key=lambda kept: kept.stat().st_mtime_ns)
+        for old in by_age[:-MOST_KEPT]:
+            old.unlink(missing_ok=True)
     except OSError:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
