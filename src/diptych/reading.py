@@ -49,15 +49,17 @@ def read_regular(path: Path, most: int) -> bytes:
     try:
         with os.fdopen(open_regular(path), "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            contents = b"" if size > most else file.read(most + 1)
+            contents = b"" if size > most else file.read(size + 1)
     except FileNotFoundError:
         raise InputError(f"{path}: no such file") from None
     except OSError as problem:
         raise InputError(f"{path}: {problem.strerror or problem}") from None
     except (MemoryError, OverflowError):
         raise InputError(f"{path}: more bytes than there is memory for") from None
-    if size > most or len(contents) > most:
-        raise InputError(f"{path}: {max(size, len(contents)):,} bytes, expected at most {most:,}")
+    if size > most:
+        raise InputError(f"{path}: {size:,} bytes, expected at most {most:,}")
+    if len(contents) > size:
+        raise InputError(f"{path}: it grew while it was read; try again")
     return contents
 
 
