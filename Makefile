@@ -12,7 +12,7 @@ READY_TORCH := $(VENV)/.ready-torch
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch compare test attack audit-suite lint format constraints clean
+.PHONY: help setup torch compare test attack audit-suite docs docs-build lint format constraints clean
 
 help:  ## Show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -44,8 +44,14 @@ test: torch  ## Run the tests
 attack: torch  ## Attack everything for half an hour and write docs/results/attacks.md
 	@$(VENV)/bin/python bench/attacks $(ARGUMENTS)
 
-audit-suite: torch  ## Audit all planted faults and write docs/audit-suite.md (an hour or so)
+audit-suite: torch  ## Audit all planted faults and write docs/results/planted-faults.md (an hour or so)
 	@$(VENV)/bin/python tests/auditing/suite.py $(ARGUMENTS)
+
+docs: setup  ## Serve the documentation on http://127.0.0.1:8000
+	@$(VENV)/bin/mkdocs serve --dev-addr 127.0.0.1:8000
+
+docs-build: setup  ## Build the documentation, strictly, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 lint: torch  ## Check style and types
 	@$(VENV)/bin/ruff check .

@@ -14,6 +14,7 @@ FILES = (
     "Makefile",
     "README.md",
     "constraints.txt",
+    "mkdocs.yml",
     "pyproject.toml",
 )
 
