@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from diptych import changes, toml
+from diptych.comparison import earlier
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.network import Network
@@ -104,6 +105,13 @@ def test_commands_do_not_wait_for_a_pipe(trained: Run) -> None:
     assert done.returncode == 2
     assert "a named pipe, expected a file" in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_pipe_in_place_of_an_earlier_comparison(tmp_path: Path) -> None:
+    for name, make in (("a", os.mkfifo), ("b", lambda path: path.symlink_to("nowhere"))):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / earlier.FILE)
+    assert earlier.find(tmp_path, earlier.Identity("a", "b"), audited=False) == (None, {})
 
 
 def test_a_name_that_is_too_long(trained: Run, tmp_path: Path) -> None:
