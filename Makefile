@@ -16,7 +16,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch compare test test-all audit-suite docs docs-build lint format constraints clean
+.PHONY: help setup torch compare test test-all attack audit-suite docs docs-build lint format constraints clean
 
 help:  ## Show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -47,6 +47,9 @@ test: torch  ## Run the tests
 
 test-all: torch  ## Run the exhaustive tests as well: all pairs, all kills, all networks
 	@$(ONE_THREAD) $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "" $(ARGUMENTS)
+
+attack: torch  ## Attack everything for half an hour and write docs/results/attacks.md
+	@$(VENV)/bin/python bench/attacks $(ARGUMENTS)
 
 audit-suite: torch  ## Audit all planted faults and write docs/results/planted-faults.md (an hour or so)
 	@$(VENV)/bin/python tests/auditing/suite.py $(ARGUMENTS)

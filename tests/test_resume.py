@@ -4,6 +4,9 @@ The real command line is killed at random instants of its life, which are seeded
 names the instant that caused it.
 """
 
+import errno
+import json
+import os
 import shlex
 import signal
 import subprocess
@@ -15,9 +18,11 @@ import numpy as np
 import pytest
 
 from diptych import training
+from diptych.errors import InputError
 from diptych.events import Done, EpochEnded, Event, Started, Stepped
 from diptych.runs import Run, find
 from support import (
+    COMMAND,
     NEEDS_PROC,
     THREADS,
     assert_same_training,
@@ -26,6 +31,7 @@ from support import (
     is_alive,
     kill,
     kill_workers,
+    plain_environment,
     start,
     whole_files,
 )
@@ -34,6 +40,7 @@ KILLS = 20
 FEW = (0, 5, 9, 14, 18)
 """The kills of `make test`: early and late, of the whole tree and (0, 9, 18) of the worker."""
 MakeCommand = Callable[[str, Path], list[str]]
+MakeRun = Callable[..., Run]
 
 pytestmark = NEEDS_PROC
 
@@ -227,7 +234,7 @@ def kill_after_step(event: Event, at: int, steps: int) -> None:
 # Asked to stop.
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_a_training_that_is_asked_to_stop(
     name: str, command: MakeCommand, numpy_reference: Reference, tmp_path: Path
 ) -> None:
@@ -278,19 +285,66 @@ def test_a_comparison_that_is_asked_to_stop(
     assert_same_training(made["numpy"], numpy_reference.run)
 
 
-def test_closing_the_terminal_leaves_a_run_that_can_be_resumed(
+def test_closing_the_terminal_saves_the_run(
     command: MakeCommand, numpy_reference: Reference, tmp_path: Path
 ) -> None:
-    process = start(*command("numpy", tmp_path / "runs"))
-    assert process.stdout
-    while not process.stdout.readline().startswith("Epoch 1"):
-        assert process.poll() is None
+    """With a terminal of its own, so that printing fails as well from then on."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *command("numpy", tmp_path / "runs")],
+        preexec_fn=lambda: os.login_tty(theirs),
+        env=plain_environment(),
+    )
+    os.close(theirs)
+    shown = b""
+    while b"Epoch 2 |" not in shown:
+        shown += os.read(ours, 4096)
     workers = children(process.pid)
-    process.send_signal(signal.SIGHUP)
-    ended(process)
+    os.close(ours)
+    assert process.wait(60) == 130
     assert gone(workers), "an orphan trains on"
     run = the_run(tmp_path / "runs")
     assert run
-    assert run.status_now == "killed"
+    assert run.status_now == "stopped"
     training.resume(run, lambda _: None)
     assert_same_training(run, numpy_reference.run)
+
+
+def test_a_terminal_that_cannot_be_printed_to_any_more_saves_the_run(new_run: MakeRun) -> None:
+    """It may be gone a moment before the signal that says so."""
+    run = new_run()
+
+    def gone(event: dict) -> None:
+        if event["event"] == "epoch":
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        training.carry_out(run, gone)
+    assert run.status_now == "stopped"
+    assert len(run.metrics()) == 1
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(command: MakeCommand, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        ["nohup", *COMMAND, *command("numpy", tmp_path / "runs")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=plain_environment(),
+    )
+    assert process.stdout
+    while not process.stdout.readline().startswith("Epoch 1"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(120) == 0
+
+
+def test_a_run_whose_process_is_gone_is_not_listed_as_running(new_run: MakeRun) -> None:
+    run = new_run()
+    run.set_status("running")  # As a process leaves it that is killed.
+    done = diptych("runs", "--runs", run.folder.parent, "--json", "-")
+    assert [run["status"] for run in json.loads(done.stdout)["runs"]] == ["killed"]
+    assert "running" not in diptych("runs", "--runs", run.folder.parent).stdout
+    with pytest.raises(InputError, match="its status is killed"):
+        run.weights()

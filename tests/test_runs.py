@@ -17,13 +17,14 @@ from safetensors.numpy import load_file
 
 from diptych import training
 from diptych.data import load_data
+from diptych.data.fingerprint import fingerprint
 from diptych.errors import InputError
 from diptych.folders import new_folder
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.render.runs import run_table
 from diptych.render.terminal import plain
-from diptych.runs import Run, find, fingerprint, read_arrays, write_arrays, write_json
+from diptych.runs import Run, find, read_arrays, write_arrays, write_json
 from diptych.workflows.progress import Epoch, Progress
 from support import whole_files
 
@@ -92,6 +93,13 @@ def test_a_result_agrees_with_the_files_beside_it(pair: dict[str, Run]) -> None:
 def test_files_can_be_read_by_whoever_may_read_the_folder(trained: Run) -> None:
     modes = {path.stat().st_mode for path in trained.folder.iterdir() if path.is_file()}
     assert len(modes) == 1, "one file is more private than another"
+
+
+def without_checksums(run: Run) -> None:
+    """Makes it a run from before there were checksums."""
+    description = run.description()
+    del description["sha256"]
+    write_json(run.folder / "run.json", description)
 
 
 # Names of folders.
@@ -297,7 +305,7 @@ def test_a_changed_description_is_told_or_read(
 @pytest.mark.parametrize("name", ["weights", "predictions", "checkpoint/state"])
 def test_damaged_arrays(trained: Run, name: str) -> None:
     path = trained.folder / f"{name}.safetensors"
-    read = {
+    read: dict[str, Callable[[], Any]] = {
         "weights": trained.weights,
         "predictions": trained.predictions,
         "checkpoint/state": trained.load_checkpoint,
@@ -305,19 +313,24 @@ def test_damaged_arrays(trained: Run, name: str) -> None:
     contents = path.read_bytes()
     for damaged in (b"", contents[:4], contents[: len(contents) // 2], b"\xff" * len(contents)):
         path.write_bytes(damaged)
-        assert path.name in refused(read)
+        assert "damaged or replaced" in refused(read)
+    without_checksums(trained)
+    for damaged in (b"", contents[:4], contents[: len(contents) // 2], b"\xff" * len(contents)):
+        path.write_bytes(damaged)
+        assert "not a safetensors file" in refused(read)
 
 
 def test_weights_and_predictions_of_another_network(trained: Run) -> None:
-    write_arrays(trained.folder / "weights.safetensors", {"dense/kernel": np.zeros(3)})
+    trained.save_weights({"dense/kernel": np.zeros(3)})
     assert "is missing" in refused(trained.weights)
-    write_arrays(trained.folder / "predictions.safetensors", {"logits": np.zeros((5, 10))})
+    trained.save_predictions(np.zeros((5, 10)), np.zeros(4))
     assert "predictions.safetensors" in refused(trained.predictions)
 
 
 def test_a_checkpoint_without_its_progress(trained: Run) -> None:
     path = trained.folder / "checkpoint" / "state.safetensors"
     arrays = read_arrays(path)
+    without_checksums(trained)
     for metadata in ({}, {"progress": "{}"}, {"progress": "[]"}, {"progress": '{"a": 1}'}):
         write_arrays(path, arrays, **metadata)
         assert "progress is missing or damaged" in refused(trained.load_checkpoint)
@@ -379,8 +392,11 @@ def test_a_fingerprint_changes_with_labels_and_images(
 ) -> None:
     for name, at in (
         ("train-images-idx3-ubyte", 16 + 30 * 784 + 400),
+        ("train-images-idx3-ubyte", 16 + 77 * 784 + 3),
+        ("t10k-images-idx3-ubyte", 16 + 199 * 784 + 783),
         ("t10k-labels-idx1-ubyte", 8),
     ):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
         folder = Path(shutil.copytree(few_digits, tmp_path / name / "few"))
         before = fingerprint(load_data(folder))
         contents = bytearray((folder / name).read_bytes())

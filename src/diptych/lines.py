@@ -1,13 +1,14 @@
 """The lines that a training prints: one per epoch in the article's words, and one at the end."""
 
 from diptych.events import Done, EpochEnded, Event, Loading, WeightsKept
+from diptych.printing import say
 from diptych.workflows.progress import Epoch
 
 
 def print_line(event: Event) -> None:
     """Prints the line of an event that has one."""
     if line := line_of(event):
-        print(line, flush=True)
+        say(line)
 
 
 def line_of(event: Event) -> str | None:

@@ -25,6 +25,9 @@ Convolution kernels are HWIO (height, width, input channels, filters), dense ker
 """
 
 
+MOST_LAYERS = 1000
+
+
 @dataclass(frozen=True)
 class LayerSummary:
     """One row of the summary: a layer in its place in the network."""
@@ -65,6 +68,8 @@ class Network(Described):
     def _name_the_layers(cls, data: Any) -> Any:
         if not isinstance(data, dict) or not isinstance(data.get("layers"), list | tuple):
             return data
+        if len(data["layers"]) > MOST_LAYERS:
+            raise ValueError(f"it has {len(data['layers']):,} layers, expected up to {MOST_LAYERS}")
         layers = [
             layer.model_dump() if isinstance(layer, LayerBase) else layer
             for layer in data["layers"]

@@ -1,7 +1,8 @@
 """A run's folder: what was run, metrics as they come, the newest checkpoint, weights, the result.
 
 ======================== =========================================================================
-``run.json``             network, recipe, workflow, data, seed, versions, machine, status
+``run.json``             network, recipe, workflow, data, seed, versions, machine, status, and
+                         the SHA-256 of the three files of arrays
 ``metrics.jsonl``        a line an epoch
 ``checkpoint/``          ``state.safetensors``: all that a resume needs
 ``weights.safetensors``  the trained weights, in the layout that all workflows share
@@ -15,27 +16,29 @@ Every file is written aside and then renamed, so a run killed at any instant lea
 
 import difflib
 import fcntl
-import hashlib
 import json
 import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
-from diptych import machine
+from diptych import checksums, machine
 from diptych.data import Data
+from diptych.data.fingerprint import fingerprint
 from diptych.errors import InputError, command
 from diptych.folders import new_folder
 from diptych.network import Network, Weights
+from diptych.printing import as_json
+from diptych.reading import MOST_ARRAY_BYTES, MOST_JSON_BYTES, open_regular, read_regular
 from diptych.recipe import Recipe
 from diptych.schema import DATA, DESCRIPTION, RESULT, SCHEMA, check_keys
 from diptych.workflows import registry
@@ -44,40 +47,35 @@ from diptych.workflows.progress import Epoch, Progress, State
 logger = logging.getLogger(__name__)
 
 TENSORBOARD = "tensorboard"
+CHECKPOINT = "checkpoint/state.safetensors"
+WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 Status = Literal["new", "running", "stopped", "failed", "done"]
-
-
-def fingerprint(data: Data) -> str:
-    """A short hash of the data: all labels and every hundredth image of each split."""
-    digest = hashlib.sha256()
-    for split in (data.train, data.validation, data.test):
-        digest.update(np.ascontiguousarray(split.labels, np.int64).tobytes())
-        for image in split.images[::100]:  # One at a time: all of them may not fit in memory.
-            digest.update(np.ascontiguousarray(image).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def write_whole(path: Path, contents: bytes) -> None:
     """Writes a file so that at every instant it is the old one or the new one."""
     aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with aside.open("wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
+    try:
+        with aside.open("wb") as file:
+            file.write(contents)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
+    except OSError as problem:
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+        raise OSError(problem.errno, problem.strerror, str(path)) from None
 
 
 def write_json(path: Path, value: Any) -> None:
     """Writes plain data as JSON; there is no NaN in it."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode())
+    write_whole(path, (as_json(value) + "\n").encode())
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray], **metadata: str) -> None:
     """Writes arrays as safetensors, whole or not at all."""
     # Not `save_file`: it writes to a name of its own first, which a kill would leave behind.
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_whole(path, save(whole, metadata or None))
+    write_whole(path, _packed(arrays, metadata))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -86,12 +84,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: the file is not there, or is not a safetensors file.
     """
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as problem:
-        raise InputError(f"{path}: not a safetensors file ({problem})") from None
+    return _unpacked(path, read_regular(path, MOST_ARRAY_BYTES))
 
 
 class Run:
@@ -99,6 +92,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._checksums: dict[str, str] = {}
 
     @classmethod
     def create(
@@ -130,10 +124,15 @@ class Run:
             },
             "machine": machine.describe(),
             "versions": machine.versions(),
+            checksums.KEY: {},
         }
         name = f"{workflow}-{network.name}-{recipe.name}-seed{seed}"
         folder = new_folder(root, re.sub(r"[^\w.+-]+", "_", name))
-        write_json(folder / "run.json", description)
+        try:
+            write_json(folder / "run.json", description)
+        except OSError:
+            folder.rmdir()
+            raise
         return cls(folder)
 
     @classmethod
@@ -213,12 +212,12 @@ class Run:
         """Whether a process is training this run right now."""
         try:
             # Opened for reading: a run may lie where nobody can write.
-            with (self.folder / ".lock").open() as file:
+            with os.fdopen(open_regular(self.folder / ".lock")) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
         except BlockingIOError:
             return True
-        except OSError:
+        except (OSError, InputError):
             return False
 
     @property
@@ -246,9 +245,11 @@ class Run:
         if not path.exists():
             return []
         try:
-            epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [asdict(Epoch(**epoch)) for epoch in epochs]
-        except (OSError, TypeError, ValueError):
+            lines = read_regular(path, MOST_JSON_BYTES).decode().splitlines()
+            return [asdict(Epoch(**json.loads(line))) for line in lines]
+        except InputError:
+            raise
+        except (TypeError, ValueError, RecursionError):
             raise InputError(f"{path}: expected a line an epoch; the file is damaged") from None
 
     def save_metrics(self, progress: Progress) -> None:
@@ -257,19 +258,20 @@ class Run:
 
     def save_checkpoint(self, progress: Progress, state: State) -> None:
         """Replaces the checkpoint by this one."""
-        folder = self.folder / "checkpoint"
-        folder.mkdir(exist_ok=True)
-        write_arrays(folder / "state.safetensors", state, progress=json.dumps(progress.to_dict()))
+        (self.folder / "checkpoint").mkdir(exist_ok=True)
+        self._save(CHECKPOINT, state, progress=json.dumps(progress.to_dict()))
 
     def load_checkpoint(self) -> tuple[Progress, State | None]:
         """The newest checkpoint, or the beginning where there is none."""
-        path = self.folder / "checkpoint" / "state.safetensors"
+        path = self.folder / CHECKPOINT
         if not path.exists():
             return Progress(), None
-        state = read_arrays(path)
+        contents = self._contents(CHECKPOINT)
+        state = _unpacked(path, contents)
         try:
-            with safe_open(path, framework="numpy") as file:
-                return Progress.from_dict(json.loads(file.metadata()["progress"])), state
+            header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
+            progress = json.loads(header["__metadata__"]["progress"])
+            return Progress.from_dict(progress), state
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{path}: its progress is missing or damaged") from None
 
@@ -279,31 +281,46 @@ class Run:
         Raises:
             InputError: the run has not ended, or its weights are damaged.
         """
-        path = self.folder / "weights.safetensors"
+        path = self.folder / WEIGHTS
         if not path.exists():
             raise InputError(
-                f"run {self.name}: no weights yet, its status is {self.status}: "
+                f"run {self.name}: no weights yet, its status is {self.status_now}: "
                 f"{command('resume', self.folder)} ends it"
             )
-        weights = read_arrays(path)
+        weights = _unpacked(path, self._contents(WEIGHTS))
         self.network.check_weights(weights)
         return weights
 
     def save_weights(self, weights: Weights) -> None:
-        write_arrays(self.folder / "weights.safetensors", weights)
+        self._save(WEIGHTS, weights)
 
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
         """Logits float32 (n, classes) and labels int64 (n,) of the test images."""
-        path = self.folder / "predictions.safetensors"
-        arrays = read_arrays(path)
+        path = self.folder / PREDICTIONS
+        arrays = _unpacked(path, self._contents(PREDICTIONS))
         shapes = {name: array.shape for name, array in arrays.items()}
         if shapes.get("logits") != (*shapes.get("labels", ()), self.network.classes):
             raise InputError(f"{path}: expected the logits of each label's image, found {shapes}")
         return arrays["logits"], arrays["labels"]
 
     def save_predictions(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        arrays = {"logits": logits, "labels": labels.astype(np.int64)}
-        write_arrays(self.folder / "predictions.safetensors", arrays)
+        self._save(PREDICTIONS, {"logits": logits, "labels": labels.astype(np.int64)})
+
+    def _save(self, name: str, arrays: dict[str, np.ndarray], **metadata: str) -> None:
+        """Replaces one of the run's files of arrays, and its checksum in ``run.json``."""
+        contents = _packed(arrays, metadata)
+        new, current = checksums.checksum(contents), self._checksums.get(name)
+        description = checksums.announced(self.description(), name, new, current)
+        write_json(self.folder / "run.json", description)
+        write_whole(self.folder / name, contents)
+        self._checksums[name] = new
+
+    def _contents(self, name: str) -> bytes:
+        """The contents of one of the run's files of arrays, checked by its checksum."""
+        path = self.folder / name
+        contents = read_regular(path, MOST_ARRAY_BYTES)
+        self._checksums[name] = checksums.check(path, contents, self.description(), name)
+        return contents
 
     def result(self) -> dict[str, Any] | None:
         """What ``result.json`` says; None while the run has not ended."""
@@ -324,7 +341,7 @@ class Run:
         Raises:
             InputError: another process is training this run.
         """
-        with (self.folder / ".lock").open("a") as file:
+        with os.fdopen(open_regular(self.folder / ".lock", os.O_RDWR | os.O_CREAT), "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -352,12 +369,25 @@ def find(root: str | Path) -> list[Run]:
     return sorted(runs, key=lambda run: (run.description()["created"], run.name))
 
 
+def _packed(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return save(whole, metadata or None)
+
+
+def _unpacked(path: Path, contents: bytes) -> dict[str, np.ndarray]:
+    try:
+        return load(contents)
+    # The library raises what its parser meets, a KeyError for a type of numbers that it lacks too.
+    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as problem:
+        raise InputError(f"{path}: not a safetensors file ({problem})") from None
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror or problem}") from None
-    except ValueError:
+        value = json.loads(read_regular(path, MOST_JSON_BYTES).decode())
+    except InputError:
+        raise
+    except (ValueError, RecursionError):
         raise InputError(f"{path}: not JSON; the file is damaged") from None
     if not isinstance(value, dict):
         raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")

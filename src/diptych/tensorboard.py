@@ -215,7 +215,7 @@ def _steps(folder: Path) -> set[int]:
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     steps = set()
-    for file in folder.glob("events.out.tfevents.*"):
+    for file in filter(Path.is_file, folder.glob("events.out.tfevents.*")):
         for event in EventFileLoader(str(file)).Load():
             if any(value.tag == "loss/train" for value in event.summary.value):
                 steps.add(event.step)

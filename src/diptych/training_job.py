@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +121,8 @@ def train_job(
             run.set_status("failed")
             return {"status": "failed", "reason": str(problem)}, {}
         except BaseException:
-            run.set_status("failed")
+            with suppress(OSError):  # Where the disk is full, that is the news.
+                run.set_status("failed")
             raise
         run.set_status(status)
     return {"status": status}, {}

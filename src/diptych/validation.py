@@ -1,15 +1,17 @@
 """What people describe in TOML files, and what is wrong with it in one line they can act on."""
 
 import difflib
-import tomllib
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from diptych import zoo
+from diptych import toml, zoo
 from diptych.errors import InputError
+
+LONGEST = 200
+"""Characters of a wrong value that a message repeats."""
 
 
 class Described(BaseModel):
@@ -32,8 +34,8 @@ class Described(BaseModel):
         """
         text, source = zoo.read(cls.shelf, name_or_file)
         try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as problem:
+            data = toml.parse(text)
+        except ValueError as problem:
             raise InputError(f"{cls._what()} {source}: not TOML: {problem}") from None
         return cls.from_dict({"name": Path(source).stem} | data, source)
 
@@ -74,14 +76,14 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         known = f"the kinds of layers are {', '.join(_kinds(model))}"
         if isinstance(given, dict) and "kind" in given:
-            return f"{where}unknown kind {given['kind']!r}; {known}"
+            return f"{where}unknown kind {_brief(given['kind'])}; {known}"
         return f"{where}kind is missing; {known}"
     key = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
         known = _keys(model, problem["loc"])
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-        return f"{where}unknown key {key!r} ({hint})"
+        return f"{where}unknown key {_brief(key)} ({hint})"
     if kind == "missing":
         return f"{where}{key} is missing"
     message = problem["msg"][0].lower() + problem["msg"][1:]
@@ -89,7 +91,12 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
         message = "input should be a list, such as [1, 2]"
     if kind == "model_type":
         message = "input should be a table, such as { key = 1 }"
-    return f"{where}{key} = {given!r}: {message}" if key else f"{where}{message}"
+    return f"{where}{key} = {_brief(given)}: {message}" if key else f"{where}{message}"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[tuple, str]:

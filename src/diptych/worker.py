@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from diptych import processes
-from diptych.errors import InputError
+from diptych.errors import InputError, explained
 from diptych.pipes import Pipe
 from diptych.transport import Arrays, receive, send
 
@@ -41,6 +41,10 @@ ENVIRONMENT = {
     "TF_DETERMINISTIC_OPS": "1",
 }
 """What the child gets whatever the person has set: no chatter, the same bits for the same seed."""
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Ctrl-C, a batch system's request to end, a terminal that was closed, and Ctrl-\\."""
+START_SECONDS = 300.0
+"""For a job's imports. A framework takes seconds, on a machine that is busy a minute."""
 END_SECONDS = 2.0
 """How long it may take a process that was killed, or that has closed its pipe, to be gone."""
 GLANCE = 0.5
@@ -58,7 +62,12 @@ class Worker:
     """A child process for one workflow; use it in a ``with`` statement."""
 
     def __init__(self, environment: dict[str, str] | None = None) -> None:
-        """Starts the child, with more or other environment variables than it would get."""
+        """Starts the child, with more or other environment variables than it would get.
+
+        Raises:
+            InputError: a process here may not have the memory that it takes.
+        """
+        processes.check_address_space(processes.LEAST_ADDRESSES)
         # Both live as long as the child. It is killed when it is done with, so what its framework
         # writes for the time being (TensorFlow has a file a traced function) is for us to remove.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -148,10 +157,13 @@ class Worker:
         Raises:
             InputError: as the job raised it.
             KeyboardInterrupt: Ctrl-C was pressed; a job that stops was asked to, and has.
+            OSError: ``report`` raised it, such as where the terminal was closed; a job that stops
+                was asked to, and has.
             WorkerError: the child failed or ended.
             TimeoutError: the limit has passed; the child still works, and only `close` is left.
         """
-        interrupted = False
+        interrupted = started = False
+        unreported: OSError | None = None
 
         def interrupt(*_: object) -> None:
             nonlocal interrupted
@@ -165,17 +177,35 @@ class Worker:
             with suppress(BrokenPipeError):  # The reader then finds that the child has gone.
                 send(self._requests, {"job": job, "parameters": parameters}, arrays)
             while True:
-                message = self._next(limit)
+                try:
+                    message = self._next(START_SECONDS if limit is None and not started else limit)
+                except TimeoutError:
+                    if limit is not None:
+                        raise
+                    raise WorkerError(
+                        f"the worker process did not start within {START_SECONDS:g} s (may it "
+                        "have too little memory, or too few threads?)"
+                    ) from None
                 if message is None:
                     self._inbox.put(None)  # For the next call, which would wait forever.
                     raise WorkerError(self._ending())
                 header, answer = message
                 match header.get("type"):
+                    case "started":
+                        started = True
                     case "interrupt":
                         with suppress(BrokenPipeError):
                             send(self._requests, {"stop": True})
+                    case "report" if not unreported:
+                        try:
+                            report(header["value"])
+                        except OSError as problem:
+                            if not stops:
+                                raise
+                            unreported = problem
+                            self._inbox.put(({"type": "interrupt"}, {}))
                     case "report":
-                        report(header["value"])
+                        pass  # There is nobody to tell any more.
                     case "input error":
                         raise InputError(header["message"])
                     case "error":
@@ -189,6 +219,8 @@ class Worker:
                         )
         if interrupted:  # Judged where Ctrl-C is Python's own again, so that none is lost.
             raise KeyboardInterrupt
+        if unreported:
+            raise unreported
         return header["value"], answer
 
     def _next(self, limit: float | None) -> tuple[dict[str, Any], Arrays] | None:
@@ -231,15 +263,15 @@ def _on_interrupt(do: Callable[..., None], wanted: bool) -> Iterator[None]:
     """
     ours = []
     if wanted and threading.current_thread() is threading.main_thread():
-        signals = (signal.SIGINT, signal.SIGTERM)
-        ours = [each for each in signals if signal.getsignal(each) is signal.default_int_handler]
+        handler = signal.default_int_handler
+        ours = [number for number in STOPPING_SIGNALS if signal.getsignal(number) is handler]
     try:
-        for each in ours:
-            signal.signal(each, do)
+        for number in ours:
+            signal.signal(number, do)
         yield
     finally:
-        for each in ours:
-            signal.signal(each, signal.default_int_handler)
+        for number in ours:
+            signal.signal(number, signal.default_int_handler)
 
 
 def serve(requests: Pipe, answers: Pipe) -> None:
@@ -269,6 +301,7 @@ def serve(requests: Pipe, answers: Pipe) -> None:
         module, function = request["job"].split(":")
         try:
             job: Job = getattr(importlib.import_module(f"diptych.{module}"), function)
+            say({"type": "started"})
             value, answer = job(
                 request["parameters"],
                 arrays,
@@ -279,6 +312,10 @@ def serve(requests: Pipe, answers: Pipe) -> None:
         except InputError as problem:
             say({"type": "input error", "message": str(problem)})
         except Exception as problem:
+            if known := explained(problem):
+                say({"type": "input error", "message": str(known)})
+                stop.clear()
+                continue
             what = " ".join("".join(traceback.format_exception_only(problem)).split())
             say({"type": "error", "message": f"{what}\n{traceback.format_exc().rstrip()}"})
         stop.clear()

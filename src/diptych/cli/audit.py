@@ -1,6 +1,5 @@
 """The command that audits."""
 
-import sys
 from typing import Annotated
 
 import typer
@@ -9,6 +8,7 @@ from diptych.cli.answers import answer
 from diptych.cli.app import DONE, NO, app
 from diptych.cli.options import SIDE, Json
 from diptych.errors import InputError
+from diptych.printing import say
 
 
 @app.command(short_help="Find where two builds differ, and why.")
@@ -33,12 +33,12 @@ def audit(
     from diptych.render import terminal
 
     try:
-        with terminal.working("opening both sides") as say:
-            result = audit(a, b, timeout, say)
+        with terminal.working("opening both sides") as working:
+            result = audit(a, b, timeout, working)
     except InputError:
         raise
     except KeyboardInterrupt:
-        print("diptych: stopped; the processes of both sides have ended", file=sys.stderr)
+        say("diptych: stopped; the processes of both sides have ended", error=True)
         raise
     except Exception as problem:  # Exit code 1 would say that they differ.
         what = f"{type(problem).__name__}: {problem}".splitlines()[0]

@@ -160,7 +160,11 @@ def compare_runs(
     if not written:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"created": created, "identity": identity.to_dict()}
-        write_json(folder / earlier.FILE, comparison.to_dict() | about)
+        try:
+            write_json(folder / earlier.FILE, comparison.to_dict() | about)
+        except OSError:
+            folder.rmdir()
+            raise
     return comparison
 
 

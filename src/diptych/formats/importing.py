@@ -92,11 +92,11 @@ def import_file(
         # Made whole before it has its name: a run that were found before would be trained.
         run = Run.create(aside, imported, recipe, workflow, loaded, seed)
         came_from = {"file": path.name, "format": form, "sha256": told["sha256"]}
-        description = run.description() | {"imported": came_from, "status": "done"}
         run.save_metrics(Progress())
         run.save_weights(weights)
         run.save_predictions(logits["logits"], loaded.test.labels)
         run.save_result(_result(measured, loaded.test.labels, logits["logits"], seconds))
+        description = run.description() | {"imported": came_from, "status": "done"}
         write_json(run.folder / "run.json", description)
         name = re.sub(r"[^\w.+-]+", "_", f"{workflow}-{imported.name}-imported")
         folder = new_folder(root, name)

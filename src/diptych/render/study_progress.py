@@ -1,11 +1,11 @@
 """The progress of a study: a bar on a terminal, a line per run into a pipe."""
 
-import sys
 from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from diptych.printing import say
 from diptych.render.terminal import console
 
 
@@ -41,4 +41,4 @@ class StudyProgress:
     def __call__(self, ended: int, total: int) -> None:
         self.bar.update(self.task, completed=ended, total=total)
         if self.bar.disable:
-            print(f"study {self.name}: {ended} of {total} runs have ended", file=sys.stderr)
+            say(f"study {self.name}: {ended} of {total} runs have ended", error=True)

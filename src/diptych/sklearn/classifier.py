@@ -16,6 +16,7 @@ from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError
 from diptych.lines import epoch_line
 from diptych.network import Network
+from diptych.printing import say
 from diptych.recipe import Recipe
 from diptych.sklearn import saving
 from diptych.sklearn.images import by, is_table, rows_of, sample_shape, to_images, value_range
@@ -166,12 +167,11 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
 
         def report(epoch: Epoch) -> None:
             if share:
-                print(epoch_line(epoch), flush=True)
+                say(epoch_line(epoch))
             else:
-                print(
+                say(
                     f"Epoch {epoch.epoch} | Train Loss: {epoch.train_loss:.4f} | "
-                    f"Train Accuracy: {epoch.train_accuracy:.4f}",
-                    flush=True,
+                    f"Train Accuracy: {epoch.train_accuracy:.4f}"
                 )
 
         watch = {"report": report} if self.verbose else {}

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from diptych.errors import InputError
+from diptych.reading import read_regular
+from diptych.toml import MOST_BYTES
 
 Shelf = Literal["networks", "recipes", "studies"]
 ONE_OF: dict[Shelf, str] = {"networks": "network", "recipes": "recipe", "studies": "study"}
@@ -43,8 +45,9 @@ def read(shelf: Shelf, name_or_file: str | Path) -> tuple[str, str]:
         meant = hint(given, names(shelf))
         raise InputError(f"{what} {given!r}: no such name ({meant}), and not a .toml file")
     try:
-        return path.read_text(encoding="utf-8-sig"), given  # Windows' editors begin with a mark.
-    except OSError as problem:
-        raise InputError(f"{what} {given}: {problem.strerror or problem}") from None
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")  # Windows' editors begin so.
+        return text.replace("\r\n", "\n"), given
+    except InputError as problem:
+        raise InputError(f"{what} {problem}") from None
     except UnicodeDecodeError:
         raise InputError(f"{what} {given}: not a text file (UTF-8 expected)") from None
