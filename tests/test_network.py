@@ -417,7 +417,7 @@ def test_files_that_cannot_be_read_are_refused_in_one_line(kind: Any, tmp_path: 
     for name, said in {
         "torn.toml": "not TOML",
         "binary.toml": "not a text file",
-        "folder.toml": "Is a directory",
+        "folder.toml": "a folder, expected a file",
         "missing.toml": "No such file or directory",
         "folder": "no such name",
     }.items():

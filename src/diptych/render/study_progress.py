@@ -2,7 +2,6 @@
 
 from types import TracebackType
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from diptych.printing import say
@@ -25,7 +24,7 @@ class StudyProgress:
             TimeRemainingColumn(),
             console=console(stderr=True),
             transient=True,
-            disable=not Console(stderr=True).is_terminal,
+            disable=not console(stderr=True).is_terminal,
         )
         self.task = self.bar.add_task(f"study {name}", total=None)
 
