@@ -63,6 +63,7 @@ PLANTED = [
     ("flatten-order", "cnn", "order_first", "KTF", ""),
     ("batchnorm-momentum", "residual", "momentum_0.9", "KTFP", ""),
     ("batchnorm-epsilon", "residual", "bn_epsilon_1e-05", "KTF", ""),
+    ("normalisation-epsilon", "regression", "layer_epsilon_1e-05", "KTF", "layer_layer_norm"),
     ("input-scale", "cnn", "scale_1.0", "KTF", ""),
     ("input-scale", "residual", "scale_0.0078125", "T", ""),
     ("input-layout", "cnn", "swapped_True", "KTF", ""),
@@ -114,6 +115,7 @@ PLANTED_IN_KIND = {
     "dense": "units_8",
     "dropout": "rate_0.5",
     "flatten": "order_first",
+    "layer_norm": "layer_epsilon_1e-05",
     "max_pool": "pool_average",
     "rescale": "scale_1.0",
 }

@@ -160,6 +160,27 @@ def normalisations() -> Iterator[Example]:
         yield example("batch_norm", x, truth, bare, training, f"{label}, bare", **attributes)
 
 
+def layer_norms() -> Iterator[Example]:
+    x = 2 * numbers(4, 3, 2, 5) + 1
+    for axes in ([-1], [-3, -2, -1]):
+        sizes = x.shape[axes[0] :]
+
+        def truth(x, gamma=None, beta=None, sizes=sizes):
+            return functional.layer_norm(x, sizes, gamma, beta, 1e-3)
+
+        own = {"gamma": numbers(*sizes), "beta": numbers(*sizes)}
+        label = f"over {len(axes)} axes"
+        settings = {"epsilon": 1e-3, "axes": axes}
+        yield example("layer_norm", x, truth, own, label=label, **settings)
+        yield example("layer_norm", x, truth, label=f"{label}, bare", **settings)
+    middle = example(
+        "layer_norm", x,
+        lambda x, gamma: functional.layer_norm(x.mT, (2,), gamma, eps=1e-3).mT,
+        {"gamma": numbers(2)}, label="over an axis between", epsilon=1e-3, axes=[-2],
+    )  # fmt: skip
+    yield middle
+
+
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": lambda x: functional.leaky_relu(x, 0.3),
@@ -214,7 +235,7 @@ def others() -> Iterator[Example]:
 
 
 torch.set_default_dtype(torch.float64)
-EXAMPLES = [*convolutions(), *pools(), *normalisations(), *activations(), *others()]
+EXAMPLES = [*convolutions(), *pools(), *normalisations(), *layer_norms(), *activations(), *others()]
 torch.set_default_dtype(torch.float32)
 BY_NAME = [pytest.param(each, id=each.name) for each in EXAMPLES]
 
@@ -355,6 +376,7 @@ SUSPECTED = {
     "activation": ("activation-slope", {"slope": 0.2}, {"slope": 0.3}),
     "flatten": ("flatten-order", {"order": "first"}, {"order": "last"}),
     "batch_norm": ("batchnorm-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
+    "layer_norm": ("normalisation-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
 }
 """By kind: the cause, what a node does, and what it says that it does."""
 

@@ -100,16 +100,26 @@ def build_residual(v: Variant):
     return compiled(v, keras.Model(image, head(v, x, 10)))
 
 
+LAYERS = {
+    "layer_norm": lambda v: layers.LayerNormalization(epsilon=v.layer_epsilon),
+}
+"""By kind, the layer behind the hidden one of the regression."""
+
+
 def build_regression(v: Variant):
+    activation = "tanh" if v.activation == "leaky_relu" else v.activation
     house = keras.Input((13,))
     hidden = layers.Dense(
         v.units,
-        activation="tanh" if v.activation == "leaky_relu" else v.activation,
+        activation=None if v.layer else activation,
         kernel_regularizer=keras.regularizers.L2(v.penalty) if v.penalty else None,
         **initialisers(v),
     )
     hidden.trainable = not v.frozen
-    return compiled(v, keras.Model(house, head(v, hidden(house), 1)), "mse", houses())
+    x = hidden(house)
+    if v.layer:
+        x = layers.Activation(activation)(LAYERS[v.layer](v)(x))
+    return compiled(v, keras.Model(house, head(v, x, 1)), "mse", houses())
 
 
 def build_signal(v: Variant):

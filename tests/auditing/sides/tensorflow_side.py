@@ -248,6 +248,24 @@ class Signal(Trained):
         return classification(self.v, self.logits(x), y, self.penalty())
 
 
+def scale_and_offset(v: Variant) -> dict[str, tf.Variable]:
+    return {
+        "layer/gamma": tf.Variable(tf.ones(v.units)),
+        "layer/beta": tf.Variable(tf.zeros(v.units)),
+    }
+
+
+def layer_norm(v: Variant, w, x):
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    beta, gamma = w["layer/beta"], w["layer/gamma"]
+    return tf.nn.batch_normalization(x, mean, variance, beta, gamma, v.layer_epsilon)
+
+
+LAYERS = {"layer_norm": (scale_and_offset, layer_norm)}
+"""By kind, the variables and the computation of the layer behind the hidden one of the
+regression."""
+
+
 class Regression(Trained):
     first = "hidden"
 
@@ -259,6 +277,8 @@ class Regression(Trained):
             "last/kernel": tf.Variable(kernel(v, v.units, 1)),
             "last/bias": tf.Variable(bias(v, 1)),
         }
+        if v.layer:
+            self.variables |= LAYERS[v.layer][0](v)
         self.prepare_training()
         x, y = houses()
         self.data = (x, y[:, 0] if v.broadcast else y)
@@ -267,6 +287,8 @@ class Regression(Trained):
     def logits(self, x):
         w = self.variables
         hidden = x @ w["hidden/kernel"] + w["hidden/bias"]
+        if self.v.layer:
+            hidden = LAYERS[self.v.layer][1](self.v, w, hidden)
         hidden = tf.tanh(hidden) if self.v.activation == "leaky_relu" else tf.nn.relu(hidden)
         return hidden @ w["last/kernel"] + w["last/bias"]
 

@@ -100,15 +100,22 @@ class Residual(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
+LAYERS = {
+    "layer_norm": lambda v: nn.LayerNorm(v.units, v.layer_epsilon),
+}
+"""By kind, the layer behind the hidden one of the regression."""
+
+
 class Regression(nn.Module):
     def __init__(self, v: Variant) -> None:
         super().__init__()
         self.hidden = initialised(v, nn.Linear(13, v.units))
+        self.layer = LAYERS[v.layer](v) if v.layer else nn.Identity()
         self.activation = activation(v, "tanh")
         self.last = initialised(v, nn.Linear(v.units, 1))
 
     def forward(self, x):
-        return self.last(self.activation(self.hidden(x)))
+        return self.last(self.activation(self.layer(self.hidden(x))))
 
 
 class Signal(nn.Module):

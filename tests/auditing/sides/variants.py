@@ -34,6 +34,9 @@ class Variant:
     momentum: float = 0.99
     """Of batch normalisation, the share that is kept."""
     bn_epsilon: float = 1e-3
+    layer: str = ""
+    """A kind of layer behind the hidden one of the regression."""
+    layer_epsilon: float = 1e-3
     # Data.
     scale: float = 1 / 255
     swapped: bool = False

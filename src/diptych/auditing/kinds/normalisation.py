@@ -23,7 +23,7 @@ from diptych.auditing.kinds.kind import (
 )
 from diptych.auditing.kinds.rounding import FUNCTION_UNITS
 
-EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-2, 1e-12)
+EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-2, 1e-7, 1e-8, 1e-12)
 """What frameworks and papers add to the variance."""
 
 
@@ -141,4 +141,112 @@ BATCH_NORM = Kind(
 )
 """Batch normalisation of each channel (Ioffe & Szegedy, 2015)."""
 
-KINDS = (BATCH_NORM,)
+
+def _along(x: Array, axes: Sequence[int], parameters: Parameters) -> Parameters:
+    """The parameters, one number for each place along some axes of x, so that they broadcast to x.
+
+    Args:
+        x: (n, …).
+        axes: negative, in ascending order.
+        parameters: by role, each with the sizes of those axes.
+    """
+    shape = [size if i - x.ndim in axes else 1 for i, size in enumerate(x.shape)]
+    return {role: anp.reshape(value, shape) for role, value in parameters.items()}
+
+
+def own_statistics_rounding(
+    x: np.ndarray,
+    y: np.ndarray,
+    moments_of_x: tuple[np.ndarray, np.ndarray],
+    terms: float,
+    parameters: Arrays,
+) -> np.ndarray:
+    """What rounding explains where each example is normalised by numbers of its own.
+
+    Args:
+        x: the input.
+        y: the output; all arrays broadcast to its shape.
+        moments_of_x: the mean, and the variance with epsilon.
+        terms: how many numbers each mean is of.
+        parameters: ``gamma`` and ``beta``, if there are any.
+    """
+    mean, variance = moments_of_x
+    scale = _scale(parameters, variance)
+    beta = parameters.get("beta", np.zeros(1))
+    size = scale * (np.abs(x) + np.abs(mean)) + np.abs(y) + np.abs(beta)
+    # Sums of so many terms: in random walks, their errors grow with the root of their number.
+    walk = np.sqrt(terms)
+    size = size + scale * walk * np.abs(mean) + np.abs(y - beta) * walk / 2
+    # A variance taken as E[x²] - E[x]² loses digits where the mean is large.
+    return FUNCTION_UNITS * size * (1 + np.square(mean) / variance)
+
+
+def _layer_norm(
+    node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
+) -> Array:
+    (x,), axes = inputs, node.attributes["axes"]
+    mean, variance = moments(x, tuple(axes))
+    y = (x - mean) / anp.sqrt(variance + node.attributes["epsilon"])
+    return _scaled(y, _along(x, axes, parameters))
+
+
+def _layer_norm_rounding(
+    node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
+) -> np.ndarray:
+    (x,), axes = inputs, node.attributes["axes"]
+    mean, variance = moments(x, tuple(axes))
+    terms = float(np.prod([x.shape[axis] for axis in axes]))
+    shifted = mean, variance + node.attributes["epsilon"]
+    return own_statistics_rounding(x, y, shifted, terms, dict(_along(x, axes, parameters)))
+
+
+def _layer_norm_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
+    differences = []
+    axes = [list(node.attributes["axes"]) for node in (a, b)]
+    if axes[0] != axes[1]:
+        words = [f"over the axes {', '.join(map(str, each))}" for each in axes]
+        changed = with_those_of(a, b, "axes") if of_a == of_b else None
+        differences.append(Difference("normalisation-axes", *words, changed=changed))
+    return differences + epsilon_differences(a, b) + scale_and_offset_differences(of_a, of_b)
+
+
+def epsilon_differences(a: Node, b: Node) -> list[Difference]:
+    """The difference of two nodes, neither of them batch normalisation, in epsilon."""
+    if not differ(a.attributes["epsilon"], b.attributes["epsilon"]):
+        return []
+    words = [f"epsilon {node.attributes['epsilon']:.6g}" for node in (a, b)]
+    changed = with_those_of(a, b, "epsilon")
+    return [Difference("normalisation-epsilon", *words, changed=changed)]
+
+
+def _layer_norm_hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
+    """Other epsilons, and other axes."""
+    last = [list(range(-count, 0)) for count in range(1, x.ndim)]
+    return [
+        *(("normalisation-epsilon", with_attributes(node, epsilon=e)) for e in EPSILONS),
+        *(("normalisation-axes", with_attributes(node, axes=axes)) for axes in last),
+    ]
+
+
+_SCALE_AND_OFFSET = {
+    role: Role(meaning, False, initialiser="normalisation-initialiser", stir="add")
+    for role, meaning in (("gamma", "the scale"), ("beta", "the offset"))
+}
+
+LAYER_NORM = Kind(
+    name="layer_norm",
+    attributes={
+        "epsilon": "float, added to the variance",
+        "axes": "list of negative int, ascending: the axes that mean and variance are over, and "
+        "that scale and offset have",
+    },
+    roles=_SCALE_AND_OFFSET,
+    words=lambda node: "layer normalisation",
+    compute=_layer_norm,
+    rounding=_layer_norm_rounding,
+    differences=_layer_norm_differences,
+    hypotheses=_layer_norm_hypotheses,
+)
+"""Layer normalisation of each example over some axes (Ba et al., 2016)."""
+
+KINDS = (BATCH_NORM, LAYER_NORM)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from diptych.formats.onnx.operation import Operation, as_written, reads
 
 ROLES = ("gamma", "beta", "mean", "variance")
@@ -28,4 +30,29 @@ def batch_normalisation(
         momentum=as_written(momentum),
         unbiased=False,
         statistics="batch",
+    )
+
+
+@reads("LayerNormalization")
+def layer_normalisation(
+    operation: Operation, axis: int = -1, epsilon: float = 1e-5, stash_type: int = 1
+) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__LayerNormalization.html"""
+    view = operation.view()
+    roles = {"gamma": 1, "beta": 2} if operation.takes(2) else {"gamma": 1}
+    if view is None or any(operation.constant(i) is None for i in roles.values()):
+        return False
+    over = view.axes[axis % len(view.axes) :]
+    axes = [each for each in over if each]
+    if len(axes) < len(over):
+        return False
+    rank, order = len(view.shape) + 1, tuple(int(i) for i in np.argsort(axes))
+    return operation.emit(
+        "layer_norm",
+        [view],
+        view.axes,
+        view.shape,
+        parameters={role: operation.weight(i, order) for role, i in roles.items()},
+        epsilon=as_written(epsilon),
+        axes=[each - rank for each in sorted(axes)],
     )

@@ -32,3 +32,15 @@ def feature_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
     mean, variance = (to_array(value).astype(np.float64) for value in (layer.mean, layer.variance))
     scale = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
     return draft("rescale", scale=by_channel(scale), offset=by_channel(-mean * scale))
+
+
+@reads("LayerNormalization")
+def layer_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    rank = len(call.inputs[0]) + 1
+    axes = [axis % rank - rank for axis in layer.axis]
+    turned = call.channels_first and call.spatial and axes != [1 - rank]
+    if layer.rms_scaling or turned or -rank in axes or axes != sorted(axes):
+        return None
+    axes = [-1] if call.channels_first else axes
+    variables = {"gamma": layer.gamma, "beta": layer.beta}
+    return draft("layer_norm", variables, epsilon=layer.epsilon, axes=axes)

@@ -94,6 +94,51 @@ def batch_norm(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft
     return NodeDraft("batch_norm", {"epsilon": epsilon}, roles)
 
 
+@attempts
+def layer_norm(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """Normalisation of each example over some axes; which axes they are is tried."""
+    values = varied(variables)
+    x = stretch.numbers(-1.5, 2)
+    y = stretch(x)
+    last = [tuple(range(-count, 0)) for count in range(1, x.ndim)]
+    tried = [(axes, roles) for axes in last for roles in possible_roles(list(values))]
+    found = next((each for each in tried if fits_layer(*each, values, x, y)), None)
+    if found is None:
+        return None
+    axes, roles = found
+    for role, name in roles.items():
+        fill(variables[name], 1.0 if role == "gamma" else 0.0)
+    small = stretch.numbers(-1e-7, 1e-7)
+    deviation = small - small.mean(axes, keepdims=True)
+    epsilon = float(np.sum(deviation**2) / max(float(np.sum(stretch(small) ** 2)), 1e-300))
+    epsilon = clean(stretch.written(epsilon))
+    if not fits_layer(axes, roles, values, x, y, epsilon, 10 * stretch.tolerance):
+        return None
+    return NodeDraft("layer_norm", {"epsilon": epsilon, "axes": list(axes)}, roles)
+
+
+def fits_layer(
+    axes: tuple[int, ...],
+    roles: dict[str, str],
+    values: Arrays,
+    x: np.ndarray,
+    y: np.ndarray,
+    epsilon: float = 0.0,
+    tolerance: float = 0.1,
+) -> bool:
+    """Whether y is x normalised over those axes; as `fits`."""
+    sizes = x.shape[axes[0] :]
+    if "mean" in roles or any(values[name].shape != sizes for name in roles.values()):
+        return False
+    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    expected = (x - mean) / np.sqrt(variance + epsilon)
+    if "gamma" in roles:
+        expected = expected * values[roles["gamma"]]
+    if "beta" in roles:
+        expected = expected + values[roles["beta"]]
+    return bool(np.max(np.abs(y - expected)) <= tolerance * max(1.0, np.max(np.abs(expected))))
+
+
 def spread(x: np.ndarray) -> tuple[int, ...]:
     """All axes but the channels'."""
     return tuple(range(x.ndim - 1))

@@ -1,11 +1,13 @@
 """Normalisation."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from diptych.auditing.frameworks.torch.drafts import Drafts
 from diptych.auditing.frameworks.torch.layout import FIRST
 from diptych.auditing.frameworks.torch.operations.registry import reads
-from diptych.auditing.frameworks.torch.parameters import PLAIN
+from diptych.auditing.frameworks.torch.parameters import MOVED, PLAIN
 from diptych.auditing.frameworks.torch.trace import Event
 
 
@@ -44,3 +46,29 @@ def batch_norm(
         momentum=1.0 - momentum,
         unbiased=unbiased,
     )
+
+
+@reads("layer_norm")
+def layer_norm(
+    drafts: Drafts,
+    event: Event,
+    input: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+    cudnn_enable: bool = True,
+) -> bool:
+    value, count = drafts.activation(event, input), len(normalized_shape)
+    if value is None or count >= input.ndim:
+        return False
+    first = value.layout == FIRST and input.ndim > 2
+    everything = count == input.ndim - 1
+    # Channels in front are the last axis of the node's array, and the others one further up.
+    axes = [axis - (first and not everything) for axis in range(-count, 0)]
+    turn = MOVED if first and everything else PLAIN
+    parameters = drafts.roles(event, gamma=(weight, turn), beta=(bias, turn))
+    if parameters is None:
+        return False
+    settings = {"epsilon": float(eps), "axes": axes}
+    return drafts.emit(event, "layer_norm", [input], value.layout, parameters, **settings)
