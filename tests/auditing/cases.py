@@ -64,6 +64,9 @@ PLANTED = [
     ("batchnorm-momentum", "residual", "momentum_0.9", "KTFP", ""),
     ("batchnorm-epsilon", "residual", "bn_epsilon_1e-05", "KTF", ""),
     ("normalisation-epsilon", "regression", "layer_epsilon_1e-05", "KTF", "layer_layer_norm"),
+    ("normalisation-epsilon", "regression", "layer_epsilon_1e-05", "KT", "layer_group_norm"),
+    ("normalisation-axes", "regression", "layer_groups_3", "KT", "layer_group_norm"),
+    ("normalisation-epsilon", "regression", "layer_epsilon_1e-05", "KTF", "layer_rms_norm"),
     ("input-scale", "cnn", "scale_1.0", "KTF", ""),
     ("input-scale", "residual", "scale_0.0078125", "T", ""),
     ("input-layout", "cnn", "swapped_True", "KTF", ""),
@@ -115,9 +118,11 @@ PLANTED_IN_KIND = {
     "dense": "units_8",
     "dropout": "rate_0.5",
     "flatten": "order_first",
+    "group_norm": "layer_groups_3",
     "layer_norm": "layer_epsilon_1e-05",
     "max_pool": "pool_average",
     "rescale": "scale_1.0",
+    "rms_norm": "layer_epsilon_1e-05",
 }
 """By kind of layer, a change above that plants a fault in a layer of that kind."""
 NOTHING_TO_PLANT = {

@@ -181,6 +181,32 @@ def layer_norms() -> Iterator[Example]:
     yield middle
 
 
+def other_norms() -> Iterator[Example]:
+    x = 2 * numbers(4, 3, 2, 6) + 1
+    own = {"gamma": numbers(6), "beta": numbers(6)}
+    for groups in (1, 2, 6):
+
+        def truth(x, gamma=None, beta=None, groups=groups):
+            return last(functional.group_norm(first(x), groups, gamma, beta, 1e-3))
+
+        settings = {"epsilon": 1e-3, "groups": groups}
+        yield example("group_norm", x, truth, own, label=f"{groups} groups", **settings)
+    yield example("group_norm", x, truth, label="bare", **settings)
+    yield example(
+        "group_norm", x, lambda x, **own: last(functional.instance_norm(first(x), eps=1e-3)),
+        label="as instance norm", **settings,
+    )  # fmt: skip
+    for axes in ([-1], [-2, -1]):
+        sizes = x.shape[axes[0] :]
+
+        def rms(x, gamma=None, sizes=sizes):
+            return functional.rms_norm(x, sizes, gamma, 1e-3)
+
+        settings = {"epsilon": 1e-3, "axes": axes, "label": f"over {len(axes)} axes"}
+        yield example("rms_norm", x, rms, {"gamma": numbers(*sizes)}, **settings)
+    yield example("rms_norm", x, rms, **settings | {"label": "bare"})
+
+
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": lambda x: functional.leaky_relu(x, 0.3),
@@ -235,7 +261,15 @@ def others() -> Iterator[Example]:
 
 
 torch.set_default_dtype(torch.float64)
-EXAMPLES = [*convolutions(), *pools(), *normalisations(), *layer_norms(), *activations(), *others()]
+EXAMPLES = [
+    *convolutions(),
+    *pools(),
+    *normalisations(),
+    *layer_norms(),
+    *other_norms(),
+    *activations(),
+    *others(),
+]
 torch.set_default_dtype(torch.float32)
 BY_NAME = [pytest.param(each, id=each.name) for each in EXAMPLES]
 
@@ -377,6 +411,8 @@ SUSPECTED = {
     "flatten": ("flatten-order", {"order": "first"}, {"order": "last"}),
     "batch_norm": ("batchnorm-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
     "layer_norm": ("normalisation-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
+    "group_norm": ("normalisation-axes", {"groups": 2}, {"groups": 3}),
+    "rms_norm": ("normalisation-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
 }
 """By kind: the cause, what a node does, and what it says that it does."""
 

@@ -101,7 +101,9 @@ def build_residual(v: Variant):
 
 
 LAYERS = {
+    "group_norm": lambda v: layers.GroupNormalization(v.layer_groups, epsilon=v.layer_epsilon),
     "layer_norm": lambda v: layers.LayerNormalization(epsilon=v.layer_epsilon),
+    "rms_norm": lambda v: layers.RMSNormalization(epsilon=v.layer_epsilon),
 }
 """By kind, the layer behind the hidden one of the regression."""
 

@@ -261,7 +261,19 @@ def layer_norm(v: Variant, w, x):
     return tf.nn.batch_normalization(x, mean, variance, beta, gamma, v.layer_epsilon)
 
 
-LAYERS = {"layer_norm": (scale_and_offset, layer_norm)}
+def scale(v: Variant) -> dict[str, tf.Variable]:
+    return {"layer/gamma": tf.Variable(tf.ones(v.units))}
+
+
+def rms_norm(v: Variant, w, x):
+    mean_square = tf.reduce_mean(tf.square(x), -1, keepdims=True)
+    return x * tf.math.rsqrt(mean_square + v.layer_epsilon) * w["layer/gamma"]
+
+
+LAYERS = {
+    "layer_norm": (scale_and_offset, layer_norm),
+    "rms_norm": (scale, rms_norm),
+}
 """By kind, the variables and the computation of the layer behind the hidden one of the
 regression."""
 

@@ -101,7 +101,9 @@ class Residual(nn.Module):
 
 
 LAYERS = {
+    "group_norm": lambda v: nn.GroupNorm(v.layer_groups, v.units, v.layer_epsilon),
     "layer_norm": lambda v: nn.LayerNorm(v.units, v.layer_epsilon),
+    "rms_norm": lambda v: nn.RMSNorm(v.units, v.layer_epsilon),
 }
 """By kind, the layer behind the hidden one of the regression."""
 

@@ -37,6 +37,7 @@ class Variant:
     layer: str = ""
     """A kind of layer behind the hidden one of the regression."""
     layer_epsilon: float = 1e-3
+    layer_groups: int = 2
     # Data.
     scale: float = 1 / 255
     swapped: bool = False

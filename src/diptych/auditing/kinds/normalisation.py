@@ -4,6 +4,7 @@
 # autograd.numpy makes its names when it is imported.
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import autograd.numpy as anp
 import numpy as np
@@ -15,6 +16,7 @@ from diptych.auditing.kinds.kind import (
     Kind,
     Parameters,
     Role,
+    Shape,
     Shapes,
     differ,
     optional_role,
@@ -181,26 +183,35 @@ def own_statistics_rounding(
     return FUNCTION_UNITS * size * (1 + np.square(mean) / variance)
 
 
-def _layer_norm(
+def _statistics(node: Node, x: Array) -> tuple[Array, Array]:
+    """What is subtracted, and the variance (RMS normalisation: the mean square) with epsilon."""
+    axes = tuple(node.attributes["axes"])
+    if node.kind == "layer_norm":
+        mean, variance = moments(x, axes)
+        return mean, variance + node.attributes["epsilon"]
+    mean_square = anp.mean(x**2, axis=axes, keepdims=True)
+    return np.zeros((1,) * x.ndim), mean_square + node.attributes["epsilon"]
+
+
+def _over_axes(
     node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
 ) -> Array:
-    (x,), axes = inputs, node.attributes["axes"]
-    mean, variance = moments(x, tuple(axes))
-    y = (x - mean) / anp.sqrt(variance + node.attributes["epsilon"])
-    return _scaled(y, _along(x, axes, parameters))
+    (x,) = inputs
+    mean, variance = _statistics(node, x)
+    y = (x - mean) / anp.sqrt(variance)
+    return _scaled(y, _along(x, node.attributes["axes"], parameters))
 
 
-def _layer_norm_rounding(
+def _over_axes_rounding(
     node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
 ) -> np.ndarray:
     (x,), axes = inputs, node.attributes["axes"]
-    mean, variance = moments(x, tuple(axes))
     terms = float(np.prod([x.shape[axis] for axis in axes]))
-    shifted = mean, variance + node.attributes["epsilon"]
-    return own_statistics_rounding(x, y, shifted, terms, dict(_along(x, axes, parameters)))
+    along = dict(_along(x, axes, parameters))
+    return own_statistics_rounding(x, y, _statistics(node, x), terms, along)
 
 
-def _layer_norm_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
+def _over_axes_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
     differences = []
     axes = [list(node.attributes["axes"]) for node in (a, b)]
     if axes[0] != axes[1]:
@@ -219,7 +230,7 @@ def epsilon_differences(a: Node, b: Node) -> list[Difference]:
     return [Difference("normalisation-epsilon", *words, changed=changed)]
 
 
-def _layer_norm_hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
+def _over_axes_hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
     """Other epsilons, and other axes."""
     last = [list(range(-count, 0)) for count in range(1, x.ndim)]
     return [
@@ -242,11 +253,106 @@ LAYER_NORM = Kind(
     },
     roles=_SCALE_AND_OFFSET,
     words=lambda node: "layer normalisation",
-    compute=_layer_norm,
-    rounding=_layer_norm_rounding,
-    differences=_layer_norm_differences,
-    hypotheses=_layer_norm_hypotheses,
+    compute=_over_axes,
+    rounding=_over_axes_rounding,
+    differences=_over_axes_differences,
+    hypotheses=_over_axes_hypotheses,
 )
 """Layer normalisation of each example over some axes (Ba et al., 2016)."""
 
-KINDS = (BATCH_NORM, LAYER_NORM)
+RMS_NORM = Kind(
+    name="rms_norm",
+    attributes={
+        "epsilon": "float, added to the mean square",
+        "axes": "list of negative int, ascending: the axes that the mean square is over, and that "
+        "the scale has",
+    },
+    roles={"gamma": _SCALE_AND_OFFSET["gamma"]},
+    words=lambda node: "RMS normalisation",
+    compute=_over_axes,
+    rounding=_over_axes_rounding,
+    differences=_over_axes_differences,
+    hypotheses=_over_axes_hypotheses,
+)
+"""Division of each example by its root mean square over some axes (Zhang & Sennrich, 2019)."""
+
+
+def _grouped(node: Node, x: Array) -> Array:
+    """The numbers (n, *spatial, groups, channels / groups)."""
+    return anp.reshape(x, (*x.shape[:-1], node.attributes["groups"], -1))
+
+
+def _within_groups(x: Array) -> tuple[int, ...]:
+    """The axes of `_grouped` that a group's mean and variance are over."""
+    return (*range(1, x.ndim - 2), x.ndim - 1)
+
+
+def _group_norm(
+    node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
+) -> Array:
+    grouped = _grouped(node, inputs[0])
+    mean, variance = moments(grouped, _within_groups(grouped))
+    y = (grouped - mean) / anp.sqrt(variance + node.attributes["epsilon"])
+    return _scaled(anp.reshape(y, inputs[0].shape), parameters)
+
+
+def _group_norm_rounding(
+    node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
+) -> np.ndarray:
+    (x,), grouped = inputs, _grouped(node, inputs[0])
+    mean, variance = (
+        np.broadcast_to(each, grouped.shape).reshape(x.shape)
+        for each in moments(grouped, _within_groups(grouped))
+    )
+    terms = float(np.prod(x.shape[1:])) / node.attributes["groups"]
+    shifted = mean, variance + node.attributes["epsilon"]
+    return own_statistics_rounding(x, y, shifted, terms, parameters)
+
+
+def _group_norm_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
+    differences = []
+    if a.attributes["groups"] != b.attributes["groups"]:
+        words = [f"{node.attributes['groups']} groups" for node in (a, b)]
+        changed = with_those_of(a, b, "groups")
+        differences.append(Difference("normalisation-axes", *words, changed=changed))
+    return differences + epsilon_differences(a, b) + scale_and_offset_differences(of_a, of_b)
+
+
+def _group_norm_hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
+    """Other epsilons, and other numbers of groups."""
+    channels = x.shape[-1]
+    groups = [count for count in (32, channels, 16, 8, 4, 2, 1) if channels % count == 0]
+    return [
+        *(("normalisation-epsilon", with_attributes(node, epsilon=e)) for e in EPSILONS),
+        *(("normalisation-axes", with_attributes(node, groups=count)) for count in groups),
+    ]
+
+
+def _usual_group_norm(node: Node, shape: Shape) -> Node:
+    """One group of a vector as the layer normalisation that it is."""
+    if len(shape) > 1 or node.attributes["groups"] > 1:
+        return node
+    attributes = {"epsilon": node.attributes["epsilon"], "axes": [-1]}
+    return replace(node, kind="layer_norm", attributes=attributes)
+
+
+GROUP_NORM = Kind(
+    name="group_norm",
+    attributes={
+        "epsilon": "float, added to the variance",
+        "groups": "int; the channels are divided into so many groups, one after the other, and "
+        "each is normalised over its channels and all positions. As many as there are channels: "
+        "instance normalisation",
+    },
+    roles=_SCALE_AND_OFFSET,
+    words=lambda node: f"group normalisation in {node.attributes['groups']} groups",
+    compute=_group_norm,
+    rounding=_group_norm_rounding,
+    differences=_group_norm_differences,
+    hypotheses=_group_norm_hypotheses,
+    usual=_usual_group_norm,
+)
+"""Normalisation of each example's groups of channels (Wu & He, 2018), instance normalisation among
+them (Ulyanov et al., 2016)."""
+
+KINDS = (BATCH_NORM, LAYER_NORM, RMS_NORM, GROUP_NORM)

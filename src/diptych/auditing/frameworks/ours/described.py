@@ -28,9 +28,11 @@ NOT_EXPRESSED: dict[str, str] = {
     "custom": "every layer of a description is known",
     "global_average_pool": "no description has it",
     "global_max_pool": "no description has it",
+    "group_norm": "no description has it",
     "layer_norm": "no description has it",
     "pad": "padding is part of a convolution or a pool",
     "reshape": "no description has it",
+    "rms_norm": "no description has it",
 }
 """Kinds that no description of a network has, each with the reason."""
 

@@ -33,7 +33,10 @@ from diptych.auditing.graph import INPUT, Node
 Tensor = Any
 FAMILIES = (convolution, dense, pooling, shape)
 """The files of readers that nothing here calls by name: importing them registers their readers."""
-NOT_EXPRESSED: dict[str, str] = {}
+NOT_EXPRESSED: dict[str, str] = {
+    "group_norm": "it has no operation of its own: one written out is read as its reshapes and "
+    "what is between them",
+}
 """Kinds that it does not have, or that are not read, each with the reason."""
 
 

@@ -96,28 +96,47 @@ def batch_norm(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft
 
 @attempts
 def layer_norm(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
-    """Normalisation of each example over some axes; which axes they are is tried."""
+    """Normalisation of each example by its mean and variance over some axes."""
+    return over_axes("layer_norm", stretch, variables)
+
+
+@attempts
+def rms_norm(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """Division of each example by its root mean square over some axes."""
+    return over_axes("rms_norm", stretch, variables)
+
+
+def over_axes(kind: str, stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """Normalisation of each example over its last axes; how many they are is tried."""
     values = varied(variables)
     x = stretch.numbers(-1.5, 2)
     y = stretch(x)
     last = [tuple(range(-count, 0)) for count in range(1, x.ndim)]
     tried = [(axes, roles) for axes in last for roles in possible_roles(list(values))]
-    found = next((each for each in tried if fits_layer(*each, values, x, y)), None)
+    found = next((each for each in tried if fits_over(kind, *each, values, x, y)), None)
     if found is None:
         return None
     axes, roles = found
     for role, name in roles.items():
         fill(variables[name], 1.0 if role == "gamma" else 0.0)
     small = stretch.numbers(-1e-7, 1e-7)
-    deviation = small - small.mean(axes, keepdims=True)
+    deviation = small - statistics(kind, small, axes)[0]
     epsilon = float(np.sum(deviation**2) / max(float(np.sum(stretch(small) ** 2)), 1e-300))
     epsilon = clean(stretch.written(epsilon))
-    if not fits_layer(axes, roles, values, x, y, epsilon, 10 * stretch.tolerance):
+    if not fits_over(kind, axes, roles, values, x, y, epsilon, 10 * stretch.tolerance):
         return None
-    return NodeDraft("layer_norm", {"epsilon": epsilon, "axes": list(axes)}, roles)
+    return NodeDraft(kind, {"epsilon": epsilon, "axes": list(axes)}, roles)
 
 
-def fits_layer(
+def statistics(kind: str, x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """What is subtracted, and what is under the root beside epsilon."""
+    if kind == "rms_norm":
+        return np.zeros(1), np.mean(x**2, axes, keepdims=True)
+    return x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+
+
+def fits_over(
+    kind: str,
     axes: tuple[int, ...],
     roles: dict[str, str],
     values: Arrays,
@@ -128,9 +147,10 @@ def fits_layer(
 ) -> bool:
     """Whether y is x normalised over those axes; as `fits`."""
     sizes = x.shape[axes[0] :]
-    if "mean" in roles or any(values[name].shape != sizes for name in roles.values()):
+    allowed = {"gamma"} if kind == "rms_norm" else {"gamma", "beta"}
+    if roles.keys() - allowed or any(values[name].shape != sizes for name in roles.values()):
         return False
-    mean, variance = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    mean, variance = statistics(kind, x, axes)
     expected = (x - mean) / np.sqrt(variance + epsilon)
     if "gamma" in roles:
         expected = expected * values[roles["gamma"]]
