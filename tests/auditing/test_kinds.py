@@ -17,7 +17,7 @@ import diptych
 from diptych.auditing import reference
 from diptych.auditing.causes import CAUSES
 from diptych.auditing.graph import INPUT, Arrays, Node
-from diptych.auditing.kinds.activation import FUNCTIONS
+from diptych.auditing.kinds.curves import AXIS, FUNCTIONS
 from diptych.auditing.kinds.registry import KINDS, guesses, hypotheses, words
 
 RANDOM = np.random.default_rng(0)
@@ -218,21 +218,74 @@ ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "sigmoid": torch.sigmoid,
     "softmax": lambda x: torch.softmax(x, -1),
     "log_softmax": lambda x: torch.log_softmax(x, -1),
-    "softplus": functional.softplus,
+    "softplus": lambda x: functional.softplus(x, 2.0, 1000.0),
     "silu": functional.silu,
     "relu6": functional.relu6,
+    # PyTorch computes 1 / alpha, and hardsigmoid's slope of 1/6, in float32 for a gradient.
+    "celu": lambda x: functional.celu(x, 0.5),
+    "hard_swish": functional.hardswish,
+    "hard_sigmoid": lambda x: functional.relu6(x + 3) / 6,
+    "hard_shrink": functional.hardshrink,
+    "soft_shrink": functional.softshrink,
+    "mish": functional.mish,
+    "softsign": functional.softsign,
+    "log_sigmoid": functional.logsigmoid,
+    "tanh_shrink": functional.tanhshrink,
+    "squareplus": lambda x: (x + (x**2 + 4).sqrt()) / 2,
+    "sparse_plus": lambda x: torch.where(x >= 1, x, (x.clamp(min=-1) + 1) ** 2 / 4),
+    "sparse_sigmoid": lambda x: ((x + 1) / 2).clamp(0, 1),
+    "clip": lambda x: functional.hardtanh(x, -0.5, 2.0),
+    "threshold": lambda x: functional.threshold(x, 0.5, -1.0),
+    "capped_relu": lambda x: torch.where(x > 0.5, x.clamp(max=2.0), 0.3 * (x - 0.5)),
     "exponential": torch.exp,
+    "square": torch.square,
+    "absolute": torch.abs,
+    "square_root": torch.sqrt,
+    "reciprocal_root": torch.rsqrt,
+    "logarithm": torch.log,
     "linear": lambda x: x,
 }
+SLOPES = {
+    "leaky_relu": 0.3,
+    "elu": 0.3,
+    "celu": 0.5,
+    "softplus": 2.0,
+    "squareplus": 4.0,
+    "hard_sigmoid": 1 / 6,
+    "hard_shrink": 0.5,
+    "soft_shrink": 0.5,
+    "capped_relu": 0.3,
+}
+LIMITS = {"clip": [-0.5, 2.0], "threshold": [0.5, -1.0], "capped_relu": [0.5, 2.0]}
 
 
 def activations() -> Iterator[Example]:
     for function in FUNCTIONS:
-        slope = 0.3 if function in ("leaky_relu", "elu") else None
-        yield example(
-            "activation", 3 * numbers(4, 3, 6), ACTIVATIONS[function],
-            function=function, slope=slope, label=function,
-        )  # fmt: skip
+        x = 3 * numbers(4, 3, 6)
+        if function in ("square_root", "reciprocal_root", "logarithm"):
+            x = np.abs(x) + 0.5
+        settings: dict[str, Any] = {"slope": SLOPES.get(function)}
+        if function in LIMITS:
+            settings["limits"] = LIMITS[function]
+        truth = ACTIVATIONS[function]
+        yield example("activation", x, truth, function=function, label=function, **settings)
+    for function in AXIS:
+
+        def over_axis(x, function=function):
+            return getattr(torch, function)(x, 1)
+
+        settings = {"function": function, "slope": None, "axis": -2}
+        label = f"{function} over another axis"
+        yield example("activation", numbers(4, 3, 6), over_axis, label=label, **settings)
+    x = numbers(3, 4, 2, 6)
+    for shape in ((6,), (1,), (4, 2, 6), (2, 1)):
+
+        def prelu(x, slope):
+            return torch.where(x > 0, x, slope * x)
+
+        yield example("prelu", x, prelu, {"slope": numbers(*shape)}, label=f"{shape}")
+    yield example("glu", x, functional.glu, axis=-1)
+    yield example("glu", x, lambda x: functional.glu(x, 1), axis=-3, label="over another axis")
 
 
 def others() -> Iterator[Example]:
@@ -378,7 +431,7 @@ def test_a_large_convolution_is_laid_out_in_parts() -> None:
 # A black box is known by its numbers, and a known layer that does something else is caught.
 
 GUESSED = {
-    "activation", "rescale", "add", "concatenate", "flatten",
+    "activation", "glu", "rescale", "add", "concatenate", "flatten",
     "global_average_pool", "global_max_pool", "max_pool", "average_pool",
 }  # fmt: skip
 

@@ -28,7 +28,15 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "MaxPool2d or AvgPool2d (count_include_pad=False as TensorFlow)",
         "TensorFlow": "tf.nn.max_pool2d or tf.nn.avg_pool2d",
     },
-    "activation": {"": "use the same activation function, written out on both sides"},
+    "activation": {
+        "": "use the same activation function, written out on both sides (PReLU: Keras has a slope "
+        "for each number unless shared_axes says otherwise, PyTorch one for each channel or one)"
+    },
+    "activation-limits": {
+        "Keras": "ReLU(max_value, threshold)",
+        "PyTorch": "Hardtanh(min_val, max_val), Threshold(threshold, value), clamp(min, max)",
+        "TensorFlow": "tf.clip_by_value(x, min, max)",
+    },
     "activation-slope": {
         "Keras": "LeakyReLU(negative_slope), 0.3 if not given (ELU: alpha)",
         "PyTorch": "LeakyReLU(negative_slope), 0.01 if not given",
@@ -88,6 +96,11 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "torch.nn.init, e.g. xavier_uniform_ for Keras' default; PyTorch's own is "
         "uniform within 1/sqrt(fan in)",
         "TensorFlow": "the initial value of the kernel's variable",
+    },
+    "slope-initialiser": {
+        "Keras": "PReLU(alpha_initializer), zeros if not given",
+        "PyTorch": "PReLU(init), 0.25 if not given",
+        "TensorFlow": "the initial value of the slopes' variable",
     },
     "bias-initialiser": {
         "Keras": "bias_initializer (zeros if not given)",

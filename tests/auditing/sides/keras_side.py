@@ -101,8 +101,13 @@ def build_residual(v: Variant):
 
 
 LAYERS = {
+    "clip": lambda v: layers.ReLU(max_value=v.layer_limit),
     "group_norm": lambda v: layers.GroupNormalization(v.layer_groups, epsilon=v.layer_epsilon),
     "layer_norm": lambda v: layers.LayerNormalization(epsilon=v.layer_epsilon),
+    "prelu": lambda v: layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25),
+        shared_axes=[1] if v.layer_shared else None,
+    ),
     "rms_norm": lambda v: layers.RMSNormalization(epsilon=v.layer_epsilon),
 }
 """By kind, the layer behind the hidden one of the regression."""

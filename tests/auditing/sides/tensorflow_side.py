@@ -270,8 +270,18 @@ def rms_norm(v: Variant, w, x):
     return x * tf.math.rsqrt(mean_square + v.layer_epsilon) * w["layer/gamma"]
 
 
+def slopes(v: Variant) -> dict[str, tf.Variable]:
+    return {"layer/slope": tf.Variable(tf.fill([1 if v.layer_shared else v.units], 0.25))}
+
+
+def prelu(v: Variant, w, x):
+    return tf.maximum(x, 0.0) + w["layer/slope"] * tf.minimum(x, 0.0)
+
+
 LAYERS = {
+    "clip": (lambda v: {}, lambda v, w, x: tf.clip_by_value(x, 0.0, v.layer_limit)),
     "layer_norm": (scale_and_offset, layer_norm),
+    "prelu": (slopes, prelu),
     "rms_norm": (scale, rms_norm),
 }
 """By kind, the variables and the computation of the layer behind the hidden one of the

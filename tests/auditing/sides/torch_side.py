@@ -101,8 +101,10 @@ class Residual(nn.Module):
 
 
 LAYERS = {
+    "clip": lambda v: nn.Hardtanh(0.0, v.layer_limit),
     "group_norm": lambda v: nn.GroupNorm(v.layer_groups, v.units, v.layer_epsilon),
     "layer_norm": lambda v: nn.LayerNorm(v.units, v.layer_epsilon),
+    "prelu": lambda v: nn.PReLU(1 if v.layer_shared else v.units),
     "rms_norm": lambda v: nn.RMSNorm(v.units, v.layer_epsilon),
 }
 """By kind, the layer behind the hidden one of the regression."""

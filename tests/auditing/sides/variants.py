@@ -38,6 +38,9 @@ class Variant:
     """A kind of layer behind the hidden one of the regression."""
     layer_epsilon: float = 1e-3
     layer_groups: int = 2
+    layer_limit: float = 2.0
+    layer_shared: bool = False
+    """One slope for all units."""
     # Data.
     scale: float = 1 / 255
     swapped: bool = False

@@ -121,6 +121,7 @@ class Reader:
         shape = kernel_shape(layer)
         if shape and outlet.part == 0 and draft.kind == "conv":
             self.kernels[parameters["kernel"]] = shape
+        self.kernels |= {parameters[role]: shape for role, shape in draft.shapes.items()}
         where = self.submission.places.get(id(layer))
         self.nodes.append(
             Node(name, draft.kind, sources, call.shape, draft.attributes, parameters, where)

@@ -26,11 +26,13 @@ NOT_EXPRESSED: dict[str, str] = {
     "add": "a network's description is a chain",
     "concatenate": "a network's description is a chain",
     "custom": "every layer of a description is known",
+    "glu": "no description has it",
     "global_average_pool": "no description has it",
     "global_max_pool": "no description has it",
     "group_norm": "no description has it",
     "layer_norm": "no description has it",
     "pad": "padding is part of a convolution or a pool",
+    "prelu": "no description has it",
     "reshape": "no description has it",
     "rms_norm": "no description has it",
 }

@@ -32,6 +32,7 @@ ACTIVATION_OPERATIONS = {
     "Softmax": "softmax",
     "LogSoftmax": "log_softmax",
     "Softplus": "softplus",
+    "Softsign": "softsign",
     "Exp": "exponential",
     "LeakyRelu": "leaky_relu",
 }

@@ -22,7 +22,7 @@ from diptych.auditing.frameworks.tensorflow.operations import (
     pooling,
     shape,
 )
-from diptych.auditing.frameworks.tensorflow.operations.activation import activation
+from diptych.auditing.frameworks.tensorflow.operations.activation import activation, prelu
 from diptych.auditing.frameworks.tensorflow.operations.arithmetic import rescale
 from diptych.auditing.frameworks.tensorflow.operations.dropout import dropout
 from diptych.auditing.frameworks.tensorflow.operations.normalisation import normalisation
@@ -34,6 +34,7 @@ Tensor = Any
 FAMILIES = (convolution, dense, pooling, shape)
 """The files of readers that nothing here calls by name: importing them registers their readers."""
 NOT_EXPRESSED: dict[str, str] = {
+    "glu": "it has no operation: one written out is read as its halves, which are black boxes",
     "group_norm": "it has no operation of its own: one written out is read as its reshapes and "
     "what is between them",
 }
@@ -86,7 +87,7 @@ class Reader:
             return found
         if types & {"Rsqrt", "Sqrt", "Pow"}:
             return normalisation(stretch, {name: self.variables[name] for name in names})
-        return None
+        return prelu(stretch, {name: self.variables[name] for name in names})
 
 
 @dataclass
