@@ -207,6 +207,29 @@ def other_norms() -> Iterator[Example]:
     yield example("rms_norm", x, rms, **settings | {"label": "bare"})
 
 
+def embeddings() -> Iterator[Example]:
+    rows = RANDOM.integers(0, 7, (4, 3)).astype(float)
+    for settings in (
+        {"padding_index": None, "max_norm": None},
+        {"padding_index": int(rows[0, 0]), "max_norm": None},
+        {"padding_index": None, "max_norm": 1.5},
+    ):
+
+        def truth(rows, kernel, settings=settings):
+            longest = settings["max_norm"]
+            table = kernel
+            if (
+                longest
+            ):  # PyTorch does it in place, which a parameter that is watched does not bear.
+                shorter = torch.renorm(kernel.detach(), 2, 0, longest)
+                table = kernel + (shorter - kernel.detach())
+            return functional.embedding(rows.long(), table, settings["padding_index"])
+
+        label = ", ".join(f"{name} {value}" for name, value in settings.items())
+        kernel = {"kernel": numbers(7, 5)}
+        yield example("embedding", rows, truth, kernel, label=label, mask=False, **settings)
+
+
 ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
     "relu": torch.relu,
     "leaky_relu": lambda x: functional.leaky_relu(x, 0.3),
@@ -320,6 +343,7 @@ EXAMPLES = [
     *normalisations(),
     *layer_norms(),
     *other_norms(),
+    *embeddings(),
     *activations(),
     *others(),
 ]

@@ -112,7 +112,7 @@ def test_what_is_nothing_known_is_one_custom_node() -> None:
     model = side(Binary)
     assert [kind for kind, _ in found(model)] == ["dense", "custom", "dense", "sigmoid"]
     custom = model.graph().nodes[1]
-    assert custom.attributes == {"class": "Maximum+Minimum+Mul+AddV2"}
+    assert custom.attributes == {"class": "Maximum+Minimum+Square+Mul+AddV2"}
     assert custom.parameters == {"0": "variable_3"}
     assert model.targets == "binary"
 

@@ -18,6 +18,11 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "stride (a pooling layer's default is its kernel_size)",
         "TensorFlow": "strides",
     },
+    "padding-index": {
+        "Keras": "Embedding has none; mask_zero makes a mask, and row 0 is trained all the same",
+        "PyTorch": "Embedding(padding_idx): this row gets no gradient, and starts as zeros",
+        "TensorFlow": "leave the row out of the gradient",
+    },
     "padding": {
         "Keras": "padding='same' pads the far side more; ZeroPadding2D and 'valid' pad as you say",
         "PyTorch": "padding=n pads n on every side; F.pad pads as you say",
@@ -92,9 +97,10 @@ CAUSES: dict[str, dict[str, str]] = {
     },
     "label-encoding": {"": "give both sides the same labels, counted from 0 in the same order"},
     "kernel-initialiser": {
-        "Keras": "kernel_initializer (glorot_uniform if not given)",
+        "Keras": "kernel_initializer (glorot_uniform if not given); an Embedding's "
+        "embeddings_initializer (uniform within 0.05 if not given)",
         "PyTorch": "torch.nn.init, e.g. xavier_uniform_ for Keras' default; PyTorch's own is "
-        "uniform within 1/sqrt(fan in)",
+        "uniform within 1/sqrt(fan in), an Embedding's is normal with the deviation 1",
         "TensorFlow": "the initial value of the kernel's variable",
     },
     "slope-initialiser": {
@@ -139,7 +145,7 @@ CAUSES: dict[str, dict[str, str]] = {
     },
     "weight-constraint": {
         "Keras": "kernel_constraint, bias_constraint",
-        "PyTorch": "project the weights after optimizer.step()",
+        "PyTorch": "project the weights after optimizer.step(); Embedding(max_norm)",
         "TensorFlow": "project the variables after the step",
     },
     "frozen-parameter": {

@@ -6,7 +6,7 @@
 
 import keras
 from keras import layers
-from variants import Variant, batches_of, houses, parse, prepare_images, signals
+from variants import Variant, batches_of, houses, parse, prepare_images, signals, words
 
 
 def __getattr__(name: str):
@@ -139,6 +139,12 @@ def build_signal(v: Variant):
     return compiled(v, keras.Model(wave, head(v, x, 3)), data=signals())
 
 
+def build_words(v: Variant):
+    text = keras.Input((12,), dtype="int32")
+    x = layers.Flatten()(layers.Embedding(20, v.units)(text))
+    return compiled(v, keras.Model(text, head(v, x, 3)), data=words())
+
+
 class AgainstEvery(keras.losses.Loss):
     """A mean square that is written out, on targets in another shape than the outputs."""
 
@@ -223,4 +229,5 @@ NETWORKS = {
     "residual": build_residual,
     "regression": build_regression,
     "signal": build_signal,
+    "words": build_words,
 }

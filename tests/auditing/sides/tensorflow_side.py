@@ -5,7 +5,7 @@
 # pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false
 
 import tensorflow as tf
-from variants import Variant, batches_of, houses, parse, prepare_images, signals
+from variants import Variant, batches_of, houses, parse, prepare_images, signals, words
 
 
 def __getattr__(name: str):
@@ -320,4 +320,33 @@ class Regression(Trained):
         return total + self.penalty() if self.v.penalty else total
 
 
-NETWORKS = {"cnn": Cnn, "residual": Residual, "regression": Regression, "signal": Signal}
+class Words(Trained):
+    first = "first"
+
+    def __init__(self, v: Variant) -> None:
+        self.v = v
+        self.variables = {
+            "first/kernel": tf.Variable(tf.random.uniform((20, v.units), -0.05, 0.05)),
+            "last/kernel": tf.Variable(kernel(v, 12 * v.units, 3)),
+            "last/bias": tf.Variable(bias(v, 3)),
+        }
+        self.prepare_training()
+        self.data = words()
+        self.batches = batches_of(v, 32, seed=3)
+
+    def logits(self, x):
+        w = self.variables
+        x = tf.nn.embedding_lookup(w["first/kernel"], x)
+        return tf.reshape(x, [tf.shape(x)[0], -1]) @ w["last/kernel"] + w["last/bias"]
+
+    def loss(self, x, y):
+        return classification(self.v, self.logits(x), y, self.penalty())
+
+
+NETWORKS = {
+    "cnn": Cnn,
+    "residual": Residual,
+    "regression": Regression,
+    "signal": Signal,
+    "words": Words,
+}

@@ -26,6 +26,7 @@ NOT_EXPRESSED: dict[str, str] = {
     "add": "a network's description is a chain",
     "concatenate": "a network's description is a chain",
     "custom": "every layer of a description is known",
+    "embedding": "no description has it",
     "glu": "no description has it",
     "global_average_pool": "no description has it",
     "global_max_pool": "no description has it",

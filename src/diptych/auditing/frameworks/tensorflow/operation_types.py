@@ -9,7 +9,8 @@ FUSED_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 ADDITIONS = {"AddV2", "Add", "BiasAdd"}
 RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
 PADS = {"Pad", "PadV2"}
-BARRIERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS, *PADS, "ConcatV2", "Conv3D"}
+GATHERS = {"GatherV2", "ResourceGather"}
+BARRIERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS, *PADS, *GATHERS, "ConcatV2", "Conv3D"}
 """What is a node of its own wherever it stands, and never part of a stretch of arithmetic."""
 NOT_ELEMENTWISE = {*BARRIERS, *RESHAPES, *GLOBAL_POOLS, "Transpose", "StridedSlice", "MirrorPad"}
 LAYERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS}

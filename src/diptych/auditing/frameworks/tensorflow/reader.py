@@ -19,6 +19,7 @@ from diptych.auditing.frameworks.tensorflow.operation_types import LAYERS, RESHA
 from diptych.auditing.frameworks.tensorflow.operations import (
     convolution,
     dense,
+    embedding,
     pooling,
     shape,
 )
@@ -31,7 +32,7 @@ from diptych.auditing.frameworks.tensorflow.trace import Trace, where
 from diptych.auditing.graph import INPUT, Node
 
 Tensor = Any
-FAMILIES = (convolution, dense, pooling, shape)
+FAMILIES = (convolution, dense, embedding, pooling, shape)
 """The files of readers that nothing here calls by name: importing them registers their readers."""
 NOT_EXPRESSED: dict[str, str] = {
     "glu": "it has no operation: one written out is read as its halves, which are black boxes",
