@@ -218,9 +218,7 @@ def embeddings() -> Iterator[Example]:
         def truth(rows, kernel, settings=settings):
             longest = settings["max_norm"]
             table = kernel
-            if (
-                longest
-            ):  # PyTorch does it in place, which a parameter that is watched does not bear.
+            if longest:  # PyTorch does it in place, which a watched parameter does not bear.
                 shorter = torch.renorm(kernel.detach(), 2, 0, longest)
                 table = kernel + (shorter - kernel.detach())
             return functional.embedding(rows.long(), table, settings["padding_index"])
