@@ -133,13 +133,22 @@ PLANTED_IN_KIND = {
 """By kind of layer, a change above that plants a fault in a layer of that kind."""
 NOTHING_TO_PLANT = {
     "add": "it has no setting; a missing one changes the network",
+    "average": "it has no setting",
     "concatenate": "it has no setting",
     "custom": "it is a layer of the user's own",
+    "divide": "it has no setting",
     "glu": "it has no setting",
     "global_average_pool": "it has no setting; another pool in its place is `pooling`",
     "global_max_pool": "it has no setting; another pool in its place is `pooling`",
+    "matmul": "it has no setting",
+    "maximum": "it has no setting",
+    "minimum": "it has no setting",
+    "multiply": "it has no setting",
+    "learned_offset": "it has no setting; its first value is an initialiser's affair",
     "pad": "it joins its convolution, in which padding is planted",
     "reshape": "it changes no number",
+    "learned_scale": "it has no setting; its first value is an initialiser's affair",
+    "subtract": "it has no setting",
 }
 """By kind of layer, why no fault is planted in one."""
 

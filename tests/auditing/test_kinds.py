@@ -331,6 +331,28 @@ def others() -> Iterator[Example]:
         scale=scale, offset=offset, label="by channel",
     )  # fmt: skip
     yield example("add", several, lambda *x: torch.stack(x).sum(0))
+    yield example("subtract", several, lambda x, y, z: x - y - z)
+    yield example("multiply", several, lambda x, y, z: x * y * z)
+    gated = [numbers(3, 4, 5), numbers(3, 1, 5)]
+    yield example("multiply", gated, lambda x, gate: x * gate, label="by a gate")
+    positive = [several[0], *(np.abs(x) + 0.5 for x in several[1:])]
+    yield example("divide", positive, lambda x, y, z: x / y / z)
+    yield example("maximum", several, lambda *x: torch.stack(x).amax(0))
+    yield example("minimum", several, lambda *x: torch.stack(x).amin(0))
+    yield example("average", several, lambda *x: torch.stack(x).mean(0))
+    yield example("matmul", [numbers(3, 2, 4), numbers(3, 4, 5)], torch.matmul)
+    for shape in ((5,), (4, 5), (1,)):
+        yield example(
+            "learned_scale",
+            x,
+            lambda x, scale: x * scale,
+            {"scale": numbers(*shape)},
+            label=f"{shape}",
+        )
+        yield example(
+            "learned_offset", x, lambda x, offset: x + offset, {"offset": numbers(*shape)},
+            label=f"{shape}",
+        )  # fmt: skip
     yield example("concatenate", several, lambda *x: torch.cat(x, -1))
 
 
@@ -454,6 +476,7 @@ def test_a_large_convolution_is_laid_out_in_parts() -> None:
 
 GUESSED = {
     "activation", "glu", "rescale", "add", "concatenate", "flatten",
+    "subtract", "multiply", "divide", "maximum", "minimum", "average", "matmul",
     "global_average_pool", "global_max_pool", "max_pool", "average_pool",
 }  # fmt: skip
 

@@ -6,7 +6,7 @@
 
 import keras
 from keras import layers
-from variants import Variant, batches_of, houses, parse, prepare_images, signals, words
+from variants import Variant, batches_of, houses, parse, prepare_images, signals, texts
 
 
 def __getattr__(name: str):
@@ -142,7 +142,7 @@ def build_signal(v: Variant):
 def build_words(v: Variant):
     text = keras.Input((12,), dtype="int32")
     x = layers.Flatten()(layers.Embedding(20, v.units)(text))
-    return compiled(v, keras.Model(text, head(v, x, 3)), data=words())
+    return compiled(v, keras.Model(text, head(v, x, 3)), data=texts())
 
 
 class AgainstEvery(keras.losses.Loss):

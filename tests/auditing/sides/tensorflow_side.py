@@ -5,7 +5,7 @@
 # pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false
 
 import tensorflow as tf
-from variants import Variant, batches_of, houses, parse, prepare_images, signals, words
+from variants import Variant, batches_of, houses, parse, prepare_images, signals, texts
 
 
 def __getattr__(name: str):
@@ -331,7 +331,7 @@ class Words(Trained):
             "last/bias": tf.Variable(bias(v, 3)),
         }
         self.prepare_training()
-        self.data = words()
+        self.data = texts()
         self.batches = batches_of(v, 32, seed=3)
 
     def logits(self, x):

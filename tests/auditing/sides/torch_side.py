@@ -7,7 +7,7 @@
 import torch
 from torch import nn
 from torch.nn import functional
-from variants import Variant, batches_of, houses, parse, prepare_images, signals, words
+from variants import Variant, batches_of, houses, parse, prepare_images, signals, texts
 
 
 def __getattr__(name: str):
@@ -183,7 +183,7 @@ def side(v: Variant, module: nn.Module, network: str):
         x, y = signals()
         extras["data"] = (x.transpose(0, 2, 1).copy(), y)
     elif network == "words":
-        extras["data"] = words()
+        extras["data"] = texts()
     else:
         extras["prepare"] = lambda images, labels: prepared(v, images, labels)
     if v.schedule or not v.cleared or v.clip or v.constraint:

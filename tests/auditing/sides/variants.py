@@ -128,7 +128,7 @@ def signals() -> tuple[np.ndarray, np.ndarray]:
     return (x + 0.1 * chance.normal(size=x.shape)).astype(np.float32), y.astype(np.int64)
 
 
-def words() -> tuple[np.ndarray, np.ndarray]:
+def texts() -> tuple[np.ndarray, np.ndarray]:
     """A classification of texts: 12 words of 20, (n, 12), and three classes."""
     chance = np.random.default_rng(2)
     return chance.integers(0, 20, (64, 12)), chance.integers(0, 3, 64)

@@ -11,7 +11,7 @@ import numpy as np
 from autograd.scipy.special import expit
 
 from diptych.auditing.graph import Arrays, Node
-from diptych.auditing.kinds.curves import AXIS, COMMON, FUNCTIONS, LIMITED, PLAIN, activate
+from diptych.auditing.kinds.curves import AXIS, COMMON, FUNCTIONS, PLAIN, activate
 from diptych.auditing.kinds.kind import (
     Array,
     Difference,
@@ -28,8 +28,8 @@ from diptych.auditing.kinds.rounding import FUNCTION_UNITS
 FINAL = ("softmax", "sigmoid", "log_softmax")
 """Activations that, behind the last layer, belong to the loss: which of the two applies them is a
 matter of style."""
-_CHOOSES = ("relu", "relu6", "linear", "absolute", "hard_shrink", *LIMITED)
-_SUBTRACTS = ("tanh_shrink", "soft_shrink", "squareplus", "log_sigmoid")
+_CHOOSES = ("relu", "relu6", "linear", "absolute", "hard_shrink", "clip", "threshold")
+_SUBTRACTS = ("tanh_shrink", "capped_relu", "soft_shrink", "squareplus", "log_sigmoid")
 """Functions of two numbers near the input whose difference is small."""
 
 
@@ -182,6 +182,7 @@ ACTIVATION = Kind(
         "limits": "two numbers of clip, threshold and capped_relu; missing for the others",
         "axis": "negative int, the axis of softmax and its logarithm; the last one if missing",
     },
+    optional=frozenset({"limits", "axis"}),
     words=words,
     compute=compute,
     rounding=rounding,

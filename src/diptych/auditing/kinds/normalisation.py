@@ -127,6 +127,7 @@ BATCH_NORM = Kind(
         "statistics": "'moving' if the layer normalises by the moving averages in training too; "
         "may be missing",
     },
+    optional=frozenset({"statistics"}),
     roles={
         "gamma": Role("(channels,), the scale", False, initialiser=_INITIALISER, stir="add"),
         "beta": Role("(channels,), the offset", False, initialiser=_INITIALISER, stir="add"),

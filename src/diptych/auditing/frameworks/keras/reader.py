@@ -25,7 +25,9 @@ from diptych.auditing.frameworks.keras.trace import Call
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.errors import InputError
 
-NOT_EXPRESSED: dict[str, str] = {}
+NOT_EXPRESSED: dict[str, str] = {
+    "learned_offset": "a layer that adds a parameter is the user's own, and a black box",
+}
 """Kinds that it does not have, or that are not read, each with the reason."""
 
 

@@ -16,6 +16,15 @@ NOT_ELEMENTWISE = {*BARRIERS, *RESHAPES, *GLOBAL_POOLS, "Transpose", "StridedSli
 LAYERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS}
 """What says by itself what a block is, whatever else is in the block."""
 SUMS = ("AddV2", "Add", "AddN")
+JOINS = {
+    **dict.fromkeys(SUMS, "add"),
+    "Sub": "subtract",
+    "Mul": "multiply",
+    "RealDiv": "divide",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+}
+"""What combines tensors number by number, and the graph's names of it."""
 CROSS_ENTROPIES = {"SparseSoftmaxCrossEntropyWithLogits", "SoftmaxCrossEntropyWithLogits"}
 LOSS_ARITHMETIC = {
     *("Log", "Log1p", "LogSoftmax", "Neg", "Cast", "Identity"),

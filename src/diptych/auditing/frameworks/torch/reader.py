@@ -28,7 +28,9 @@ from diptych.auditing.graph import INPUT, Arrays, Node
 
 FAMILIES = (activation, arithmetic, convolution, dense, embedding, normalisation, pooling, shape)
 """The modules whose functions `reads` has registered."""
-NOT_EXPRESSED: dict[str, str] = {}
+NOT_EXPRESSED: dict[str, str] = {
+    "average": "it has no function: one written out is a sum and a line",
+}
 """Kinds that it does not have, or that are not read, each with the reason."""
 
 

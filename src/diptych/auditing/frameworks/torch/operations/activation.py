@@ -21,6 +21,7 @@ PLAIN = {
     "mish": "mish",
     "softsign": "softsign",
     "logsigmoid": "log_sigmoid",
+    "log_sigmoid": "log_sigmoid",
     "tanhshrink": "tanh_shrink",
     "exp": "exponential",
     "square": "square",
