@@ -13,6 +13,7 @@ from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft
 from diptych.auditing.frameworks.tensorflow.operation_types import JOINS
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace
+from diptych.auditing.frameworks.tensorflow.trying import restored, varied
 
 
 @reads(*JOINS)
@@ -61,10 +62,11 @@ def with_parameter(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeD
     if len(variables) != 1:
         return None
     [(name, variable)] = variables.items()
-    x, value = stretch.numbers(-2, 2), variable.numpy().astype(np.float64)
-    if value.ndim >= x.ndim or not np.any(value):
+    x = stretch.numbers(-2, 2)
+    if variable.shape.rank >= x.ndim:
         return None
-    y = stretch(x)
+    with restored(variables):
+        value, y = varied(variables)[name], stretch(x)
     ways = {("learned_scale", "scale"): x * value, ("learned_offset", "offset"): x + value}
     for (kind, role), expected in ways.items():
         if expected.shape == x.shape and close(stretch, y, expected):
