@@ -34,6 +34,8 @@ def rescale(stretch: Stretch) -> NodeDraft | None:
     """y = scale * x + offset, the same for all numbers or for all of a channel."""
     x = stretch.numbers(-2, 2)
     y = stretch(x)
+    far = x if stretch.input.dtype.is_integer else 32 * x  # Where a hard sigmoid is no line.
+    there = stretch(far)
     axes = tuple(range(x.ndim - 1))
     for over in (None, axes):
         middle, height = x.mean(over, keepdims=True), y.mean(over, keepdims=True)
@@ -41,7 +43,8 @@ def rescale(stretch: Stretch) -> NodeDraft | None:
             ((x - middle) ** 2).sum(over, keepdims=True), 1e-12
         )
         offset = height - scale * middle
-        if close(stretch, y, scale * x + offset) and np.all(scale):
+        line = close(stretch, y, scale * x + offset)
+        if line and np.all(scale) and close(stretch, there, scale * far + offset):
             break
     else:
         return None
