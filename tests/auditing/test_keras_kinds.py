@@ -2,6 +2,7 @@
 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalMemberAccess=false
+# pyright: reportOptionalOperand=false, reportOperatorIssue=false
 
 from typing import Any
 

@@ -202,18 +202,23 @@ def other_norms() -> Iterator[Example]:
         def rms(x, gamma=None, sizes=sizes):
             return functional.rms_norm(x, sizes, gamma, 1e-3)
 
-        settings = {"epsilon": 1e-3, "axes": axes, "label": f"over {len(axes)} axes"}
+        settings: dict[str, Any] = {
+            "epsilon": 1e-3,
+            "axes": axes,
+            "label": f"over {len(axes)} axes",
+        }
         yield example("rms_norm", x, rms, {"gamma": numbers(*sizes)}, **settings)
     yield example("rms_norm", x, rms, **settings | {"label": "bare"})
 
 
 def embeddings() -> Iterator[Example]:
     rows = RANDOM.integers(0, 7, (4, 3)).astype(float)
-    for settings in (
+    several: tuple[dict[str, Any], ...] = (
         {"padding_index": None, "max_norm": None},
         {"padding_index": int(rows[0, 0]), "max_norm": None},
         {"padding_index": None, "max_norm": 1.5},
-    ):
+    )
+    for settings in several:
 
         def truth(rows, kernel, settings=settings):
             longest = settings["max_norm"]
@@ -623,9 +628,9 @@ def statements(framework: str) -> Iterator[ast.AST]:
 def not_expressed(framework: str) -> dict[str, str]:
     """The kinds that a framework says it does not have or read, each with the reason."""
     for statement in statements(framework):
-        declares = isinstance(statement, ast.AnnAssign) and statement.value is not None
-        if declares and ast.unparse(statement.target) == "NOT_EXPRESSED":
-            assert statement.value is not None
+        if not isinstance(statement, ast.AnnAssign) or statement.value is None:
+            continue
+        if ast.unparse(statement.target) == "NOT_EXPRESSED":
             return ast.literal_eval(statement.value)
     raise AssertionError(f"{framework} declares no NOT_EXPRESSED")
 
