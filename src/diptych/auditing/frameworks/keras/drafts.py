@@ -1,7 +1,7 @@
 """Nodes while they are being read, and the registry of the functions that read them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -48,6 +48,8 @@ class NodeDraft:
     kind: str
     attributes: dict[str, Any]
     variables: dict[str, Any]
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    """By role, the shape that the graph gives a variable where that is not its own."""
 
 
 def draft(kind: str, variables: dict[str, Any] | None = None, **attributes: Any) -> NodeDraft:

@@ -17,6 +17,7 @@ from diptych.auditing.frameworks.torch.operations import (
     arithmetic,
     convolution,
     dense,
+    embedding,
     normalisation,
     pooling,
     shape,
@@ -25,8 +26,12 @@ from diptych.auditing.frameworks.torch.operations.registry import reads
 from diptych.auditing.frameworks.torch.trace import Event, Trace
 from diptych.auditing.graph import INPUT, Arrays, Node
 
-FAMILIES = (activation, arithmetic, convolution, dense, normalisation, pooling, shape)
+FAMILIES = (activation, arithmetic, convolution, dense, embedding, normalisation, pooling, shape)
 """The modules whose functions `reads` has registered."""
+NOT_EXPRESSED: dict[str, str] = {
+    "average": "it has no function: one written out is a sum and a line",
+}
+"""Kinds that it does not have, or that are not read, each with the reason."""
 
 
 @dataclass(frozen=True)
