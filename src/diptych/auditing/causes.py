@@ -61,6 +61,21 @@ CAUSES: dict[str, dict[str, str]] = {
         "TensorFlow": "tf.nn.batch_normalization(…, variance_epsilon)",
     },
     "batchnorm-initialiser": {"": "start gamma, beta and the moving averages from the same values"},
+    "normalisation-axes": {
+        "Keras": "LayerNormalization(axis), the last one if not given; GroupNormalization(groups), "
+        "32 if not given",
+        "PyTorch": "LayerNorm(normalized_shape): the last axes, as many as it has sizes; "
+        "GroupNorm(num_groups)",
+        "TensorFlow": "tf.nn.moments(x, axes)",
+    },
+    "normalisation-epsilon": {
+        "Keras": "LayerNormalization(epsilon) or GroupNormalization(epsilon), 0.001 if not given; "
+        "RMSNormalization(epsilon), 0.000001 if not given",
+        "PyTorch": "LayerNorm(eps) or GroupNorm(eps), 0.00001 if not given; RMSNorm(eps), the "
+        "smallest step of its type above 1 if not given",
+        "TensorFlow": "the number that is added to the variance",
+    },
+    "normalisation-initialiser": {"": "start the scale and the offset from the same values"},
     "input-scale": {"": "scale the inputs in the same way, once: in the data or in a layer"},
     "input-layout": {
         "Keras": "(n, height, width, channels), unless data_format says otherwise",

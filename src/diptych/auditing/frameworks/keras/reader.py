@@ -25,6 +25,9 @@ from diptych.auditing.frameworks.keras.trace import Call
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.errors import InputError
 
+NOT_EXPRESSED: dict[str, str] = {}
+"""Kinds that it does not have, or that are not read, each with the reason."""
+
 
 @dataclass(frozen=True)
 class Outlet:

@@ -7,6 +7,9 @@ well.
 from diptych.auditing.graph import Graph, Node
 from diptych.formats.onnx.reader import Reader
 
+NOT_EXPRESSED: dict[str, str] = {}
+"""Kinds that it does not have, or that are not read, each with the reason."""
+
 
 def graph_of(reader: Reader) -> Graph:
     """What a file does, as the audit knows it."""

@@ -22,6 +22,16 @@ from diptych.recipe import Recipe
 
 RESCALE = "rescale_1"
 """The node that makes numbers in [0, 1] of images."""
+NOT_EXPRESSED: dict[str, str] = {
+    "add": "a network's description is a chain",
+    "concatenate": "a network's description is a chain",
+    "custom": "every layer of a description is known",
+    "global_average_pool": "no description has it",
+    "global_max_pool": "no description has it",
+    "pad": "padding is part of a convolution or a pool",
+    "reshape": "no description has it",
+}
+"""Kinds that no description of a network has, each with the reason."""
 
 
 def graph_of(network: Network) -> Graph:

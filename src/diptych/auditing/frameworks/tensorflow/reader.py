@@ -25,7 +25,7 @@ from diptych.auditing.frameworks.tensorflow.operations import (
 from diptych.auditing.frameworks.tensorflow.operations.activation import activation
 from diptych.auditing.frameworks.tensorflow.operations.arithmetic import rescale
 from diptych.auditing.frameworks.tensorflow.operations.dropout import dropout
-from diptych.auditing.frameworks.tensorflow.operations.normalisation import batch_norm
+from diptych.auditing.frameworks.tensorflow.operations.normalisation import normalisation
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace, where
 from diptych.auditing.graph import INPUT, Node
@@ -33,6 +33,8 @@ from diptych.auditing.graph import INPUT, Node
 Tensor = Any
 FAMILIES = (convolution, dense, pooling, shape)
 """The files of readers that nothing here calls by name: importing them registers their readers."""
+NOT_EXPRESSED: dict[str, str] = {}
+"""Kinds that it does not have, or that are not read, each with the reason."""
 
 
 class Reader:
@@ -80,7 +82,7 @@ class Reader:
         if not names and (found := rescale(stretch) or activation(stretch)):
             return found
         if types & {"Rsqrt", "Sqrt", "Pow"}:
-            return batch_norm(stretch, {name: self.variables[name] for name in names})
+            return normalisation(stretch, {name: self.variables[name] for name in names})
         return None
 
 

@@ -27,6 +27,8 @@ from diptych.auditing.graph import INPUT, Arrays, Node
 
 FAMILIES = (activation, arithmetic, convolution, dense, normalisation, pooling, shape)
 """The modules whose functions `reads` has registered."""
+NOT_EXPRESSED: dict[str, str] = {}
+"""Kinds that it does not have, or that are not read, each with the reason."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -32,25 +32,50 @@ def fused_norm(trace: Trace, block: Block) -> NodeDraft | None:
     return NodeDraft("batch_norm", attributes, {role: name for role, name in names if name})
 
 
-def batch_norm(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
-    """Normalisation by the batch's mean and variance, or by variables; which are which is tried."""
-    channels = stretch.input.shape[-1]
-    if len(variables) > 4 or any(math.prod(v.shape) != channels for v in variables.values()):
-        return None
+Attempt = Callable[[Stretch, dict[str, tf.Variable]], NodeDraft | None]
+"""Tells whether a stretch is one kind of normalisation. It may leave other values in the variables
+that go into the stretch."""
+
+ATTEMPTS: list[Attempt] = []
+
+
+def attempts(attempt: Attempt) -> Attempt:
+    """Registers a kind of normalisation that a stretch may be."""
+    ATTEMPTS.append(attempt)
+    return attempt
+
+
+def normalisation(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """The first kind of normalisation whose numbers a stretch gives; None if it is none."""
     before = {name: variable.numpy() for name, variable in variables.items()}
     try:
-        return normalisation(stretch, variables)
+        drafts = (attempt(stretch, variables) for attempt in ATTEMPTS)
+        return next((draft for draft in drafts if draft is not None), None)
     finally:
         for name, variable in variables.items():
             variable.assign(before[name])
 
 
-def normalisation(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
-    """As `batch_norm`, with other values left in the variables."""
+def varied(variables: dict[str, tf.Variable]) -> Arrays:
+    """The numbers that it puts into the variables, to tell which is which."""
     chance = np.random.default_rng(1)
     values = {name: chance.uniform(0.5, 1.5, v.shape) for name, v in variables.items()}
     for name, value in values.items():
         variables[name].assign(as_type(value, variables[name].dtype))
+    return values
+
+
+def fill(variable: tf.Variable, value: float) -> None:
+    variable.assign(tf.fill(variable.shape, tf.cast(value, variable.dtype)))
+
+
+@attempts
+def batch_norm(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """Normalisation by the batch's mean and variance, or by variables; which are which is tried."""
+    channels = stretch.input.shape[-1]
+    if len(variables) > 4 or any(math.prod(v.shape) != channels for v in variables.values()):
+        return None
+    values = varied(variables)
     x = stretch.numbers(-1.5, 2)
     y = stretch(x)
     roles = next((each for each in possible_roles(list(values)) if fits(each, values, x, y)), None)
@@ -59,9 +84,7 @@ def normalisation(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDr
     # With a variance next to nothing, epsilon is alone under the root.
     plain = {"gamma": 1.0, "beta": 0.0, "mean": 0.0, "variance": 1e-14}
     for role, name in roles.items():
-        variables[name].assign(
-            tf.fill(variables[name].shape, tf.cast(plain[role], variables[name].dtype))
-        )
+        fill(variables[name], plain[role])
     small = stretch.numbers(-1.0, 1.0) if "mean" in roles else stretch.numbers(-1e-7, 1e-7)
     deviation = small - (0.0 if "mean" in roles else small.mean(spread(small)))
     epsilon = float(np.sum(deviation**2) / max(float(np.sum(stretch(small) ** 2)), 1e-300))
