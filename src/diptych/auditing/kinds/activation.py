@@ -80,6 +80,8 @@ SLOPED: dict[str, Callable[[Array, float], Array]] = {
 alpha (1 if there is none)."""
 
 FUNCTIONS = (*PLAIN, *SLOPED)
+POSITIVE = ("relu", "relu6", "sigmoid", "softmax", "softplus", "exponential")
+"""Functions that give no negative numbers."""
 FINAL = ("softmax", "sigmoid", "log_softmax")
 """Activations that, behind the last layer, belong to the loss: which of the two applies them is a
 matter of style."""
@@ -194,6 +196,7 @@ ACTIVATION = Kind(
     guesses=_guesses,
     does_nothing=_does_nothing,
     keeps_order=True,
+    is_positive=lambda node: node.attributes["function"] in POSITIVE,
 )
 """An activation function, apart from the layer that it was an argument of."""
 

@@ -10,7 +10,15 @@ import autograd.numpy as anp
 import numpy as np
 
 from diptych.auditing.graph import Node
-from diptych.auditing.kinds.kind import Array, Guesses, Kind, Parameters, Shape
+from diptych.auditing.kinds.kind import (
+    Array,
+    Difference,
+    Guesses,
+    Kind,
+    Parameters,
+    Shape,
+    Shapes,
+)
 from diptych.auditing.kinds.rounding import exact, sum_of_terms
 
 
@@ -36,7 +44,16 @@ def _rescale(node: Node, parameters: Parameters, inputs: Sequence[Array], traini
 def _concatenate(
     node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
 ) -> Array:
-    return anp.concatenate(list(inputs), axis=-1)
+    axis = node.attributes.get("axis", -1)
+    return anp.concatenate(list(inputs), axis=-1 if axis == -1 else axis + 1)
+
+
+def _axis_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
+    axes = [node.attributes.get("axis", -1) for node in (a, b)]
+    if axes[0] == axes[1]:
+        return []
+    words = ["channels" if axis == -1 else f"axis {axis + 1}" for axis in axes]
+    return [Difference("axis", *(f"concatenates along {word}" for word in words))]
 
 
 def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -53,9 +70,9 @@ def _rescale_guesses(node: Node, inputs: list[np.ndarray], y: np.ndarray) -> lis
     return [replace(node, kind="rescale", attributes={"scale": scale, "offset": offset})]
 
 
-def _of_several(kind: str) -> Guesses:
+def _of_several(kind: str, **attributes: int) -> Guesses:
     def guesses(node: Node, inputs: list[np.ndarray], y: np.ndarray) -> list[Node]:
-        return [replace(node, kind=kind, attributes={})] if len(inputs) > 1 else []
+        return [replace(node, kind=kind, attributes=attributes)] if len(inputs) > 1 else []
 
     return guesses
 
@@ -87,17 +104,20 @@ ADD = Kind(
     compute=_add,
     rounding=sum_of_terms,
     guesses=_of_several("add"),
+    keeps_sign=True,
 )
 """The sum of inputs of one shape."""
 
 CONCATENATE = Kind(
     name="concatenate",
-    attributes={},
+    attributes={"axis": "along which, counted without the batch; -1 for the channels"},
     words=lambda node: "concatenate",
     compute=_concatenate,
     rounding=exact,
-    guesses=_of_several("concatenate"),
+    differences=_axis_differences,
+    guesses=_of_several("concatenate", axis=-1),
+    keeps_sign=True,
 )
-"""The inputs joined along the last axis."""
+"""The inputs joined along an axis."""
 
 KINDS = (RESCALE, ADD, CONCATENATE)

@@ -11,7 +11,11 @@ from diptych.auditing.kinds import (
     dense,
     dropout,
     normalisation,
+    padding,
     pooling,
+    rearranging,
+    resampling,
+    selecting,
     shape,
 )
 from diptych.auditing.kinds.kind import Kind, Role
@@ -20,7 +24,11 @@ FAMILIES = (
     activation,
     arithmetic,
     shape,
+    padding,
     pooling,
+    resampling,
+    rearranging,
+    selecting,
     convolution,
     dense,
     normalisation,

@@ -7,7 +7,18 @@ well.
 from diptych.auditing.graph import Graph, Node
 from diptych.formats.onnx.reader import Reader
 
-NOT_EXPRESSED: dict[str, str] = {}
+NOT_EXPRESSED: dict[str, str] = {
+    "adaptive_average_pool": "it has no operator of it",
+    "adaptive_max_pool": "it has no operator of it",
+    "alpha_dropout": "exporters leave it out",
+    "augmentation": "exporters leave it out",
+    "drop_path": "exporters leave it out",
+    "gaussian_dropout": "exporters leave it out",
+    "gaussian_noise": "exporters leave it out",
+    "roll": "exporters write slices and a concatenation",
+    "spatial_dropout": "exporters leave it out",
+    "stack": "exporters write reshapes and a concatenation",
+}
 """Kinds that it does not have, or that are not read, each with the reason."""
 
 

@@ -16,6 +16,7 @@ from diptych.auditing.frameworks.tensorflow.operation_types import (
     NOT_ELEMENTWISE,
     POOLS,
     PRODUCTS,
+    TRANSPOSED,
 )
 from diptych.auditing.frameworks.tensorflow.trace import Trace
 
@@ -124,7 +125,7 @@ def joined(trace: Trace, blocks: list[Block]) -> list[Block]:
         ):
             block.operations, block.inputs = maker.operations + block.operations, maker.inputs
             blocks.remove(maker)
-        if block.core.type in CONVOLUTIONS | PRODUCTS:
+        if block.core.type in CONVOLUTIONS | TRANSPOSED | PRODUCTS:
             following = users(block)
             bias = bias_of(trace, following[0], block) if len(following) == 1 else None
             if bias:

@@ -33,7 +33,14 @@ from diptych.auditing.graph import INPUT, Node
 Tensor = Any
 FAMILIES = (convolution, dense, pooling, shape)
 """The files of readers that nothing here calls by name: importing them registers their readers."""
-NOT_EXPRESSED: dict[str, str] = {}
+NOT_EXPRESSED: dict[str, str] = {
+    "adaptive_average_pool": "it has no operation of it",
+    "adaptive_max_pool": "it has no operation of it",
+    "alpha_dropout": "it has no operation of it",
+    "augmentation": "it is the data's affair",
+    "gaussian_dropout": "it has no operation of it",
+    "gaussian_noise": "it has no operation of it",
+}
 """Kinds that it does not have, or that are not read, each with the reason."""
 
 
@@ -59,7 +66,7 @@ class Reader:
         several = (*LAYERS, *RESHAPES)
         if len(block.operations) > 1 and kind not in several:
             return None
-        if len(block.inputs) > 1 and kind not in (*LAYERS, *SUMS, "ConcatV2"):
+        if len(block.inputs) > 1 and kind not in (*LAYERS, *SUMS, "ConcatV2", "Pack"):
             return None
         return read(self.trace, block)
 

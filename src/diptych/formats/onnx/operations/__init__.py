@@ -9,6 +9,8 @@ from diptych.formats.onnx.operations import (
     dropout,
     normalisation,
     pooling,
+    resampling,
+    selection,
     shape,
 )
 
@@ -21,5 +23,7 @@ __all__ = [
     "normalisation",
     "pooling",
     "reads",
+    "resampling",
+    "selection",
     "shape",
 ]

@@ -8,6 +8,8 @@ from diptych.auditing.frameworks.keras.operations import (
     dropout,
     normalisation,
     pooling,
+    resampling,
+    selection,
     shape,
 )
 
@@ -19,5 +21,7 @@ __all__ = [
     "dropout",
     "normalisation",
     "pooling",
+    "resampling",
+    "selection",
     "shape",
 ]

@@ -28,9 +28,12 @@ def addition(layer: Any, call: ShapedCall) -> NodeDraft | None:
     return draft("add") if set(call.inputs) == {call.shape} else None
 
 
-@reads("Concatenate")
+@reads("Concatenate", "ops.Concatenate")
 def concatenation(layer: Any, call: ShapedCall) -> NodeDraft | None:
-    return draft("concatenate") if call.is_channel_axis(layer.axis) else None
+    if call.is_channel_axis(layer.axis):
+        return draft("concatenate", axis=-1)
+    axis = call.graph_axis(layer.axis)
+    return None if axis < 0 else draft("concatenate", axis=axis)
 
 
 def number(argument: Any) -> float | None:

@@ -1,4 +1,4 @@
-"""Activation functions and dropout: functions of each number, or along the channels."""
+"""Activation functions: of each number, or along the channels."""
 
 from typing import Any
 
@@ -96,18 +96,6 @@ def softmax(
         dim = 0 if input.ndim in (0, 1, 3) else 1
     axis = channel_axis(value.layout, input.ndim)
     return dim % input.ndim == axis and _activation(drafts, event, input, event.name)
-
-
-@reads("dropout")
-def dropout(
-    drafts: Drafts,
-    event: Event,
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-) -> bool:
-    return drafts.elementwise(event, "dropout", input, rate=float(p))
 
 
 def _activation(
