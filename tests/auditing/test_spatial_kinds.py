@@ -1,6 +1,7 @@
 """Layers that move, resample, join and drop numbers: from PyTorch, and faults in them."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,10 +11,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from diptych.auditing import reference
+from diptych.auditing.findings import Reporter
 from diptych.auditing.frameworks.torch.adapter import Adapter
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.registry import KINDS, kind_of
 from diptych.auditing.match import align, parameter_shapes, simplified
+from diptych.auditing.pair import Pair
+from diptych.auditing.report import Audit
+from diptych.auditing.stages import structure
 
 Make = Callable[[], nn.Module]
 SHAPE = (4, 8, 6)
@@ -277,3 +282,40 @@ def test_gradients_are_taken_with_whole_branches_kept(layer: nn.Module) -> None:
     losses = {model.loss_and_gradients(x, y)[0] for _ in range(8)}
     assert len(losses) == 1
     assert losses.pop() == pytest.approx(model.loss(model.record(x, False)["3"], y), rel=1e-5)
+
+
+class Joined(nn.Module):
+    """Two branches, joined in either order."""
+
+    def __init__(self, first: str) -> None:
+        super().__init__()
+        self.one, self.other, self.first = nn.Conv2d(4, 2, 1), nn.Conv2d(4, 2, 1), first
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        one = self.one(x)
+        other = self.other(F.relu(one.repeat(1, 2, 1, 1)))
+        return torch.cat([one, other] if self.first == "one" else [other, one], 1)
+
+
+@pytest.mark.parametrize(("first", "codes"), [("one", []), ("other", ["axis"])])
+def test_inputs_that_are_joined_in_another_order_are_named(first: str, codes: list[str]) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        a, b = side(Joined("one")), side(Joined(first))
+    sides = {}
+    for which, adapter in (("a", a), ("b", b)):
+        own = adapter.parameters()
+        sides[which] = SimpleNamespace(
+            own=own,
+            graph=adapter.graph(),
+            framework=adapter.framework,
+            trains=True,
+            targets="values",
+        )
+    graphs = {which: sides[which].graph for which in sides}
+    pair = Pair.of(sides, graphs)  # pyright: ignore[reportArgumentType]
+    x = np.random.default_rng(1).normal(size=(5, 8, 6, 4)).astype(np.float32)
+    audit = Audit("a", "b", (a.framework, b.framework))
+    examples: Any = SimpleNamespace(x={"a": x, "b": x})
+    structure.check(pair, examples, Reporter(audit, "structure"))
+    assert [finding.code for finding in audit.findings] == codes
