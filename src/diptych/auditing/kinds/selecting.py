@@ -4,6 +4,7 @@
 # autograd.numpy makes its names when it is imported.
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import autograd.numpy as anp
 import numpy as np
@@ -20,7 +21,7 @@ from diptych.auditing.kinds.kind import (
     times,
     with_attributes,
 )
-from diptych.auditing.kinds.rounding import exact
+from diptych.auditing.kinds.rounding import LAMBDA, exact
 
 
 def same_attributes(words: Callable[[Node], str]) -> Differences:
@@ -171,8 +172,6 @@ def _reduce_rounding(
     y: np.ndarray,
     training: bool,
 ) -> np.ndarray:
-    from diptych.auditing.kinds.rounding import LAMBDA
-
     if node.attributes["function"] in ("max", "min"):
         return exact(node, {}, inputs, y, training)
     terms = inputs[0].size / max(1, y.size) + 1
@@ -193,6 +192,15 @@ def _reduce_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Di
     return [Difference("axis", *map(_reduce_words, (a, b)), changed=with_attributes(a, **own))]
 
 
+def _usual_reduction(node: Node, shape: Shape) -> Node:
+    """A mean or a maximum over all spatial axes as the global pool that it is."""
+    pools = {"mean": "global_average_pool", "max": "global_max_pool"}
+    function = node.attributes["function"]
+    if function not in pools or node.attributes["over"] != list(range(len(shape) - 1)):
+        return node
+    return replace(node, kind=pools[function], shape=node.shape[-1:], attributes={})
+
+
 REDUCE = Kind(
     name="reduce",
     attributes={
@@ -204,6 +212,7 @@ REDUCE = Kind(
     compute=_reduce,
     rounding=_reduce_rounding,
     differences=_reduce_differences,
+    usual=_usual_reduction,
 )
 """One number for all along some axes."""
 

@@ -118,7 +118,7 @@ def resize(node: Node) -> Callable[..., list[Tensor]]:
     def compute(x: Tensor, size: Tensor) -> list[Tensor]:
         rows = interpolation(node, tf.shape(x)[1], size[0])
         columns = interpolation(node, tf.shape(x)[2], size[1])
-        return [tf.einsum("nhwc,ih,jw->nijc", x, rows, columns)]
+        return [tf.einsum("nhjc,ih->nijc", tf.einsum("nhwc,jw->nhjc", x, columns), rows)]
 
     return compute
 
@@ -128,7 +128,7 @@ def resize_gradient(node: Node) -> Callable[..., list[Tensor]]:
     def compute(gradient: Tensor, x: Tensor) -> list[Tensor]:
         rows = interpolation(node, tf.shape(x)[1], tf.shape(gradient)[1])
         columns = interpolation(node, tf.shape(x)[2], tf.shape(gradient)[2])
-        return [tf.einsum("nijc,ih,jw->nhwc", gradient, rows, columns)]
+        return [tf.einsum("nhjc,jw->nhwc", tf.einsum("nijc,ih->nhjc", gradient, rows), columns)]
 
     return compute
 

@@ -14,7 +14,6 @@ RESIZES = {"ResizeBilinear": "linear", "ResizeNearestNeighbor": "nearest", "Resi
 BLOCKS = {"DepthToSpace": "depth_to_space", "SpaceToDepth": "space_to_depth"}
 REDUCTIONS = {"Mean": "mean", "Sum": "sum", "Max": "max", "Min": "min"}
 GLOBAL_POOLS = {"mean": "global_average_pool", "max": "global_max_pool"}
-MOVES = {"Transpose", "StridedSlice", "ReverseV2", "Roll", "Tile", "Pack"}
 FUSED_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 ADDITIONS = {"AddV2", "Add", "BiasAdd"}
 RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}

@@ -26,7 +26,7 @@ def dropout(stretch: Stretch) -> NodeDraft | None:
 
 def shared(kept: np.ndarray) -> str:
     """The kind of dropout that keeps these numbers, (runs, n, …): what is dropped together."""
-    if kept.ndim < 3:
+    if kept.ndim < 3 or np.all(kept):
         return "dropout"
     flat = kept.reshape(*kept.shape[:2], -1)
     if np.all(flat == flat[:, :, :1]) and flat.shape[2] > 1:
