@@ -12,6 +12,7 @@ from torch import nn
 
 from diptych.auditing import reference
 from diptych.auditing.findings import Reporter
+from diptych.auditing.frameworks.defaults import DRAWING
 from diptych.auditing.frameworks.torch.adapter import Adapter
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.registry import KINDS, kind_of
@@ -319,3 +320,8 @@ def test_inputs_that_are_joined_in_another_order_are_named(first: str, codes: li
     examples: Any = SimpleNamespace(x={"a": x, "b": x})
     structure.check(pair, examples, Reporter(audit, "structure"))
     assert [finding.code for finding in audit.findings] == codes
+
+
+def test_adapters_know_the_kinds_that_draw_random_numbers() -> None:
+    """An adapter's process has no autograd, which the kinds need."""
+    assert set(DRAWING) == {name for name, kind in KINDS.items() if kind.in_training == "draws"}
