@@ -16,7 +16,6 @@ from diptych.auditing.frameworks.tensorflow.operation_types import (
     NOT_ELEMENTWISE,
     POOLS,
     PRODUCTS,
-    TRANSPOSED,
 )
 from diptych.auditing.frameworks.tensorflow.trace import Trace
 
@@ -125,7 +124,7 @@ def joined(trace: Trace, blocks: list[Block]) -> list[Block]:
         ):
             block.operations, block.inputs = maker.operations + block.operations, maker.inputs
             blocks.remove(maker)
-        if block.core.type in CONVOLUTIONS | TRANSPOSED | PRODUCTS:
+        if block.core.type in CONVOLUTIONS | PRODUCTS:
             following = users(block)
             bias = bias_of(trace, following[0], block) if len(following) == 1 else None
             if bias:

@@ -40,6 +40,18 @@ NOT_EXPRESSED: dict[str, str] = {
     "augmentation": "it is the data's affair",
     "gaussian_dropout": "it has no operation of it",
     "gaussian_noise": "it has no operation of it",
+    "conv_transpose": "it is not read yet",
+    "depth_to_space": "it is not read yet",
+    "drop_path": "it is not read yet",
+    "rearrange": "it is not read yet",
+    "reduce": "it is not read yet",
+    "repeat": "it is not read yet",
+    "resize": "it is not read yet",
+    "roll": "it is not read yet",
+    "slice": "it is not read yet",
+    "space_to_depth": "it is not read yet",
+    "spatial_dropout": "it is not read yet",
+    "stack": "it is not read yet",
 }
 """Kinds that it does not have, or that are not read, each with the reason."""
 
@@ -66,7 +78,7 @@ class Reader:
         several = (*LAYERS, *RESHAPES)
         if len(block.operations) > 1 and kind not in several:
             return None
-        if len(block.inputs) > 1 and kind not in (*LAYERS, *SUMS, "ConcatV2", "Pack"):
+        if len(block.inputs) > 1 and kind not in (*LAYERS, *SUMS, "ConcatV2"):
             return None
         return read(self.trace, block)
 
