@@ -325,3 +325,25 @@ def test_inputs_that_are_joined_in_another_order_are_named(first: str, codes: li
 def test_adapters_know_the_kinds_that_draw_random_numbers() -> None:
     """An adapter's process has no autograd, which the kinds need."""
     assert set(DRAWING) == {name for name, kind in KINDS.items() if kind.in_training == "draws"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "code", "a", "b"),
+    [
+        ("gaussian_dropout", "dropout-rate", {"rate": 0.1}, {"rate": 0.2}),
+        ("gaussian_noise", "noise", {"deviation": 0.1}, {"deviation": 0.2}),
+        (
+            "augmentation",
+            "augmentation",
+            {"class": "RandomRotation", "settings": {"factor": "(-0.1, 0.1)"}},
+            {"class": "RandomRotation", "settings": {"factor": "(-0.2, 0.2)"}},
+        ),
+    ],
+)
+def test_another_strength_of_what_pytorch_lacks_is_named(
+    kind: str, code: str, a: dict[str, Any], b: dict[str, Any]
+) -> None:
+    one, other = (Node("layer", kind, (INPUT,), (4,), attributes) for attributes in (a, b))
+    here = KINDS[kind].differences
+    assert [difference.code for difference in here(one, other, {}, {})] == [code]
+    assert here(one, one, {}, {}) == []
