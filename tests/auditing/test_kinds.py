@@ -18,6 +18,8 @@ from diptych.auditing import reference
 from diptych.auditing.causes import CAUSES
 from diptych.auditing.graph import INPUT, Arrays, Node
 from diptych.auditing.kinds.curves import AXIS, FUNCTIONS
+from diptych.auditing.kinds.dropout import NAMES
+from diptych.auditing.kinds.places import ratios
 from diptych.auditing.kinds.registry import KINDS, guesses, hypotheses, words
 
 RANDOM = np.random.default_rng(0)
@@ -105,6 +107,145 @@ def convolutions() -> Iterator[Example]:
         )  # fmt: skip
 
 
+def transposed_convolutions() -> Iterator[Example]:
+    functions = {
+        1: functional.conv_transpose1d,
+        2: functional.conv_transpose2d,
+        3: functional.conv_transpose3d,
+    }
+    for axes, strides, cut, more, dilation, groups in (
+        (2, [1, 1], [1, 1], [0, 0], [1, 1], 1),
+        (1, [2], [1], [1], [2], 2),
+        (2, [2, 3], [0, 1], [1, 2], [1, 1], 1),
+        (3, [2, 1, 2], [0, 1, 0], [0, 0, 0], [1, 1, 1], 2),
+    ):
+        window = (3, 2, 3)[:axes]
+        kernel, bias = numbers(*window, 6 // groups, 4), numbers(6)
+
+        def truth(x, kernel, bias, axes=axes, s=strides, p=cut, m=more, d=dilation, g=groups):
+            kernel = kernel.movedim((-1, -2), (0, 1))
+            return last(functions[axes](first(x), kernel, bias, s, p, m, g, d))
+
+        yield example(
+            "conv_transpose", numbers(2, *(4, 3, 3)[:axes], 4), truth,
+            {"kernel": kernel, "bias": bias}, strides=strides, dilation=dilation, groups=groups,
+            cropping=[[before, before - extra] for before, extra in zip(cut, more, strict=True)],
+            label=f"{axes}-D, {groups} groups, strides {strides}",
+        )  # fmt: skip
+
+
+def paddings() -> Iterator[Example]:
+    x = numbers(2, 4, 5, 3)
+    padding = [[1, 0], [2, 3]]
+    for mode, value in (
+        ("constant", 0.0),
+        ("constant", 0.7),
+        ("reflect", 0.0),
+        ("replicate", 0.0),
+        ("circular", 0.0),
+    ):
+
+        def truth(x, mode=mode, value=value):
+            rest = {"value": value} if mode == "constant" else {}
+            return last(functional.pad(first(x), flat(padding), mode, **rest))
+
+        label = f"{mode} {value}"
+        yield example("pad", x, truth, label=label, padding=padding, mode=mode, value=value)
+    yield example(
+        "pad", x, lambda x: x[:, [0, 0, 1, 2, 3]][:, :, [1, 0, 0, 1, 2, 3, 4, 4, 3, 2]],
+        label="symmetric", padding=padding, mode="symmetric", value=0.0,
+    )  # fmt: skip
+
+
+def resamplings() -> Iterator[Example]:
+    x = numbers(2, 4, 5, 3)
+    for method, centres, mode, align in (
+        ("linear", "half", "bilinear", False),
+        ("linear", "corners", "bilinear", True),
+        ("nearest", "corner", "nearest", None),
+        ("nearest", "half", "nearest-exact", None),
+        ("cubic", "half", "bicubic", False),
+        ("cubic", "corners", "bicubic", True),
+    ):
+        for size in ([8, 10], [7, 3]):
+
+            def truth(x, size=size, mode=mode, align=align):
+                y = functional.interpolate(first(x), size, mode=mode, align_corners=align)
+                return last(y)
+
+            yield example(
+                "resize", x, truth, label=f"{mode} to {size}, corners {align}", size=size,
+                ratios=ratios(x.shape[1:-1], size, centres), method=method, centres=centres,
+            )  # fmt: skip
+    yield example(
+        "resize", numbers(2, 3, 2, 2, 3),
+        lambda x: last(functional.interpolate(first(x), scale_factor=2, mode="trilinear")),
+        size=[6, 4, 4], ratios=[0.5] * 3, method="linear", centres="half", label="3-D",
+    )  # fmt: skip
+    deep = numbers(2, 3, 2, 12)
+    for order in ("channels", "blocks"):
+
+        def larger(x, order=order):
+            if order == "channels":
+                return last(functional.pixel_shuffle(first(x), 2))
+            n, h, w, c = x.shape
+            x = x.reshape(n, h, w, 2, 2, c // 4).permute(0, 1, 3, 2, 4, 5)
+            return x.reshape(n, 2 * h, 2 * w, c // 4)
+
+        yield example("depth_to_space", deep, larger, block=2, order=order, label=order)
+
+        def deeper(x, order=order):
+            if order == "channels":
+                return last(functional.pixel_unshuffle(first(x), 2))
+            n, h, w, c = x.shape
+            x = x.reshape(n, h // 2, 2, w // 2, 2, c).permute(0, 1, 3, 2, 4, 5)
+            return x.reshape(n, h // 2, w // 2, 4 * c)
+
+        wide = numbers(2, 4, 6, 3)
+        yield example("space_to_depth", wide, deeper, block=2, order=order, label=order)
+
+
+def movements() -> Iterator[Example]:
+    x, axes = numbers(2, 4, 3, 6), [["transpose", [2, 0, 1]]]
+    yield example("rearrange", x, lambda x: x.permute(0, 3, 1, 2), shape=[4, 3, 6], steps=axes)
+    shuffle = [["reshape", [4, 3, 2, 3]], ["transpose", [0, 1, 3, 2]], ["reshape", [4, 3, 6]]]
+    yield example(
+        "rearrange", x, lambda x: last(torch.channel_shuffle(first(x), 2)),
+        shape=[4, 3, 6], steps=shuffle, label="channel shuffle",
+    )  # fmt: skip
+    slices = [[1, 3, 1], [2, None, -1], [0, 6, 2]]
+    yield example(
+        "slice", x, lambda x: x[:, 1:3].flip(2)[..., ::2], slices=slices, dropped=[], label="parts"
+    )
+    slices = [[3, 4, 1], [0, 3, 1], [0, 6, 1]]
+    yield example("slice", x, lambda x: x[:, -1], slices=slices, dropped=[0], label="one")
+    yield example("roll", x, lambda x: x.roll((1, -2), (1, 3)), shifts=[1, 0, -2])
+    row = numbers(2, 6)
+    yield example(
+        "repeat", row, lambda x: x[:, None].expand(-1, 3, -1),
+        shape=[1, 6], counts=[3, 1], each=False,
+    )  # fmt: skip
+    yield example(
+        "repeat", x, lambda x: x.repeat_interleave(2, 1), shape=[4, 3, 6], counts=[2, 1, 1],
+        each=True, label="each",
+    )  # fmt: skip
+    yield example("stack", [x, 2 * x], lambda *x: torch.stack(x, 2), axis=1)
+    for function, truth in (
+        ("mean", torch.mean),
+        ("sum", torch.sum),
+        ("max", torch.amax),
+        ("min", torch.amin),
+    ):
+        for keepdims in (True, False):
+
+            def reduced(x, truth=truth, keepdims=keepdims):
+                return truth(x, (1, 3), keepdims)
+
+            label = f"{function} {'kept' if keepdims else ''}"
+            attributes = {"function": function, "over": [0, 2], "keepdims": keepdims}
+            yield example("reduce", x, reduced, label=label, **attributes)
+
+
 def pools() -> Iterator[Example]:
     for size, strides, padding in (
         ([2, 2], [2, 2], [[0, 0], [0, 0]]),
@@ -126,6 +267,25 @@ def pools() -> Iterator[Example]:
                 "average_pool", x, average, size=size, strides=strides, padding=padding,
                 count_padding=counted, label=f"padding {'counts' if counted else 'left out'}",
             )  # fmt: skip
+    deep = numbers(2, 4, 5, 4, 2)
+    cube = {"size": [2, 3, 2], "strides": [2, 1, 1], "padding": [[0, 0], [1, 1], [0, 0]]}
+    settings = ([2, 3, 2], [2, 1, 1], [0, 1, 0])
+    yield example(
+        "max_pool", deep, lambda x: last(functional.max_pool3d(first(x), *settings)),
+        label="3-D", **cube,
+    )  # fmt: skip
+    yield example(
+        "average_pool", deep, lambda x: last(functional.avg_pool3d(first(x), *settings)),
+        label="3-D counts", count_padding=True, **cube,
+    )  # fmt: skip
+    yield example(
+        "adaptive_average_pool", x,
+        lambda x: last(functional.adaptive_avg_pool2d(first(x), (4, 5))), size=[4, 5],
+    )  # fmt: skip
+    yield example(
+        "adaptive_max_pool", x,
+        lambda x: last(functional.adaptive_max_pool2d(first(x), (4, 5))), size=[4, 5],
+    )  # fmt: skip
     yield example("global_average_pool", x, lambda x: x.mean((1, 2)))
     yield example("global_max_pool", x, lambda x: x.amax((1, 2)))
 
@@ -321,14 +481,13 @@ def others() -> Iterator[Example]:
         "dense", x, lambda x, kernel, bias: x @ kernel + bias,
         {"kernel": numbers(5, 3), "bias": numbers(3)},
     )  # fmt: skip
-    yield example("dropout", x, lambda x: x, rate=0.5)
+    for dropout in NAMES:
+        yield example(dropout, x, lambda x: x, rate=0.5)
+    yield example("gaussian_noise", x, lambda x: x, deviation=0.1)
+    yield example("augmentation", x, lambda x: x, **{"class": "RandomFlip", "settings": {}})
     yield example("flatten", x, lambda x: x.flatten(1), order="last")
     yield example("flatten", x, lambda x: first(x).flatten(1), order="first", label="first")
     yield example("reshape", x, lambda x: x.reshape(3, 8, 5), shape=[8, 5])
-    padding = [[1, 0], [2, 3]]
-    yield example(
-        "pad", x, lambda x: last(functional.pad(first(x), flat(padding))), padding=padding
-    )
     yield example("rescale", x, lambda x: 0.3 * x - 1, scale=0.3, offset=-1.0)
     scale, offset = numbers(5).tolist(), numbers(5).tolist()
     yield example(
@@ -358,19 +517,15 @@ def others() -> Iterator[Example]:
             "learned_offset", x, lambda x, offset: x + offset, {"offset": numbers(*shape)},
             label=f"{shape}",
         )  # fmt: skip
-    yield example("concatenate", several, lambda *x: torch.cat(x, -1))
+    yield example("concatenate", several, lambda *x: torch.cat(x, -1), axis=-1)
+    yield example("concatenate", several, lambda *x: torch.cat(x, 1), axis=0, label="first axis")
 
 
 torch.set_default_dtype(torch.float64)
 EXAMPLES = [
-    *convolutions(),
-    *pools(),
-    *normalisations(),
-    *layer_norms(),
-    *other_norms(),
-    *embeddings(),
-    *activations(),
-    *others(),
+    *(*convolutions(), *transposed_convolutions(), *paddings(), *pools(), *resamplings()),
+    *(*movements(), *normalisations(), *layer_norms(), *other_norms(), *embeddings()),
+    *(*activations(), *others()),
 ]
 torch.set_default_dtype(torch.float32)
 BY_NAME = [pytest.param(each, id=each.name) for each in EXAMPLES]
@@ -483,6 +638,7 @@ GUESSED = {
     "activation", "glu", "rescale", "add", "concatenate", "flatten",
     "subtract", "multiply", "divide", "maximum", "minimum", "average", "matmul",
     "global_average_pool", "global_max_pool", "max_pool", "average_pool",
+    "resize", "rearrange",
 }  # fmt: skip
 
 
@@ -510,6 +666,11 @@ SUSPECTED = {
     "conv": ("padding", {"padding": [[0, 1], [1, 0]]}, {"padding": [[1, 0], [0, 1]]}),
     "max_pool": ("padding", {"padding": [[0, 1], [1, 0]]}, {"padding": [[1, 0], [0, 1]]}),
     "average_pool": ("padding", {"padding": [[0, 1], [1, 0]]}, {"padding": [[1, 0], [0, 1]]}),
+    "conv_transpose": ("padding", {"cropping": [[1, 1], [1, 1]]}, {"cropping": [[0, 2], [0, 2]]}),
+    "pad": ("padding", {"mode": "reflect"}, {"mode": "replicate"}),
+    "resize": ("resampling", {"centres": "half"}, {"centres": "corners"}),
+    "depth_to_space": ("resampling", {"order": "blocks"}, {"order": "channels"}),
+    "space_to_depth": ("resampling", {"order": "blocks"}, {"order": "channels"}),
     "activation": ("activation-slope", {"slope": 0.2}, {"slope": 0.3}),
     "flatten": ("flatten-order", {"order": "first"}, {"order": "last"}),
     "batch_norm": ("batchnorm-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
@@ -628,9 +789,9 @@ def statements(framework: str) -> Iterator[ast.AST]:
 def not_expressed(framework: str) -> dict[str, str]:
     """The kinds that a framework says it does not have or read, each with the reason."""
     for statement in statements(framework):
-        if not isinstance(statement, ast.AnnAssign) or statement.value is None:
-            continue
-        if ast.unparse(statement.target) == "NOT_EXPRESSED":
+        declares = isinstance(statement, ast.AnnAssign) and statement.value is not None
+        if declares and ast.unparse(statement.target) == "NOT_EXPRESSED":
+            assert statement.value is not None
             return ast.literal_eval(statement.value)
     raise AssertionError(f"{framework} declares no NOT_EXPRESSED")
 

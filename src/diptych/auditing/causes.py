@@ -42,6 +42,18 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "Hardtanh(min_val, max_val), Threshold(threshold, value), clamp(min, max)",
         "TensorFlow": "tf.clip_by_value(x, min, max)",
     },
+    "resampling": {
+        "Keras": "UpSampling2D(interpolation), nearest if not given; Resizing; half-pixel centres; "
+        "depth_to_space has the blocks first",
+        "PyTorch": "Upsample(mode, align_corners), nearest if not given; pixel_shuffle has the "
+        "channels first",
+        "TensorFlow": "tf.image.resize(method), bilinear with half-pixel centres if not given; "
+        "depth_to_space has the blocks first",
+    },
+    "axis": {
+        "": "move, cut, join and sum up the same axes, and join the same inputs in the same order; "
+        "count axes with the channels where they are"
+    },
     "activation-slope": {
         "Keras": "LeakyReLU(negative_slope), 0.3 if not given (ELU: alpha)",
         "PyTorch": "LeakyReLU(negative_slope), 0.01 if not given",
@@ -52,6 +64,7 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "Dropout(p): the share that is dropped",
         "TensorFlow": "tf.nn.dropout(rate): the share that is dropped (keep_prob was what is kept)",
     },
+    "noise": {"": "add noise of the same deviation, at the same place"},
     "bias-missing": {
         "Keras": "use_bias",
         "PyTorch": "bias",

@@ -38,10 +38,10 @@ class Match:
 def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | None]:
     """The graph without what changes nothing, and the final activation if it has one.
 
-    Padding joins the convolution that it is for; nodes that do nothing, and reshaping that keeps
-    the order, go, and so does what scales the input, which has a stage of its own. A last softmax
-    or sigmoid is the loss' affair: which of the two has it is a matter of style, as long as the
-    loss knows.
+    Padding joins the convolution or the pool that it is for; nodes that do nothing, and reshaping
+    that keeps the order, go, and so does what scales the input, which has a stage of its own. A
+    last softmax or sigmoid is the loss' affair: which of the two has it is a matter of style, as
+    long as the loss knows.
 
     Args:
         graph: a network.
@@ -50,19 +50,20 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | No
     nodes: list[Node] = []
     instead: dict[str, str] = {}
     pending: dict[str, Node] = {}
-    users = _users(graph)
+    users, positive = _users(graph), _positive(graph)
     shapes = {INPUT: graph.input_shape} | {node.name: node.shape for node in graph.nodes}
     for node in graph.nodes:
         inputs = tuple(instead.get(name, name) for name in node.inputs)
         node = replace(node, inputs=inputs)
+        before = pending.pop(inputs[0], None)
+        if before is not None:
+            whole = _joined(node, before, positive)
+            assert whole is not None
+            node = replace(whole, inputs=before.inputs)
         followers = users[node.name]
-        if len(followers) == 1 and node.kind in kind_of(followers[0]).absorbs:
+        if len(followers) == 1 and _joined(followers[0], node, positive) is not None:
             pending[node.name] = node
             continue
-        if inputs[0] in pending:
-            before = pending[inputs[0]]
-            whole = kind_of(node).absorbs[before.kind](node, before)
-            node = replace(whole, inputs=before.inputs)
         leading = node.kind == "rescale" and inputs[0] == INPUT
         shape = shapes[node.inputs[0]]
         nothing = leading or kind_of(node).does_nothing(node, shape)
@@ -77,6 +78,29 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | No
             final = function
             nodes.pop()
     return Graph(graph.input_shape, tuple(_in_order(nodes))), final
+
+
+def _joined(node: Node, before: Node, positive: set[str]) -> Node | None:
+    """A node and the one before it as one, if they can be that.
+
+    Args:
+        node: takes nothing but what the one before gives.
+        before: the node before it.
+        positive: the names of the nodes whose output has no negative numbers.
+    """
+    absorb = kind_of(node).absorbs.get(before.kind)
+    return absorb(node, before, before.inputs[0] in positive) if absorb else None
+
+
+def _positive(graph: Graph) -> set[str]:
+    """The names of the nodes whose output has no negative numbers, whatever the input is."""
+    positive: set[str] = set()
+    for node in graph.nodes:
+        kind = kind_of(node)
+        keeps = kind.keeps_sign and all(name in positive for name in node.inputs)
+        if keeps or kind.is_positive(node):
+            positive.add(node.name)
+    return positive
 
 
 def _users(graph: Graph) -> dict[str, list[Node]]:

@@ -15,6 +15,11 @@ EXAMPLES = 7
 channels, or a batch could be taken for one picture."""
 SELU = 1.6732632423543772, 1.0507009873554805
 """Alpha and scale (Klambauer et al., 2017)."""
+DRAWING = (
+    *("dropout", "spatial_dropout", "drop_path", "alpha_dropout"),
+    *("gaussian_dropout", "gaussian_noise", "augmentation"),
+)
+"""The kinds of layers that draw random numbers in training and pass their input on in inference."""
 Shape = Sequence[int]
 
 

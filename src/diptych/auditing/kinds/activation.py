@@ -11,7 +11,7 @@ import numpy as np
 from autograd.scipy.special import expit
 
 from diptych.auditing.graph import Arrays, Node
-from diptych.auditing.kinds.curves import AXIS, COMMON, FUNCTIONS, PLAIN, activate
+from diptych.auditing.kinds.curves import AXIS, COMMON, FUNCTIONS, PLAIN, POSITIVE, activate
 from diptych.auditing.kinds.kind import (
     Array,
     Difference,
@@ -193,6 +193,7 @@ ACTIVATION = Kind(
     does_nothing=_does_nothing,
     usual=usual,
     keeps_order=True,
+    is_positive=lambda node: node.attributes["function"] in POSITIVE,
 )
 """An activation function, apart from the layer that it was an argument of."""
 

@@ -101,7 +101,16 @@ def _rescale(node: Node, parameters: Parameters, inputs: Sequence[Array], traini
 def _concatenate(
     node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
 ) -> Array:
-    return anp.concatenate(list(inputs), axis=-1)
+    axis = node.attributes.get("axis", -1)
+    return anp.concatenate(list(inputs), axis=-1 if axis == -1 else axis + 1)
+
+
+def _axis_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
+    axes = [node.attributes.get("axis", -1) for node in (a, b)]
+    if axes[0] == axes[1]:
+        return []
+    words = ["channels" if axis == -1 else f"axis {axis + 1}" for axis in axes]
+    return [Difference("axis", *(f"concatenates along {word}" for word in words))]
 
 
 def line(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
@@ -118,9 +127,9 @@ def _rescale_guesses(node: Node, inputs: list[np.ndarray], y: np.ndarray) -> lis
     return [replace(node, kind="rescale", attributes={"scale": scale, "offset": offset})]
 
 
-def _of_several(kind: str) -> Guesses:
+def _of_several(kind: str, **attributes: int) -> Guesses:
     def guesses(node: Node, inputs: list[np.ndarray], y: np.ndarray) -> list[Node]:
-        return [replace(node, kind=kind, attributes={})] if len(inputs) > 1 else []
+        return [replace(node, kind=kind, attributes=attributes)] if len(inputs) > 1 else []
 
     return guesses
 
@@ -148,7 +157,7 @@ RESCALE = Kind(
 _NAMES = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "average")
 
 
-def _combination(name: str, compute: Compute, rounding: Rounding) -> Kind:
+def _combination(name: str, compute: Compute, rounding: Rounding, keeps_sign: bool = True) -> Kind:
     return Kind(
         name=name,
         attributes={},
@@ -158,12 +167,13 @@ def _combination(name: str, compute: Compute, rounding: Rounding) -> Kind:
         differences=_differences,
         guesses=_of_several(name),
         comparable=_NAMES,
+        keeps_sign=keeps_sign,
     )
 
 
 ADD = _combination("add", _add, sum_of_terms)
 """The sum of inputs that broadcast to each other."""
-SUBTRACT = _combination("subtract", _together(lambda x, y: x - y), sum_of_terms)
+SUBTRACT = _combination("subtract", _together(lambda x, y: x - y), sum_of_terms, False)
 """The first input less the others."""
 MULTIPLY = _combination("multiply", _together(lambda x, y: x * y), _product_rounding)
 """The product of the inputs, such as a gate's (squeeze-and-excitation)."""
@@ -219,13 +229,15 @@ LEARNED_OFFSET = Kind(
 
 CONCATENATE = Kind(
     name="concatenate",
-    attributes={},
+    attributes={"axis": "along which, counted without the batch; -1 for the channels"},
     words=lambda node: "concatenate",
     compute=_concatenate,
     rounding=exact,
-    guesses=_of_several("concatenate"),
+    differences=_axis_differences,
+    guesses=_of_several("concatenate", axis=-1),
+    keeps_sign=True,
 )
-"""The inputs joined along the last axis."""
+"""The inputs joined along an axis."""
 
 KINDS = (
     RESCALE,

@@ -122,6 +122,8 @@ COMMON: dict[str, tuple[float, ...]] = {
 slope 0.2, Keras 3 and PyTorch one of 1/6."""
 
 FUNCTIONS = (*PLAIN, *AXIS, *SLOPED, *LIMITED)
+POSITIVE = ("relu", "relu6", "sigmoid", "softmax", "softplus", "exponential")
+"""Functions that give no negative numbers."""
 
 
 def activate(

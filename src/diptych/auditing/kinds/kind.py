@@ -84,6 +84,11 @@ def always_acts(node: Node, shape: Shape) -> bool:
     return False
 
 
+def may_be_negative(node: Node) -> bool:
+    """A kind whose nodes may give negative numbers."""
+    return False
+
+
 def as_it_is(node: Node, shape: Shape) -> Node:
     """The usual form of a kind that has only one."""
     return node
@@ -130,9 +135,14 @@ class Kind:
     """Whether a node changes nothing: (node, its input's shape without the batch)."""
     usual: Callable[[Node, Shape], Node] = as_it_is
     """The usual form of a node that can be written in several ways."""
-    absorbs: Mapping[str, Callable[[Node, Node], Node]] = field(default_factory=dict)
-    """By the kind of the node before it, how that one becomes part of it: (node, the one before)
-    to the two as one."""
+    absorbs: Mapping[str, Callable[[Node, Node, bool], Node | None]] = field(default_factory=dict)
+    """By the kind of the node before it, how that one becomes part of it: (node, the one before,
+    whether the input of the one before has no negative numbers) to the two as one, None where they
+    stay two."""
+    keeps_sign: bool = False
+    """Whether the output has no negative numbers if no input has any."""
+    is_positive: Callable[[Node], bool] = may_be_negative
+    """Whether the output has no negative numbers whatever the input is."""
     keeps_order: bool = False
     """Whether each number of the output comes from the number at the same place of the input."""
     in_training: Literal["same", "draws", "statistics", "unknown"] = "same"

@@ -12,7 +12,11 @@ from diptych.auditing.kinds import (
     dropout,
     embedding,
     normalisation,
+    padding,
     pooling,
+    rearranging,
+    resampling,
+    selecting,
     shape,
 )
 from diptych.auditing.kinds.kind import Kind, Role
@@ -21,7 +25,11 @@ FAMILIES = (
     activation,
     arithmetic,
     shape,
+    padding,
     pooling,
+    resampling,
+    rearranging,
+    selecting,
     convolution,
     dense,
     embedding,

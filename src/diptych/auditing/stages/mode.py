@@ -55,7 +55,7 @@ def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report:
         if match.a.kind != match.b.kind:
             continue
         in_training = kind_of(match.a).in_training
-        if in_training == "draws":
+        if match.a.kind == "dropout":
             _dropout(match, records, report)
         if in_training == "statistics":
             normalised.append((match.a, match.b))

@@ -27,7 +27,7 @@ CLOSE = {TWINS: 1e-9, "float32": 1e-5}
 """The relative distance of two statistics that rounding explains."""
 STILL = {TWINS: 1e-12, "float32": 2e-6}
 """The relative distance of two runs that is no randomness."""
-CODES = ("dropout-rate", "training-mode", "layer-missing", "layer-kind")
+CODES = ("dropout-rate", "noise", "augmentation", "training-mode", "layer-missing", "layer-kind")
 """Findings that explain another randomness."""
 FUNCTION = ("structure", "forward", "mode", "predictions")
 """Stages whose findings mean that the networks are other functions: so are the distributions of

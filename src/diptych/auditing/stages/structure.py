@@ -1,9 +1,11 @@
 """Structure: layers matched in order, and in which settings they differ."""
 
+from dataclasses import replace
+
 from diptych.auditing.effects import effect_of
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
-from diptych.auditing.graph import Graph, Node
+from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.activation import linear
 from diptych.auditing.kinds.registry import comparable, kind_of, words
 from diptych.auditing.match import Match, parameter_shapes
@@ -13,6 +15,8 @@ from diptych.auditing.report import Stage
 NAME = "structure"
 FAR = 100
 """By how much inputs are multiplied to reach a limit that they do not reach."""
+JOINS = ("concatenate", "stack")
+"""Kinds whose inputs have an order."""
 
 
 def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
@@ -24,6 +28,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
             continue  # By behaviour, in the stage forward.
         elif comparable(match.a, match.b):
             _compare(pair, examples, match, match.a, match.b, report)
+            _compare_order(pair, examples, match, match.a, match.b, report)
         else:
             report("layer-kind", at=match, a=words(match.a), b=words(match.b))
     counts = [
@@ -63,13 +68,14 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
     assert node
     if node.kind == "flatten":
         return  # Nothing is computed in it; what follows says whether the shapes fit.
-    if node.kind == "dropout" and not all(side.trains for side in pair.sides.values()):
+    draws = kind_of(node).in_training == "draws"
+    if draws and not all(side.trains for side in pair.sides.values()):
         return  # A file for inference need not have it.
     code = "activation" if node.kind == "activation" else "layer-missing"
     absent = "none (linear)" if code == "activation" else "no such layer"
     a, b = (words(node), absent) if match.a else (absent, words(node))
     words_of_effect = ""
-    if node.kind == "dropout":
+    if draws:
         words_of_effect = "in training only"
     elif match.a and node.kind == "activation":
         effect = effect_of(pair, examples.x["a"], {node.name: linear(node)})
@@ -101,6 +107,24 @@ def _compare(
                         continue
                     words_of_effect = f"none on these inputs; on {FAR} times these {effect.words}"
         report(difference.code, at=match, a=difference.a, b=difference.b, effect=words_of_effect)
+
+
+def _compare_order(
+    pair: Pair, examples: Examples, match: Match, a: Node, b: Node, report: Reporter
+) -> None:
+    """Reports two nodes that join the same inputs in another order."""
+    if a.kind != b.kind or a.kind not in JOINS:
+        return
+    partners = {m.a.name: m.b.name for m in pair.matches if m.a and m.b} | {INPUT: INPUT}
+    of_b = [partners.get(name, "") for name in a.inputs]
+    if of_b == list(b.inputs) or sorted(of_b) != sorted(b.inputs):
+        return
+    inputs = tuple(a.inputs[of_b.index(name)] for name in b.inputs)
+    effect = effect_of(pair, examples.x["a"], {a.name: replace(a, inputs=inputs)})
+    if effect is not None and effect.moved == 0:
+        return
+    one, other = (f"joins {', '.join(node.inputs)}, in this order" for node in (a, b))
+    report("axis", at=match, a=one, b=other, effect=effect.words if effect else "")
 
 
 def _one_convention(pair: Pair) -> bool:

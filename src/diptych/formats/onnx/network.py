@@ -157,7 +157,7 @@ class _NetworkReader:
                 self._new(draft, "dropout", rate=float(values["rate"]))
             case "activation":
                 return self._activation(draft, last)
-            case "pad":
+            case "pad" if values["mode"] == "constant" and not values["value"]:
                 self.pad = [list(map(int, pair)) for pair in values["padding"]]
                 return len(self.pad) == 2
             case _:

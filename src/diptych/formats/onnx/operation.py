@@ -150,6 +150,10 @@ class Operation:
         kind, attributes = "custom", {"class": "Transpose"}
         if same:
             kind, attributes = "reshape", {"shape": list(wanted.shape)}
+        elif all(set(each.axes) == set(range(len(axes))) for each in (view, wanted)):
+            order = [(view.axes[axes.index(axis)] or 0) - 1 for axis in range(1, len(axes))]
+            kind = "rearrange"
+            attributes = {"shape": list(view.shape), "steps": [["transpose", order]]}
         source = reader.drafts[view.node].output if view.node in reader.drafts else reader.input
         name = reader.unique(f"{view.tensor}/turned")
         result = View(name, view.tensor, axes, wanted.shape)

@@ -26,6 +26,13 @@ class ShapedCall:
     channels_first: bool
     """Whether the layer itself has the channels first."""
 
+    def argument(self, name: str, position: int) -> Any:
+        """One of the call's arguments, None where it is not given."""
+        if self.arguments is None:
+            return None
+        args = self.arguments.args
+        return args[position] if len(args) > position else self.arguments.kwargs.get(name)
+
     @property
     def spatial(self) -> bool:
         """Whether the input has more axes than the channels."""
@@ -34,6 +41,15 @@ class ShapedCall:
     @property
     def data_format(self) -> str:
         return "channels_first" if self.channels_first else "channels_last"
+
+    def graph_axis(self, axis: int) -> int:
+        """Which axis of the graph's array, counted without the batch, a layer's ``axis`` is; -1 for
+        the batch's."""
+        rank = len(self.inputs[0]) + 1
+        axis %= rank
+        if not self.channels_first or axis == 0 or rank < 3:
+            return axis - 1
+        return rank - 2 if axis == 1 else axis - 2
 
     def is_channel_axis(self, axis: int) -> bool:
         """Whether a layer's ``axis`` is the channels of its input."""

@@ -3,15 +3,16 @@
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import wraps
 from typing import Any
 
 import keras
 import numpy as np
 
 from diptych.auditing.frameworks.keras.arrays import to_array
-from diptych.auditing.frameworks.keras.layer_classes import RANDOM
+from diptych.auditing.frameworks.keras.layer_classes import AUGMENTATIONS, RANDOM
 
 
 @contextmanager
@@ -58,7 +59,20 @@ def without_dropout(model: keras.Model) -> Iterator[None]:
             for kind, attributes in RANDOM.items():
                 for attribute in attributes if isinstance(layer, kind) else ():
                     stack.enter_context(shadowed(layer, attribute, 0.0))
+            if isinstance(layer, AUGMENTATIONS):
+                stack.enter_context(shadowed(layer, "call", passing_on(layer)))
         yield
+
+
+def passing_on(layer: keras.Layer) -> Callable[..., Any]:
+    """A layer's call as it is in inference."""
+    call = layer.call
+
+    @wraps(call)
+    def still(data: Any, training: bool = True) -> Any:
+        return call(data, training=False)
+
+    return still
 
 
 @contextmanager

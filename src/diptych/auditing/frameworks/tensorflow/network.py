@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from diptych.auditing.frameworks.defaults import DRAWING
 from diptych.auditing.frameworks.tensorflow import layout
 from diptych.auditing.frameworks.tensorflow.builds import Built
 from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES, Inputs
@@ -107,7 +108,7 @@ class Network:
         if training:
             return result
         for node in self.reading.nodes:
-            if node.kind == "dropout" and node.name not in result:
+            if node.kind in DRAWING and node.name not in result:
                 given = x if node.inputs[0] == INPUT else result.get(node.inputs[0])
                 result |= {} if given is None else {node.name: given}
         return result
@@ -117,7 +118,7 @@ class Network:
         trace = self.trace(len(x), True)
         feeds = {trace.x.name: x} | ({trace.y[0].name: y} if y is not None else {})
         for node in self.reading.nodes:
-            if node.kind == "dropout":
+            if node.kind in DRAWING:
                 known = {name: value for name, value in feeds.items() if name != trace.y[0].name}
                 [value] = trace.run(known, self.reading.inputs[node.name])
                 feeds[self.reading.outputs[node.name]] = value
@@ -126,7 +127,7 @@ class Network:
     def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
         reading = self.reading if training or self.inference is None else self.inference
         node = next((node for node in self.reading.nodes if node.name == name), None)
-        if not training and node and (node.kind == "dropout" or name not in reading.outputs):
+        if not training and node and (node.kind in DRAWING or name not in reading.outputs):
             return to_numpy(inputs[0])
         trace = self.trace(len(inputs[0]), reading is self.reading)
         feeds = dict(zip(reading.inputs[name], inputs, strict=True))

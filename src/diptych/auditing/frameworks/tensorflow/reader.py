@@ -40,6 +40,24 @@ NOT_EXPRESSED: dict[str, str] = {
     "glu": "it has no operation: one written out is read as its halves, which are black boxes",
     "group_norm": "it has no operation of its own: one written out is read as its reshapes and "
     "what is between them",
+    "adaptive_average_pool": "it has no operation of it",
+    "adaptive_max_pool": "it has no operation of it",
+    "alpha_dropout": "it has no operation of it",
+    "augmentation": "it is the data's affair",
+    "gaussian_dropout": "it has no operation of it",
+    "gaussian_noise": "it has no operation of it",
+    "conv_transpose": "it is not read yet",
+    "depth_to_space": "it is not read yet",
+    "drop_path": "it is not read yet",
+    "rearrange": "it is not read yet",
+    "reduce": "it is not read yet",
+    "repeat": "it is not read yet",
+    "resize": "it is not read yet",
+    "roll": "it is not read yet",
+    "slice": "it is not read yet",
+    "space_to_depth": "it is not read yet",
+    "spatial_dropout": "it is not read yet",
+    "stack": "it is not read yet",
 }
 """Kinds that it does not have, or that are not read, each with the reason."""
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from diptych.auditing.frameworks.defaults import DRAWING
 from diptych.auditing.frameworks.tensorflow.builds import Builds
 from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES
 from diptych.auditing.frameworks.tensorflow.network import Network
@@ -43,7 +44,7 @@ class Training:
     @cached_property
     def keeps_its_dropout(self) -> bool:
         """Whether there is dropout in the loss that is not one of TensorFlow's functions."""
-        if not any(node.kind == "dropout" for node in self.network.reading.nodes):
+        if not any(node.kind in DRAWING for node in self.network.reading.nodes):
             return False
         with without_dropout():
             side = self.builds.fresh("loss")

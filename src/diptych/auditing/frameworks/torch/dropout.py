@@ -20,6 +20,7 @@ class Quiet(TorchFunctionMode):
         for part in module.modules():
             if isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
                 part.dropout = 0.0  # They drop out inside one call.
+            set_branches_to_zero(part)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -41,6 +42,14 @@ def set_rates_to_zero(module: nn.Module) -> None:
             part.p = 0.0
         elif isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
             part.dropout = 0.0
+        set_branches_to_zero(part)
+
+
+def set_branches_to_zero(part: nn.Module) -> None:
+    """Sets the rate of torchvision's and timm's modules that drop whole branches to 0."""
+    attribute = {"StochasticDepth": "p", "DropPath": "drop_prob"}.get(type(part).__name__)
+    if attribute is not None and hasattr(part, attribute):
+        setattr(part, attribute, 0.0)
 
 
 def called_as_function(trace: Trace) -> str | None:

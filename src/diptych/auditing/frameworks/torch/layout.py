@@ -1,5 +1,6 @@
 """How PyTorch's tensors lie to the arrays of the graph's nodes, which have their channels last."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,12 +23,25 @@ def channel_axis(layout: str, dimensions: int) -> int:
     return dimensions - 1 if layout == LAST else 1
 
 
-def graph_axis(layout: str, dimensions: int, axis: int) -> int:
-    """Which axis of a node's array an axis of a tensor is, negative; the batch is none."""
+def graph_axis(layout: str, axis: int, dimensions: int) -> int:
+    """Which axis of a node's array an axis of its tensor is; both count the batch."""
     axis %= dimensions
-    if layout == LAST or dimensions < 3:
-        return axis - dimensions
-    return -1 if axis == 1 else axis - 1 - dimensions
+    if layout == LAST or axis == 0:
+        return axis
+    return dimensions - 1 if axis == 1 else axis - 1
+
+
+def in_graph(layout: str, values: Sequence[Any]) -> list[Any]:
+    """Values for the axes of a tensor, the batch's among them, in the order of the node's array
+    and without the batch's."""
+    values = list(values)
+    return values[2:] + values[1:2] if layout == FIRST else values[1:]
+
+
+def without_axes(layout: str, dimensions: int, dropped: Sequence[int]) -> str:
+    """How a tensor lies that lacks some axes of one that lies so."""
+    kept = dimensions - len(dropped)
+    return FIRST if layout == FIRST and 1 not in dropped and kept > 2 else LAST
 
 
 def by_channel(tensor: Tensor, layout: str, dimensions: int) -> bool:

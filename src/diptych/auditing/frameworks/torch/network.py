@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diptych.auditing.frameworks.defaults import DRAWING
 from diptych.auditing.frameworks.torch import parameters as layouts
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.compiling import uncompiled
@@ -52,7 +53,7 @@ class Network:
             arrays = Reader(trace, self._builds.lines, self.layout).read().arrays
         for node in self.reading(True).nodes:
             # `if self.training:` around a dropout.
-            if node.name not in arrays and node.kind == "dropout":
+            if node.name not in arrays and node.kind in DRAWING:
                 (source,) = node.inputs
                 arrays[node.name] = x if source == INPUT else arrays[source]
         if training:

@@ -20,16 +20,36 @@ from diptych.auditing.frameworks.torch.operations import (
     embedding,
     normalisation,
     pooling,
+    reduction,
+    resampling,
+    selection,
     shape,
 )
-from diptych.auditing.frameworks.torch.operations.registry import reads
+from diptych.auditing.frameworks.torch.operations import dropout as dropouts
+from diptych.auditing.frameworks.torch.operations.registry import reads, reads_modules
 from diptych.auditing.frameworks.torch.trace import Event, Trace
 from diptych.auditing.graph import INPUT, Arrays, Node
 
-FAMILIES = (activation, arithmetic, convolution, dense, embedding, normalisation, pooling, shape)
+FAMILIES = (
+    activation,
+    arithmetic,
+    convolution,
+    dense,
+    dropouts,
+    embedding,
+    normalisation,
+    pooling,
+    reduction,
+    resampling,
+    selection,
+    shape,
+)
 """The modules whose functions `reads` has registered."""
 NOT_EXPRESSED: dict[str, str] = {
     "average": "it has no function: one written out is a sum and a line",
+    "augmentation": "it is the data's affair",
+    "gaussian_dropout": "it has no layer of it",
+    "gaussian_noise": "it has no layer of it",
 }
 """Kinds that it does not have, or that are not read, each with the reason."""
 
@@ -146,6 +166,9 @@ class Reader:
             self._drafts.black_box(event)
             return
         before = self._drafts.snapshot()
+        known = reads_modules.get(event.name)
+        if known is not None and self._reads(known, event):
+            return
         index = event.index + 1
         while index < event.end:
             inner = self._trace.events[index]

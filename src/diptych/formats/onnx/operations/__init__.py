@@ -10,6 +10,8 @@ from diptych.formats.onnx.operations import (
     embedding,
     normalisation,
     pooling,
+    resampling,
+    selection,
     shape,
 )
 
@@ -23,5 +25,7 @@ __all__ = [
     "normalisation",
     "pooling",
     "reads",
+    "resampling",
+    "selection",
     "shape",
 ]

@@ -106,9 +106,11 @@ def concatenate(operation: Operation, axis: int) -> bool:
         return False
     first, *others = known
     aligned = [first, *(operation.laid_out(view, first.axes) for view in others)]
-    if first.axes[axis % len(first.axes)] != len(first.shape):
+    where = first.axes[axis % len(first.axes)]
+    if not where or None in first.axes:
         return False
-    return operation.emit("concatenate", aligned, first.axes)
+    where = -1 if where == len(first.shape) else where - 1
+    return operation.emit("concatenate", aligned, first.axes, axis=where)
 
 
 def _constant_position(operation: Operation) -> int | None:
@@ -134,7 +136,7 @@ def _rescale(operation: Operation, change: Callable[[Any], tuple[Any, Any]], pos
 def _bias(operation: Operation, view: View, position: int) -> bool:
     """Takes an addition for the bias of the layer before it, where it can be that."""
     value, draft = operation.constant(position), operation.reader.drafts.get(view.node)
-    if value is None or draft is None or draft.kind not in ("conv", "dense"):
+    if value is None or draft is None or draft.kind not in ("conv", "conv_transpose", "dense"):
         return False
     if "bias" in draft.parameters or _by_channel(value, view) is None:
         return False

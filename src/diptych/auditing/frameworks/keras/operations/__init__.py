@@ -9,6 +9,8 @@ from diptych.auditing.frameworks.keras.operations import (
     embedding,
     normalisation,
     pooling,
+    resampling,
+    selection,
     shape,
 )
 
@@ -21,5 +23,7 @@ __all__ = [
     "embedding",
     "normalisation",
     "pooling",
+    "resampling",
+    "selection",
     "shape",
 ]

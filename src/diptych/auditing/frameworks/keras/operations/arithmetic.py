@@ -75,9 +75,12 @@ def matmul(operation: Any, call: ShapedCall) -> NodeDraft | None:
     return draft("matmul") if alike and not call.channels_first else None
 
 
-@reads("Concatenate")
+@reads("Concatenate", "ops.Concatenate")
 def concatenation(layer: Any, call: ShapedCall) -> NodeDraft | None:
-    return draft("concatenate") if call.is_channel_axis(layer.axis) else None
+    if call.is_channel_axis(layer.axis):
+        return draft("concatenate", axis=-1)
+    axis = call.graph_axis(layer.axis)
+    return None if axis < 0 else draft("concatenate", axis=axis)
 
 
 def number(argument: Any) -> float | None:

@@ -39,7 +39,7 @@ def pad(trace: Trace, block: Block) -> NodeDraft | None:
     with_zeros = block.core.type == "Pad" or not np.any(tf.get_static_value(block.core.inputs[2]))
     if not with_zeros or any(padding[0]) or any(padding[-1]):
         return None
-    return NodeDraft("pad", {"padding": padding[1:-1]})
+    return NodeDraft("pad", {"padding": padding[1:-1], "mode": "constant", "value": 0.0})
 
 
 @reads(*PASSES)

@@ -1,4 +1,4 @@
-"""Activation functions and dropout: functions of each number, or along the channels."""
+"""Activation functions: of each number, or along the channels."""
 
 from typing import Any
 
@@ -131,7 +131,7 @@ def glu(drafts: Drafts, event: Event, input: Tensor, dim: int = -1) -> bool:
     value = drafts.activation(event, input)
     if value is None or not dim % input.ndim:
         return False
-    axis = graph_axis(value.layout, input.ndim, dim)
+    axis = graph_axis(value.layout, dim, input.ndim) - input.ndim
     return drafts.emit(event, "glu", [input], value.layout, axis=axis)
 
 
@@ -187,20 +187,8 @@ def softmax(
     value = drafts.activation(event, input)
     if value is None or dim == 0:
         return False
-    axis = graph_axis(value.layout, input.ndim, dim)
+    axis = graph_axis(value.layout, dim, input.ndim) - input.ndim
     return _activation(drafts, event, input, event.name, axis=axis)
-
-
-@reads("dropout")
-def dropout(
-    drafts: Drafts,
-    event: Event,
-    input: Tensor,
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-) -> bool:
-    return drafts.elementwise(event, "dropout", input, rate=float(p))
 
 
 def _activation(

@@ -7,7 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, Weight
-from diptych.auditing.frameworks.torch.layout import LAST, by_channel, channel_axis
+from diptych.auditing.frameworks.torch.layout import LAST, by_channel, channel_axis, graph_axis
 from diptych.auditing.frameworks.torch.operations.registry import reads
 from diptych.auditing.frameworks.torch.parameters import BARE, PLAIN, VECTOR, named_tensors
 from diptych.auditing.frameworks.torch.trace import Event
@@ -85,9 +85,11 @@ def concatenate(drafts: Drafts, event: Event, tensors: Sequence[Tensor], dim: in
         return False
     layout = layouts.pop()
     dimensions = tensors[0].ndim
-    if dimensions < 2 or dim % dimensions != channel_axis(layout, dimensions):
+    if dimensions < 2 or dim % dimensions == 0:
         return False
-    return drafts.emit(event, "concatenate", list(tensors), layout)
+    axis = graph_axis(layout, dim, dimensions)
+    axis = -1 if axis == dimensions - 1 else axis - 1
+    return drafts.emit(event, "concatenate", list(tensors), layout, axis=axis)
 
 
 def _joined(drafts: Drafts, event: Event, kind: str, x: Tensor, y: Tensor) -> bool:
@@ -124,7 +126,7 @@ def _learned(drafts: Drafts, event: Event, kind: str, x: Any, **given: Any) -> b
 def _bias(drafts: Drafts, event: Event, x: Tensor, other: Tensor) -> bool:
     """Makes the addition of a parameter the bias of the layer that gave ``x``."""
     weight = drafts.of(event, other)
-    index = drafts.joinable(event, x, "dense", "conv")
+    index = drafts.joinable(event, x, "dense", "conv", "conv_transpose")
     if index is None or not isinstance(weight, Weight):
         return False
     draft = drafts.drafts[index]
