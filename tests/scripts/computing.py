@@ -155,9 +155,9 @@ def jax(script: Any, x: np.ndarray, y: np.ndarray, weights: Arrays, _: Any) -> A
     moving: Any = (averages,) if averages else ()
     built, *_, forward, optimizer = script.build()
     assert jax.tree.map(np.shape, built) == jax.tree.map(np.shape, params)
-    logits, key = jax.jit(forward)(params, *moving, x), jax.random.key(0)
+    logits, key = forward(params, *moving, x), jax.random.key(0)
     answer = {"logits": np.asarray(logits[0] if averages else logits)}
-    gradient = jax.jit(jax.value_and_grad(script.loss_of, has_aux=True))
+    gradient = jax.value_and_grad(script.loss_of, has_aux=True)
     (loss, _), gradients = gradient(params, *moving, x, y, key)
     answer |= {"loss": np.asarray(loss)}
     for name in trained(weights):

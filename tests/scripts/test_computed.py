@@ -75,7 +75,6 @@ def answers(
     """A form's answer for each of the networks, all of them from one process."""
     images = to_float(mnist.test.images[:IMAGES]).astype(np.float64)
     environment = os.environ | {"KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3"}
-    environment["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # Compiling takes longer than computing.
     environment.pop("PYTHONPATH", None)
     environment.pop("TF_DETERMINISTIC_OPS", None)  # With it, no random numbers without a seed.
 
