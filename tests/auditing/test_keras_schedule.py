@@ -208,6 +208,8 @@ print("fine")
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
+@pytest.mark.parametrize(
+    "backend", ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.exhaustive)]
+)
 def test_a_hundred_thousand_rates_take_few_calls_of_the_schedule(backend: str) -> None:
     assert on_backend(backend, ON_EACH).endswith("fine")
