@@ -48,7 +48,8 @@ def written(tallies: list[Tally], left_out: list[Attack], minutes: float, seed: 
     if failed:
         lines += ["", "## What failed", ""]
     for tally in failed:
-        lines += [f"- **{tally.attack.name}** {line}" for line in tally.failures[:SHOWN]]
+        for line in tally.failures[:SHOWN]:
+            lines.append(f"- **{tally.attack.name}** {' '.join(line.split())}")
         if len(tally.failures) > SHOWN:
             lines.append(f"- **{tally.attack.name}** and {len(tally.failures) - SHOWN:,} more")
     return "\n".join(lines) + "\n"
