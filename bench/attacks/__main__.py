@@ -60,7 +60,8 @@ def main() -> int:
         tally = tried(attack, max(1.0, seconds), arguments.seed)
         print(f"{attack.name}: {tally.tries:,} tries, {len(tally.failures)} failures", flush=True)
         tallies.append(tally)
-    text = written(tallies, arguments.minutes, arguments.seed)
+    left_out = [attack for attack in ATTACKS if attack not in chosen]
+    text = written(tallies, left_out, arguments.minutes, arguments.seed)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(text, encoding="utf-8")
     print(text)

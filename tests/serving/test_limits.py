@@ -206,6 +206,13 @@ def test_what_follows_a_request_does_not_take_its_answer(
         assert answer.startswith(b"HTTP/1.1 200"), answer
         body = answer.partition(b"\r\n\r\n")[2].partition(b"HTTP/1.1 400")[0]
         assert len(json.loads(body)["predictions"]) == 1
+    others = address(hosts=("elsewhere",))  # Refused before its body, which is broken as well.
+    refused = head(0, b"Transfer-Encoding: chunked\r\n").replace(b"Content-Length: 0\r\n", b"")
+    assert everything(connect(others, refused + b"no chunk\r\n")).startswith(b"HTTP/1.1 4")
+    late = connect(others, refused)
+    time.sleep(0.2)  # It has its answer, and the server takes what else there is.
+    late.sendall(b"no chunk\r\n")
+    assert everything(late).startswith(b"HTTP/1.1 421")
     broken = head(0, b"Transfer-Encoding: chunked\r\n").replace(b"Content-Length: 0\r\n", b"")
     assert everything(connect(port, broken + b"no chunk\r\n")).startswith(b"HTTP/1.1 400")
     assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []

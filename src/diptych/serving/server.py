@@ -36,11 +36,17 @@ class Impatient(H11Protocol):
         self._watch()
 
     def send_400_response(self, msg: str) -> None:
-        """Refuses what is no request; after one that is being answered it only ends there."""
-        if self.cycle is None or self.cycle.response_complete or self.cycle.more_body:
+        """Refuses what is no request; of two answers to one request only the first is sent."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
             super().send_400_response(msg)
-        else:  # Two answers would get into each other.
-            self.cycle.keep_alive = False
+        elif cycle.more_body and not cycle.response_started:  # Its own body is broken.
+            super().send_400_response(msg)
+            cycle.disconnected = True
+        else:  # What follows it is.
+            cycle.keep_alive = cycle.more_body = False
+        if cycle is not None:
+            cycle.message_event.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
