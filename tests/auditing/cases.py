@@ -119,6 +119,11 @@ PLANTED_IN_KIND = {
 }
 """By kind of layer, a change above that plants a fault in a layer of that kind."""
 NOTHING_TO_PLANT = {
+    "dot_product_attention": "its faults are planted in test_sequences.py, with those of its kind",
+    "gru": "its faults are planted in test_sequences.py, in a network that takes sequences",
+    "lstm": "its faults are planted in test_sequences.py, in a network that takes sequences",
+    "multi_head_attention": "its faults are planted in test_sequences.py",
+    "simple_rnn": "its faults are planted in test_sequences.py",
     "add": "it has no setting; a missing one changes the network",
     "concatenate": "it has no setting",
     "custom": "it is a layer of the user's own",

@@ -6,12 +6,14 @@ from diptych.auditing.graph import Arrays, Node
 from diptych.auditing.kinds import (
     activation,
     arithmetic,
+    attention,
     black_box,
     convolution,
     dense,
     dropout,
     normalisation,
     pooling,
+    recurrent,
     shape,
 )
 from diptych.auditing.kinds.kind import Kind, Role
@@ -24,6 +26,8 @@ FAMILIES = (
     convolution,
     dense,
     normalisation,
+    recurrent,
+    attention,
     dropout,
     black_box,
 )

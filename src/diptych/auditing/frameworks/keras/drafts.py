@@ -1,7 +1,7 @@
 """Nodes while they are being read, and the registry of the functions that read them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -48,12 +48,20 @@ class NodeDraft:
     kind: str
     attributes: dict[str, Any]
     variables: dict[str, Any]
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    """By role, a parameter's shape in the graph where that is not the variable's own."""
 
 
-def draft(kind: str, variables: dict[str, Any] | None = None, **attributes: Any) -> NodeDraft:
+def draft(
+    kind: str,
+    variables: dict[str, Any] | None = None,
+    shapes: dict[str, Shape] | None = None,
+    /,
+    **attributes: Any,
+) -> NodeDraft:
     """Drafts a node; variables that a layer does not have are left out."""
     present = {role: value for role, value in (variables or {}).items() if value is not None}
-    return NodeDraft(kind, attributes, present)
+    return NodeDraft(kind, attributes, present, shapes or {})
 
 
 Read = Callable[[Any, ShapedCall], NodeDraft | None]

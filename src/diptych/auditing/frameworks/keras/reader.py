@@ -20,6 +20,7 @@ from diptych.auditing.frameworks.keras.operations.convolution import (
     kernel_shape,
     separated,
 )
+from diptych.auditing.frameworks.keras.operations.masks import mask_after, with_mask
 from diptych.auditing.frameworks.keras.submission import Submission
 from diptych.auditing.frameworks.keras.trace import Call
 from diptych.auditing.graph import INPUT, Graph, Node
@@ -53,6 +54,8 @@ class Reader:
         self.outlets: dict[str, Outlet] = {}
         self.kernels: dict[str, Shape] = {}
         """By parameter, its shape in the graph where that is not the variable's own."""
+        self.masks: dict[int, str] = {}
+        """By call, the node whose zeros are steps that layers behind it skip."""
 
     def read(self, input_shape: Shape, shapes: list[Shape]) -> Graph:
         """Reads all calls.
@@ -75,15 +78,27 @@ class Reader:
                 self.turned,
             )
             sources = tuple(node_of[source] for source in call.inputs)
-            node_of[number] = self.add(number, shaped, sources)
+            mask = self.masks.get(call.inputs[0])
+            node_of[number] = self.add(number, shaped, sources, mask)
+            if (passed := mask_after(call.operation, sources, mask)) is not None:
+                self.masks[number] = passed
         if not self.nodes:
             raise InputError(
                 f"the model {self.submission.model.name} has no layer that does anything"
             )
         return Graph(input_shape, tuple(self.nodes))
 
-    def add(self, number: int, call: ShapedCall, sources: tuple[str, ...]) -> str:
-        """Adds a call's nodes, from none to three; returns the one that gives its output."""
+    def add(
+        self, number: int, call: ShapedCall, sources: tuple[str, ...], mask: str | None = None
+    ) -> str:
+        """Adds a call's nodes, from none to three; returns the one that gives its output.
+
+        Args:
+            number: of the call.
+            call: with the shapes that it sees.
+            sources: the nodes that it takes.
+            mask: the node whose zeros are steps to skip, if there is one.
+        """
         layer = call.layer
         if has_no_effect(layer):
             return sources[0]
@@ -94,7 +109,8 @@ class Reader:
             self.add_node(name, Outlet(number, 1), call, (f"{name}/depthwise",), second)
             part = 1
         else:
-            self.add_node(name, Outlet(number, 0), call, sources, read_call(call))
+            draft, sources = with_mask(read_call(call), call, sources, mask)
+            self.add_node(name, Outlet(number, 0), call, sources, draft)
         if own is None:
             return name
         after = ShapedCall(own, None, [call.shape], call.shape, call.channels_first)
@@ -118,6 +134,7 @@ class Reader:
         shape = kernel_shape(layer)
         if shape and outlet.part == 0 and draft.kind == "conv":
             self.kernels[parameters["kernel"]] = shape
+        self.kernels |= {parameters[role]: size for role, size in draft.shapes.items()}
         where = self.submission.places.get(id(layer))
         self.nodes.append(
             Node(name, draft.kind, sources, call.shape, draft.attributes, parameters, where)

@@ -8,24 +8,37 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing.frameworks.torch import dropout
+from diptych.auditing.frameworks.torch import dropout, states
 from diptych.auditing.frameworks.torch.calls import ALIASES
+from diptych.auditing.frameworks.torch.combining import Combination
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, NodeDraft
 from diptych.auditing.frameworks.torch.layout import to_graph, to_numpy
 from diptych.auditing.frameworks.torch.operations import (
     activation,
     arithmetic,
+    attention,
     convolution,
     dense,
     normalisation,
     pooling,
+    recurrent,
     shape,
 )
 from diptych.auditing.frameworks.torch.operations.registry import reads
 from diptych.auditing.frameworks.torch.trace import Event, Trace
 from diptych.auditing.graph import INPUT, Arrays, Node
 
-FAMILIES = (activation, arithmetic, convolution, dense, normalisation, pooling, shape)
+FAMILIES = (
+    activation,
+    arithmetic,
+    attention,
+    convolution,
+    dense,
+    normalisation,
+    pooling,
+    recurrent,
+    shape,
+)
 """The modules whose functions `reads` has registered."""
 
 
@@ -44,6 +57,8 @@ class Reading:
     """By parameter, how it lies to the graph's layout."""
     constants: set[str]
     """Buffers that stand in a node's attributes."""
+    combined: dict[str, Combination]
+    """Parameters that are made of several of the module's, or of a piece of one."""
     dropout_line: str | None
     """The user's line that calls dropout as a function, if any does."""
 
@@ -84,8 +99,15 @@ class Reader:
             self._trace.copies[root.outputs[0]].ndim,
             drafts.turns,
             drafts.constants,
+            self._combined(
+                {name for draft in needed.values() for name in draft.parameters.values()}
+            ),
             dropout.called_as_function(self._trace),
         )
+
+    def _combined(self, used: set[str]) -> dict[str, Combination]:
+        """The combined parameters that are used."""
+        return {n: c for n, c in self._drafts.combined.items() if n in used}
 
     # Nodes.
 
@@ -96,7 +118,12 @@ class Reader:
         layer = self._layer(draft.event)
         made = self._lines.get(id(layer.module)) if layer is not None else None
         where = made or draft.event.where
-        return Node(names[i], draft.kind, inputs, shape, attributes, draft.parameters, where)
+        parameters = {
+            role: next((n for n, c in self._drafts.combined.items() if name in c.parts), name)
+            if draft.kind == "custom" else name
+            for role, name in draft.parameters.items()
+        }  # fmt: skip
+        return Node(names[i], draft.kind, inputs, shape, attributes, parameters, where)
 
     def _names(self, needed: dict[int, NodeDraft]) -> dict[int, str]:
         """The path of PyTorch's own layers and of black boxes; ``PATH.relu_1`` for the rest."""
@@ -137,7 +164,7 @@ class Reader:
 
     def _module(self, event: Event) -> None:
         """Reads what a module does; one that does something without a name is a black box."""
-        if event.opaque:
+        if event.opaque or states.packs(self._trace, event):
             self._drafts.black_box(event)
             return
         before = self._drafts.snapshot()
@@ -155,7 +182,7 @@ class Reader:
         # What a module makes of its input for itself, such as new moving averages, is no node.
         needed = {i for draft in last if draft is not None for i in self._drafts.needed(draft)}
         drafts, new = self._drafts.drafts, len(before.drafts)
-        unnamed = any(drafts[i].kind == "custom" for i in needed if i >= new)
+        unnamed = any(states.is_unnamed(drafts[i]) for i in needed if i >= new)
         if unnamed and event.owner is not None and self._is_leaf(event):
             self._drafts.restore(before)
             self._drafts.black_box(event)
@@ -166,6 +193,10 @@ class Reader:
             self._drafts.derive(event)
         elif event.name in ALIASES and isinstance(given[0], Activation):
             self._drafts.alias(event)
+        elif states.turns_time(self._drafts, event) or states.read(self._drafts, event):
+            return
+        elif states.lies_wrong(self._drafts, event):
+            self._drafts.black_box(event)
         else:
             reader = reads.get(event.name)
             if reader is None or not self._reads(reader, event):

@@ -3,21 +3,25 @@
 from diptych.auditing.frameworks.keras.operations import (
     activation,
     arithmetic,
+    attention,
     convolution,
     dense,
     dropout,
     normalisation,
     pooling,
+    recurrent,
     shape,
 )
 
 __all__ = [
     "activation",
     "arithmetic",
+    "attention",
     "convolution",
     "dense",
     "dropout",
     "normalisation",
     "pooling",
+    "recurrent",
     "shape",
 ]
