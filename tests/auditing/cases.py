@@ -104,6 +104,12 @@ PLANTED = [
     ("batch-order", "cnn", "order_of_batches_sequential", "KTF", ""),
     ("last-batch", "cnn", "last_batch_False", "KTF", ""),
     ("precision", "cnn", "precision_bfloat16", "KTF", ""),
+    ("activation", "series", "activation_relu", "KT", ""),
+    ("activation", "series", "gates_hard_sigmoid", "K", ""),
+    ("layer-kind", "series", "reset_before", "K", ""),
+    ("layer-kind", "series", "taken_step", "T", ""),
+    ("units", "attention", "heads_4", "KT", ""),
+    ("layer-kind", "attention", "causal_True", "KT", ""),
 ]
 
 PLANTED_IN_KIND = {
@@ -114,16 +120,16 @@ PLANTED_IN_KIND = {
     "dense": "units_8",
     "dropout": "rate_0.5",
     "flatten": "order_first",
+    "gru": "reset_before",
+    "lstm": "gates_hard_sigmoid",
     "max_pool": "pool_average",
+    "multi_head_attention": "heads_4",
     "rescale": "scale_1.0",
+    "simple_rnn": "activation_relu",
 }
 """By kind of layer, a change above that plants a fault in a layer of that kind."""
 NOTHING_TO_PLANT = {
-    "dot_product_attention": "its faults are planted in test_sequences.py, with those of its kind",
-    "gru": "its faults are planted in test_sequences.py, in a network that takes sequences",
-    "lstm": "its faults are planted in test_sequences.py, in a network that takes sequences",
-    "multi_head_attention": "its faults are planted in test_sequences.py",
-    "simple_rnn": "its faults are planted in test_sequences.py",
+    "dot_product_attention": "it computes as multi_head_attention does, in which one is planted",
     "add": "it has no setting; a missing one changes the network",
     "concatenate": "it has no setting",
     "custom": "it is a layer of the user's own",
@@ -186,6 +192,8 @@ def the_same() -> list[Case]:
         "residual": ("keras", "torch", "tensorflow"),
         "regression": ("keras", "torch", "tensorflow"),
         "signal": ("keras", "torch", "tensorflow"),
+        "series": ("keras", "torch"),
+        "attention": ("keras", "torch"),
     }
     found = []
     for network, frameworks in common.items():

@@ -238,7 +238,9 @@ def other_gate_order(kind: str, kernel: np.ndarray, other: np.ndarray) -> str | 
         kernel: (in, gates * units).
         other: of the same shape.
     """
-    gates = CELLS[kind].gates
+    gates = CELLS[kind].gates if kind in CELLS else ()
+    if len(gates) < 2 or kernel.shape != other.shape:
+        return None
     blocks = np.split(kernel, len(gates), axis=-1)
     for order in permutations(range(len(gates))):
         if np.allclose(np.concatenate([blocks[i] for i in order], -1), other, 1e-6, 0):

@@ -9,6 +9,7 @@ from diptych.formats.onnx.operations import (
     dropout,
     normalisation,
     pooling,
+    recurrent,
     shape,
 )
 
@@ -21,5 +22,6 @@ __all__ = [
     "normalisation",
     "pooling",
     "reads",
+    "recurrent",
     "shape",
 ]

@@ -65,9 +65,8 @@ def settings(layer: Any, call: ShapedCall) -> tuple[str, dict[str, Any]] | None:
     """The kind of a recurrent layer, and the attributes that have nothing to do with directions;
     None where it is no kind of the graph."""
     known = next((cls for cls in type(layer).__mro__ if cls in KINDS), None)
-    if known is None or not computes_as(layer, known) or "inner_loop" in vars(type(layer)):
-        if type(layer) is not known:
-            return None
+    if known is None or not computes_as(layer, known):
+        return None
     if layer.return_state or layer.stateful or len(call.inputs) > 1 or len(call.inputs[0]) != 2:
         return None
     if layer.zero_output_for_mask and not layer.return_sequences:

@@ -1,0 +1,205 @@
+"""Recurrent layers, attention and token ids, as each framework's adapter reads them."""
+
+# The frameworks' annotations say less than they take and give.
+# pyright: basic, reportArgumentType=false, reportAttributeAccessIssue=false
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from diptych.auditing import reference
+from diptych.auditing.frameworks.torch.adapter import Adapter
+from diptych.auditing.frameworks.torch.combining import Combination
+from diptych.auditing.graph import INPUT, Graph, Node
+from diptych.auditing.kinds.recurrent import other_gate_order
+from diptych.auditing.probes import tokens
+
+CHANCE = np.random.default_rng(0)
+X = CHANCE.normal(size=(8, 9, 4)).astype(np.float32)
+Y = np.zeros((8, 1), np.float32)
+
+
+class Network(nn.Module):
+    """A layer, what is taken of what it gives, and a dense layer."""
+
+    def __init__(self, layer: nn.Module, take: Callable, width: int) -> None:
+        super().__init__()
+        self.layer, self.take, self.last = layer, take, nn.Linear(width, 1)
+
+    def forward(self, x):
+        return self.last(self.take(self.layer, x))
+
+
+def adapter(
+    layer: Callable[[], nn.Module], take: Callable, width: int, frozen: str = ""
+) -> Adapter:
+    def build(seed: int):
+        torch.manual_seed(seed)
+        network = Network(layer(), take, width)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(not (frozen and frozen in name))
+        sgd = torch.optim.SGD(network.parameters(), 0.1)
+        return network, nn.MSELoss(), sgd, {"data": (X, Y)}
+
+    return Adapter(build)
+
+
+def lstm(**settings):
+    return lambda: nn.LSTM(4, 6, batch_first=True, **settings)
+
+
+def gru(**settings):
+    return lambda: nn.GRU(4, 6, batch_first=True, **settings)
+
+
+def both_states(layer, x):
+    state = layer(x)[1]
+    return torch.cat((state[-2], state[-1]), dim=1)
+
+
+def turned(layer, x):
+    return layer(x.permute(1, 0, 2))[0][-1]
+
+
+def stepwise(layer, x):
+    x = x.transpose(0, 1)
+    return layer(x, x, x)[0].transpose(0, 1).flatten(1)
+
+
+FORMS = {
+    "the last step": (lstm(), lambda m, x: m(x)[0][:, -1], 6, ["lstm state"]),
+    "the last state": (lstm(), lambda m, x: m(x)[1][0][-1], 6, ["lstm state"]),
+    "the squeezed state": (gru(), lambda m, x: m(x)[1].squeeze(0), 6, ["gru state"]),
+    "all steps": (gru(), lambda m, x: m(x)[0].flatten(1), 54, ["gru sequence", "flatten"]),
+    "both last states": (gru(bidirectional=True), both_states, 12, ["gru state"]),
+    "the last step of both": (
+        gru(bidirectional=True), lambda m, x: m(x)[0][:, -1, :], 12, ["gru step"],
+    ),
+    "two layers": (
+        lstm(num_layers=2), lambda m, x: m(x)[1][0][-1], 6, ["lstm sequence", "lstm state"],
+    ),
+    "two layers with dropout": (
+        gru(num_layers=2, dropout=0.5), lambda m, x: m(x)[0][:, -1], 6,
+        ["gru sequence", "dropout", "gru state"],
+    ),
+    "steps in front": (lambda: nn.RNN(4, 6, nonlinearity="relu"), turned, 6, ["simple_rnn state"]),
+    "attention": (
+        lambda: nn.MultiheadAttention(4, 2, batch_first=True),
+        lambda m, x: m(x, x, x, need_weights=False)[0].flatten(1), 36,
+        ["multi_head_attention", "flatten"],
+    ),
+    "attention with steps in front": (
+        lambda: nn.MultiheadAttention(4, 2), stepwise, 36, ["multi_head_attention", "flatten"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_pytorchs_layers_are_read_as_they_are_used(form: str) -> None:
+    layer, take, width, kinds = FORMS[form]
+    side = adapter(layer, take, width)
+    nodes = side.graph().nodes
+    read = [f"{n.kind} {n.attributes.get('returns', '')}".strip() for n in nodes]
+    assert read == [*kinds, "dense"]
+    own = side.parameters()
+    side.load(own)
+    for name, value in side.parameters().items():
+        np.testing.assert_allclose(value, own[name], rtol=1e-6)
+    record = side.record(X, False) | {INPUT: X}
+    distances = reference.check(side.graph(), own, record, False)
+    assert len(distances) == len(nodes)
+    assert all(distance.ratio <= 1 for distance in distances.values()), distances
+
+
+def test_a_sequence_of_several_lengths_is_a_black_box_as_a_whole() -> None:
+    def packed(layer, x):
+        lengths = torch.full((len(x),), 9)
+        return layer(nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True))[1][-1]
+
+    class Packing(Network):
+        def forward(self, x):
+            return self.last(packed(self.layer, x))
+
+    def build(seed: int):
+        network = Packing(gru()(), packed, 6)
+        return network, nn.MSELoss(), torch.optim.SGD(network.parameters(), 0.1), {"data": (X, Y)}
+
+    assert [node.kind for node in Adapter(build).graph().nodes] == ["custom"]
+
+
+@pytest.mark.parametrize(("frozen", "factor"), [("", 2.0), ("bias_hh", 1.0)])
+def test_two_biases_move_as_one_that_moves_twice_as_far(frozen: str, factor: float) -> None:
+    side = adapter(*FORMS["the last step"][:3], frozen)
+    before = side.parameters()
+    _, gradients = side.loss_and_gradients(X, Y)
+    assert gradients.keys() == before.keys()
+    (after,) = side.updates([gradients])
+    for name, times in (("layer.bias_l0", factor), ("layer.weight_ih_l0", 1.0)):
+        moved, expected = after[name] - before[name], -0.1 * times * gradients[name]
+        np.testing.assert_allclose(moved, expected, rtol=1e-3, atol=1e-7)
+
+
+@pytest.mark.parametrize("form", ["the last step", "both last states", "attention"])
+def test_gradients_of_combined_parameters_agree_with_finite_differences(form: str) -> None:
+    twin = adapter(*FORMS[form][:3]).twin()
+    own, (_, gradients) = twin.parameters(), twin.loss_and_gradients(X, Y)
+    for name in [name for name in own if name.startswith("layer")]:
+        index, losses = own[name].size // 2, []
+        for step in (1e-5, -1e-5):
+            moved = own[name].copy()
+            moved.ravel()[index] += step
+            twin.load(own | {name: moved})
+            losses.append(twin.loss_and_gradients(X, Y)[0])
+        slope = (losses[0] - losses[1]) / 2e-5
+        assert gradients[name].ravel()[index] == pytest.approx(slope, rel=1e-5, abs=1e-9), name
+
+
+def test_a_block_of_rows_leaves_the_others_as_they_are() -> None:
+    whole = CHANCE.normal(size=(6, 3))
+    block = Combination(("w",), rows=(2, 4), transposed=True, label="key")
+    assert block.name == "w[key]"
+    np.testing.assert_array_equal(block.to_graph({"w": whole}), whole[2:4].T)
+    parts = block.from_graph(np.ones((3, 2)), lambda name: whole)
+    np.testing.assert_array_equal(parts["w"][2:4], 1)
+    np.testing.assert_array_equal(parts["w"][[0, 1, 4, 5]], whole[[0, 1, 4, 5]])
+
+
+def test_gates_in_another_order_are_recognised() -> None:
+    kernel = CHANCE.normal(size=(3, 8))
+    other = kernel[:, [0, 1, 2, 3, 6, 7, 4, 5]]
+    order = other_gate_order("lstm", kernel, other)
+    assert order == "input, forget, output, proposed state"
+    assert other_gate_order("lstm", kernel, CHANCE.normal(size=(3, 8))) is None
+
+
+def test_token_ids_are_drawn_within_the_vocabulary_and_padded() -> None:
+    node = Node("e", "custom", (INPUT,), (6, 3), {"class": "Embedding"}, {"0": "table"})
+    graph = Graph((6,), (node,))
+    ids = tokens.drawn(graph, {"table": np.zeros((50, 3))}, 32, CHANCE)
+    assert ids is not None and ids.dtype == np.int64 and ids.shape == (32, 6)
+    assert ids.min() == 0 and 40 < ids.max() < 50
+    behind = [int(np.argmax(row[::-1] != 0)) for row in ids]
+    assert len(set(behind)) > 2, "rows are padded to several lengths"
+    assert tokens.drawn(Graph((6,), ()), {}, 4, CHANCE) is None
+
+
+def test_an_embedding_without_data_is_given_token_ids() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.last = nn.Embedding(20, 4), nn.Linear(24, 2)
+
+        def forward(self, x):
+            return self.last(self.table(x).flatten(1))
+
+    def build(seed: int):
+        network = Words()
+        return network, nn.CrossEntropyLoss(), torch.optim.SGD(network.parameters(), 0.1)
+
+    side = Adapter(build)
+    assert side.graph().input_shape == (6,)
+    y = side.record(np.full((3, 6), 19), False)
+    assert y[side.graph().nodes[-1].name].shape == (3, 2)
