@@ -18,6 +18,11 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "stride (a pooling layer's default is its kernel_size)",
         "TensorFlow": "strides",
     },
+    "padding-index": {
+        "Keras": "Embedding has none; mask_zero makes a mask, and row 0 is trained all the same",
+        "PyTorch": "Embedding(padding_idx): this row gets no gradient, and starts as zeros",
+        "TensorFlow": "leave the row out of the gradient",
+    },
     "padding": {
         "Keras": "padding='same' pads the far side more; ZeroPadding2D and 'valid' pad as you say",
         "PyTorch": "padding=n pads n on every side; F.pad pads as you say",
@@ -28,7 +33,15 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "MaxPool2d or AvgPool2d (count_include_pad=False as TensorFlow)",
         "TensorFlow": "tf.nn.max_pool2d or tf.nn.avg_pool2d",
     },
-    "activation": {"": "use the same activation function, written out on both sides"},
+    "activation": {
+        "": "use the same activation function, written out on both sides (PReLU: Keras has a slope "
+        "for each number unless shared_axes says otherwise, PyTorch one for each channel or one)"
+    },
+    "activation-limits": {
+        "Keras": "ReLU(max_value, threshold)",
+        "PyTorch": "Hardtanh(min_val, max_val), Threshold(threshold, value), clamp(min, max)",
+        "TensorFlow": "tf.clip_by_value(x, min, max)",
+    },
     "activation-slope": {
         "Keras": "LeakyReLU(negative_slope), 0.3 if not given (ELU: alpha)",
         "PyTorch": "LeakyReLU(negative_slope), 0.01 if not given",
@@ -61,6 +74,21 @@ CAUSES: dict[str, dict[str, str]] = {
         "TensorFlow": "tf.nn.batch_normalization(…, variance_epsilon)",
     },
     "batchnorm-initialiser": {"": "start gamma, beta and the moving averages from the same values"},
+    "normalisation-axes": {
+        "Keras": "LayerNormalization(axis), the last one if not given; GroupNormalization(groups), "
+        "32 if not given",
+        "PyTorch": "LayerNorm(normalized_shape): the last axes, as many as it has sizes; "
+        "GroupNorm(num_groups)",
+        "TensorFlow": "tf.nn.moments(x, axes)",
+    },
+    "normalisation-epsilon": {
+        "Keras": "LayerNormalization(epsilon) or GroupNormalization(epsilon), 0.001 if not given; "
+        "RMSNormalization(epsilon), 0.000001 if not given",
+        "PyTorch": "LayerNorm(eps) or GroupNorm(eps), 0.00001 if not given; RMSNorm(eps), the "
+        "smallest step of its type above 1 if not given",
+        "TensorFlow": "the number that is added to the variance",
+    },
+    "normalisation-initialiser": {"": "start the scale and the offset from the same values"},
     "input-scale": {"": "scale the inputs in the same way, once: in the data or in a layer"},
     "input-layout": {
         "Keras": "(n, height, width, channels), unless data_format says otherwise",
@@ -69,10 +97,16 @@ CAUSES: dict[str, dict[str, str]] = {
     },
     "label-encoding": {"": "give both sides the same labels, counted from 0 in the same order"},
     "kernel-initialiser": {
-        "Keras": "kernel_initializer (glorot_uniform if not given)",
+        "Keras": "kernel_initializer (glorot_uniform if not given); an Embedding's "
+        "embeddings_initializer (uniform within 0.05 if not given)",
         "PyTorch": "torch.nn.init, e.g. xavier_uniform_ for Keras' default; PyTorch's own is "
-        "uniform within 1/sqrt(fan in)",
+        "uniform within 1/sqrt(fan in), an Embedding's is normal with the deviation 1",
         "TensorFlow": "the initial value of the kernel's variable",
+    },
+    "slope-initialiser": {
+        "Keras": "PReLU(alpha_initializer), zeros if not given",
+        "PyTorch": "PReLU(init), 0.25 if not given",
+        "TensorFlow": "the initial value of the slopes' variable",
     },
     "bias-initialiser": {
         "Keras": "bias_initializer (zeros if not given)",
@@ -111,7 +145,7 @@ CAUSES: dict[str, dict[str, str]] = {
     },
     "weight-constraint": {
         "Keras": "kernel_constraint, bias_constraint",
-        "PyTorch": "project the weights after optimizer.step()",
+        "PyTorch": "project the weights after optimizer.step(); Embedding(max_norm)",
         "TensorFlow": "project the variables after the step",
     },
     "frozen-parameter": {

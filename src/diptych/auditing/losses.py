@@ -16,7 +16,7 @@ import numpy as np
 from autograd.scipy.special import expit
 from autograd.tracer import getval
 
-from diptych.auditing.kinds.activation import activate, log_softmax, softmax, softplus
+from diptych.auditing.kinds.curves import activate, log_softmax, softmax, softplus
 from diptych.auditing.kinds.kind import Array
 
 Formula = dict[str, Any]

@@ -69,7 +69,7 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | No
             continue
         nodes.append(node if keep_shapes else kind_of(node).usual(node, shape))
     final = None
-    if nodes and nodes[-1].kind == "activation":
+    if nodes and nodes[-1].kind == "activation" and nodes[-1].attributes.get("axis", -1) == -1:
         function = nodes[-1].attributes["function"]
         if function in FINAL:
             final = function

@@ -6,7 +6,7 @@
 
 import keras
 from keras import layers
-from variants import Variant, batches_of, houses, parse, prepare_images, series, signals
+from variants import Variant, batches_of, houses, parse, prepare_images, series, signals, texts
 
 
 def __getattr__(name: str):
@@ -100,16 +100,33 @@ def build_residual(v: Variant):
     return compiled(v, keras.Model(image, head(v, x, 10)))
 
 
+LAYERS = {
+    "clip": lambda v: layers.ReLU(max_value=v.layer_limit),
+    "group_norm": lambda v: layers.GroupNormalization(v.layer_groups, epsilon=v.layer_epsilon),
+    "layer_norm": lambda v: layers.LayerNormalization(epsilon=v.layer_epsilon),
+    "prelu": lambda v: layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25),
+        shared_axes=[1] if v.layer_shared else None,
+    ),
+    "rms_norm": lambda v: layers.RMSNormalization(epsilon=v.layer_epsilon),
+}
+"""By kind, the layer behind the hidden one of the regression."""
+
+
 def build_regression(v: Variant):
+    activation = "tanh" if v.activation == "leaky_relu" else v.activation
     house = keras.Input((13,))
     hidden = layers.Dense(
         v.units,
-        activation="tanh" if v.activation == "leaky_relu" else v.activation,
+        activation=None if v.layer else activation,
         kernel_regularizer=keras.regularizers.L2(v.penalty) if v.penalty else None,
         **initialisers(v),
     )
     hidden.trainable = not v.frozen
-    return compiled(v, keras.Model(house, head(v, hidden(house), 1)), "mse", houses())
+    x = hidden(house)
+    if v.layer:
+        x = layers.Activation(activation)(LAYERS[v.layer](v)(x))
+    return compiled(v, keras.Model(house, head(v, x, 1)), "mse", houses())
 
 
 def build_signal(v: Variant):
@@ -142,6 +159,12 @@ def build_attention(v: Variant):
     x = attention(x, x, use_causal_mask=v.causal)
     x = layers.Flatten()(x)
     return compiled(v, keras.Model(steps, head(v, x, 3)), data=series())
+
+
+def build_words(v: Variant):
+    text = keras.Input((12,), dtype="int32")
+    x = layers.Flatten()(layers.Embedding(20, v.units)(text))
+    return compiled(v, keras.Model(text, head(v, x, 3)), data=texts())
 
 
 class AgainstEvery(keras.losses.Loss):
@@ -230,4 +253,5 @@ NETWORKS = {
     "signal": build_signal,
     "series": build_series,
     "attention": build_attention,
+    "words": build_words,
 }

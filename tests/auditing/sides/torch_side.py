@@ -7,7 +7,7 @@
 import torch
 from torch import nn
 from torch.nn import functional
-from variants import Variant, batches_of, houses, parse, prepare_images, series, signals
+from variants import Variant, batches_of, houses, parse, prepare_images, series, signals, texts
 
 
 def __getattr__(name: str):
@@ -100,15 +100,26 @@ class Residual(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
+LAYERS = {
+    "clip": lambda v: nn.Hardtanh(0.0, v.layer_limit),
+    "group_norm": lambda v: nn.GroupNorm(v.layer_groups, v.units, v.layer_epsilon),
+    "layer_norm": lambda v: nn.LayerNorm(v.units, v.layer_epsilon),
+    "prelu": lambda v: nn.PReLU(1 if v.layer_shared else v.units),
+    "rms_norm": lambda v: nn.RMSNorm(v.units, v.layer_epsilon),
+}
+"""By kind, the layer behind the hidden one of the regression."""
+
+
 class Regression(nn.Module):
     def __init__(self, v: Variant) -> None:
         super().__init__()
         self.hidden = initialised(v, nn.Linear(13, v.units))
+        self.layer = LAYERS[v.layer](v) if v.layer else nn.Identity()
         self.activation = activation(v, "tanh")
         self.last = initialised(v, nn.Linear(v.units, 1))
 
     def forward(self, x):
-        return self.last(self.activation(self.hidden(x)))
+        return self.last(self.activation(self.layer(self.hidden(x))))
 
 
 class Signal(nn.Module):
@@ -179,6 +190,17 @@ class Attention(nn.Module):
         return self.last(x.flatten(1))
 
 
+class Words(nn.Module):
+    def __init__(self, v: Variant) -> None:
+        super().__init__()
+        self.first = nn.Embedding(20, v.units, padding_idx=0 if v.padded else None)
+        nn.init.uniform_(self.first.weight, -0.05, 0.05)
+        self.last = initialised(v, nn.Linear(12 * v.units, 3))
+
+    def forward(self, x):
+        return self.last(self.first(x).flatten(1))
+
+
 class InBfloat16(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -196,6 +218,7 @@ NETWORKS = {
     "signal": Signal,
     "series": Series,
     "attention": Attention,
+    "words": Words,
 }
 
 
@@ -218,6 +241,8 @@ def side(v: Variant, module: nn.Module, network: str):
         extras["data"] = (x.transpose(0, 2, 1).copy(), y)
     elif network in ("series", "attention"):
         extras["data"] = series()
+    elif network == "words":
+        extras["data"] = texts()
     else:
         extras["prepare"] = lambda images, labels: prepared(v, images, labels)
     if v.schedule or not v.cleared or v.clip or v.constraint:

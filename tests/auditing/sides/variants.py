@@ -34,6 +34,15 @@ class Variant:
     momentum: float = 0.99
     """Of batch normalisation, the share that is kept."""
     bn_epsilon: float = 1e-3
+    layer: str = ""
+    """A kind of layer behind the hidden one of the regression."""
+    layer_epsilon: float = 1e-3
+    layer_groups: int = 2
+    padded: bool = False
+    """An embedding's row 0 gets no gradient."""
+    layer_limit: float = 2.0
+    layer_shared: bool = False
+    """One slope for all units."""
     # Sequences.
     gates: str = "sigmoid"
     reset: str = "after"
@@ -134,6 +143,12 @@ def series() -> tuple[np.ndarray, np.ndarray]:
     """The signals with every fourth step, (n, 10, 2), and their classes."""
     x, y = signals()
     return x[:, ::4].copy(), y
+
+
+def texts() -> tuple[np.ndarray, np.ndarray]:
+    """A classification of texts: 12 words of 20, (n, 12), and three classes."""
+    chance = np.random.default_rng(2)
+    return chance.integers(0, 20, (64, 12)), chance.integers(0, 3, 64)
 
 
 def batches_of(v: Variant, size: int, seed: int):

@@ -9,7 +9,7 @@ import autograd.numpy as anp
 import numpy as np
 
 from diptych.auditing.graph import Arrays, Node
-from diptych.auditing.kinds.activation import softmax
+from diptych.auditing.kinds.curves import softmax
 from diptych.auditing.kinds.kind import (
     Array,
     Difference,

@@ -5,17 +5,12 @@ errors of the sums follow from `diptych.auditing.kinds.rounding`; those of the f
 derivatives, number by number. Errors are random, so that their squares add up.
 """
 
-# pyright: reportAttributeAccessIssue=false
-# autograd.numpy makes its names when it is imported.
-
 from collections.abc import Callable, Mapping, Sequence
 
-import autograd.numpy as anp
 import numpy as np
-from autograd.scipy.special import expit
 
 from diptych.auditing.graph import Arrays, Node
-from diptych.auditing.kinds.activation import activate
+from diptych.auditing.kinds.curves import activate
 from diptych.auditing.kinds.kind import Array, Parameters
 from diptych.auditing.kinds.rounding import FUNCTION_UNITS, LAMBDA
 
@@ -30,11 +25,9 @@ def taken(parameters: Parameters, prefix: str) -> dict[str, Array]:
 
 
 def _function(name: str) -> Callable[[Array], Array]:
-    if name == "sigmoid":
-        return expit
-    if name == "hard_sigmoid":  # Keras 3's and PyTorch's; 0.2 x + 0.5 in earlier ones.
-        return lambda x: anp.where(x <= -3, 0.0, anp.where(x >= 3, 1.0, x / 6 + 0.5))
-    return lambda x: activate(name, None, x)
+    # Keras 3's hard sigmoid and PyTorch's; 0.2 x + 0.5 in earlier ones.
+    slope = 1 / 6 if name == "hard_sigmoid" else None
+    return lambda x: activate(name, slope, x)
 
 
 class Cell:

@@ -109,6 +109,8 @@ class Kind:
     rounding: Rounding | None
     """How far from y rounding may take each number, in units of the unit roundoff: (node,
     parameters by role, inputs, y, training) to an array that broadcasts to y."""
+    optional: frozenset[str] = frozenset()
+    """The attributes that a node may lack."""
     roles: Mapping[str, Role] = field(default_factory=dict)
     shared_rounding: SharedRounding | None = None
     """The errors in training that all numbers of a channel share, since they come from sums over
@@ -136,6 +138,12 @@ class Kind:
     in_training: Literal["same", "draws", "statistics", "unknown"] = "same"
     """What it does in training that it does not do in inference: draw random numbers, or normalise
     by the batch's own statistics and keep moving averages."""
+
+
+def has_attributes(node: Node, kind: Kind) -> bool:
+    """Whether a node has all the attributes of its kind, but for optional ones, and no others."""
+    required = kind.attributes.keys() - kind.optional
+    return required <= node.attributes.keys() <= kind.attributes.keys()
 
 
 def with_attributes(node: Node, **attributes: Any) -> Node:

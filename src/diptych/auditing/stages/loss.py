@@ -14,7 +14,7 @@ from diptych.auditing import losses
 from diptych.auditing.examples import Examples, random_targets, targets_as
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.kinds.activation import activate
+from diptych.auditing.kinds.curves import activate
 from diptych.auditing.losses import Formula
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.probes import targets as probes

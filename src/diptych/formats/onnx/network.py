@@ -224,7 +224,7 @@ class _NetworkReader:
         function, slope = draft.attributes["function"], draft.attributes.get("slope")
         if function in ("softmax", "log_softmax"):
             return last  # It belongs to the loss.
-        if function not in ACTIVATIONS or (function == "elu" and slope not in (None, 1.0)):
+        if function not in ACTIVATIONS or (function != "leaky_relu" and slope not in (None, 1.0)):
             return False
         values: dict[str, Any] = {"activation": function}
         if function == "leaky_relu":

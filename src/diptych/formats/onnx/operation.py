@@ -126,11 +126,11 @@ class Operation:
         return self.emit(kind, [view], view.axes, view.shape, **attributes)
 
     def emit_activation(
-        self, function: str, slope: float | None = None, view: View | None = None
+        self, function: str, slope: float | None = None, view: View | None = None, **more: Any
     ) -> bool:
         """Makes a node that is an activation function of the first input, or of ``view``."""
         view = view or self.reader.views[self.inputs[0]]
-        return self.emit_elementwise("activation", view, function=function, slope=slope)
+        return self.emit_elementwise("activation", view, function=function, slope=slope, **more)
 
     def alias(self, view: View, axes: Axes | None = None) -> bool:
         """Makes the output another view of an array, with its axes as before or as given."""

@@ -49,7 +49,7 @@ class NodeDraft:
     attributes: dict[str, Any]
     variables: dict[str, Any]
     shapes: dict[str, Shape] = field(default_factory=dict)
-    """By role, a parameter's shape in the graph where that is not the variable's own."""
+    """By role, the shape that the graph gives a variable where that is not its own."""
 
 
 def draft(

@@ -26,6 +26,12 @@ from diptych.auditing.frameworks.keras.trace import Call
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.errors import InputError
 
+NOT_EXPRESSED: dict[str, str] = {
+    "dot_product_attention": "its function for it takes the steps before the heads: a black box",
+    "learned_offset": "a layer that adds a parameter is the user's own, and a black box",
+}
+"""Kinds that it does not have, or that are not read, each with the reason."""
+
 
 @dataclass(frozen=True)
 class Outlet:
@@ -134,7 +140,7 @@ class Reader:
         shape = kernel_shape(layer)
         if shape and outlet.part == 0 and draft.kind == "conv":
             self.kernels[parameters["kernel"]] = shape
-        self.kernels |= {parameters[role]: size for role, size in draft.shapes.items()}
+        self.kernels |= {parameters[role]: shape for role, shape in draft.shapes.items()}
         where = self.submission.places.get(id(layer))
         self.nodes.append(
             Node(name, draft.kind, sources, call.shape, draft.attributes, parameters, where)

@@ -22,6 +22,36 @@ from diptych.recipe import Recipe
 
 RESCALE = "rescale_1"
 """The node that makes numbers in [0, 1] of images."""
+NOT_EXPRESSED: dict[str, str] = {
+    "add": "a network's description is a chain",
+    "average": "a network's description is a chain",
+    "concatenate": "a network's description is a chain",
+    "custom": "every layer of a description is known",
+    "divide": "a network's description is a chain",
+    "dot_product_attention": "no description has it",
+    "embedding": "no description has it",
+    "glu": "no description has it",
+    "global_average_pool": "no description has it",
+    "global_max_pool": "no description has it",
+    "group_norm": "no description has it",
+    "gru": "no description has it",
+    "layer_norm": "no description has it",
+    "learned_offset": "no description has it",
+    "learned_scale": "no description has it",
+    "lstm": "no description has it",
+    "matmul": "a network's description is a chain",
+    "maximum": "a network's description is a chain",
+    "minimum": "a network's description is a chain",
+    "multi_head_attention": "no description has it",
+    "multiply": "a network's description is a chain",
+    "pad": "padding is part of a convolution or a pool",
+    "prelu": "no description has it",
+    "reshape": "no description has it",
+    "rms_norm": "no description has it",
+    "simple_rnn": "no description has it",
+    "subtract": "a network's description is a chain",
+}
+"""Kinds that no description of a network has, each with the reason."""
 
 
 def graph_of(network: Network) -> Graph:

@@ -9,12 +9,22 @@ FUSED_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 ADDITIONS = {"AddV2", "Add", "BiasAdd"}
 RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
 PADS = {"Pad", "PadV2"}
-BARRIERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS, *PADS, "ConcatV2", "Conv3D"}
+GATHERS = {"GatherV2", "ResourceGather"}
+BARRIERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS, *PADS, *GATHERS, "ConcatV2", "Conv3D"}
 """What is a node of its own wherever it stands, and never part of a stretch of arithmetic."""
 NOT_ELEMENTWISE = {*BARRIERS, *RESHAPES, *GLOBAL_POOLS, "Transpose", "StridedSlice", "MirrorPad"}
 LAYERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS}
 """What says by itself what a block is, whatever else is in the block."""
 SUMS = ("AddV2", "Add", "AddN")
+JOINS = {
+    **dict.fromkeys(SUMS, "add"),
+    "Sub": "subtract",
+    "Mul": "multiply",
+    "RealDiv": "divide",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+}
+"""What combines tensors number by number, and the graph's names of it."""
 CROSS_ENTROPIES = {"SparseSoftmaxCrossEntropyWithLogits", "SoftmaxCrossEntropyWithLogits"}
 LOSS_ARITHMETIC = {
     *("Log", "Log1p", "LogSoftmax", "Neg", "Cast", "Identity"),
@@ -32,6 +42,7 @@ ACTIVATION_OPERATIONS = {
     "Softmax": "softmax",
     "LogSoftmax": "log_softmax",
     "Softplus": "softplus",
+    "Softsign": "softsign",
     "Exp": "exponential",
     "LeakyRelu": "leaky_relu",
 }

@@ -24,6 +24,14 @@ def channel_axis(layout: str, dimensions: int) -> int:
     return dimensions - 1 if layout == LAST else 1
 
 
+def graph_axis(layout: str, dimensions: int, axis: int) -> int:
+    """Which axis of a node's array an axis of a tensor is, negative; the batch is none."""
+    axis %= dimensions
+    if layout == LAST or dimensions < 3:
+        return axis - dimensions
+    return -1 if axis == 1 else axis - 1 - dimensions
+
+
 def by_channel(tensor: Tensor, layout: str, dimensions: int) -> bool:
     """Whether a tensor holds a number for each channel of what it is put against."""
     shape = [1] * (dimensions - tensor.ndim) + list(tensor.shape)

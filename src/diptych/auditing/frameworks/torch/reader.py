@@ -19,6 +19,7 @@ from diptych.auditing.frameworks.torch.operations import (
     attention,
     convolution,
     dense,
+    embedding,
     normalisation,
     pooling,
     recurrent,
@@ -34,12 +35,17 @@ FAMILIES = (
     attention,
     convolution,
     dense,
+    embedding,
     normalisation,
     pooling,
     recurrent,
     shape,
 )
 """The modules whose functions `reads` has registered."""
+NOT_EXPRESSED: dict[str, str] = {
+    "average": "it has no function: one written out is a sum and a line",
+}
+"""Kinds that it does not have, or that are not read, each with the reason."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,10 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
 
+import math
+
 import numpy as np
+import tensorflow as tf
 
 from diptych.auditing.frameworks.defaults import curves
 from diptych.auditing.frameworks.tensorflow.behaviour import Stretch, close
@@ -32,9 +35,34 @@ def activation(stretch: Stretch) -> NodeDraft | None:
         return None
     known = {name: (y - e, s) for name, (e, s) in curves(x, y).items() if close(stretch, y, e)}
     if not known:
-        return None
+        return clip(stretch)
     name = min(known, key=lambda name: np.max(np.abs(known[name][0])))
     slope = known[name][1]
     if slope is not None:
         slope = clean(stretch.written(slope))
     return NodeDraft("activation", {"function": name, "slope": slope})
+
+
+def clip(stretch: Stretch) -> NodeDraft | None:
+    """All numbers between two limits, of which one may be missing."""
+    x = stretch.numbers(-64, 64)  # Beyond usual limits.
+    y = stretch(x)
+    low, high = (stretch.written(float(limit)) for limit in (y.min(), y.max()))
+    if not (x.min() < low or x.max() > high) or not close(stretch, y, np.clip(x, low, high)):
+        return None
+    limits = [clean(low) if x.min() < low else None, clean(high) if x.max() > high else None]
+    return NodeDraft("activation", {"function": "clip", "slope": None, "limits": limits})
+
+
+def prelu(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """A leaky ReLU whose slopes are a variable, one for all numbers or one for each channel."""
+    if len(variables) != 1:
+        return None
+    [(name, variable)] = variables.items()
+    if math.prod(variable.shape) not in (1, stretch.input.shape[-1]):
+        return None
+    x, slope = stretch.numbers(-4, 8), variable.numpy().astype(np.float64).ravel()
+    expected = np.where(x > 0, x, slope * x)
+    if not np.any(slope) or not close(stretch, stretch(x), expected):
+        return None
+    return NodeDraft("prelu", {}, {"slope": name})

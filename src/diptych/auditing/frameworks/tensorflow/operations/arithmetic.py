@@ -10,16 +10,16 @@ import tensorflow as tf
 from diptych.auditing.frameworks.tensorflow.behaviour import Stretch, close
 from diptych.auditing.frameworks.tensorflow.blocks import Block
 from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft
-from diptych.auditing.frameworks.tensorflow.operation_types import SUMS
+from diptych.auditing.frameworks.tensorflow.operation_types import JOINS
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace
 
 
-@reads(*SUMS)
-def add(trace: Trace, block: Block) -> NodeDraft | None:
-    same = all(tensor.shape == block.output.shape for tensor in block.inputs)
-    everything = len(block.inputs) == len(block.core.inputs)
-    return NodeDraft("add") if same and everything else None
+@reads(*JOINS)
+def join(trace: Trace, block: Block) -> NodeDraft | None:
+    alike = all(tensor.shape.rank == block.output.shape.rank for tensor in block.inputs)
+    everything = 1 < len(block.inputs) == len(block.core.inputs)
+    return NodeDraft(JOINS[block.core.type]) if alike and everything else None
 
 
 @reads("ConcatV2")
@@ -54,3 +54,19 @@ def rescale(stretch: Stretch) -> NodeDraft | None:
             return NodeDraft("nothing")
         return NodeDraft("rescale", {"scale": scales[0], "offset": offsets[0]})
     return NodeDraft("rescale", {"scale": scales, "offset": offsets})
+
+
+def with_parameter(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """A sum or a product with one variable."""
+    if len(variables) != 1:
+        return None
+    [(name, variable)] = variables.items()
+    x, value = stretch.numbers(-2, 2), variable.numpy().astype(np.float64)
+    if value.ndim >= x.ndim or not np.any(value):
+        return None
+    y = stretch(x)
+    ways = {("learned_scale", "scale"): x * value, ("learned_offset", "offset"): x + value}
+    for (kind, role), expected in ways.items():
+        if expected.shape == x.shape and close(stretch, y, expected):
+            return NodeDraft(kind, {}, {role: name})
+    return None

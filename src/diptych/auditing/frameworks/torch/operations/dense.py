@@ -20,6 +20,10 @@ def linear(
 
 @reads("matmul")
 def matmul(drafts: Drafts, event: Event, input: Tensor, other: Tensor) -> bool:
+    values = [drafts.activation(event, tensor) for tensor in (input, other)]
+    if all(value is not None and value.layout == LAST for value in values):
+        fits = input.ndim == other.ndim > 2
+        return fits and drafts.emit(event, "matmul", [input, other], LAST)
     return _product(drafts, event, input, other, None, from_units=False)
 
 
