@@ -4,6 +4,7 @@
 # pyright: basic, reportArgumentType=false, reportAttributeAccessIssue=false
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -114,20 +115,70 @@ def test_pytorchs_layers_are_read_as_they_are_used(form: str) -> None:
     assert all(distance.ratio <= 1 for distance in distances.values()), distances
 
 
-def test_a_sequence_of_several_lengths_is_a_black_box_as_a_whole() -> None:
-    def packed(layer, x):
-        lengths = torch.full((len(x),), 9)
-        return layer(nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True))[1][-1]
+WORDS = CHANCE.integers(1, 30, (8, 9))
+WORDS[np.arange(9) >= 9 - np.arange(8)[:, None]] = 0
+"""Texts of several lengths, with zeros behind them."""
+pack, unpack = nn.utils.rnn.pack_padded_sequence, nn.utils.rnn.pad_packed_sequence
 
-    class Packing(Network):
-        def forward(self, x):
-            return self.last(packed(self.layer, x))
 
+class Packing(nn.Module):
+    """Texts that are packed before a recurrent layer."""
+
+    def __init__(self, layer: nn.Module, take: Callable, width: int, full: bool) -> None:
+        super().__init__()
+        self.table, self.layer = nn.Embedding(30, 4), layer
+        self.take, self.last, self.full = take, nn.Linear(width, 1), full
+
+    def forward(self, ids):
+        lengths = (ids != 0).sum(1) if self.full else torch.full((len(ids),), 5)
+        packed = pack(self.table(ids), lengths.cpu(), batch_first=True, enforce_sorted=False)
+        return self.last(self.take(self.layer, packed))
+
+
+def whole_sequence(layer, packed):
+    return unpack(layer(packed)[0], batch_first=True)[0].flatten(1)
+
+
+def packing(layer, take: Callable, width: int, full: bool = True) -> Adapter:
     def build(seed: int):
-        network = Packing(gru()(), packed, 6)
-        return network, nn.MSELoss(), torch.optim.SGD(network.parameters(), 0.1), {"data": (X, Y)}
+        torch.manual_seed(seed)
+        network = Packing(layer(), take, width, full)
+        sgd = torch.optim.SGD(network.parameters(), 0.1)
+        return network, nn.MSELoss(), sgd, {"data": (WORDS, Y)}
 
-    assert [node.kind for node in Adapter(build).graph().nodes] == ["custom"]
+    return Adapter(build)
+
+
+@pytest.mark.parametrize(
+    ("layer", "take", "width", "kind"),
+    [
+        (lstm(), lambda m, x: m(x)[1][0][-1], 6, "lstm state"),
+        (gru(bidirectional=True), both_states, 12, "gru state"),
+        (lstm(), whole_sequence, 54, "lstm sequence"),
+    ],
+)
+def test_packed_sequences_skip_the_steps_where_the_input_is_zero(
+    layer, take, width: int, kind: str
+) -> None:
+    side = packing(layer, take, width)
+    node = side.graph().nodes[1]
+    assert f"{node.kind} {node.attributes['returns']}" == kind
+    assert node.inputs == ("table", INPUT) and node.attributes["masked"]
+    own, record = side.parameters(), side.record(WORDS, False) | {INPUT: WORDS}
+    distance = reference.check(side.graph(), own, record, False)[node.name]
+    assert distance.ratio <= 1
+    unmasked = replace(node, attributes=node.attributes | {"masked": False})
+    assert reference.ratios([unmasked], own, record, False)[0] > 1
+
+
+def test_sequences_of_other_lengths_are_a_black_box_as_a_whole() -> None:
+    side = packing(lstm(), lambda m, x: m(x)[1][0][-1], 6, full=False)
+    assert [node.kind for node in side.graph().nodes] == ["custom"]
+
+
+def test_packed_layers_on_one_another_are_a_black_box_as_a_whole() -> None:
+    side = packing(lstm(num_layers=2), lambda m, x: m(x)[1][0][-1], 6)
+    assert [node.kind for node in side.graph().nodes] == ["custom"]
 
 
 @pytest.mark.parametrize(("frozen", "factor"), [("", 2.0), ("bias_hh", 1.0)])

@@ -104,6 +104,10 @@ class Drafts:
         self.states: dict[int, tuple[tuple[int, int], ...]] = {}
         """Values (layers * directions, n, units): for each row, whose last state it is, as the
         draft and which of its directions."""
+        self.packed: dict[int, Any] = {}
+        """Packed sequences, as `diptych.auditing.frameworks.torch.lengths.Packed`."""
+        self.unsorted: dict[int, Activation] = {}
+        """Values with their examples in another order, by what they are in their own."""
         self.single_states: dict[int, tuple[tuple[int, int], ...]] = {}
         """Values (n, units) of these, or several of them joined."""
         self.values: dict[int, Activation | Weight] = {

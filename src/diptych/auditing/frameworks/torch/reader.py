@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing.frameworks.torch import dropout, states
+from diptych.auditing.frameworks.torch import dropout, lengths, states
 from diptych.auditing.frameworks.torch.calls import ALIASES
 from diptych.auditing.frameworks.torch.combining import Combination
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, NodeDraft
@@ -42,6 +42,9 @@ FAMILIES = (
     shape,
 )
 """The modules whose functions `reads` has registered."""
+FIRST_READERS = (lengths.read, states.turns_time, states.read)
+"""Readers that look at every call before those of its function do: what a value is, is known to
+them from earlier calls."""
 NOT_EXPRESSED: dict[str, str] = {
     "average": "it has no function: one written out is a sum and a line",
 }
@@ -170,7 +173,7 @@ class Reader:
 
     def _module(self, event: Event) -> None:
         """Reads what a module does; one that does something without a name is a black box."""
-        if event.opaque or states.packs(self._trace, event):
+        if event.opaque:
             self._drafts.black_box(event)
             return
         before = self._drafts.snapshot()
@@ -188,10 +191,24 @@ class Reader:
         # What a module makes of its input for itself, such as new moving averages, is no node.
         needed = {i for draft in last if draft is not None for i in self._drafts.needed(draft)}
         drafts, new = self._drafts.drafts, len(before.drafts)
+        if lengths.packs(self._trace, event) and not self._unpacked(needed):
+            self._drafts.restore(before)
+            self._drafts.black_box(event)
+            return
         unnamed = any(states.is_unnamed(drafts[i]) for i in needed if i >= new)
         if unnamed and event.owner is not None and self._is_leaf(event):
             self._drafts.restore(before)
             self._drafts.black_box(event)
+
+    def _unpacked(self, needed: set[int]) -> bool:
+        """Whether no node is left of what packs and unpacks sequences, or gives packed ones."""
+        drafts = [self._drafts.drafts[i] for i in needed]
+        loose = {"pack_padded_sequence", "pad_packed_sequence", "index_select"}
+        return not any(
+            draft.number in self._drafts.packed
+            or (draft.kind == "custom" and draft.event.name in loose)
+            for draft in drafts
+        )
 
     def _function(self, event: Event) -> None:
         given = self._drafts.given(event)
@@ -199,7 +216,7 @@ class Reader:
             self._drafts.derive(event)
         elif event.name in ALIASES and isinstance(given[0], Activation):
             self._drafts.alias(event)
-        elif states.turns_time(self._drafts, event) or states.read(self._drafts, event):
+        elif any(read(self._drafts, event) for read in FIRST_READERS):
             return
         elif states.lies_wrong(self._drafts, event):
             self._drafts.black_box(event)

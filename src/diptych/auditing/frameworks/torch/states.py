@@ -12,20 +12,13 @@ from torch import Tensor
 from diptych.auditing.frameworks.torch.calls import AXES, tensors
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, NodeDraft
 from diptych.auditing.frameworks.torch.layout import LAST, TIME
-from diptych.auditing.frameworks.torch.trace import Event, Trace
+from diptych.auditing.frameworks.torch.trace import Event
 from diptych.auditing.kinds.recurrent import BOTH, KINDS, SEQUENCE, STATE, STEP
 
 RECURRENT = tuple(kind.name for kind in KINDS)
 CELL = "the cell's last state"
 """The class of the node that gives an LSTM's second state."""
 LAST_STEP = (-1, (slice(None), -1), (slice(None), -1, slice(None)), (-1, slice(None)))
-
-
-def packs(trace: Trace, event: Event) -> bool:
-    """Whether a module's own code packs sequences of several lengths, which have no examples' axis
-    until they are unpacked."""
-    inside = trace.events[event.index + 1 : event.end]
-    return any(e.name == "pack_padded_sequence" and e.owner == event.index for e in inside)
 
 
 def read(drafts: Drafts, event: Event) -> bool:
@@ -40,7 +33,7 @@ def read(drafts: Drafts, event: Event) -> bool:
         return _joins(drafts, event)
     source = None if values[0].draft is None else drafts.drafts[values[0].draft]
     if event.name == "cat" and source is not None and source.attributes.get("class") == CELL:
-        return _second_output(drafts, event)
+        return second_output(drafts, event)
     return _last_step(drafts, event)
 
 
@@ -53,7 +46,7 @@ def _picks(drafts: Drafts, event: Event, number: int) -> bool:
     if event.name == "cat" and event.kwargs.get("dim", (*event.args[1:], 0)[0]) == 0:
         rows = [drafts.states.get(n) for n in event.numbers if n is not None]
         if all(row is not None for row in rows):
-            _second_output(drafts, event)
+            second_output(drafts, event)
             drafts.states[output] = tuple(state for row in rows for state in row or ())
             return True
     if isinstance(index, slice):
@@ -63,7 +56,7 @@ def _picks(drafts: Drafts, event: Event, number: int) -> bool:
     return False
 
 
-def _second_output(drafts: Drafts, event: Event) -> bool:
+def second_output(drafts: Drafts, event: Event) -> bool:
     """Makes a call a node that is no layer of its own, but what one gives besides its output."""
     drafts.black_box(event)
     last = drafts.drafts[-1]

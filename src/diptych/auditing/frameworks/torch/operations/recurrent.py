@@ -1,6 +1,6 @@
 """Recurrent layers."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -17,26 +17,19 @@ GATES = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "simple_rnn": (0,)}
 
 
 @reads("lstm", "gru", "rnn_tanh", "rnn_relu")
-def recurrent(
-    drafts: Drafts,
-    event: Event,
-    input: Tensor,
-    hx: Any,
-    params: Sequence[Tensor],
-    has_biases: bool,
-    num_layers: int,
-    dropout: float,
-    train: bool,
-    bidirectional: bool,
-    batch_first: bool,
-) -> bool:
+def recurrent(drafts: Drafts, event: Event, input: Tensor, *arguments: Any) -> bool:
     """Reads one layer, in one direction or in both; `Trace` takes several apart."""
-    value = drafts.activation(event, input)
-    first = LAST if batch_first else TIME
-    known = isinstance(params, (list, tuple)) and num_layers == 1 and input.ndim == 3
+    packed = drafts.packed.get(event.number(input) or 0)
+    if packed is not None:
+        _, hx, params, has_biases, num_layers, _, _, bidirectional = arguments
+        value, first, known = packed.sequence, packed.sequence.layout, num_layers == 1
+    else:
+        hx, params, has_biases, num_layers, _, _, bidirectional, batch_first = arguments
+        value, first = drafts.activation(event, input), LAST if batch_first else TIME
+        known = isinstance(params, (list, tuple)) and num_layers == 1 and input.ndim == 3
     if value is None or value.layout != first or not known:
         return False
-    if any(event.number(state) is not None or bool(state.any()) for state in tensors(hx)):
+    if any(drafts.of(event, state) is not None or bool(state.any()) for state in tensors(hx)):
         return False  # It does not begin with zeros.
     if any(event.number(tensor) is None for tensor in params):
         return False
@@ -57,7 +50,7 @@ def recurrent(
         "reversed": False,
         "merge": "concat" if bidirectional else "",
         "activation": "relu" if event.name == "rnn_relu" else "tanh",
-        "masked": False,
+        "masked": packed is not None and packed.masked,
         "skipped": "zero",
         "dropout": 0.0,
         "recurrent_dropout": 0.0,
@@ -76,6 +69,12 @@ def recurrent(
     drafts.emit(event, kind, [input], layout, parameters, 1, **state)
     last = len(drafts.drafts) - 1
     drafts.states[event.outputs[1]] = tuple((last, i) for i in range(directions))
+    if packed is not None:
+        drafts.packed[event.outputs[0]] = packed
+        for i in range(last + 1 - len(event.outputs[:3]), last + 1):
+            if packed.masked:  # The network's own input says which steps are skipped.
+                draft = drafts.drafts[i]
+                drafts.drafts[i] = replace(draft, inputs=(*draft.inputs, None))
     return True
 
 
