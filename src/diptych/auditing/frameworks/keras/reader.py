@@ -20,7 +20,11 @@ from diptych.auditing.frameworks.keras.operations.convolution import (
     kernel_shape,
     separated,
 )
-from diptych.auditing.frameworks.keras.operations.masks import mask_after, with_mask
+from diptych.auditing.frameworks.keras.operations.masks import (
+    mask_place,
+    masks_of_zeros,
+    with_mask,
+)
 from diptych.auditing.frameworks.keras.submission import Submission
 from diptych.auditing.frameworks.keras.trace import Call
 from diptych.auditing.graph import INPUT, Graph, Node
@@ -60,8 +64,6 @@ class Reader:
         self.outlets: dict[str, Outlet] = {}
         self.kernels: dict[str, Shape] = {}
         """By parameter, its shape in the graph where that is not the variable's own."""
-        self.masks: dict[int, str] = {}
-        """By call, the node whose zeros are steps that layers behind it skip."""
 
     def read(self, input_shape: Shape, shapes: list[Shape]) -> Graph:
         """Reads all calls.
@@ -75,19 +77,22 @@ class Reader:
         """
         shape_of = dict(enumerate(shapes)) | {-1: input_shape}
         node_of = {-1: INPUT}
+        zeros = masks_of_zeros(self.calls)
         for number, call in enumerate(self.calls):
+            if number in zeros:
+                node_of[number] = node_of[zeros[number]]
+                continue
+            place = mask_place(call)
+            inputs = [source for i, source in enumerate(call.inputs) if i != place]
             shaped = ShapedCall(
                 call.operation,
                 call.arguments,
-                [shape_of[source] for source in call.inputs],
+                [shape_of[source] for source in inputs],
                 shapes[number],
                 self.turned,
             )
-            sources = tuple(node_of[source] for source in call.inputs)
-            mask = self.masks.get(call.inputs[0])
-            node_of[number] = self.add(number, shaped, sources, mask)
-            if (passed := mask_after(call.operation, sources, mask)) is not None:
-                self.masks[number] = passed
+            mask = None if place is None else node_of[call.inputs[place]]
+            node_of[number] = self.add(number, shaped, tuple(node_of[i] for i in inputs), mask)
         if not self.nodes:
             raise InputError(
                 f"the model {self.submission.model.name} has no layer that does anything"
@@ -115,7 +120,9 @@ class Reader:
             self.add_node(name, Outlet(number, 1), call, (f"{name}/depthwise",), second)
             part = 1
         else:
-            draft, sources = with_mask(read_call(call), call, sources, mask)
+            draft = read_call(call)
+            if mask is not None:
+                draft, sources = with_mask(draft), (*sources, mask)
             self.add_node(name, Outlet(number, 0), call, sources, draft)
         if own is None:
             return name

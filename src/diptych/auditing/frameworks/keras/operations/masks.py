@@ -1,51 +1,55 @@
-"""Keras' masks: which steps of a sequence later layers skip. No call shows them."""
+"""Keras' masks: which steps of a sequence a layer skips.
+
+Keras hands an embedding's mask to the layers behind it as a further argument, ``x != 0``. In the
+graph such a layer takes the numbers themselves, and skips the steps where they are 0.
+"""
 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportAttributeAccessIssue=false
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
-import keras
-from keras import layers
-
-from diptych.auditing.frameworks.keras.drafts import NodeDraft, ShapedCall
+from diptych.auditing.frameworks.keras.drafts import NodeDraft
+from diptych.auditing.frameworks.keras.trace import Call
 
 RECURRENT = ("lstm", "gru", "simple_rnn")
-USERS = (layers.MultiHeadAttention, layers.Attention, layers.GlobalAveragePooling1D)
-"""Other layers that compute something else where there is a mask."""
+"""Kinds that take a mask."""
 
 
-def mask_after(layer: Any, sources: tuple[str, ...], mask: str | None) -> str | None:
-    """The node whose zeros are the steps that a layer's mask marks for those behind it.
-
-    Args:
-        layer: a layer or an operation.
-        sources: the nodes that it takes.
-        mask: the one of its own input.
-    """
-    if isinstance(layer, layers.Embedding):
-        return sources[0] if layer.mask_zero else None
-    if mask is None or not isinstance(layer, keras.Layer) or not layer.supports_masking:
+def mask_place(call: Call) -> int | None:
+    """Which of a call's inputs is its mask; None where it has none."""
+    if call.arguments is None:
         return None
-    if isinstance(layer, layers.RNN | layers.Bidirectional):
-        return mask if layer.return_sequences else None
-    return mask if type(layer).compute_mask is keras.Layer.compute_mask else None
+    mask = call.arguments.kwargs.get("mask")
+    tensors = call.arguments.keras_tensors
+    return next((i for i, tensor in enumerate(tensors) if tensor is mask), None)
 
 
-def with_mask(
-    draft: NodeDraft | None, call: ShapedCall, sources: tuple[str, ...], mask: str | None
-) -> tuple[NodeDraft | None, tuple[str, ...]]:
-    """The draft of a layer that may have a mask, and the nodes that it takes with it.
+def masks_of_zeros(calls: Sequence[Call]) -> dict[int, int]:
+    """Calls that are ``x != 0`` and nothing but masks: by their number, that of ``x``."""
+    masks = {}
+    for number, call in enumerate(calls):
+        if type(call.operation).__name__ != "NotEqual" or len(call.inputs) != 1:
+            continue
+        users = [user for user in calls if number in user.inputs]
+        as_mask = [place for user in users if (place := mask_place(user)) is not None]
+        only = len(users) == len(as_mask) and all(
+            user.inputs[place] == number and user.inputs.count(number) == 1
+            for user, place in zip(users, as_mask, strict=True)
+        )
+        zero = any(argument is not None and _is_zero(argument) for argument in call.arguments.args)
+        if only and zero:
+            masks[number] = call.inputs[0]
+    return masks
 
-    A layer whose mask comes from elsewhere than an embedding's zeros is not read.
-    """
-    taken = call.arguments.keras_tensors[:1] if call.arguments is not None else []
-    has_mask = any(getattr(tensor, "_keras_mask", None) is not None for tensor in taken)
-    if draft is None or not has_mask:
-        return draft, sources
-    if draft.kind in RECURRENT:
-        if mask is None:
-            return None, sources
-        return replace(draft, attributes=draft.attributes | {"masked": True}), (*sources, mask)
-    return (None if isinstance(call.layer, USERS) else draft), sources
+
+def _is_zero(argument: object) -> bool:
+    return isinstance(argument, int | float) and argument == 0
+
+
+def with_mask(draft: NodeDraft | None) -> NodeDraft | None:
+    """The draft of a layer that is given a mask; None where its kind takes none."""
+    if draft is None or draft.kind not in RECURRENT:
+        return None
+    return replace(draft, attributes=draft.attributes | {"masked": True})
