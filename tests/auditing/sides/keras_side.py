@@ -6,7 +6,16 @@
 
 import keras
 from keras import layers
-from variants import Variant, batches_of, houses, parse, prepare_images, series, signals, texts
+from variants import (
+    Variant,
+    batches_of,
+    houses,
+    parse,
+    prepare_images,
+    short_signals,
+    signals,
+    texts,
+)
 
 
 def __getattr__(name: str):
@@ -149,7 +158,7 @@ def build_series(v: Variant):
     gru = layers.GRU(4, reset_after=v.reset == "after", return_sequences=last)
     x = layers.Bidirectional(gru)(x)
     x = x[:, -1] if last else x
-    return compiled(v, keras.Model(steps, head(v, x, 3)), data=series())
+    return compiled(v, keras.Model(steps, head(v, x, 3)), data=short_signals())
 
 
 def build_attention(v: Variant):
@@ -158,7 +167,7 @@ def build_attention(v: Variant):
     attention = layers.MultiHeadAttention(v.heads, 8 // v.heads, dropout=0.0)
     x = attention(x, x, use_causal_mask=v.causal)
     x = layers.Flatten()(x)
-    return compiled(v, keras.Model(steps, head(v, x, 3)), data=series())
+    return compiled(v, keras.Model(steps, head(v, x, 3)), data=short_signals())
 
 
 def build_words(v: Variant):

@@ -7,7 +7,16 @@
 import torch
 from torch import nn
 from torch.nn import functional
-from variants import Variant, batches_of, houses, parse, prepare_images, series, signals, texts
+from variants import (
+    Variant,
+    batches_of,
+    houses,
+    parse,
+    prepare_images,
+    short_signals,
+    signals,
+    texts,
+)
 
 
 def __getattr__(name: str):
@@ -240,7 +249,7 @@ def side(v: Variant, module: nn.Module, network: str):
         x, y = signals()
         extras["data"] = (x.transpose(0, 2, 1).copy(), y)
     elif network in ("series", "attention"):
-        extras["data"] = series()
+        extras["data"] = short_signals()
     elif network == "words":
         extras["data"] = texts()
     else:

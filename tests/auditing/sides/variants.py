@@ -139,7 +139,7 @@ def signals() -> tuple[np.ndarray, np.ndarray]:
     return (x + 0.1 * chance.normal(size=x.shape)).astype(np.float32), y.astype(np.int64)
 
 
-def series() -> tuple[np.ndarray, np.ndarray]:
+def short_signals() -> tuple[np.ndarray, np.ndarray]:
     """The signals with every fourth step, (n, 10, 2), and their classes."""
     x, y = signals()
     return x[:, ::4].copy(), y
