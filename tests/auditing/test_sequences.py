@@ -5,6 +5,8 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,11 +14,17 @@ import torch
 from torch import nn
 
 from diptych.auditing import reference
+from diptych.auditing.findings import Reporter
 from diptych.auditing.frameworks.torch.adapter import Adapter
 from diptych.auditing.frameworks.torch.combining import Combination
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.recurrent import other_gate_order
+from diptych.auditing.match import Match
+from diptych.auditing.naming import biases
+from diptych.auditing.naming.paths import Difference
 from diptych.auditing.probes import tokens
+from diptych.auditing.probes.steps import Regime
+from diptych.auditing.report import Audit
 
 CHANCE = np.random.default_rng(0)
 X = CHANCE.normal(size=(8, 9, 4)).astype(np.float32)
@@ -254,3 +262,79 @@ def test_an_embedding_without_data_is_given_token_ids() -> None:
     assert side.graph().input_shape == (6,)
     y = side.record(np.full((3, 6), 19), False)
     assert y[side.graph().nodes[-1].name].shape == (3, 2)
+
+
+@pytest.mark.parametrize(("factor", "both"), [(2.0, "b"), (0.5, "a"), (3.0, "")])
+def test_two_biases_that_are_both_trained_are_named(factor: float, both: str) -> None:
+    roles = {"kernel": "k", "bias": "b"}
+    node = Node("lstm", "lstm", (INPUT,), (6,), {}, roles)
+    pair = SimpleNamespace(matches=[Match(node, node)])
+    regime = Regime("from 1e-9 to 1e-2", (-9, -2), 4)
+    path = np.cumsum(CHANCE.normal(size=(5, 3)), axis=0)
+    paths = {"a": {"b": path}, "b": {"b": factor * path}}
+    differences = [Difference(regime, 1, "b", paths, 0)]
+    report = Reporter(Audit("a.py", "b.py", ("Keras", "PyTorch")), "update")
+    rest = biases.explain(pair, differences, report)
+    if not both:
+        assert rest == differences and not report.audit.findings
+        return
+    (finding,) = report.audit.findings
+    assert finding.code == "learning-rate" and not rest
+    assert getattr(finding, both).startswith("two biases")
+
+
+def onnx_file(path: Path, operator: str, returns: str, **settings) -> dict:
+    """A file with one recurrent layer; gives its weights as ONNX has them."""
+    from onnx import TensorProto, helper, numpy_helper, save
+
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
+    sizes = {"W": (1, gates * 6, 4), "R": (1, gates * 6, 6), "B": (1, gates * 12)}
+    weights = {k: CHANCE.normal(0, 0.5, v).astype(np.float32) for k, v in sizes.items()}
+    stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
+    place = 1 if returns == "sequence" else 0
+    stored.append(numpy_helper.from_array(np.array([place]), "axis"))
+    outputs, shape = ["y", "h"], ["n", 9, 6] if place else ["n", 6]
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
+        helper.make_node(operator, ["steps", *weights], outputs, hidden_size=6, **settings),
+        helper.make_node("Squeeze", [outputs[1 - place], "axis"], ["squeezed" if place else "out"]),
+    ]
+    if place:
+        nodes.append(helper.make_node("Transpose", ["squeezed"], ["out"], perm=[1, 0, 2]))
+    ends = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, size)
+        for name, size in (("x", ["n", 9, 4]), ("out", shape))
+    ]
+    graph = helper.make_graph(nodes, "recurrent", ends[:1], ends[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    save(model, path)
+    return weights
+
+
+@pytest.mark.parametrize("returns", ["sequence", "state"])
+@pytest.mark.parametrize(
+    ("operator", "settings"),
+    [
+        ("LSTM", {}),
+        ("LSTM", {"direction": "reverse"}),
+        ("GRU", {}),
+        ("GRU", {"linear_before_reset": 1}),
+        ("RNN", {"activations": ["Relu"]}),
+    ],
+)
+def test_onnx_layers_are_what_their_nodes_say(
+    tmp_path: Path, operator: str, settings: dict, returns: str
+) -> None:
+    pytest.importorskip("onnxruntime")
+    from diptych.auditing.frameworks.onnx.adapter import Adapter as OnnxAdapter
+
+    onnx_file(tmp_path / "layer.onnx", operator, returns, **settings)
+    side = OnnxAdapter(tmp_path / "layer.onnx")
+    (node,) = side.graph().nodes
+    assert node.attributes["returns"] == returns
+    own = {k: v + np.float32(0.1) for k, v in side.parameters().items()}
+    side.load(own)
+    for name, value in side.parameters().items():
+        np.testing.assert_allclose(value, own[name], rtol=1e-6)
+    record = side.record(X, False) | {INPUT: X}
+    assert reference.check(side.graph(), own, record, False)[node.name].ratio <= 1

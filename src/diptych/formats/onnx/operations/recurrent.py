@@ -47,14 +47,15 @@ def recurrent(
     operation: Operation,
     hidden_size: int = 0,
     direction: str = "forward",
-    activations: Sequence[str] | None = None,
+    activations: Sequence[str | bytes] | None = None,
     linear_before_reset: int = 0,
     input_forget: int = 0,
     layout: int = 0,
 ) -> bool:
     """https://onnx.ai/onnx/operators/onnx__LSTM.html"""
     name, view = operation.node.op_type, operation.view()
-    functions = [FUNCTIONS.get(str(f)) for f in activations or USUAL[name]]
+    given = [f.decode() if isinstance(f, bytes) else f for f in activations or USUAL[name]]
+    functions = [FUNCTIONS.get(function) for function in given]
     if view is None or direction not in ("forward", "reverse") or input_forget or layout:
         return False
     if None in functions or len(set(functions[1:])) > 1 or operation.takes(4):
