@@ -600,6 +600,16 @@ def test_float32_is_within_what_rounding_explains(each: Example) -> None:
     assert reference.distance(each.node, parameters, record, each.training).ratio > 1
 
 
+def test_numbers_near_the_mean_are_off_by_the_rounding_of_the_mean() -> None:
+    """Sixteen numbers of both signs, whose mean is next to 0: PyTorch's is off by an ulp of 1."""
+    half = numbers(4000, 8)
+    half[:, 0] = 1e-5
+    x = np.concatenate([half, -half + 1e-6], axis=-1).astype(np.float32)
+    node = Node("layer", "layer_norm", (INPUT,), (16,), {"epsilon": 1e-12, "axes": [-1]})
+    y = functional.layer_norm(torch.tensor(x), (16,), eps=1e-12).numpy()
+    assert reference.distance(node, {}, {INPUT: x, "layer": y}, False).ratio <= 1
+
+
 def test_max_pooling_sends_a_gradient_to_the_first_of_equal_numbers() -> None:
     x = np.zeros((1, 4, 4, 1))
     node = {"size": [2, 2], "strides": [2, 2], "padding": [[0, 0], [0, 0]]}
