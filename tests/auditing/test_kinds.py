@@ -696,6 +696,31 @@ SUSPECTED = {
 }
 """By kind: the cause, what a node does, and what it says that it does."""
 
+NOTHING_TO_SUSPECT = {
+    "add": "it has no setting",
+    "average": "it has no setting",
+    "concatenate": "it has no setting",
+    "dense": "its kernel's shape says all",
+    "divide": "it has no setting",
+    "dropout": "it does nothing without random numbers; the share that it drops is counted",
+    "embedding": "which row gets no gradient shows in gradients alone",
+    "glu": "it has no setting that its shape does not say",
+    "global_average_pool": "it has no setting",
+    "global_max_pool": "it has no setting",
+    "learned_offset": "it has no setting",
+    "learned_scale": "it has no setting",
+    "matmul": "it has no setting",
+    "maximum": "it has no setting",
+    "minimum": "it has no setting",
+    "multiply": "it has no setting",
+    "pad": "it joins its convolution, of which padding is suspected",
+    "prelu": "its slopes' shape says all",
+    "rescale": "its numbers are read where they are used",
+    "reshape": "it changes no number",
+    "subtract": "it has no setting",
+}
+"""By kind, why nobody suspects that a layer of that kind does something else than it says."""
+
 
 @pytest.mark.parametrize("kind", sorted(SUSPECTED))
 def test_a_layer_that_does_something_else_is_caught(kind: str) -> None:
@@ -742,6 +767,8 @@ def test_a_kind_is_complete(kind: str) -> None:
         suspicions = hypotheses(each.node, recorded(each))
         assert all(code in CAUSES for code, _ in suspicions), f"{kind}: a cause that nobody knows"
         assert not suspicions or kind in SUSPECTED, f"{kind} has hypotheses, but no test of them"
+        suspected = (kind in SUSPECTED) != (kind in NOTHING_TO_SUSPECT)
+        assert suspected, f"{kind} has no hypothesis test, and NOTHING_TO_SUSPECT has no reason"
         record = recorded(each)
         box = replace(each.node, kind="custom", attributes={"class": "Lambda"})
         guessed = any(guess.kind == kind for guess in guesses(box, record))

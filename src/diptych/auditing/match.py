@@ -10,6 +10,8 @@ from diptych.auditing.kinds.activation import FINAL
 from diptych.auditing.kinds.dense import reordered
 from diptych.auditing.kinds.registry import comparable, kind_of, role_of
 
+COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "average")
+"""Kinds whose inputs may stand in any order."""
 GAP = 0.7
 """What it costs in an alignment to leave a node without a partner; another kind costs more."""
 
@@ -86,8 +88,8 @@ def _users(graph: Graph) -> dict[str, list[Node]]:
 
 
 def _in_order(nodes: list[Node]) -> Iterator[Node]:
-    """Depth first from the output, the longer branch of a sum first: one order for one network,
-    whichever branch the user wrote first."""
+    """Depth first from the output, the longer branch of a sum or the like first: one order for one
+    network, whichever branch the user wrote first."""
     by_name = {node.name: node for node in nodes}
     depth: dict[str, int] = {}
     for node in nodes:
@@ -104,7 +106,7 @@ def _in_order(nodes: list[Node]) -> Iterator[Node]:
             continue
         waiting.append((node, True))
         inputs = list(node.inputs)
-        if node.kind == "add":
+        if node.kind in COMMUTATIVE:
             inputs.sort(key=lambda name: -depth.get(name, 0))
         waiting.extend((by_name[name], False) for name in reversed(inputs) if name in by_name)
 

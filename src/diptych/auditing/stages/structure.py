@@ -11,6 +11,8 @@ from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
 NAME = "structure"
+FAR = 100
+"""By how much inputs are multiplied to reach a limit that they do not reach."""
 
 
 def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
@@ -88,11 +90,16 @@ def _compare(
             continue
         words_of_effect = difference.effect
         if difference.changed is not None:
-            effect = effect_of(pair, examples.x["a"], {a.name: difference.changed})
+            x, changes = examples.x["a"], {a.name: difference.changed}
+            effect = effect_of(pair, x, changes)
             if effect is not None:
-                if effect.moved == 0:
-                    continue
                 words_of_effect = effect.words
+                if effect.moved == 0:
+                    # A limit that these inputs do not reach is one all the same.
+                    effect = effect_of(pair, FAR * x, changes)
+                    if effect is None or effect.moved == 0:
+                        continue
+                    words_of_effect = f"none on these inputs; on {FAR} times these {effect.words}"
         report(difference.code, at=match, a=difference.a, b=difference.b, effect=words_of_effect)
 
 

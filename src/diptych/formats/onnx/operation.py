@@ -97,6 +97,7 @@ class Operation:
         kind: str,
         inputs: list[View],
         axes: Axes,
+        /,
         array_shape: tuple[int, ...] | None = None,
         parameters: dict[str, str] | None = None,
         output: str | None = None,

@@ -58,6 +58,7 @@ OPERATIONS: dict[str, tuple[str, str | None]] = {
     "HardSilu": ("hard_swish", None),
     "HardShrink": ("hard_shrink", "threshold"),
     "SoftShrink": ("soft_shrink", "threshold"),
+    "Mish": ("mish", None),
     "LogSigmoid": ("log_sigmoid", None),
     "Softsign": ("softsign", None),
     "SparsePlus": ("sparse_plus", None),
@@ -96,7 +97,7 @@ def activation(layer: Any, call: ShapedCall) -> NodeDraft | None:
     return read_function(inner)
 
 
-@reads("ReLU")
+@reads("ReLU", "ops.ReLU")
 def relu(layer: Any, call: ShapedCall) -> NodeDraft | None:
     slope, top, threshold = layer.negative_slope, layer.max_value, layer.threshold
     top = None if top is None else float(top)

@@ -16,6 +16,7 @@ from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft, clean
 from diptych.auditing.frameworks.tensorflow.operation_types import ACTIVATION_OPERATIONS
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace
+from diptych.auditing.frameworks.tensorflow.trying import restored, varied
 
 
 @reads(*ACTIVATION_OPERATIONS)
@@ -45,10 +46,13 @@ def activation(stretch: Stretch) -> NodeDraft | None:
 
 def clip(stretch: Stretch) -> NodeDraft | None:
     """All numbers between two limits, of which one may be missing."""
-    x = stretch.numbers(-64, 64)  # Beyond usual limits.
+    x = stretch.numbers(-4, 8)
+    x = np.where(np.arange(x.size).reshape(x.shape) % 4, x, 8 * x)  # Some beyond usual limits.
     y = stretch(x)
     low, high = (stretch.written(float(limit)) for limit in (y.min(), y.max()))
-    if not (x.min() < low or x.max() > high) or not close(stretch, y, np.clip(x, low, high)):
+    inside = np.sum((low < x) & (x < high)) > 3  # Or it could be another curve with such limits.
+    beyond = x.min() < low or x.max() > high
+    if not (inside and beyond and close(stretch, y, np.clip(x, low, high))):
         return None
     limits = [clean(low) if x.min() < low else None, clean(high) if x.max() > high else None]
     return NodeDraft("activation", {"function": "clip", "slope": None, "limits": limits})
@@ -61,8 +65,8 @@ def prelu(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | No
     [(name, variable)] = variables.items()
     if math.prod(variable.shape) not in (1, stretch.input.shape[-1]):
         return None
-    x, slope = stretch.numbers(-4, 8), variable.numpy().astype(np.float64).ravel()
-    expected = np.where(x > 0, x, slope * x)
-    if not np.any(slope) or not close(stretch, stretch(x), expected):
-        return None
-    return NodeDraft("prelu", {}, {"slope": name})
+    x = stretch.numbers(-4, 8)
+    with restored(variables):
+        slope, y = varied(variables)[name].ravel(), stretch(x)
+    same = close(stretch, y, np.where(x > 0, x, slope * x))
+    return NodeDraft("prelu", {}, {"slope": name}) if same else None

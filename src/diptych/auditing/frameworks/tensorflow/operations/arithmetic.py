@@ -13,6 +13,7 @@ from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft
 from diptych.auditing.frameworks.tensorflow.operation_types import JOINS
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace
+from diptych.auditing.frameworks.tensorflow.trying import restored, varied
 
 
 @reads(*JOINS)
@@ -33,6 +34,8 @@ def rescale(stretch: Stretch) -> NodeDraft | None:
     """y = scale * x + offset, the same for all numbers or for all of a channel."""
     x = stretch.numbers(-2, 2)
     y = stretch(x)
+    far = x if stretch.input.dtype.is_integer else 32 * x  # Where a hard sigmoid is no line.
+    there = stretch(far)
     axes = tuple(range(x.ndim - 1))
     for over in (None, axes):
         middle, height = x.mean(over, keepdims=True), y.mean(over, keepdims=True)
@@ -40,7 +43,8 @@ def rescale(stretch: Stretch) -> NodeDraft | None:
             ((x - middle) ** 2).sum(over, keepdims=True), 1e-12
         )
         offset = height - scale * middle
-        if close(stretch, y, scale * x + offset) and np.all(scale):
+        line = close(stretch, y, scale * x + offset)
+        if line and np.all(scale) and close(stretch, there, scale * far + offset):
             break
     else:
         return None
@@ -61,10 +65,11 @@ def with_parameter(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeD
     if len(variables) != 1:
         return None
     [(name, variable)] = variables.items()
-    x, value = stretch.numbers(-2, 2), variable.numpy().astype(np.float64)
-    if value.ndim >= x.ndim or not np.any(value):
+    x = stretch.numbers(-2, 2)
+    if variable.shape.rank >= x.ndim:
         return None
-    y = stretch(x)
+    with restored(variables):
+        value, y = varied(variables)[name], stretch(x)
     ways = {("learned_scale", "scale"): x * value, ("learned_offset", "offset"): x + value}
     for (kind, role), expected in ways.items():
         if expected.shape == x.shape and close(stretch, y, expected):

@@ -17,7 +17,8 @@ from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft, clean
 from diptych.auditing.frameworks.tensorflow.operation_types import FUSED_NORMS
 from diptych.auditing.frameworks.tensorflow.operations.convolution import channels_last
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
-from diptych.auditing.frameworks.tensorflow.trace import Trace, as_type
+from diptych.auditing.frameworks.tensorflow.trace import Trace
+from diptych.auditing.frameworks.tensorflow.trying import fill, restored, varied
 from diptych.auditing.graph import Arrays
 
 
@@ -47,26 +48,9 @@ def attempts(attempt: Attempt) -> Attempt:
 
 def normalisation(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
     """The first kind of normalisation whose numbers a stretch gives; None if it is none."""
-    before = {name: variable.numpy() for name, variable in variables.items()}
-    try:
+    with restored(variables):
         drafts = (attempt(stretch, variables) for attempt in ATTEMPTS)
         return next((draft for draft in drafts if draft is not None), None)
-    finally:
-        for name, variable in variables.items():
-            variable.assign(before[name])
-
-
-def varied(variables: dict[str, tf.Variable]) -> Arrays:
-    """The numbers that it puts into the variables, to tell which is which."""
-    chance = np.random.default_rng(1)
-    values = {name: chance.uniform(0.5, 1.5, v.shape) for name, v in variables.items()}
-    for name, value in values.items():
-        variables[name].assign(as_type(value, variables[name].dtype))
-    return values
-
-
-def fill(variable: tf.Variable, value: float) -> None:
-    variable.assign(tf.fill(variable.shape, tf.cast(value, variable.dtype)))
 
 
 @attempts
