@@ -115,7 +115,6 @@ PLANTED = [
     ("activation", "series", "activation_relu", "KT", ""),
     ("activation", "series", "gates_hard_sigmoid", "K", ""),
     ("layer-kind", "series", "reset_before", "K", ""),
-    ("layer-kind", "series", "taken_step", "T", ""),
     ("units", "attention", "heads_4", "KT", ""),
     ("layer-kind", "attention", "causal_True", "KT", ""),
 ]
