@@ -186,10 +186,8 @@ class Attention(nn.Module):
         self.v = v
         self.first = initialised(v, nn.Linear(2, 8))
         self.attention = nn.MultiheadAttention(8, v.heads, batch_first=True)
-        size = 8 // v.heads
-        limits = (6 / (8 * (v.heads + size))) ** 0.5, (6 / (v.heads * (size + 8))) ** 0.5
-        nn.init.uniform_(self.attention.in_proj_weight, -limits[0], limits[0])
-        nn.init.uniform_(self.attention.out_proj.weight, -limits[1], limits[1])
+        for weight in (*self.attention.in_proj_weight.chunk(3), self.attention.out_proj.weight):
+            nn.init.xavier_uniform_(weight)
         self.last = initialised(v, nn.Linear(80, 3))
 
     def forward(self, x):
