@@ -112,6 +112,11 @@ PLANTED = [
     ("batch-order", "cnn", "order_of_batches_sequential", "KTF", ""),
     ("last-batch", "cnn", "last_batch_False", "KTF", ""),
     ("precision", "cnn", "precision_bfloat16", "KTF", ""),
+    ("activation", "series", "activation_relu", "KT", ""),
+    ("activation", "series", "gates_hard_sigmoid", "K", ""),
+    ("layer-kind", "series", "reset_before", "K", ""),
+    ("units", "attention", "heads_4", "KT", ""),
+    ("layer-kind", "attention", "causal_True", "KT", ""),
 ]
 
 PLANTED_IN_KIND = {
@@ -124,14 +129,19 @@ PLANTED_IN_KIND = {
     "embedding": "padded_True",
     "flatten": "order_first",
     "group_norm": "layer_groups_3",
+    "gru": "reset_before",
     "layer_norm": "layer_epsilon_1e-05",
+    "lstm": "gates_hard_sigmoid",
     "max_pool": "pool_average",
+    "multi_head_attention": "heads_4",
     "prelu": "layer_shared_True",
     "rescale": "scale_1.0",
     "rms_norm": "layer_epsilon_1e-05",
+    "simple_rnn": "activation_relu",
 }
 """By kind of layer, a change above that plants a fault in a layer of that kind."""
 NOTHING_TO_PLANT = {
+    "dot_product_attention": "it computes as multi_head_attention does, in which one is planted",
     "add": "it has no setting; a missing one changes the network",
     "average": "it has no setting",
     "concatenate": "it has no setting",
@@ -222,6 +232,8 @@ def the_same() -> list[Case]:
         "residual": ("keras", "torch", "tensorflow"),
         "regression": ("keras", "torch", "tensorflow"),
         "signal": ("keras", "torch", "tensorflow"),
+        "series": ("keras", "torch"),
+        "attention": ("keras", "torch"),
     }
     found = []
     for network, frameworks in common.items():

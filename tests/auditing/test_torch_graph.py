@@ -318,9 +318,9 @@ def test_one_dimensional_convolutions_and_sequences() -> None:
 
     model = side(Recurrent)
     assert model.graph().input_shape == (28, 28)
-    assert kinds(model) == ["custom", "global_average_pool", "dense"]
+    assert kinds(model) == ["lstm", "global_average_pool", "dense"]
     found = nodes(model)["lstm"]
-    assert found.attributes == {"class": "LSTM"} and list(found.parameters) == ["0", "1", "2", "3"]
+    assert list(found.parameters) == ["kernel", "recurrent_kernel", "bias"]
     assert found.shape == (28, 8)
     x = images()[..., 0]
     close(model.run_node("lstm", [x], False), model.record(x, False)["lstm"])

@@ -6,6 +6,7 @@ import numpy as np
 
 from diptych.auditing.graph import INPUT, Graph
 from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.probes import tokens
 from diptych.auditing.side import Side
 from diptych.data import load_data
 from diptych.errors import InputError
@@ -53,6 +54,10 @@ def prepared(sides: dict[Which, Side]) -> Examples:
         numbers = generator(0, "audit/inputs")
         shape = (EXAMPLES, *a.graph.input_shape)
         raw_x["a"] = numbers.standard_normal(shape).astype(np.float32)
+        ids = [tokens.drawn(side.graph, side.own, EXAMPLES, numbers) for side in (a, b)]
+        if any(drawn is not None for drawn in ids):
+            # The smaller vocabulary is in both.
+            raw_x["a"] = min((drawn for drawn in ids if drawn is not None), key=np.max)
         raw_y["a"] = random_targets(a, numbers, EXAMPLES)
     for which in SIDES:
         if which not in raw_x:
@@ -76,7 +81,7 @@ def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:
             f"side {side.label} ({side.spec.given}) takes {side.graph.input_shape}, and the "
             f"other is given {x.shape[1:]}; expected the same number of values an example"
         )
-    return x.reshape(shape).astype(np.float32)
+    return x.reshape(shape).astype(x.dtype if x.dtype.kind in "iu" else np.float32)
 
 
 def _as_a_gets_it(raw_x: dict[Which, np.ndarray], a: Side, b: Side) -> np.ndarray:

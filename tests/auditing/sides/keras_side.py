@@ -6,7 +6,16 @@
 
 import keras
 from keras import layers
-from variants import Variant, batches_of, houses, parse, prepare_images, signals, texts
+from variants import (
+    Variant,
+    batches_of,
+    houses,
+    parse,
+    prepare_images,
+    short_signals,
+    signals,
+    texts,
+)
 
 
 def __getattr__(name: str):
@@ -139,6 +148,28 @@ def build_signal(v: Variant):
     return compiled(v, keras.Model(wave, head(v, x, 3)), data=signals())
 
 
+def build_series(v: Variant):
+    steps = keras.Input((10, 2))
+    own = {"return_sequences": True}
+    function = "tanh" if v.activation == "leaky_relu" else v.activation
+    x = layers.SimpleRNN(v.units, function, go_backwards=v.backwards, **own)(steps)
+    x = layers.LSTM(5, recurrent_activation=v.gates, **own)(x)
+    last = v.taken == "step"
+    gru = layers.GRU(4, reset_after=v.reset == "after", return_sequences=last)
+    x = layers.Bidirectional(gru)(x)
+    x = x[:, -1] if last else x
+    return compiled(v, keras.Model(steps, head(v, x, 3)), data=short_signals())
+
+
+def build_attention(v: Variant):
+    steps = keras.Input((10, 2))
+    x = layers.Dense(8, **initialisers(v))(steps)
+    attention = layers.MultiHeadAttention(v.heads, 8 // v.heads, dropout=0.0)
+    x = attention(x, x, use_causal_mask=v.causal)
+    x = layers.Flatten()(x)
+    return compiled(v, keras.Model(steps, head(v, x, 3)), data=short_signals())
+
+
 def build_words(v: Variant):
     text = keras.Input((12,), dtype="int32")
     x = layers.Flatten()(layers.Embedding(20, v.units)(text))
@@ -229,5 +260,7 @@ NETWORKS = {
     "residual": build_residual,
     "regression": build_regression,
     "signal": build_signal,
+    "series": build_series,
+    "attention": build_attention,
     "words": build_words,
 }

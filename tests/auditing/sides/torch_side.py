@@ -7,7 +7,16 @@
 import torch
 from torch import nn
 from torch.nn import functional
-from variants import Variant, batches_of, houses, parse, prepare_images, signals, texts
+from variants import (
+    Variant,
+    batches_of,
+    houses,
+    parse,
+    prepare_images,
+    short_signals,
+    signals,
+    texts,
+)
 
 
 def __getattr__(name: str):
@@ -135,6 +144,59 @@ class Signal(nn.Module):
         return self.last(self.pool(functional.relu(self.first(x))).flatten(1))
 
 
+def as_in_keras(layer: nn.RNNBase, forget: bool = False, freeze: bool = True) -> nn.RNNBase:
+    """A recurrent layer that starts as Keras' does, and trains one of its two biases."""
+    for name, parameter in layer.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(parameter)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+            if forget and name.startswith("bias_ih"):
+                with torch.no_grad():
+                    parameter[layer.hidden_size : 2 * layer.hidden_size] = 1.0
+            parameter.requires_grad_(not (freeze and name.startswith("bias_hh")))
+    return layer
+
+
+class Series(nn.Module):
+    def __init__(self, v: Variant) -> None:
+        super().__init__()
+        self.v = v
+        function = "tanh" if v.activation == "leaky_relu" else v.activation
+        first = nn.RNN(2, v.units, nonlinearity=function, batch_first=True)
+        self.first = as_in_keras(first)
+        self.second = as_in_keras(nn.LSTM(v.units, 5, batch_first=True), forget=True)
+        third = nn.GRU(5, 4, batch_first=True, bidirectional=True)
+        self.third = as_in_keras(third, freeze=False)
+        self.last = initialised(v, nn.Linear(8, 3))
+
+    def forward(self, x):
+        x, _ = self.first(x.flip(1) if self.v.backwards else x)
+        x, _ = self.second(x)
+        x, states = self.third(x)
+        x = x[:, -1] if self.v.taken == "step" else torch.cat((states[0], states[1]), 1)
+        return self.last(x)
+
+
+class Attention(nn.Module):
+    def __init__(self, v: Variant) -> None:
+        super().__init__()
+        self.v = v
+        self.first = initialised(v, nn.Linear(2, 8))
+        self.attention = nn.MultiheadAttention(8, v.heads, batch_first=True)
+        for weight in (*self.attention.in_proj_weight.chunk(3), self.attention.out_proj.weight):
+            nn.init.xavier_uniform_(weight)
+        self.last = initialised(v, nn.Linear(80, 3))
+
+    def forward(self, x):
+        x = self.first(x)
+        later = nn.Transformer.generate_square_subsequent_mask(10) if self.v.causal else None
+        x, _ = self.attention(x, x, x, attn_mask=later, need_weights=False)
+        return self.last(x.flatten(1))
+
+
 class Words(nn.Module):
     def __init__(self, v: Variant) -> None:
         super().__init__()
@@ -161,6 +223,8 @@ NETWORKS = {
     "residual": Residual,
     "regression": Regression,
     "signal": Signal,
+    "series": Series,
+    "attention": Attention,
     "words": Words,
 }
 
@@ -182,6 +246,8 @@ def side(v: Variant, module: nn.Module, network: str):
     elif network == "signal":
         x, y = signals()
         extras["data"] = (x.transpose(0, 2, 1).copy(), y)
+    elif network in ("series", "attention"):
+        extras["data"] = short_signals()
     elif network == "words":
         extras["data"] = texts()
     else:

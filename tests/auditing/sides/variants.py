@@ -43,6 +43,17 @@ class Variant:
     layer_limit: float = 2.0
     layer_shared: bool = False
     """One slope for all units."""
+    # Sequences.
+    gates: str = "sigmoid"
+    reset: str = "after"
+    """Of the GRU: ``after`` the matrix, or ``before`` it."""
+    taken: str = "states"
+    """What a layer in both directions gives: its last ``states``, or the outputs at the last
+    ``step``."""
+    backwards: bool = False
+    """Whether the first layer goes through the steps from the last to the first."""
+    heads: int = 2
+    causal: bool = False
     # Data.
     scale: float = 1 / 255
     swapped: bool = False
@@ -126,6 +137,12 @@ def signals() -> tuple[np.ndarray, np.ndarray]:
     waves = np.sin(2 * np.pi * (y[:, None] + 1) * time + chance.uniform(0, 6, (64, 1)))
     x = np.stack([waves, np.roll(waves, 3, axis=1)], axis=-1)
     return (x + 0.1 * chance.normal(size=x.shape)).astype(np.float32), y.astype(np.int64)
+
+
+def short_signals() -> tuple[np.ndarray, np.ndarray]:
+    """The signals with every fourth step, (n, 10, 2), and their classes."""
+    x, y = signals()
+    return x[:, ::4].copy(), y
 
 
 def texts() -> tuple[np.ndarray, np.ndarray]:

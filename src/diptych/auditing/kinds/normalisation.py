@@ -180,6 +180,8 @@ def own_statistics_rounding(
     # Sums of so many terms: in random walks, their errors grow with the root of their number.
     walk = np.sqrt(terms)
     size = size + scale * walk * np.abs(mean) + np.abs(y - beta) * walk / 2
+    # The mean of numbers of both signs is off by what their own size is rounded by.
+    size = size + scale * np.sqrt(variance + np.square(mean))
     # A variance taken as E[x²] - E[x]² loses digits where the mean is large.
     return FUNCTION_UNITS * size * (1 + np.square(mean) / variance)
 

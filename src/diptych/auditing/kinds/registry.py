@@ -6,6 +6,7 @@ from diptych.auditing.graph import Arrays, Node
 from diptych.auditing.kinds import (
     activation,
     arithmetic,
+    attention,
     black_box,
     convolution,
     dense,
@@ -15,6 +16,7 @@ from diptych.auditing.kinds import (
     padding,
     pooling,
     rearranging,
+    recurrent,
     resampling,
     selecting,
     shape,
@@ -34,6 +36,8 @@ FAMILIES = (
     dense,
     embedding,
     normalisation,
+    recurrent,
+    attention,
     dropout,
     black_box,
 )

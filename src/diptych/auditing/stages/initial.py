@@ -9,6 +9,7 @@ from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.kinds.convolution import flipped
 from diptych.auditing.kinds.dense import reordered
+from diptych.auditing.kinds.recurrent import other_gate_order
 from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.match import Match, flattened_by
 from diptych.auditing.pair import Pair, Which
@@ -179,6 +180,12 @@ def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays, report: Repo
             if match.a.kind == "conv" and flipped(a[name], raw):
                 words = "its kernels, turned by 180 degrees"
                 report("kernel-flipped", at=match, a="its kernels", b=words)
+                continue
+            order = other_gate_order(match.a.kind, a[name], moved[name])
+            if order is not None:
+                words = f"the same numbers, with the gates in the order {order}"
+                effect = "each gate computes with another one's weights"
+                report("weights", at=match, a=f"its {name}", b=words, effect=effect)
                 continue
             report(
                 "weights",

@@ -10,7 +10,7 @@ import numpy as np
 from diptych.auditing.certificate import TWINS
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.naming import optimisers, paths
+from diptych.auditing.naming import biases, optimisers, paths
 from diptych.auditing.naming.paths import Difference
 from diptych.auditing.pair import Which, trained
 from diptych.auditing.probes import steps as probes
@@ -44,12 +44,13 @@ def check(twins: Twins, report: Reporter) -> Stage:
                 continue
             _compare(stage, regime, both, twins.precision, differences)
     stage.ok = not differences
+    differences = biases.explain(pair, differences, report)
     if differences:
         optimisers.explain(pair, twins.weights, report)
         ours = [f for f in report.audit.findings[before:] if f.stage in (NAME, "gradients")]
         if not ours:
             paths.explain(pair, differences, report)
-    elif stage.coverage.probes:
+    elif stage.ok and stage.coverage.probes:
         stage.note = pair.sides["a"].optimiser.get("kind", "")
     return stage
 

@@ -80,7 +80,9 @@ class Batching:
 
     def to_graph(self, x: Any, y: Any) -> Batch:
         """The user's input and targets in the graph's layout."""
-        network, x, y = self.network, to_array(x), to_numbers(y)
+        network, y = self.network, to_numbers(y)
+        x = np.asarray(to_array(x))
+        x = x.astype(np.int64) if network.takes_whole_numbers else x
         if [n for n in x.shape[1:] if n != 1] != [n for n in network.input_shape if n != 1]:
             raise InputError(
                 f"prepare or data gives inputs of shape {x.shape[1:]}: the model "

@@ -68,10 +68,16 @@ class NodeDraft:
     """By role, the shape that the graph gives a variable where that is not its own."""
 
 
-def draft(kind: str, variables: dict[str, Any] | None = None, **attributes: Any) -> NodeDraft:
+def draft(
+    kind: str,
+    variables: dict[str, Any] | None = None,
+    shapes: dict[str, Shape] | None = None,
+    /,
+    **attributes: Any,
+) -> NodeDraft:
     """Drafts a node; variables that a layer does not have are left out."""
     present = {role: value for role, value in (variables or {}).items() if value is not None}
-    return NodeDraft(kind, attributes, present)
+    return NodeDraft(kind, attributes, present, shapes or {})
 
 
 Read = Callable[[Any, ShapedCall], NodeDraft | None]

@@ -257,11 +257,14 @@ def refuse_coarse(adapter: Any) -> None:
     x = chance.standard_normal((2, *adapter.graph().input_shape))
     way = {name: chance.standard_normal(value.shape) for name, value in before.items()}
     way[""] = chance.standard_normal(x.shape)
+    if adapter.network.takes_whole_numbers:
+        x = chance.integers(adapter.network.vocabulary or 2, size=x.shape)
+        way[""] = np.zeros(())
 
     def moved(step: float) -> dict[str, np.ndarray]:
         adapter.load({name: value * (1 + step * way[name]) for name, value in before.items()})
         try:
-            return adapter.record(x * (1 + step * way[""]), False)
+            return adapter.record((x * (1 + step * way[""])).astype(x.dtype), False)
         finally:
             adapter.load(before)
 

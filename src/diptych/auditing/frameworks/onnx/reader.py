@@ -8,6 +8,8 @@ from diptych.auditing.graph import Graph, Node
 from diptych.formats.onnx.reader import Reader
 
 NOT_EXPRESSED: dict[str, str] = {
+    "dot_product_attention": "exporters write its products and its softmax",
+    "multi_head_attention": "exporters write its projections, products and softmax",
     "learned_offset": "a sum with a constant is a bias or part of a line",
     "learned_scale": "a product with a constant is part of a line",
     "matmul": "a product of two tensors that depend on the input is a black box",

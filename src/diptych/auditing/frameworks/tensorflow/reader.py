@@ -35,6 +35,11 @@ Tensor = Any
 FAMILIES = (convolution, dense, embedding, pooling, shape)
 """The files of readers that nothing here calls by name: importing them registers their readers."""
 NOT_EXPRESSED: dict[str, str] = {
+    "dot_product_attention": "it has no operation: one written out is products and a softmax",
+    "multi_head_attention": "it has no operation: one written out is products and a softmax",
+    "gru": "a loop over the steps is a black box",
+    "lstm": "a loop over the steps is a black box",
+    "simple_rnn": "a loop over the steps is a black box",
     "average": "it has no operation: one written out is a sum and a line",
     "matmul": "a product of two tensors that depend on the input is a black box",
     "glu": "it has no operation: one written out is read as its halves, which are black boxes",

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from diptych.auditing.frameworks.defaults import coded, default_input, default_targets
-from diptych.auditing.frameworks.torch import horizon, parameters, rounding
+from diptych.auditing.frameworks.torch import horizon, rounding
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.compiling import (
     graphs_compiled,
@@ -217,12 +217,7 @@ class Adapter:
                 parameter.grad = None
             if loss.requires_grad:
                 loss.backward()
-        gradients = {
-            name: parameters.to_graph(to_numpy(parameter.grad), self._network.turn(name))
-            for name, parameter in submission.module.named_parameters()
-            if parameter.grad is not None
-        }
-        return loss.item(), gradients
+        return loss.item(), self._network.gradients_of(submission.module)
 
     @in_own_precision
     def updates(self, gradients: Iterable[Arrays]) -> Iterator[Arrays]:
@@ -232,7 +227,7 @@ class Adapter:
 
         def steps() -> Iterator[Arrays]:
             for arrays in gradients:
-                given = {n: self._network.as_parameter(n, array) for n, array in arrays.items()}
+                given = self._network.as_gradients(arrays)
                 with default_dtype(self.precision):
                     step_on(submission, given, x, y)
                 yield self._network.parameters_of(submission.module)

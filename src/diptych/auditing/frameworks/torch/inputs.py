@@ -1,6 +1,7 @@
 """What a module and its loss take, and what they are fed with where the user does not say."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,8 @@ from diptych.errors import InputError
 
 IMAGE_SHAPES = [(1, 28, 28), (28, 28), (784,), (28, 28, 1)]
 """How a raw image may be given to a module."""
+LENGTHS = (12, 16, 32, 64)
+"""How many token ids may be given to a module."""
 F = nn.functional
 CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 CLASS_FUNCTIONS = (F.cross_entropy, F.nll_loss)
@@ -126,6 +129,9 @@ def _runnable(builds: Builds, precision: torch.dtype | None) -> tuple[Tensor, Te
     """Random inputs of the first likely shape on which the module runs, and its output."""
     numbers = np.random.Generator(np.random.Philox(0))
     failures = []
+    for x in tokens(builds.module):
+        with contextlib.suppress(InputError):
+            return x, builds.run(x)
     for shape in dict.fromkeys([*_likely_shapes(builds.module), *IMAGE_SHAPES]):
         numbers_of_shape = numbers.random((EXAMPLES, *shape), np.float32)
         x = _own_precision(builds.module, numbers_of_shape, precision)
@@ -137,6 +143,19 @@ def _runnable(builds: Builds, precision: torch.dtype | None) -> tuple[Tensor, Te
         f"{failures[0]}: say what it takes by `data` or `prepare` in extras, such as "
         "{'data': (x, y)}"
     )
+
+
+def tokens(module: nn.Module) -> Iterator[Tensor]:
+    """Token ids of likely lengths, int64 (EXAMPLES, length), where the first layer with parameters
+    is an embedding."""
+    first = next((m for m in module.modules() if next(m.parameters(False), None) is not None), None)
+    if not isinstance(first, nn.Embedding):
+        return
+    widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
+    fitting = [width // first.embedding_dim for width in widths if width % first.embedding_dim == 0]
+    for length in dict.fromkeys([n for n in fitting if n > 1] + list(LENGTHS)):
+        numbers = np.random.Generator(np.random.Philox(0))
+        yield torch.tensor(numbers.integers(first.num_embeddings, size=(EXAMPLES, length)))
 
 
 def _own_precision(module: nn.Module, x: np.ndarray, precision: torch.dtype | None) -> Tensor:

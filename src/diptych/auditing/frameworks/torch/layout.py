@@ -7,9 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LAST, FIRST, POOLED = "last", "first", "pooled"
+LAST, FIRST, POOLED, TIME, STATES = "last", "first", "pooled", "time", "states"
 """How a tensor lies to the array of its node: as it is; with the channels in front of the spatial
-axes; with spatial axes of one that the node (a global pool) has dropped."""
+axes; with spatial axes of one that the node (a global pool) has dropped; with the steps of a
+sequence in front of the examples; as the last states of recurrent layers, (directions, n, units),
+which the node has as (n, directions * units), with the number of directions as in ``states:2``."""
 
 
 def per_axis(axes: int, value: Any) -> list[int]:
@@ -87,6 +89,10 @@ def to_graph(array: np.ndarray, layout: str) -> np.ndarray:
     """A tensor's numbers in its node's layout."""
     if layout == POOLED:
         return array.reshape(array.shape[:2])
+    if layout == TIME:
+        return np.swapaxes(array, 0, 1)
+    if layout.startswith(STATES):
+        return np.swapaxes(array, 0, 1).reshape(array.shape[1], -1)
     return np.moveaxis(array, 1, -1) if layout == FIRST else array
 
 
@@ -94,4 +100,9 @@ def from_graph(array: np.ndarray, layout: str, dimensions: int) -> np.ndarray:
     """The reverse of `to_graph`."""
     if layout == POOLED:
         return array.reshape(array.shape + (1,) * (dimensions - 2))
+    if layout == TIME:
+        return np.swapaxes(array, 0, 1)
+    if layout.startswith(STATES):
+        directions = int(layout.split(":")[1])
+        return np.swapaxes(array.reshape(len(array), directions, -1), 0, 1)
     return np.moveaxis(array, -1, 1) if layout == FIRST else array

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from diptych.auditing.frameworks.torch.calls import FACTORIES, operation, replaced, tensors
+from diptych.auditing.frameworks.torch.layers import are_several, one_by_one
 from diptych.auditing.frameworks.torch.parameters import named_tensors
 from diptych.auditing.frameworks.users import user_line
 
@@ -126,6 +127,9 @@ class Trace(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if are_several(operation(func), args):
+            with self:
+                return one_by_one(func, args)
         event = self._event(operation(func), args, kwargs or {}, function=func)
         args, kwargs = self._swapped(event)
         given = list(tensors((args, kwargs)))
@@ -187,12 +191,15 @@ class Trace(TorchFunctionMode):
         given = list(tensors((event.args, event.kwargs)))
         with torch._C.DisableTorchFunction():
             for position, tensor in swaps.items():
+                if position >= len(given) or event.numbers[position] is None:
+                    continue  # A call that is no event of its own, such as `torch.zeros`.
                 cast = tensor.to(given[position].dtype)
                 if position == 0 and given[0].shape == cast.shape and event.module is None:
                     # The code may go on with the tensor that it has, changed in place.
                     given[0].data = cast
                 else:
-                    given[position] = cast
+                    original = given[position]
+                    given = [cast if other is original else other for other in given]
         return replaced((event.args, event.kwargs), iter(given))
 
     def _check(self, event: Event, made: list[Tensor]) -> None:

@@ -59,6 +59,9 @@ def reshape(operation: Operation, **attributes: Any) -> bool:
     """
     view, file = operation.view(), operation.file
     before, after = file.shape(operation.inputs[0]), file.shape(operation.output)
+    kept = [i for i, axis in enumerate(view.axes) if axis is not None] if view else []
+    if view is not None and after == tuple(before[i] for i in kept):
+        return operation.alias(view, tuple(view.axes[i] for i in kept))
     if view is None or not after or view.axes[0] != 0 or before[0] != after[0]:
         return False
     if len(after) == 2 and len(view.shape) > 1:
