@@ -113,7 +113,7 @@ def test_the_extras_are_those_of_the_project() -> None:
     """Each module is in a package that the extra asks for, and the core has none of them."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
-    assert set(optional) == {*extras.EXTRAS, "all", "dev"}
+    assert set(optional) == {*extras.EXTRAS, "all", "dev", "docs"}
     packages = metadata.packages_distributions()
     core = {canonicalize_name(Requirement(each).name) for each in project["dependencies"]}
 

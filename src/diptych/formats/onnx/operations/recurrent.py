@@ -21,18 +21,18 @@ class GateWeight(Weight):
 
     gates: tuple[int, ...] = (0,)
     biases: str = ""
-    """``sum`` or ``stack``: what the parameter is of the biases; empty for a kernel."""
+    """``sum`` or ``apart``: what the parameter is of the biases; empty for a kernel."""
 
     def to_graph(self, stored: np.ndarray) -> np.ndarray:
         if not self.biases:
             return self._ordered(stored[0]).T.reshape(self.shape)
         both = np.stack([self._ordered(bias) for bias in np.split(stored[0], 2)])
-        return both if self.biases == "stack" else both.sum(0)
+        return both if self.biases == "apart" else both.sum(0)
 
     def from_graph(self, array: np.ndarray, like: np.ndarray) -> np.ndarray:
         if not self.biases:
             return self._ordered(array.T, back=True).reshape(like.shape).astype(like.dtype)
-        both = array if self.biases == "stack" else np.stack([array, 0 * array])
+        both = array if self.biases == "apart" else np.stack([array, 0 * array])
         stored = np.concatenate([self._ordered(bias, back=True) for bias in both])
         return stored.reshape(like.shape).astype(like.dtype)
 
@@ -70,7 +70,7 @@ def recurrent(
         "recurrent_kernel": _weight(operation, 2, gates),
     }
     if operation.takes(3):
-        stacked = "stack" if name == "GRU" and resets_after else "sum"
+        kept = "apart" if name == "GRU" and resets_after else "sum"
         parameters["bias"] = _weight(operation, 3, gates, stacked)
     attributes = {
         "direction": "forward" if direction == "forward" else "backward",
@@ -112,7 +112,7 @@ def _weight(operation: Operation, position: int, gates: tuple[int, ...], biases:
     shape = operation.file.shape(initializer)
     width = shape[1] // 2 if biases else shape[1]
     own = (width,) if biases else (shape[2], width)
-    own = (2, width) if biases == "stack" else own
+    own = (2, width) if biases == "apart" else own
     order = tuple(range(len(shape)))
     operation.reader.weights[name] = GateWeight(initializer, order, own, gates, biases)
     return name
