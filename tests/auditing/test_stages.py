@@ -14,9 +14,10 @@ from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.match import Match, Transfer, align
 from diptych.auditing.naming import gradients
+from diptych.auditing.naming.losses import candidates
 from diptych.auditing.pair import Pair
-from diptych.auditing.report import Audit
-from diptych.auditing.stages import initial, loss, mode
+from diptych.auditing.report import Audit, Stage
+from diptych.auditing.stages import initial, mode
 from diptych.auditing.stages.loss import TAKES
 
 STAGES = Path(initial.__file__).parent
@@ -119,7 +120,7 @@ def test_a_cross_entropy_by_hand_is_known_for_what_it_takes() -> None:
     by_hand = -np.log(np.clip(z[np.arange(6), y], 1e-7, 1)).mean()
     near = [
         formula["takes"]
-        for formula in loss.candidates("classes")
+        for formula in candidates("classes")
         if formula["kind"] == "cross_entropy"
         and formula["reduction"] == "mean"
         and abs(float(losses.value(formula, z, y, {})) - by_hand) < 1e-9
@@ -147,8 +148,9 @@ def test_noise_is_held_against_noise(rate: float, codes: list[str]) -> None:
     node = Node("noise", "custom", (INPUT,), (32,), {"class": "AlphaDropout"})
     x = np.random.default_rng(3).normal(size=(32, 32)).astype(np.float32)
     report = reporter("mode")
-    comparison = Comparison(pair, weights_of(pair), 1.0, {}, True, report)
-    comparison.compare_distributions(Match(node, node), [x])
+    comparison = Comparison(pair, 1.0, {}, True, report)
+    inputs = {"a": [x], "b": [x]}
+    comparison.compare_distributions(Match(node, node), inputs, Stage("mode"))
     assert codes_of(report) == codes
 
 

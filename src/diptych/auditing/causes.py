@@ -67,6 +67,12 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "(n, channels, height, width): x.permute(0, 3, 1, 2)",
         "TensorFlow": "(n, height, width, channels)",
     },
+    "channel-order": {
+        "Keras": "keras.applications' preprocess_input with mode 'caffe' makes RGB into BGR; "
+        "x[..., ::-1] turns it back",
+        "PyTorch": "OpenCV reads BGR, PIL and torchvision RGB; x.flip(1) turns one into the other",
+        "TensorFlow": "tf.reverse(x, [-1]) turns RGB into BGR and back",
+    },
     "label-encoding": {"": "give both sides the same labels, counted from 0 in the same order"},
     "kernel-initialiser": {
         "Keras": "kernel_initializer (glorot_uniform if not given)",

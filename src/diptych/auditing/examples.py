@@ -120,9 +120,10 @@ def random_targets(side: Side, random: np.random.Generator, count: int) -> np.nd
     output = side.graph.nodes[-1].shape
     match side.targets:
         case "classes":
-            return random.integers(output[-1], size=count)
+            return random.integers(output[-1], size=(count, *output[:-1]))
         case "one_hot":
-            return np.eye(output[-1], dtype=np.float32)[random.integers(output[-1], size=count)]
+            classes = random.integers(output[-1], size=(count, *output[:-1]))
+            return np.eye(output[-1], dtype=np.float32)[classes]
         case "binary":
             return random.integers(2, size=(count, *output)).astype(np.float32)
     return random.standard_normal((count, *output)).astype(np.float32)
@@ -141,8 +142,10 @@ def targets_as(y: np.ndarray, wanted: str, source: Side) -> np.ndarray:
     if source.targets == "one_hot" and wanted == "classes":
         return y.argmax(axis=-1)
     if source.targets == "classes" and wanted == "one_hot":
-        classes = source.graph.nodes[-1].shape[-1]
-        return np.eye(classes, dtype=np.float32)[y.reshape(-1).astype(int)]
+        *axes, classes = source.graph.nodes[-1].shape
+        numbers = y.reshape(len(y), *axes).astype(int)
+        known = (numbers >= 0) & (numbers < classes)  # Others are ignored, such as -100 and 255.
+        return np.eye(classes, dtype=np.float32)[np.where(known, numbers, 0)] * known[..., None]
     if wanted in ("values", "binary"):
         return y.astype(np.float32)
     return y

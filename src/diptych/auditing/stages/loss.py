@@ -6,29 +6,27 @@ its name.
 """
 
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice
 
 import numpy as np
 
-from diptych.auditing import losses
-from diptych.auditing.examples import Examples, random_targets, targets_as
+from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.kinds.activation import activate
 from diptych.auditing.losses import Formula
+from diptych.auditing.naming.losses import SIZES, Outputs, recovered, written
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.probes import targets as probes
+from diptych.auditing.probes.paths import Penalties, alike
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import CONSTANTS, Twins
 from diptych.auditing.weights import Weights
-from diptych.randomness import generator
 
 NAME = "loss"
 CLOSE = 2e-5
 """How far a loss of a few examples may be from its formula, relatively."""
-SIZES = (6, 4)
-"""Batch sizes that tell a mean from a sum."""
 
 TAKES: dict[tuple[str | None, str], str] = {
     (None, "logits"): "logits",
@@ -58,6 +56,7 @@ REDUCTIONS = {
     "sum": "sum over the batch",
     "sum_of_outputs": "sum over the outputs, mean over the batch",
     "half_mean": "half the mean over the batch",
+    "weighted_mean": "sum over the batch, divided by the sum of its examples' weights",
 }
 
 
@@ -71,6 +70,8 @@ class Losses:
 
     stage: Stage
     formulas: Formulas
+    decay: Penalties
+    """The penalties on squares that are in one side's loss and in the other's steps."""
     clips: bool = False
     """Whether one loss takes probabilities, which it may cut off near 0, and the other takes what
     they are made of."""
@@ -83,33 +84,64 @@ def check(twins: Twins, report: Reporter) -> Losses:
     values: dict[Which, list[float]] = {}
     formulas: Formulas = {}
     for which in SIDES:
-        outputs = _Outputs(pair, which, examples.raw_y[which])
+        outputs = Outputs(pair, which, examples.raw_y[which])
         pair.sides[which].load(_zeros(twins.weights[which]))
-        formula, values[which] = _formula(outputs, close)
+        formula, values[which] = recovered(outputs, close)
         if formula is not None:
             formula["final"] = pair.final[which]
             formula["penalties"] = _penalties(outputs, twins.weights[which])
         formulas[which] = formula
         pair.sides[which].load(twins.weights[which])
     a, b = formulas["a"], formulas["b"]
+    decay: Penalties = {}
+    words = {which: str(getattr(pair.sides[which], "loss_words", "")) for which in SIDES}
     if a is None or b is None:
-        _compare_values(stage, values, formulas, close, report)
+        _compare_values(stage, values, formulas, close, words, report)
     else:
         _compare(a, b, _effect(pair, examples), report)
-        _compare_penalties(pair, twins.weights, a, b, report)
+        decay = _decay(twins, a, b)
+        if decay:
+            report.note(
+                "one side's penalty on squares is the other's weight decay: the steps are the same"
+            )
+        else:
+            _compare_penalties(pair, twins.weights, a, b, report)
     named = report.has(NAME)
+    decay = decay or {which: {} for which in SIDES}
     clips = bool(a and b and a["takes"] != b["takes"] and _taken(a) == _taken(b))
-    effect = _different(twins, clips, close, stage)
+    effect = _different(twins, decay, clips, close, stage)
     if effect and not named:
-        report("loss", a=_described(a), b=_described(b), effect=effect)
+        of_a, of_b = _described(a, words["a"]), _described(b, words["b"])
+        report("loss", a=of_a, b=of_b, effect=effect)
     stage.ok = not report.has(NAME)
     if a and stage.ok:
         reduction = REDUCTIONS.get(a["reduction"], a["reduction"])
         stage.note = f"{a['kind'].replace('_', ' ')}, {reduction}"
-    return Losses(stage, formulas, clips)
+    return Losses(stage, formulas, decay, clips)
 
 
-def _different(twins: Twins, clips: bool, close: float, stage: Stage) -> str:
+def _decay(twins: Twins, a: Formula, b: Formula) -> Penalties:
+    """The penalties of both sides where they differ and the steps are the same all the same, since
+    the other optimiser's decay is as large; else nothing."""
+    squares = {"a": a["penalties"]["squares"], "b": b["penalties"]["squares"]}
+    names = twins.pair.transfer.names
+    of_a = {names[name]: factor for name, factor in squares["a"].items() if name in names}
+    both = {
+        name: (of_a.get(name, 0.0), squares["b"].get(name, 0.0)) for name in of_a | squares["b"]
+    }
+    if not twins.pair.whole or all(np.isclose(*factors, rtol=0.01) for factors in both.values()):
+        return {}
+    exact = {
+        which: {name: written(factor) for name, factor in factors.items()}
+        for which, factors in squares.items()
+    }
+    try:
+        return exact if alike(twins, exact) else {}
+    except (Failed, Unable):
+        return {}
+
+
+def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> str:
     """The effect of the largest difference of values that rounding does not explain, or nothing."""
     worst, effect = 1.0, ""
     if clips:
@@ -126,10 +158,17 @@ def _different(twins: Twins, clips: bool, close: float, stage: Stage) -> str:
                 except (Failed, Unable) as problem:
                     stage.coverage.leave_out(batch.name, str(problem))
                     continue
+                if not np.isfinite([a, b]).any():
+                    stage.coverage.leave_out(batch.name, "neither loss is a number there")
+                    continue
+                if weights == "random":
+                    a, b = (
+                        loss - penalty(decay[which], _random(twins, which))
+                        for which, loss in zip(SIDES, (a, b), strict=True)
+                    )
                 stage.coverage.compared(1, **_extents(twins, batch, weights))
                 bound = relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
-                away = 0.0 if not np.isfinite([a, b]).any() else abs(a - b)
-                away = away if np.isfinite(away) else float("inf")
+                away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
                 stage.saw(away, bound)
                 if away > worst * bound:
                     worst = away / bound
@@ -158,13 +197,26 @@ def _load(twins: Twins, weights: str) -> None:
             zeros = _zeros(twins.weights[which])
             side.load({name: twins.typed(value) for name, value in zeros.items()})
         return
+    for which, side in twins.answers.items():
+        side.load(_random(twins, which))
+
+
+def _random(twins: Twins, which: Which) -> Arrays:
+    """Numbers on which each penalty has a large value, by a side's names."""
     random = np.random.default_rng(2)
-    twins.load(
-        {
-            name: np.abs(random.standard_normal(value.shape)).astype(value.dtype)
-            for name, value in twins.start().items()
-            if value.dtype.kind == "f"
-        }
+    of_a = {
+        name: np.abs(random.standard_normal(value.shape)).astype(value.dtype)
+        for name, value in twins.start().items()
+        if value.dtype.kind == "f"
+    }
+    return of_a if which == "a" else twins.pair.transfer.to_b(of_a)
+
+
+def penalty(factors: dict[str, float], parameters: Arrays) -> float:
+    """The penalties on squares in a loss."""
+    return sum(
+        factor * float(np.sum(np.square(parameters[name], dtype=np.float64)))
+        for name, factor in factors.items()
     )
 
 
@@ -180,101 +232,12 @@ def _losses(twins: Twins, batch: probes.Batch) -> tuple[float, float]:
     return answers["a"], answers["b"]
 
 
-def candidates(targets: str) -> list[Formula]:
-    """The formulas that a loss with such targets may be; likelier ones first."""
-    if targets in ("classes", "one_hot"):
-        kinds = [
-            ("cross_entropy", "logits"),
-            ("cross_entropy", "probabilities"),
-            ("cross_entropy", "clipped"),
-            ("cross_entropy", "unnormalised"),
-            ("cross_entropy", "log_probabilities"),
-            ("cross_entropy", "softmax_twice"),
-            ("cross_entropy", "softmax_thrice"),
-            ("squared", "logits"),
-            ("squared", "probabilities_of_logits"),
-            ("binary_cross_entropy", "logits"),
-            ("binary_cross_entropy", "probabilities"),
-        ]
-    elif targets == "binary":
-        kinds = [
-            ("binary_cross_entropy", "logits"),
-            ("binary_cross_entropy", "probabilities"),
-            ("binary_cross_entropy", "sigmoid_twice"),
-            ("squared", "logits"),
-        ]
-    else:
-        kinds = [(k, "values") for k in ("squared", "absolute", "huber", "log_cosh")]
-    reductions = ("mean", "sum", "sum_of_outputs", "half_mean", "broadcast")
-    formulas: list[Formula] = [
-        {"kind": kind, "takes": takes, "reduction": reduction}
-        for (kind, takes), reduction in product(kinds, reductions)
-    ]
-    if targets in ("classes", "one_hot"):
-        formulas += [
-            {"kind": "cross_entropy", "takes": "logits", "reduction": "mean", "smoothing": share}
-            for share in (0.05, 0.1, 0.2)
-        ]
-    return formulas
-
-
 def _zeros(weights: Arrays) -> Arrays:
     """Weights on which no penalty has a value."""
     return {name: np.zeros_like(value) for name, value in weights.items()}
 
 
-@dataclass(frozen=True)
-class _Outputs:
-    """Outputs and targets of our choice, to see what a side's loss makes of them."""
-
-    pair: Pair
-    which: Which
-    like: np.ndarray
-    """Targets as the side prepares them: (n,) is not (n, 1)."""
-
-    def of_size(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Outputs of the last layer and targets, the same for both sides; (size, …)."""
-        first, side = self.pair.sides["a"], self.pair.sides[self.which]
-        random = generator(0, "audit/outputs", size)
-        shape = self.pair.a.nodes[-1].shape
-        z = (2 * random.standard_normal((size, *shape))).astype(np.float32)
-        targets = targets_as(random_targets(first, random, size), side.targets, first)
-        if targets.size == size * int(np.prod(self.like.shape[1:])):
-            targets = targets.reshape(size, *self.like.shape[1:])
-        final = self.pair.final[self.which]
-        if final:
-            z = np.asarray(activate(final, None, z.astype(np.float64)), np.float32)
-        return z, targets
-
-    def loss(self, size: int) -> float:
-        """What the side's loss is for them."""
-        return self.pair.sides[self.which].loss(*self.of_size(size))
-
-
-def _formula(outputs: _Outputs, close: float) -> tuple[Formula | None, list[float]]:
-    """The first formula that gives the side's values, and the values.
-
-    Args:
-        outputs: what the values are for.
-        close: how far from its formula a loss may be, relatively.
-    """
-    side = outputs.pair.sides[outputs.which]
-    fitting, values = candidates(side.targets), []
-    for size in SIZES:
-        z, targets = outputs.of_size(size)
-        value = side.loss(z, targets)
-        values.append(value)
-        expectations = losses.values(fitting, z, targets)
-        near = close * max(1e-3, abs(value))
-        fitting = [
-            formula
-            for formula, expected in zip(fitting, expectations, strict=True)
-            if expected is not None and abs(expected - value) <= near
-        ]
-    return (dict(fitting[0]) if fitting else None), values
-
-
-def _penalties(outputs: _Outputs, weights: Arrays) -> dict[str, dict[str, float]]:
+def _penalties(outputs: Outputs, weights: Arrays) -> dict[str, dict[str, float]]:
     """The factors of squared and absolute parameters in the loss, measured one by one."""
     side = outputs.pair.sides[outputs.which]
     random = np.random.default_rng(2)
@@ -323,8 +286,34 @@ def _compare(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
         words = [REDUCTIONS.get(f["reduction"], str(f["reduction"])) for f in (a, b)]
         report("loss-reduction", a=words[0], b=words[1], effect=effect)
     smoothing = [formula.get("smoothing", 0.0) for formula in (a, b)]
-    if smoothing[0] != smoothing[1]:
+    if not np.isclose(*smoothing, rtol=1e-3, atol=1e-9):
         report("label-smoothing", a=f"smoothing {smoothing[0]:g}", b=f"smoothing {smoothing[1]:g}")
+    _compare_numbers(a, b, effect, report)
+
+
+def _compare_numbers(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
+    """Compares the weights of the classes and the thresholds of robust losses."""
+    weights = [np.asarray(formula.get("weights", [1.0])) for formula in (a, b)]
+    if a["reduction"] != b["reduction"]:  # Divided by their sum, weights have no scale.
+        weights = [weight / weight[0] for weight in weights]
+    if not np.allclose(*np.broadcast_arrays(*weights), rtol=1e-3):
+        words = [
+            f"classes weighted {_listed(weight)}" if "weights" in formula else "classes weigh alike"
+            for weight, formula in zip(weights, (a, b), strict=True)
+        ]
+        report("loss", a=words[0], b=words[1], effect=effect)
+    deltas = [(formula.get("delta", 1.0), formula.get("smooth", False)) for formula in (a, b)]
+    if a["kind"] == b["kind"] == "huber" and deltas[0] != deltas[1]:
+        words = [
+            f"Huber's loss with a threshold of {delta:g}" + (", divided by it" if smooth else "")
+            for delta, smooth in deltas
+        ]
+        report("loss", a=words[0], b=words[1], effect=effect)
+
+
+def _listed(weights: np.ndarray) -> str:
+    text = ", ".join(f"{weight:.4g}" for weight in weights[:6])
+    return f"{text}, …" if len(weights) > 6 else text
 
 
 def _taken(formula: Formula) -> str:
@@ -334,7 +323,7 @@ def _taken(formula: Formula) -> str:
 
 def _effect(pair: Pair, examples: Examples) -> str:
     """The loss of each side on the same outputs."""
-    values = [_Outputs(pair, which, examples.raw_y[which]).loss(SIZES[0]) for which in SIDES]
+    values = [Outputs(pair, which, examples.raw_y[which]).loss(SIZES[0]) for which in SIDES]
     return f"on the same outputs the losses are {values[0]:.6g} and {values[1]:.6g}"
 
 
@@ -369,6 +358,7 @@ def _compare_values(
     values: dict[Which, list[float]],
     formulas: Formulas,
     close: float,
+    words: dict[Which, str],
     report: Reporter,
 ) -> None:
     """Compares the values of losses of which one has no formula here."""
@@ -378,16 +368,19 @@ def _compare_values(
         both_broken = not np.isfinite(a) and not np.isfinite(b)
         if not abs(a - b) <= bound and not both_broken:
             report(
-                "loss" if any(formulas.values()) else "unexplained",
-                a=_described(formulas["a"]),
-                b=_described(formulas["b"]),
+                "loss",
+                a=_described(formulas["a"], words["a"]),
+                b=_described(formulas["b"], words["b"]),
                 effect=f"on the same outputs the losses are {a:.6g} and {b:.6g}",
             )
             return
 
 
-def _described(formula: Formula | None) -> str:
+def _described(formula: Formula | None, words: str) -> str:
+    """A loss in words: by its formula, and by what its side says of it."""
     if formula is None:
-        return "a loss of its own"
+        return words or "a loss of its own"
     takes = _taken(formula)
-    return f"{formula['kind'].replace('_', ' ')} that {WORDS.get(takes, takes)}"
+    told = WORDS.get(takes, takes)
+    text = formula["kind"].replace("_", " ") + ("" if takes == "values" else f" that {told}")
+    return f"{text} ({words})" if words else text

@@ -8,18 +8,17 @@ are watched while it does so.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
-from diptych.auditing.frameworks.keras import fit, optimisers
+from diptych.auditing.frameworks.keras import fit, losses, optimisers
 from diptych.auditing.frameworks.keras.arrays import Batch, to_array
 from diptych.auditing.frameworks.keras.batching import Batching
 from diptych.auditing.frameworks.keras.holding import restored, without_gradients
 from diptych.auditing.frameworks.keras.keras_file import FromFile, WideFile
-from diptych.auditing.frameworks.keras.losses import loss_targets
 from diptych.auditing.frameworks.keras.network import Network
 from diptych.auditing.frameworks.keras.submission import submitted
 from diptych.auditing.frameworks.keras.training import (
@@ -30,6 +29,7 @@ from diptych.auditing.frameworks.keras.training import (
 )
 from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
+from diptych.auditing.gradients import Gradients
 from diptych.auditing.graph import Arrays, Graph
 
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
@@ -61,7 +61,8 @@ class Adapter:
         self.trains = model.compiled and model.optimizer is not None and has_loss(model)
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
-        self.targets = loss_targets(model.loss, self.graph().nodes[-1].shape)
+        self.targets = losses.loss_targets(model.loss, self.graph().nodes[-1].shape)
+        self.loss_words = losses.words(model.loss)
         self.batching = Batching(self.submission, self.network, self.targets)
         self.training = Training(self.network, self.batching, self.extras)
         self.prepares = self.batching.prepares
@@ -125,7 +126,7 @@ class Adapter:
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self.training.loss_and_gradients(x, targets)
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Gradients]) -> list[Arrays]:
         return self.training.updates(gradients)
 
     def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:

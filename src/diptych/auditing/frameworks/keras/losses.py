@@ -6,6 +6,7 @@ import keras
 
 from diptych.auditing.frameworks.keras.arrays import Shape
 from diptych.auditing.frameworks.keras.layer_classes import class_name
+from diptych.auditing.frameworks.users import worded
 
 TARGETS = {
     "sparsecategoricalcrossentropy": "classes",
@@ -29,6 +30,16 @@ TARGETS = {
     "poisson": "values",
 }
 """What Keras' losses take, by their names or classes, without capitals and underscores."""
+
+
+def words(loss: Any) -> str:
+    """A compiled model's loss as its user made it."""
+    if isinstance(loss, str):
+        return loss
+    if isinstance(loss, keras.losses.Loss):
+        config = loss.get_config()
+        return worded(loss, {k: v for k, v in config.items() if k not in ("name", "dtype")})
+    return worded(loss, {}) if callable(loss) else ""
 
 
 def loss_targets(loss: Any, output_shape: Shape) -> str:

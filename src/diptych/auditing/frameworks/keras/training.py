@@ -4,7 +4,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 # pyright: reportOptionalSubscript=false, reportCallIssue=false
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -22,6 +22,7 @@ from diptych.auditing.frameworks.keras.holding import (
 from diptych.auditing.frameworks.keras.network import Network
 from diptych.auditing.frameworks.keras.optimisers import optimisers
 from diptych.auditing.frameworks.keras.trace import Trace, traced
+from diptych.auditing.gradients import Gradients, at
 from diptych.auditing.graph import Arrays
 from diptych.errors import InputError
 
@@ -149,11 +150,12 @@ class Training:
                 self.step(x, y)  # At the first, Keras builds losses and metrics without values.
             return traced(self.network.calls, lambda: self.step(x, y))
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Gradients]) -> list[Arrays]:
         trained = self.model.trainable_variables
         after = []
         with self.network.experiment(), without_gradients():
-            for step in gradients:
+            for given in gradients:
+                step = at(given, self.network.parameters() if callable(given) else {})
                 values = [self.gradient(step, variable) for variable in trained]
                 self.model.optimizer.apply(values, trained)
                 after.append(self.network.parameters() | self.averages())

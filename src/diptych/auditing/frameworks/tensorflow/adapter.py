@@ -8,7 +8,7 @@ batch normalisation. A stretch that is nothing known becomes one ``custom`` node
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES
 from diptych.auditing.frameworks.tensorflow.network import Network
 from diptych.auditing.frameworks.tensorflow.training import Training
 from diptych.auditing.frameworks.tensorflow.twin import explained, widened
+from diptych.auditing.gradients import Gradients
 from diptych.auditing.graph import Arrays, Graph
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -114,7 +115,7 @@ class Adapter:
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self._training.loss_and_gradients(x, targets)
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Sequence[Gradients]) -> list[Arrays]:
         return self._training.updates(gradients)
 
     def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:

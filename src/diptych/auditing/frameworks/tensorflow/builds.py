@@ -28,12 +28,16 @@ class Builds:
         """
         tf.get_logger().setLevel("ERROR")  # It warns of tracing again, as each fresh build must.
         self._function, self._types = function, types
+        self._names: list[str] = []
         self.first = self.another(0)
 
     def another(self, seed: int) -> Built:
         """A build that nothing has happened to."""
         tf.random.set_seed(seed)
         submission = Submission(self._function(seed))
+        self._names = self._names or list(submission.variables)
+        if len(self._names) == len(submission.variables):
+            submission.take_names(self._names)
         return submission if self._types is None else DoubleSubmission(submission, self._types)
 
     def fresh(self) -> Built:

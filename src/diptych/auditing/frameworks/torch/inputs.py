@@ -165,7 +165,8 @@ def _likely_shapes(module: nn.Module) -> list[tuple[int, ...]]:
 
 def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
     """What the loss takes: told by its kind or by the user's own targets, or else tried."""
-    units = output.shape[-1] if output.ndim > 1 else 1
+    axes = output.shape[1:]
+    units = 1 if not axes else int(axes[0] if _is_by_channel(loss, output, y) else axes[-1])
     if isinstance(loss, CLASS_LOSSES) or loss in CLASS_FUNCTIONS:
         return "classes" if y is None or y.ndim == output.ndim - 1 else "one_hot"
     if isinstance(loss, BINARY_LOSSES) or loss in BINARY_FUNCTIONS:
@@ -173,9 +174,19 @@ def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
     if isinstance(loss, VALUE_LOSSES) or loss in VALUE_FUNCTIONS:
         return "values"
     if y is not None:
-        integers = y.ndim == 1 and np.issubdtype(y.dtype, np.integer)
-        return "classes" if integers and units > 1 else "values"
+        integers = np.issubdtype(y.dtype, np.integer)
+        classes = integers and y.shape in (output.shape[:-1], (*output.shape[:1], *axes[1:]))
+        return "classes" if classes and units > 1 else "values"
     return "classes" if units > 1 and _takes_classes(loss, output) else "values"
+
+
+def _is_by_channel(loss: Loss, output: Tensor, y: np.ndarray | None) -> bool:
+    """Whether the outputs for one place lie along the second axis, as PyTorch's losses have it."""
+    if output.ndim < 3:
+        return False
+    if y is not None and y.ndim == output.ndim - 1:
+        return y.shape != output.shape[:-1]
+    return output.ndim > 3 or isinstance(loss, CLASS_LOSSES) or loss in CLASS_FUNCTIONS
 
 
 def _takes_classes(loss: Loss, output: Tensor) -> bool:

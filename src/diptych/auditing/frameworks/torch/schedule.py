@@ -71,6 +71,12 @@ class Followed:
         gaps = {after - before for before, after in pairwise(self.moves(scheduler))}
         return gaps.pop() if len(gaps) == 1 else None
 
+    def accumulated(self) -> int:
+        """Over how many of the user's steps the optimizer's own steps accumulate gradients."""
+        moves = self.moves(OPTIMIZER)
+        period = self.period(OPTIMIZER)
+        return period if period is not None and moves[0] == period - 1 else 1
+
     def pattern(self) -> int | None:
         """The shortest period after which all calls repeat, and None where there is none."""
         for period in range(1, len(self.calls) // 3):
