@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.frameworks.packing import OWN
 from diptych.auditing.graph import INPUT, Graph
 from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.side import Side
@@ -60,12 +61,17 @@ def prepared(sides: dict[Which, Side]) -> Examples:
             raw_x[which] = _in_shape(raw_x[source], sides[which])
             raw_y[which] = targets_as(raw_y[source], sides[which].targets, sides[source])
     x_of_b = _as_a_gets_it(raw_x, a, b)
-    y_of_b = targets_as(raw_y["a"], b.targets, a)
+    y_of_b = raw_y["b"] if takes_own(a, b) else targets_as(raw_y["a"], b.targets, a)
     if y_of_b.size == raw_y["b"].size:  # In its own shape: (n,) or (n, 1).
         y_of_b = y_of_b.reshape(raw_y["b"].shape)
     return Examples(
         {"a": raw_x["a"], "b": x_of_b}, {"a": raw_y["a"], "b": y_of_b}, raw_x, raw_y, random
     )
+
+
+def takes_own(a: Side, b: Side) -> bool:
+    """Whether the targets of either side cannot be made up, so that both get their own."""
+    return OWN in (a.targets, b.targets)
 
 
 def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:

@@ -193,6 +193,8 @@ class Side(Answers):
         self.prepares: bool = facts["prepares"]
         self.targets: str = facts["targets"]
         self.optimiser: dict[str, Any] = facts["optimiser"]
+        self.whole = [(int(start), int(stop)) for start, stop in facts["whole"]]
+        """The columns of packed inputs that hold whole numbers."""
         self.loss_words: str = facts["loss"]
         self.graph = Graph.from_dict(facts["graph"])
 

@@ -31,8 +31,12 @@ class Adapter(Protocol):
     """Whether the user says what is made of raw data; where not, `prepare` has a default."""
     targets: str
     """What its loss takes: ``classes`` (integers (n,)), ``one_hot`` (n, classes), ``binary`` (zeros
-    and ones, (n, 1)) or ``values`` (numbers, (n, *output))."""
+    and ones, (n, 1)), ``values`` (numbers, (n, *output)) or ``own`` (what the side's own data are:
+    none can be made up). Classes are (n, …) where outputs are (n, …, classes)."""
 
+    whole: list[tuple[int, int]]
+    """Where several inputs are packed in one, the columns, from and to below, that hold whole
+    numbers; an adapter may lack it. See `diptych.auditing.frameworks.packing`."""
     loss_words: str
     """The loss as its user made it, such as ``HuberLoss(delta=10)``; an adapter may lack it."""
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.optimize import brentq
 
 from diptych.auditing import losses
-from diptych.auditing.examples import random_targets, targets_as
+from diptych.auditing.examples import random_targets, takes_own, targets_as
 from diptych.auditing.kinds.activation import activate
 from diptych.auditing.losses import Formula
 from diptych.auditing.pair import Pair, Which
@@ -37,7 +37,10 @@ class Outputs:
         random = generator(0, "audit/outputs", size)
         shape = self.pair.a.nodes[-1].shape
         z = (2 * random.standard_normal((size, *shape))).astype(np.float32)
-        targets = targets_as(random_targets(first, random, size), side.targets, first)
+        if takes_own(*self.pair.sides.values()):
+            targets = self.like[random.integers(len(self.like), size=size)]
+        else:
+            targets = targets_as(random_targets(first, random, size), side.targets, first)
         if targets.size == size * int(np.prod(self.like.shape[1:])):
             targets = targets.reshape(size, *self.like.shape[1:])
         final = self.pair.final[self.which]
@@ -105,7 +108,8 @@ def recovered(outputs: Outputs, close: float) -> tuple[Formula | None, list[floa
     formula = _fitting(formulas, batches, values, close)
     if formula is None:
         formula = _fitting(_with_numbers(formulas, *batches[0], values[0]), batches, values, close)
-    if formula is None and side.targets in ("classes", "one_hot"):
+    own = takes_own(*outputs.pair.sides.values())
+    if formula is None and not own and side.targets in ("classes", "one_hot"):
         formula = _fitting(_with_weights(outputs), batches, values, close)
     return formula, values
 

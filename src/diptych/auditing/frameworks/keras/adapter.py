@@ -42,6 +42,11 @@ def framework() -> str:
     return f"Keras {keras.__version__} on {BACKENDS.get(backend, backend)} {version}"
 
 
+def user(model: keras.Model) -> keras.Model:
+    """The model that the user made, where something was put around it."""
+    return vars(model).get("_user", model)
+
+
 class Adapter:
     """A side in Keras; see `diptych.auditing.frameworks.protocol`."""
 
@@ -62,6 +67,8 @@ class Adapter:
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
         self.targets = losses.loss_targets(model.loss, self.graph().nodes[-1].shape)
+        packing = getattr(model, "_packing", None)
+        self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)
         self.batching = Batching(self.submission, self.network, self.targets)
         self.training = Training(self.network, self.batching, self.extras)
@@ -156,7 +163,7 @@ class Adapter:
     def fresh_parameters(self, seed: int) -> Arrays:
         """The parameters of another build, by the names of this one's."""
         model = submitted(self.build, seed).model
-        if model is self.model:  # The user's function returns what was built once.
+        if user(model) is user(self.model):  # The user's function returns what was built once.
             return dict(self.first)
         if len(model.weights) != len(self.model.weights):  # Some are made when it is first called.
             with without_gradients():
@@ -182,7 +189,7 @@ class Adapter:
         """
         result = self.build(seed)
         model = result[0] if isinstance(result, tuple | list) and result else result
-        if model is self.model:
+        if model is user(self.model):
             raise NotImplementedError(
                 f"the function returns the model {model.name} that was made before it was "
                 "called, in float32: make the model in the function"

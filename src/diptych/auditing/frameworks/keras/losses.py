@@ -34,8 +34,13 @@ TARGETS = {
 
 def words(loss: Any) -> str:
     """A compiled model's loss as its user made it."""
+    loss = getattr(loss, "user", loss)
     if isinstance(loss, str):
         return loss
+    if isinstance(loss, dict):
+        return ", ".join(f"{name}: {words(part)}" for name, part in loss.items())
+    if isinstance(loss, list | tuple):
+        return ", ".join(map(words, loss))
     if isinstance(loss, keras.losses.Loss):
         config = loss.get_config()
         return worded(loss, {k: v for k, v in config.items() if k not in ("name", "dtype")})
@@ -44,6 +49,8 @@ def words(loss: Any) -> str:
 
 def loss_targets(loss: Any, output_shape: Shape) -> str:
     """What a compiled model's loss takes, for an output of this shape."""
+    if targets := getattr(loss, "targets", None):
+        return str(targets)
     while isinstance(loss, dict | list | tuple) and len(loss) == 1:
         loss = next(iter(loss.values() if isinstance(loss, dict) else loss))
     if isinstance(loss, str):

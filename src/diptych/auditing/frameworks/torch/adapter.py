@@ -22,10 +22,11 @@ from diptych.auditing.frameworks.torch.compiling import (
     is_compiled,
     room_for_graphs,
 )
-from diptych.auditing.frameworks.torch.inputs import as_array, find, pair, prepared
+from diptych.auditing.frameworks.torch.inputs import find, pair, prepared
 from diptych.auditing.frameworks.torch.layout import FIRST, from_graph, to_graph, to_numpy
 from diptych.auditing.frameworks.torch.network import Network
 from diptych.auditing.frameworks.torch.optimizers import described
+from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.torch.running import (
     forward,
     mode,
@@ -70,7 +71,9 @@ class Adapter:
         graphs = graphs_compiled()
         self._inputs = find(self._builds, precision)
         self.targets = self._inputs.targets
-        loss = self._builds.first.loss
+        packing = self._builds.first.packing
+        self.whole = packing.whole if packing else []
+        loss = getattr(self._builds.first.loss, "user", self._builds.first.loss)
         own = {
             name: v
             for name, v in getattr(loss, "__dict__", {}).items()

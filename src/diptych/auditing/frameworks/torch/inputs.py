@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE
 from diptych.auditing.frameworks.torch.builds import Builds
+from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.users import users_code
 from diptych.errors import InputError
 
@@ -80,7 +81,7 @@ def find(builds: Builds, precision: torch.dtype | None) -> Inputs:
         else:
             x = _own_precision(builds.module, np.asarray(given), precision)
         output, y = builds.run(x), as_array(targets)
-        kind = _targets(submission.loss, output, y)
+        kind = submission.targets or _targets(submission.loss, output, y)
     else:
         x, output = _runnable(builds, precision)
         kind = _targets(submission.loss, output, None)
@@ -111,15 +112,6 @@ def pair(value: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{source} gave a {type(value).__name__}: give a pair (x, y)")
     x, y = (as_array(part) for part in value)
     return x, y
-
-
-def as_array(value: Any) -> np.ndarray:
-    """A tensor's numbers, or the array that it is; types that NumPy does not have as float32."""
-    if not isinstance(value, Tensor):
-        return np.asarray(value)
-    value = value.detach().cpu()
-    short = value.dtype in (torch.bfloat16, torch.float16)
-    return value.float().numpy() if short else value.numpy()
 
 
 def _runnable(builds: Builds, precision: torch.dtype | None) -> tuple[Tensor, Tensor]:

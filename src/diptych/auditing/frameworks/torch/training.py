@@ -14,6 +14,7 @@ from diptych.auditing.frameworks.torch.compiling import (
 )
 from diptych.auditing.frameworks.torch.dropout import Quiet, set_rates_to_zero
 from diptych.auditing.frameworks.torch.inputs import Inputs
+from diptych.auditing.frameworks.torch.packed import PackedModule
 from diptych.auditing.frameworks.torch.running import (
     forward,
     loss_of,
@@ -96,11 +97,13 @@ class Training:
         if "step" in self._builds.first.extras:
             submission, replaced = self.fresh(), []
 
-            def replace(module: nn.Module, args: Any, own: Tensor) -> Tensor:
+            def replace(module: nn.Module, args: Any, own: Any) -> Any:
                 replaced.append(own)
+                if isinstance(submission.module, PackedModule):
+                    return submission.module.with_outputs(own, output)
                 return output.to(own.dtype) if own.dtype == torch.float64 else output
 
-            submission.module.register_forward_hook(replace)
+            submission.called.register_forward_hook(replace)
             with uncompiled(), Quiet(submission.module):
                 x = self._inputs.batch(len(output))
                 both = loss_of_accumulation(submission, x, y) if accumulated > 1 else None
