@@ -160,6 +160,7 @@ def open_job(request: Request, *_: object) -> Answer:
             "targets": _adapter.targets,
             "graph": _adapter.graph().to_dict(),
             "optimiser": _adapter.optimiser() if _adapter.trains else {},
+            "data": getattr(_adapter, "data_told", {}),
             "whole": getattr(_adapter, "whole", []),
             "loss": getattr(_adapter, "loss_words", "") if _adapter.trains else "",
         }

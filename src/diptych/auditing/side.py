@@ -193,6 +193,8 @@ class Side(Answers):
         self.prepares: bool = facts["prepares"]
         self.targets: str = facts["targets"]
         self.optimiser: dict[str, Any] = facts["optimiser"]
+        self.data: dict[str, Any] = facts["data"]
+        """What can be told of the user's whole data; see `diptych.auditing.frameworks.defaults`."""
         self.whole = [(int(start), int(stop)) for start, stop in facts["whole"]]
         """The columns of packed inputs that hold whole numbers."""
         self.loss_words: str = facts["loss"]

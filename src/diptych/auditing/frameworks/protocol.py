@@ -34,6 +34,9 @@ class Adapter(Protocol):
     and ones, (n, 1)), ``values`` (numbers, (n, *output)) or ``own`` (what the side's own data are:
     none can be made up). Classes are (n, …) where outputs are (n, …, classes)."""
 
+    data_told: dict[str, Any]
+    """What can be told of the user's whole data; an adapter may lack it. See
+    `diptych.auditing.frameworks.defaults.told_of`."""
     whole: list[tuple[int, int]]
     """Where several inputs are packed in one, the columns, from and to below, that hold whole
     numbers; an adapter may lack it. See `diptych.auditing.frameworks.packing`."""

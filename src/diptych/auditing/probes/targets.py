@@ -70,7 +70,8 @@ def _classes(pair: Pair, examples: Examples, shape: tuple[int, ...]) -> Iterator
     side, count = pair.sides["a"], shape[-1]
     labels = np.arange(-(-count // CLASSES) * CLASSES) % count
     if side.targets == "classes":
-        own = np.unique(examples.y["a"].astype(np.int64))
+        known = [label for one in pair.sides.values() for label in one.data.get("labels", [])]
+        own = np.union1d(examples.y["a"].astype(np.int64), np.array(known, np.int64))
         others = own[(own < 0) | (own >= count)]
         if others.size:  # Such as a label that the loss ignores.
             labels = np.concatenate([labels, np.resize(others, CLASSES)])

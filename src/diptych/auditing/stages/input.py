@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from diptych.auditing.examples import Examples, effective, targets_as
+from diptych.auditing.examples import Examples, effective, leading_rescale, targets_as
 from diptych.auditing.findings import Reporter
 from diptych.auditing.kinds.arithmetic import line
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
 NAME = "input"
+WHOLE = 1e-5
+"""How far the mean of all data may be off, relative to the largest number."""
 REVERSED = "channels in the other order, as BGR to RGB"
 CLOSE = 4e-6
 """Scaling takes a few operations in float32, each right to 6e-8 of the largest number."""
@@ -34,8 +36,31 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
         if difference > bound:
             stage.ok = False
             _explain(a, b, report)
+    if stage.ok:
+        _whole_data(pair, stage, report)
     _targets(pair, examples, stage, report)
     return stage
+
+
+def _whole_data(pair: Pair, stage: Stage, report: Reporter) -> None:
+    """Compares how many examples both sides bring, and what can be told of all of them."""
+    a, b = (pair.sides[which].data for which in ("a", "b"))
+    if not (a and b):
+        return
+    spans = [max(abs(data["smallest"]), abs(data["largest"]), 1e-12) for data in (a, b)]
+    numbers = ("mean", "deviation", "smallest", "largest")
+    scaled = any(np.any(leading_rescale(graph)[0] != 1) for graph in pair.graphs.values())
+    apart = [name for name in numbers if abs(a[name] - b[name]) > WHOLE * max(spans)]
+    if a["count"] != b["count"] or (apart and not scaled):
+        words = [
+            f"{data['count']:,} examples, from {data['smallest']:.6g} to {data['largest']:.6g}, "
+            f"mean {data['mean']:.6g}"
+            for data in (a, b)
+        ]
+        stage.ok = False
+        report("examples", a=words[0], b=words[1], effect="the data as a whole")
+    else:
+        stage.coverage.compared(1, data_of=f"{a['count']:,} examples as a whole")
 
 
 def _explain(a: np.ndarray, b: np.ndarray, report: Reporter) -> None:

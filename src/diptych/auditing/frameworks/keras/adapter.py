@@ -71,6 +71,7 @@ class Adapter:
         self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)
         self.batching = Batching(self.submission, self.network, self.targets)
+        self.data_told = self.batching.told
         self.training = Training(self.network, self.batching, self.extras)
         self.prepares = self.batching.prepares
         self.callers: dict[bool, Callable[[Any], Any]] = {}

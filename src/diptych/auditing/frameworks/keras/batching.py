@@ -61,6 +61,13 @@ class Batching:
         return "prepare" in self.extras or "data" in self.extras
 
     @property
+    def told(self) -> dict[str, Any]:
+        """What can be told of the user's whole data; nothing where they bring none."""
+        if "prepare" in self.extras or "data" not in self.extras:
+            return {}
+        return defaults.told_of(*map(to_numbers, self.extras["data"]))
+
+    @property
     def by_fit(self) -> bool:
         """Whether it is ``fit`` that makes the batches, of arrays."""
         fit = self.extras.get("fit")
@@ -76,7 +83,8 @@ class Batching:
             return self.to_graph(*batch)
         if "data" in self.extras:
             x, y = self.extras["data"]
-            return self.to_graph(x[: len(images)], y[: len(images)])
+            rows = defaults.rows_of(len(x), len(images))
+            return self.to_graph(to_numbers(x)[rows], to_numbers(y)[rows])
         return self.default_input(images), self.default_targets(labels)
 
     def to_graph(self, x: Any, y: Any) -> Batch:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from diptych.auditing.frameworks.defaults import told_of
 from diptych.auditing.frameworks.tensorflow import horizon, inputs
 from diptych.auditing.frameworks.tensorflow.averages import Averages
 from diptych.auditing.frameworks.tensorflow.builds import Builds
@@ -53,6 +54,8 @@ class Adapter:
                 self._training = Training(self._builds, self._network, training)
                 self._averages = Averages(self._builds, self._network)
                 self._averages.graph = graph
+        data = self._builds.first.data
+        self.data_told = told_of(*map(np.array, data)) if data is not None else {}
         self.prepares, self.targets = self._builds.first.prepares, self._inputs.targets
 
     def twin(self) -> "Adapter":

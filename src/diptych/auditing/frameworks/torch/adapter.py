@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.auditing.frameworks.defaults import coded, default_input, default_targets
+from diptych.auditing.frameworks.defaults import coded, default_input, default_targets, told_of
 from diptych.auditing.frameworks.torch import horizon, parameters, rounding
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.compiling import (
@@ -71,6 +71,8 @@ class Adapter:
         graphs = graphs_compiled()
         self._inputs = find(self._builds, precision)
         self.targets = self._inputs.targets
+        data = None if "prepare" in self._extras else self._extras.get("data")
+        self.data_told = told_of(*map(as_array, data)) if data else {}
         packing = self._builds.first.packing
         self.whole = packing.whole if packing else []
         loss = getattr(self._builds.first.loss, "user", self._builds.first.loss)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE
+from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE, rows_of
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.users import users_code
@@ -95,11 +95,16 @@ def prepared(extras: dict[str, Any], images: np.ndarray, labels: np.ndarray) -> 
     if "prepare" not in extras:
         pair(extras["data"], "`data` in extras")
         x, y = extras["data"]
-        return x[: len(images)], y[: len(images)]
+        rows = rows_of(len(x), len(images))
+        return _rows(x, rows), _rows(y, rows)
     with users_code("`prepare` in extras"):
         made = extras["prepare"](images, labels)
     pair(made, "`prepare` in extras")
     return made
+
+
+def _rows(values: Any, rows: np.ndarray) -> Any:
+    return values[torch.as_tensor(rows)] if isinstance(values, Tensor) else np.asarray(values)[rows]
 
 
 def pair(value: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
