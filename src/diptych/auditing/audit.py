@@ -84,6 +84,7 @@ def audit(
         _open(one, other)
         frameworks = (one.framework, other.framework)
         result = Audit(specs[0].given, specs[1].given, frameworks)
+        result.optimisers = tuple(str(s.optimiser.get("kind", "")) for s in (one, other))
         result.notes.extend(notes)
         result.findings.extend(findings)
         _run_stages({"a": one, "b": other}, result, progress)
