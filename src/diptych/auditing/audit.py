@@ -168,12 +168,25 @@ def _identified(sides: dict[str, Side], examples: Examples, result: Audit) -> di
     return graphs
 
 
+def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
+    """The pair with the parameters of layers that stand for a black box in their right order."""
+    try:
+        return pair.settled(examples.x)
+    except InputError:
+        raise
+    except Exception as problem:
+        reason = str(problem) if isinstance(problem, Unable) else _fault(problem)
+        result.notes.append(f"parameters of one shape were matched in their order: {reason}")
+        return pair
+
+
 def _run_stages(sides: dict[str, Side], result: Audit, progress: Callable[[str], None]) -> None:
     """Takes two opened sides through the stages; each stage gets what earlier ones learned."""
     examples = prepared(sides)
     if examples.random:
         result.notes.append("the network does not take MNIST's images; inputs are random")
     pair = Pair.of(sides, _identified(sides, examples, result))
+    pair = _settled(pair, examples, result)
     if not any(match.a and match.b for match in pair.matches):
         raise InputError(
             f"{result.a} and {result.b}: no layer of one has a partner in the other "

@@ -6,6 +6,7 @@ import numpy as np
 
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays, Node
+from diptych.auditing.grouping import is_group
 from diptych.auditing.kinds.registry import words
 from diptych.auditing.match import Match
 from diptych.auditing.pair import SIDES, Pair, Which
@@ -37,6 +38,10 @@ class Comparison:
     def compare(self, match: Match, stage: Stage) -> None:
         """Reports a difference that rounding does not explain."""
         assert match.a and match.b
+        if self.training and (is_group(match.a) or is_group(match.b)):
+            reason = "it is several layers on one side, which are not run apart from the others"
+            stage.coverage.leave_out(f"{match.a.name} alone", reason)
+            return
         nodes = {"a": match.a, "b": match.b}
         if any(
             name not in self.records[which]
@@ -54,7 +59,7 @@ class Comparison:
             effect = "their outputs' shapes differ"
             self._report("layer-kind", match, effect, "forward")
             return
-        box: Which = "a" if match.a.kind == "custom" else "b"
+        box: Which = "a" if match.a.kind == "custom" and not is_group(match.a) else "b"
         inputs, others = (of_a, of_b) if box == "a" else (of_b, of_a)
         alike = _alike(inputs, others)
         moved = [
