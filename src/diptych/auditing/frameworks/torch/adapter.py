@@ -81,7 +81,9 @@ class Adapter:
             for name, v in getattr(loss, "__dict__", {}).items()
             if name[:1] != "_" and name != "training"
         }
-        self.loss_words = worded(loss, own if isinstance(loss, torch.nn.Module) else {})
+        self.loss_words = getattr(loss, "told", "") or worded(
+            loss, own if isinstance(loss, torch.nn.Module) else {}
+        )
         compiled = is_compiled(self._builds.first) or graphs_compiled() > graphs
         self._network = Network(self._builds, self._inputs)
         dropout_line = self._network.reading(True).dropout_line

@@ -31,6 +31,7 @@ class Builds:
             precision: float64 to convert what is built, None to leave it as it is.
         """
         self._function, self._precision = function, precision
+        self._several: bool | None = None
         self.rounded: set[str] = set()
         """Buffers of a float64 build that hold numbers which were rounded to float32."""
         with creation_lines() as self.lines, own_randomness():
@@ -40,7 +41,8 @@ class Builds:
     def _submitted(self, seed: int) -> Submission:
         with users_code("the function"), schedulers_made() as schedulers:
             returned = self._function(seed)
-        submission = packed(Submission.of(returned, schedulers), as_array)
+        submission = packed(Submission.of(returned, schedulers), as_array, self._several)
+        self._several = submission.several
         if self._precision is not None:
             self.rounded = convert(submission)
         return submission

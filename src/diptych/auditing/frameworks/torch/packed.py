@@ -21,6 +21,7 @@ from diptych.auditing.frameworks.packing import (
     is_nested,
     sorted_by_name,
 )
+from diptych.auditing.frameworks.torch.running import named_by
 from diptych.auditing.frameworks.torch.submission import Submission
 from diptych.auditing.frameworks.users import listed, users_code
 from diptych.errors import InputError
@@ -172,15 +173,21 @@ def rebuilt(output: Any, others: Iterator[Tensor], examples: int) -> Any:
     return output
 
 
-def packed(submission: Submission, as_array: Callable[[Any], np.ndarray]) -> Submission:
+def packed(
+    submission: Submission, as_array: Callable[[Any], np.ndarray], several: bool | None
+) -> Submission:
     """The submission with one input, one output and a loss of them; as it is where it has those.
+
+    Args:
+        submission: the user's.
+        as_array: makes a NumPy array of a tensor or an array.
+        several: whether the module's output is more than one tensor, where that is known already.
 
     Raises:
         InputError: the module takes several inputs, and the user gives no data.
     """
     data = submission.extras.get("data")
-    pair = data if isinstance(data, tuple | list) and len(data) == 2 else (data, None)
-    x, y = sorted_by_name(pair[0]), pair[1]
+    x, y = _inputs_and_targets(data, submission.loss is not None)
     if data is None or not isinstance(data, dict | list | tuple):
         _check_one_input(submission)
         return submission
@@ -189,9 +196,10 @@ def packed(submission: Submission, as_array: Callable[[Any], np.ndarray]) -> Sub
     wrapper = PackedModule(submission.network, submission.module, packing)
     of_x = packing.pack(x, as_array) if packing else x
     count = len(of_x)
-    several = _gives_several(wrapper, submission, as_array, of_x)
+    if several is None:
+        several = _gives_several(wrapper, submission, as_array, of_x)
     if not (packing or own_loss or several or is_nested(y) or y is None):
-        return submission
+        return replace(submission, several=False)
     nothing = y is None
     of_y = None
     if nothing:
@@ -233,7 +241,18 @@ def packed(submission: Submission, as_array: Callable[[Any], np.ndarray]) -> Sub
         extras=extras,
         targets=OWN if as_own else "",
         packing=packing,
+        several=several,
     )
+
+
+def _inputs_and_targets(data: Any, has_loss: bool) -> tuple[Any, Any]:
+    """The user's data apart: (x, y); of more arrays, the last are the targets if a loss takes
+    them; a dictionary is inputs alone."""
+    if not isinstance(data, tuple | list):
+        return sorted_by_name(data), None
+    if len(data) == 2:
+        return sorted_by_name(data[0]), data[1]
+    return (tuple(data[:-1]), data[-1]) if has_loss and len(data) > 2 else (data, None)
 
 
 def _gives_several(
@@ -250,7 +269,7 @@ def _gives_several(
     few = few.to(own) if few.is_floating_point() else few
     device = next((p.device for p in module.parameters()), few.device)
     try:
-        with torch.no_grad(), torch.random.fork_rng(devices=[]), users_code("the module"):
+        with torch.no_grad(), torch.random.fork_rng(devices=[]), named_by(few):
             module.eval()
             args, kwargs = wrapper.called(few.to(device))
             output = submission.module(*args, **kwargs)
@@ -324,6 +343,7 @@ def _own_loss(
             )
         return value
 
+    loss.told = "the module's own loss"  # pyright: ignore
     return loss
 
 

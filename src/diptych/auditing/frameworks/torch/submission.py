@@ -34,6 +34,8 @@ class Submission:
     """What the user's own step calls, before it was compiled."""
     targets: str = ""
     """What the loss takes, where that is known already."""
+    several: bool | None = None
+    """Whether the module's own output is more than one tensor, where that was looked at."""
     packing: Packing | None = None
     """How several inputs lie in the one that `module` takes."""
 

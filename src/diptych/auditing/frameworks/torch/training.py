@@ -88,6 +88,7 @@ class Training:
         if "step" in self._builds.first.extras:
             submission, loss = self.without_dropout(lambda s: (s, loss_of_step(s, x, y)))
             if loss is not None:
+                loss = loss * accumulated
                 return submission, loss, loss.item()
         submission, loss = self.without_dropout(lambda s: (s, loss_of(s, forward(s, x), y)))
         return submission, loss, loss.item()
@@ -109,6 +110,6 @@ class Training:
                 both = loss_of_accumulation(submission, x, y) if accumulated > 1 else None
                 loss = both[1] if both else loss_of_step(submission, x, y)
             if loss is not None and replaced:
-                return loss.item()
+                return loss.item() * (1 if both else accumulated)
         with room_for_graphs():
             return loss_of(self._builds.first, output, y).item()
