@@ -62,6 +62,8 @@ REDUCTIONS = {
 }
 
 
+DISTANCES = ("squared", "absolute", "huber", "log_cosh")
+"""Losses that take any numbers: an activation before them is no affair of theirs."""
 Formulas = dict[Which, Formula | None]
 """By side; None where no formula known here gives the side's values."""
 
@@ -107,7 +109,11 @@ def check(twins: Twins, report: Reporter) -> Losses:
     effect = _different(twins, decay, clips, close, stage)
     if effect and not named:
         of_a, of_b = _described(a, words["a"]), _described(b, words["b"])
-        report("loss", a=of_a, b=of_b, effect=effect)
+        code, ends = "loss", [pair.final[which] for which in SIDES]
+        if of_a == of_b and ends[0] != ends[1]:
+            code = "activation"
+            of_a, of_b = (f"{end or 'none (linear)'} at the end" for end in ends)
+        report(code, a=of_a, b=of_b, effect=effect)
     stage.ok = not report.has(NAME)
     if a and stage.ok:
         reduction = REDUCTIONS.get(a["reduction"], a["reduction"])
@@ -229,6 +235,11 @@ def _compare(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
     if a["kind"] != b["kind"]:
         kinds = [formula["kind"].replace("_", " ") for formula in (a, b)]
         report("loss", a=kinds[0], b=kinds[1], effect=effect)
+    elif a["kind"] in DISTANCES:
+        ends = [_end(formula) for formula in (a, b)]
+        if ends[0] != ends[1]:
+            words = [f"{end} at the end" if end else "none (linear) at the end" for end in ends]
+            report("activation", a=words[0], b=words[1], effect=effect)
     elif takes[0] != takes[1]:
         words = [WORDS.get(taken) or taken for taken in takes]
         report("logits-or-probabilities", a=words[0], b=words[1], effect=effect)
@@ -271,6 +282,12 @@ def _compare_numbers(a: Formula, b: Formula, effect: str, report: Reporter) -> N
 def _listed(weights: np.ndarray) -> str:
     text = ", ".join(f"{weight:.4g}" for weight in weights[:6])
     return f"{text}, …" if len(weights) > 6 else text
+
+
+def _end(formula: Formula) -> str | None:
+    """The activation that comes before a distance, in the network or in the loss."""
+    inside = formula["takes"] == "probabilities_of_logits"
+    return "softmax" if inside and formula["final"] is None else formula["final"]
 
 
 def _taken(formula: Formula) -> str:
