@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from diptych.auditing import audit, jobs
-from diptych.auditing import audit as auditing
 from diptych.auditing.frameworks import users
 from diptych.auditing.side import Failed, Fault, Side
 from diptych.auditing.spec import Spec
+from diptych.auditing.stages import gradients, structure
 from diptych.errors import InputError
 from diptych.worker import WorkerError
 
@@ -94,8 +94,8 @@ def test_a_stage_that_fails_is_not_compared_and_the_others_go_on(
     def broken(*arguments: Any) -> Any:
         raise KeyError("planted")
 
-    monkeypatch.setattr(auditing.structure, "check", broken)
-    monkeypatch.setattr(auditing.gradients, "check", broken)
+    monkeypatch.setattr(structure, "check", broken)
+    monkeypatch.setattr(gradients, "check", broken)
     result = audit("numpy:dense", "numpy:dense")
     failed = {stage.name: stage for stage in result.stages if stage.fault}
     assert set(failed) == {"structure", "gradients"}
