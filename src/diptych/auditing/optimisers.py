@@ -279,12 +279,13 @@ def _both(first: bool) -> tuple[bool, bool]:
     return first, not first
 
 
-def recover(observed: Observed, said: Settings) -> Recovered:
+def recover(observed: Observed, said: Settings, search: bool = True) -> Recovered:
     """The optimiser that explains the observed steps; the best one found if none does.
 
     Args:
         observed: gradients and weights.
         said: what the optimiser says of itself, as an adapter's ``optimiser`` gives it.
+        search: whether other settings are looked for than it says and than families begin with.
     """
     decay = said.get("weight_decay") or 0.01
     forms = ["decoupled", "coupled"]
@@ -295,7 +296,7 @@ def recover(observed: Observed, said: Settings) -> Recovered:
         decays = decays[1:] + decays[:1]
     best: Recovered | None = None
     # First as it says, then the search: a fit takes a hundred times as long.
-    for attempt in (_result, fit):
+    for attempt in (_result, fit) if search else (_result,):
         for accumulate in ({}, {"accumulate": True}):
             # Simple families first, with decay or not: an Adam with a huge epsilon is like SGD.
             for family, start in starts(said):

@@ -1,15 +1,18 @@
 """The settings in which two optimisers differ that were recovered from their steps."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from diptych.auditing.findings import Reporter
 from diptych.auditing.optimisers import Recovered
 from diptych.auditing.pair import SIDES, Which
 
+Report = Callable[..., None]
+"""Takes a finding: all of a `diptych.auditing.findings.Reporter`, or for one layer."""
 
-def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: Reporter) -> None:
+
+def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report) -> None:
     """Names every setting in which two recovered optimisers differ."""
     a, b = recovered["a"], recovered["b"]
     if not (a.explained and b.explained):
@@ -74,7 +77,7 @@ SAID = {
 
 
 def _compare_words(
-    recovered: dict[Which, Recovered], said: dict[Which, Any], report: Reporter
+    recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report
 ) -> None:
     """Compares what optimisers say of themselves where their steps are of none that is known."""
     unknown = [which.upper() for which in SIDES if not recovered[which].explained]
@@ -105,7 +108,7 @@ def _short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _decay(a: Recovered, b: Recovered, report: Reporter) -> None:
+def _decay(a: Recovered, b: Recovered, report: Report) -> None:
     decays = [optimiser.settings.get("weight_decay", 0.0) for optimiser in (a, b)]
     forms = [
         optimiser.settings.get("decay", "") if decay else ""
@@ -125,7 +128,7 @@ def _apart(a: float, b: float, share: float) -> bool:
     return abs(a - b) > share * max(abs(a), abs(b))
 
 
-def _rates(a: Recovered, b: Recovered, report: Reporter) -> None:
+def _rates(a: Recovered, b: Recovered, report: Report) -> None:
     """The learning rate, and how it changes over the steps."""
     usable = (a.rates != 0) & (b.rates != 0)
     one, other = a.rates[usable], b.rates[usable]
@@ -146,7 +149,7 @@ def _rates(a: Recovered, b: Recovered, report: Reporter) -> None:
         report("learning-rate", a=f"{first[0]:.4g}", b=f"{first[1]:.4g}")
 
 
-def _epsilon(a: Recovered, b: Recovered, report: Reporter) -> None:
+def _epsilon(a: Recovered, b: Recovered, report: Report) -> None:
     if "epsilon" not in a.settings:
         return
     where = []

@@ -5,12 +5,14 @@ two optimisers differ are named.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
+from diptych.auditing.match import Match
 from diptych.auditing.naming import optimiser_settings
 from diptych.auditing.optimisers import Observed, Recovered, predicted, recover
 from diptych.auditing.pair import SIDES, Pair, Which, trained
@@ -52,15 +54,47 @@ def explain(pair: Pair, weights: Weights, report: Reporter) -> None:
     moving = {name: places for name, places in probe.places.items() if name not in still}
     observed = {which: _observed(probe, moving, paths[which]) for which in SIDES}
     same = _same(stage, observed["a"], observed["b"])
-    recovered = {"a": recover(observed["a"], pair.sides["a"].optimiser)}
-    recovered["b"] = recovered["a"] if same else recover(observed["b"], pair.sides["b"].optimiser)
+    said = {which: pair.sides[which].optimiser for which in SIDES}
+    recovered = {which: recover(observed[which], said[which], False) for which in SIDES}
+    if not all(each.explained for each in recovered.values()):
+        if not same and _by_layer(pair, probe, moving, paths, report):
+            pair.load(weights)
+            return
+        recovered = {"a": recover(observed["a"], said["a"])}
+        recovered["b"] = recovered["a"] if same else recover(observed["b"], said["b"])
     if not same:
-        optimiser_settings.compare(
-            recovered, {which: pair.sides[which].optimiser for which in SIDES}, report
-        )
+        optimiser_settings.compare(recovered, said, report)
     if moving and recovered["a"].explained and recovered["b"].explained:
         _large(pair, probe, moving, recovered, report)
     pair.load(weights)
+
+
+def _by_layer(
+    pair: Pair,
+    probe: Probe,
+    moving: dict[str, np.ndarray],
+    paths: dict[Which, list[Arrays]],
+    report: Reporter,
+) -> bool:
+    """Whether the optimisers are known for each layer, as with parameter groups; then reports in
+    which settings each layer's differ."""
+    said = {which: pair.sides[which].optimiser for which in SIDES}
+    known: list[tuple[Match, dict[Which, Recovered]]] = []
+    for match in pair.matches:
+        for _, name, _ in match.parameters():
+            if name not in moving:
+                continue
+            places = {name: moving[name]}
+            observed = {which: _observed(probe, places, paths[which]) for which in SIDES}
+            if _same(Stage(NAME), observed["a"], observed["b"]):
+                continue
+            recovered = {which: recover(observed[which], said[which], False) for which in SIDES}
+            if not all(each.explained for each in recovered.values()):
+                return False
+            known.append((match, recovered))
+    for match, recovered in known:
+        optimiser_settings.compare(recovered, said, partial(report, at=match))
+    return bool(known)
 
 
 def _probe(own: Arrays, names: list[str]) -> Probe:
