@@ -88,6 +88,53 @@ def test_two_outputs_with_a_loss_each() -> None:
     assert losses[2] < losses[0]
 
 
+class Sampling(layers.Layer):
+    """Draws around a mean, and adds the divergence to the loss, as autoencoders do."""
+
+    def call(self, moments: Any) -> Any:
+        mean, spread = moments
+        self.add_loss(0.1 * ops.mean(ops.square(mean) + ops.exp(spread) - 1 - spread))
+        return mean + ops.exp(spread / 2) * keras.random.normal(ops.shape(mean))
+
+
+def test_a_loss_of_the_models_own() -> None:
+    def build(seed: int) -> Any:
+        numbers = keras.Input((4,))
+        moments = [layers.Dense(2, name=name)(numbers) for name in ("mean", "spread")]
+        code = Sampling()(moments)
+        model = keras.Model(numbers, layers.Dense(4)(code))
+        model.compile(keras.optimizers.SGD(0.1))
+        return model, {"data": (NUMBERS, None)}
+
+    model = Adapter(build)
+    assert model.trains and model.targets == "own"
+    x, y = model.prepare(IMAGES, np.zeros(8, np.int64))
+    loss, gradients = model.loss_and_gradients(x, y)
+    weights = model.parameters()
+    mean, spread = (
+        x @ weights[f"{name}/kernel"] + weights[f"{name}/bias"] for name in ("mean", "spread")
+    )
+    assert loss == pytest.approx(0.1 * np.mean(mean**2 + np.exp(spread) - 1 - spread), rel=1e-5)
+    assert "mean/kernel" in gradients
+    with pytest.raises(NotImplementedError, match="its own loss"):
+        model.loss(model.outputs(x, False, 1)[0], y)
+
+
+def test_free_sizes_are_those_of_the_data() -> None:
+    def build(seed: int) -> Any:
+        words = keras.Input((None,), dtype="int32")
+        hidden = layers.GlobalAveragePooling1D()(layers.Embedding(30, 6)(words))
+        model = keras.Model(words, layers.Dense(3)(hidden))
+        model.compile(keras.optimizers.SGD(0.1), ENTROPY)
+        return model, {"data": (WORDS, CLASSES)}
+
+    model = Adapter(build)
+    x, y = model.prepare(IMAGES, np.zeros(8, np.int64))
+    assert model.graph().input_shape == (5,)
+    np.testing.assert_array_equal(x, WORDS[ROWS])
+    assert np.isfinite(model.loss_and_gradients(x, y)[0])
+
+
 def test_several_inputs_need_data() -> None:
     def build(seed: int) -> Any:
         return one(seed)[0]

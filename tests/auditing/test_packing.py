@@ -161,6 +161,22 @@ def test_a_step_of_ones_own_gets_what_the_user_wrote_it_for() -> None:
     close(model.loss(outputs, y), 2 * own.item())
 
 
+def test_noise_of_the_codes_own_is_off_in_gradients() -> None:
+    class Noisy(Wide):
+        def forward(self, numbers: Any, words: Any) -> Any:
+            z = super().forward(numbers, words)
+            return z + torch.randn_like(z)
+
+    model = adapter(Noisy, nn.CrossEntropyLoss(), (X, CLASSES))
+    x, y = model.prepare(IMAGES, np.zeros(8, np.int64))
+    close(
+        model.loss_and_gradients(x, y)[0],
+        expected("noise", model._builds.first.called, ROWS).item(),
+    )
+    drawn = model.outputs(x, True, 2)
+    assert not np.allclose(drawn[0], drawn[1])
+
+
 def test_whole_numbers_stay_whole_and_are_known() -> None:
     model = adapter(*SIDES["inputs by name"])
     assert model.whole == [(4, 9)]  # The names in order: numbers, words.

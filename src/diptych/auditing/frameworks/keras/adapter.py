@@ -29,6 +29,7 @@ from diptych.auditing.frameworks.keras.training import (
 )
 from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
+from diptych.auditing.frameworks.packing import OWN
 from diptych.auditing.gradients import Gradients
 from diptych.auditing.graph import Arrays, Graph
 
@@ -66,7 +67,11 @@ class Adapter:
         self.trains = model.compiled and model.optimizer is not None and has_loss(model)
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
-        self.targets = losses.loss_targets(model.loss, self.graph().nodes[-1].shape)
+        self.targets = (
+            OWN
+            if "_alone" in vars(model)
+            else losses.loss_targets(model.loss, self.graph().nodes[-1].shape)
+        )
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)

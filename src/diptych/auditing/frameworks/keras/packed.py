@@ -19,6 +19,7 @@ from diptych.auditing.frameworks.packing import (
     Packing,
     Part,
     is_nested,
+    leaves_of,
     mapped,
     sorted_by_name,
 )
@@ -76,6 +77,11 @@ def packed(model: keras.Model, extras: dict[str, Any]) -> tuple[keras.Model, dic
         _check_ends(model, *ends)
         return model, extras
     x, y = _in_order(model, data[0]), data[1]
+    if y is None:  # The model computes its loss of its inputs.
+        vars(model)["_alone"] = True
+        count = len(next(leaves_of(x)))
+        y = np.zeros((count, 1), np.float32)
+        extras = dict(extras) | {"data": (data[0], y)}
     if not (is_nested(x) or is_nested(y) or len(ends[1]) > 1):
         return model, extras
     of_x = Packing.of(x, DATA, to_numbers) if is_nested(x) else None
@@ -97,6 +103,8 @@ def packed(model: keras.Model, extras: dict[str, Any]) -> tuple[keras.Model, dic
     of_y = Packing.of(y, DATA, to_numbers) if several or is_nested(y) else None
     whole = keras.Model(inlet, Join(name="outputs_joined")(leaves) if several else leaves[0])
     whole._name = model.name
+    if "_alone" in vars(model):
+        vars(whole)["_alone"] = True
     loss: Any = model.loss
     if of_y is not None:
         loss = _loss(model, output, of_y)

@@ -34,6 +34,7 @@ def has_loss(model: keras.Model) -> bool:
         model.loss is not None
         or cls.compute_loss is not keras.Model.compute_loss
         or has_own_step(model)
+        or bool(model.losses)
     )
 
 
@@ -75,8 +76,12 @@ class Training:
         """
         for metric in self.model._metrics:
             metric.reset_state()  # A user's own running mean, which Keras may not know of.
+        alone = "_alone" in vars(self.model)  # It takes no targets.
         logs = self.model.train_on_batch(
-            x, y, sample_weight=self.sample_weight(y), return_dict=True
+            x,
+            None if alone else y,
+            sample_weight=None if alone else self.sample_weight(y),
+            return_dict=True,
         )
         if "loss" not in logs:
             raise InputError(
@@ -100,6 +105,10 @@ class Training:
         return np.array([weights.get(int(number), 1.0) for number in classes], floatx)
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
+        if "_alone" in vars(self.model):
+            raise NotImplementedError(
+                "the model computes its own loss of its inputs: it takes no other outputs"
+            )
         y_pred, y = self.network.tensor(outputs), self.batching.targets_from_graph(targets)
         weights = self.sample_weight(y)
         with without_gradients():
