@@ -67,11 +67,10 @@ class Adapter:
         self.trains = model.compiled and model.optimizer is not None and has_loss(model)
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
-        self.targets = (
-            OWN
-            if "_alone" in vars(model)
-            else losses.loss_targets(model.loss, self.graph().nodes[-1].shape)
-        )
+        self.takes_outputs = "_alone" not in vars(model)
+        """Whether its loss is one of given outputs, and not of its inputs alone."""
+        shape = self.graph().nodes[-1].shape
+        self.targets = losses.loss_targets(model.loss, shape) if self.takes_outputs else OWN
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from diptych.auditing.frameworks.defaults import IMAGE
 from diptych.auditing.frameworks.keras.optimisers import optimisers
 from diptych.auditing.frameworks.users import error_line, one_line
 
@@ -255,8 +256,13 @@ def refuse_coarse(adapter: Any) -> None:
     """
     before, chance = adapter.parameters(), np.random.default_rng(0)
     x = chance.standard_normal((2, *adapter.graph().input_shape))
+    for start, stop in adapter.whole:  # Token ids come from the user's data.
+        own, _ = adapter.prepare(np.zeros((2, *IMAGE), np.uint8), np.zeros(2, np.int64))
+        x[:, start:stop] = own[:, start:stop]
     way = {name: chance.standard_normal(value.shape) for name, value in before.items()}
     way[""] = chance.standard_normal(x.shape)
+    for start, stop in adapter.whole:
+        way[""][:, start:stop] = 0
 
     def moved(step: float) -> dict[str, np.ndarray]:
         adapter.load({name: value * (1 + step * way[name]) for name, value in before.items()})
