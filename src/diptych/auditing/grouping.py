@@ -43,7 +43,12 @@ def grouped(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[Graph, Grap
 
 def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays) -> Graph:
     """The second graph, with groups for the boxes of the first, where that aligns them better."""
-    for box in boxes.nodes:
+    alone = [
+        match.a
+        for match in align(boxes, parts, of_boxes, of_parts)
+        if match.a and not (match.b and _shapes(match.a, of_boxes) == _shapes(match.b, of_parts))
+    ]
+    for box in alone:
         if box.kind != "custom" or not box.parameters or TOGETHER in box.attributes:
             continue
         least, best = cost_of(boxes, parts, of_boxes, of_parts), parts
@@ -57,13 +62,13 @@ def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays)
 
 def _candidates(box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays) -> Iterator[Graph]:
     """The graph with each stretch of nodes as one that may be the box."""
-    wanted = Counter(of_box[name].shape for name in box.parameters.values())
+    wanted = _shapes(box, of_box)
     nodes = graph.nodes
     for start in range(len(nodes)):
         shapes: Counter[Shape] = Counter()
         after = 0
         for stop in range(start + 1, len(nodes) + 1):
-            own = Counter(of_graph[name].shape for name in nodes[stop - 1].parameters.values())
+            own = _shapes(nodes[stop - 1], of_graph)
             shapes += own
             if shapes - wanted:
                 break
@@ -75,6 +80,11 @@ def _candidates(box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays) -> It
             stretch = nodes[start:stop]
             if stop - start > 1 and stretch[-1].shape == box.shape and _is_closed(stretch, nodes):
                 yield _as_one(graph, stretch)
+
+
+def _shapes(node: Node, parameters: Arrays) -> Counter[Shape]:
+    """How many parameters of each shape a node has."""
+    return Counter(parameters[name].shape for name in node.parameters.values())
 
 
 def _is_closed(stretch: tuple[Node, ...], nodes: tuple[Node, ...]) -> bool:
