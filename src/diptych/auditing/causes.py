@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 CAUSES: dict[str, dict[str, str]] = {
     "layer-missing": {"": "add the layer to the side that lacks it, or take it from the other"},
+    "layer-order": {"": "put the layers in the same order"},
     "layer-kind": {"": "use the same kind of layer in this place"},
     "units": {
         "Keras": "Conv2D(filters) or Dense(units)",
