@@ -1,7 +1,8 @@
 """Keras' models of several inputs and outputs."""
 
 # Keras' annotations say less than Keras takes and gives.
-# pyright: reportArgumentType=false, reportCallIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOperatorIssue=false
+# pyright: reportOptionalOperand=false
 
 from typing import Any
 

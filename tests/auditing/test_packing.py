@@ -1,5 +1,7 @@
 """Several inputs, outputs and targets, and losses of a model's own, in PyTorch."""
 
+# pyright: reportIncompatibleMethodOverride=false
+
 from typing import Any
 
 import numpy as np

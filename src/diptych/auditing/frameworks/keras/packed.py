@@ -5,6 +5,7 @@ The user's model is a layer of it, and is trained by its own loss, loss weights 
 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportFunctionMemberAccess=false
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -78,7 +79,7 @@ def packed(model: keras.Model, extras: dict[str, Any]) -> tuple[keras.Model, dic
         return model, extras
     x, y = _in_order(model, data[0]), data[1]
     if y is None:  # The model computes its loss of its inputs.
-        vars(model)["_alone"] = True
+        model.__dict__["_alone"] = True
         count = len(next(leaves_of(x)))
         y = np.zeros((count, 1), np.float32)
         extras = dict(extras) | {"data": (data[0], y)}
@@ -104,7 +105,7 @@ def packed(model: keras.Model, extras: dict[str, Any]) -> tuple[keras.Model, dic
     whole = keras.Model(inlet, Join(name="outputs_joined")(leaves) if several else leaves[0])
     whole._name = model.name
     if "_alone" in vars(model):
-        vars(whole)["_alone"] = True
+        whole.__dict__["_alone"] = True
     loss: Any = model.loss
     if of_y is not None:
         loss = _loss(model, output, of_y)
@@ -118,7 +119,8 @@ def packed(model: keras.Model, extras: dict[str, Any]) -> tuple[keras.Model, dic
     extras = dict(extras) | {"data": (packed_x, of_y.pack(y, to_numbers) if of_y else y)}
     if "batches" in extras:
         extras["batches"] = _batches(extras["batches"], of_x, of_y)
-    vars(whole)["_packing"], vars(whole)["_user"] = of_x, model  # Not to be tracked as layers.
+    whole.__dict__["_packing"] = of_x
+    whole.__dict__["_user"] = model  # Not to be tracked as a layer.
     return whole, extras
 
 

@@ -54,6 +54,11 @@ class Join(nn.Module):
 class PackedModule(nn.Module):
     """The user's module with one input and one output. Its parameters are the user's module's."""
 
+    user: nn.Module
+    network: nn.Module
+    packing: Packing | None
+    join: Join
+
     def __init__(self, network: nn.Module, module: nn.Module, packing: Packing | None) -> None:
         """Puts something around a module.
 
@@ -74,12 +79,12 @@ class PackedModule(nn.Module):
             self._modules[name] = inner
         for part in packing.parts if packing else ():
             self._modules[f"input {part.name}".replace(".", " ")] = Take(part)
-        self._modules["outputs joined"] = Join()
+        self._modules["outputs joined"] = self.__dict__["join"] = Join()
         self.__dict__["last"] = None
         """The last output as the module gives it, joined, and the arguments that it was of."""
 
     @property
-    def training(self) -> bool:  # pyright: ignore
+    def training(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.__dict__["user"].training
 
     @training.setter
@@ -104,7 +109,7 @@ class PackedModule(nn.Module):
         leaves = [leaf for leaf in flat(output) if counts(leaf, len(x))]
         if not leaves:
             raise InputError("the module gives no tensor with one entry for each example")
-        joined = leaves[0] if len(leaves) == 1 else self._modules["outputs joined"](*leaves)
+        joined = leaves[0] if len(leaves) == 1 else self.join(*leaves)
         self.__dict__["last"] = (output, joined, (args, kwargs))
         return joined
 
@@ -218,7 +223,7 @@ def packed(
         loss = _own_loss(wrapper, targets_of)
     elif several or of_y is not None or nothing:
         loss = _loss(wrapper, submission, targets_of)
-    extras = dict(submission.extras) | {"data": (of_x, targets)}
+    extras: dict[str, Any] = submission.extras | {"data": (of_x, targets)}
     if "prepare" in extras:
         raise InputError("`prepare` and several inputs or outputs in `data`: give `data` alone")
     if "step" in extras:

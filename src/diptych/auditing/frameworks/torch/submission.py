@@ -1,6 +1,5 @@
 """What the user's function returned: a module, its loss, its optimizer, and more that they say."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,8 @@ class Submission:
     """What the user calls: the module itself, or what `torch.compile` made of it."""
     module: nn.Module
     """The module, as it was before it was compiled."""
-    loss: Callable[..., Any]
+    loss: Any
+    """The user's, of an output and targets; None where the module computes its own."""
     optimizer: torch.optim.Optimizer
     extras: dict[str, Any]
     schedulers: list[Scheduler]
