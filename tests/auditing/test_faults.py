@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from diptych.auditing import audit, jobs
+from diptych.auditing.audit import _rehearse
+from diptych.auditing.examples import Examples
 from diptych.auditing.frameworks import users
 from diptych.auditing.side import Failed, Fault, Side
 from diptych.auditing.spec import Spec
@@ -103,3 +105,26 @@ def test_a_stage_that_fails_is_not_compared_and_the_others_go_on(
     assert result.same and not result.complete
     assert "structure (a fault of this program: KeyError: 'planted'" in result.conclusion
     assert {"forward", "update", "trajectory"} <= {s.name for s in result.stages if s.ok}
+
+
+class Training:
+    """A side whose training runs for some steps."""
+
+    def __init__(self, runs: int) -> None:
+        self.runs = runs
+        self.asked = 0
+
+    def steps(self, batches: list[Any], steps: int, numbers: Any) -> None:
+        self.asked = steps
+        if steps > self.runs:
+            raise Failed(f"A (a.py:build): a.py line 9: ValueError: step {self.runs + 1}")
+
+
+def test_a_training_that_fails_in_its_fifth_step_is_no_side() -> None:
+    sides: Any = {"a": Training(4), "b": Training(100)}
+    x = {"a": np.zeros((8, 3)), "b": np.zeros((8, 3))}
+    with pytest.raises(InputError, match=r"a\.py line 9: ValueError: step 5"):
+        _rehearse(sides, Examples(x, x, x, x))
+    sides = {"a": Training(100), "b": Training(100)}
+    _rehearse(sides, Examples(x, x, x, x))
+    assert sides["a"].asked == sides["b"].asked > 5

@@ -19,7 +19,7 @@ from diptych.auditing.graph import Graph
 from diptych.auditing.identifying import identified
 from diptych.auditing.pair import SIDES, Pair
 from diptych.auditing.report import STAGES, Audit, Stage
-from diptych.auditing.side import FAULT, LIMIT, Failed, Fault, Side, Unable
+from diptych.auditing.side import FAULT, LIMIT, Failed, Fault, Side, Unable, at_once
 from diptych.auditing.spec import parse
 from diptych.auditing.stages import (
     augmentation,
@@ -168,6 +168,26 @@ def _identified(sides: dict[str, Side], examples: Examples, result: Audit) -> di
     return graphs
 
 
+REHEARSED = 8
+"""Steps that a side's training must run on its own examples."""
+
+
+def _rehearse(sides: dict[str, Side], examples: Examples) -> None:
+    """Has each side train for a few steps on its own examples, before it is asked anything else.
+
+    Raises:
+        Failed: the user's code fails; it is theirs, for nothing in it is the audit's choice.
+    """
+
+    def train(which: str) -> None:
+        size = max(1, len(examples.x[which]) // 4)
+        batch = examples.x[which][:size], examples.y[which][:size]
+        with contextlib.suppress(Unable):  # The stage trajectory says why.
+            sides[which].steps([batch], REHEARSED, {})
+
+    at_once(sides, train)
+
+
 def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
     """The pair with the parameters of layers that stand for a black box in their right order."""
     try:
@@ -202,6 +222,8 @@ def _run_stages(sides: dict[str, Side], result: Audit, progress: Callable[[str],
     twins = Twins(pair, examples, weights, unit)
     result.no_twins.extend(twins.missing)
     run("predictions", predictions.check, twins)
+    if runner.trains:
+        _rehearse(sides, examples)
     in_training = run("mode", mode.check, pair, examples, weights, unit)
     if in_training:
         twins.pair = in_training.pair
