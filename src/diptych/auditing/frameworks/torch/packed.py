@@ -88,7 +88,7 @@ class PackedModule(nn.Module):
         return self.__dict__["user"].training
 
     @training.setter
-    def training(self, training: bool) -> None:
+    def training(self, training: bool) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]
         if "network" in self.__dict__:
             self.user.training = training
 
