@@ -6,18 +6,20 @@ counts only if rounding does not explain it.
 """
 
 import contextlib
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.auditing.examples import prepared
+from diptych.auditing.examples import Examples, prepared
 from diptych.auditing.findings import Reporter
 from diptych.auditing.frameworks.ours.arithmetic import in_one_arithmetic
+from diptych.auditing.graph import Graph
 from diptych.auditing.identifying import identified
 from diptych.auditing.pair import SIDES, Pair
 from diptych.auditing.report import STAGES, Audit, Stage
-from diptych.auditing.side import LIMIT, Side, Unable
+from diptych.auditing.side import FAULT, LIMIT, Failed, Fault, Side, Unable, at_once
 from diptych.auditing.spec import parse
 from diptych.auditing.stages import (
     augmentation,
@@ -48,6 +50,8 @@ NEED_TRAINING = (
     *("mode", "randomness", "loss", "gradients", "update", "schedule", "settings", "batches"),
     *("augmentation", "trajectory"),
 )
+MADE_UP = ("randomness", "schedule", "batches", "augmentation", "numerics")
+"""Stages that give the user's code examples that it need not be made for."""
 NEED_ALL_WEIGHTS = ("predictions", "randomness", "gradients", "trajectory")
 
 
@@ -80,6 +84,7 @@ def audit(
         _open(one, other)
         frameworks = (one.framework, other.framework)
         result = Audit(specs[0].given, specs[1].given, frameworks)
+        result.optimisers = tuple(str(s.optimiser.get("kind", "")) for s in (one, other))
         result.notes.extend(notes)
         result.findings.extend(findings)
         _run_stages({"a": one, "b": other}, result, progress)
@@ -120,14 +125,18 @@ class _Runner:
             return self._leave_out(name, NOT_WHOLE)
         try:
             outcome = check(*arguments, Reporter(self.result, name))
+        except Failed as problem:
+            if name not in MADE_UP:
+                raise
+            return self._leave_out(name, f"{problem}, on examples of the audit's own")
         except InputError:
             raise
         except Unable as reason:
-            return self._leave_out(name, str(reason))
+            return self._leave_out(name, str(reason), fault=isinstance(reason, Fault))
         except Exception as problem:
-            what = f"{type(problem).__name__}: {problem}".splitlines()[0]
-            return self._leave_out(name, f"a fault of this program: {what}", fault=True)
+            return self._leave_out(name, _fault(problem), fault=True)
         stage: Stage = outcome if isinstance(outcome, Stage) else outcome.stage  # pyright: ignore
+        stage.fault = any(FAULT in line for line in stage.coverage.left_out)
         if stage.ok and not stage.coverage.probes:
             stage.ok, stage.note = None, stage.note or "there was nothing to compare"
         self.result.stages.append(stage)
@@ -137,12 +146,67 @@ class _Runner:
         self.result.stages.append(Stage(name, None, note=reason, fault=fault))
 
 
+def _fault(problem: Exception) -> str:
+    """A failure of this program in one line, with the place in its own code."""
+    what = f"{type(problem).__name__}: {problem}".splitlines()[0]
+    place = traceback.extract_tb(problem.__traceback__)[-1]
+    return f"{FAULT}: {what} ({Path(place.filename).name}:{place.lineno})"
+
+
+def _identified(sides: dict[str, Side], examples: Examples, result: Audit) -> dict[str, Graph]:
+    """Both graphs, in which black boxes that behave like known layers are those."""
+    graphs = {}
+    for which, side in sides.items():
+        try:
+            graphs[which] = identified(side, examples.x[which])
+        except InputError:
+            raise
+        except Exception as problem:  # It stays the black box that it is.
+            reason = str(problem) if isinstance(problem, Unable) else _fault(problem)
+            result.notes.append(f"{side.label}'s unknown layers were not identified: {reason}")
+            graphs[which] = side.graph
+    return graphs
+
+
+REHEARSED = 8
+"""Steps that a side's training must run on its own examples."""
+
+
+def _rehearse(sides: dict[str, Side], examples: Examples) -> None:
+    """Has each side train for a few steps on its own examples, before it is asked anything else.
+
+    Raises:
+        Failed: the user's code fails; it is theirs, for nothing in it is the audit's choice.
+    """
+
+    def train(which: str) -> None:
+        size = max(1, len(examples.x[which]) // 4)
+        batch = examples.x[which][:size], examples.y[which][:size]
+        with contextlib.suppress(Unable):  # The stage trajectory says why.
+            sides[which].steps([batch], REHEARSED, {})
+
+    at_once(sides, train)
+
+
+def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
+    """The pair with the parameters of layers that stand for a black box in their right order."""
+    try:
+        return pair.settled(examples.x)
+    except InputError:
+        raise
+    except Exception as problem:
+        reason = str(problem) if isinstance(problem, Unable) else _fault(problem)
+        result.notes.append(f"parameters of one shape were matched in their order: {reason}")
+        return pair
+
+
 def _run_stages(sides: dict[str, Side], result: Audit, progress: Callable[[str], None]) -> None:
     """Takes two opened sides through the stages; each stage gets what earlier ones learned."""
     examples = prepared(sides)
     if examples.random:
         result.notes.append("the network does not take MNIST's images; inputs are random")
-    pair = Pair.of(sides, {which: identified(sides[which], examples.x[which]) for which in SIDES})
+    pair = Pair.of(sides, _identified(sides, examples, result))
+    pair = _settled(pair, examples, result)
     if not any(match.a and match.b for match in pair.matches):
         raise InputError(
             f"{result.a} and {result.b}: no layer of one has a partner in the other "
@@ -158,14 +222,17 @@ def _run_stages(sides: dict[str, Side], result: Audit, progress: Callable[[str],
     twins = Twins(pair, examples, weights, unit)
     result.no_twins.extend(twins.missing)
     run("predictions", predictions.check, twins)
+    if runner.trains:
+        _rehearse(sides, examples)
     in_training = run("mode", mode.check, pair, examples, weights, unit)
     if in_training:
         twins.pair = in_training.pair
     run("randomness", randomness.check, twins)
     losses = run("loss", loss.check, twins)
     formulas = losses.formulas if losses else dict.fromkeys(SIDES)
-    run("gradients", gradients.check, twins, formulas, bool(losses and losses.clips))
-    run("update", update.check, twins)
+    decay = losses.decay if losses else {which: {} for which in SIDES}
+    run("gradients", gradients.check, twins, formulas, decay, bool(losses and losses.clips))
+    run("update", update.check, twins, decay)
     run("schedule", schedule.check, pair)
     run("settings", settings.check, pair)
     run("batches", batches.check, pair)

@@ -1,7 +1,10 @@
 """The causes that a finding can name, and how to make the two sides the same in each framework."""
 
+from collections.abc import Iterable
+
 CAUSES: dict[str, dict[str, str]] = {
     "layer-missing": {"": "add the layer to the side that lacks it, or take it from the other"},
+    "layer-order": {"": "put the layers in the same order"},
     "layer-kind": {"": "use the same kind of layer in this place"},
     "units": {
         "Keras": "Conv2D(filters) or Dense(units)",
@@ -107,6 +110,12 @@ CAUSES: dict[str, dict[str, str]] = {
         "Keras": "(n, height, width, channels), unless data_format says otherwise",
         "PyTorch": "(n, channels, height, width): x.permute(0, 3, 1, 2)",
         "TensorFlow": "(n, height, width, channels)",
+    },
+    "channel-order": {
+        "Keras": "keras.applications' preprocess_input with mode 'caffe' makes RGB into BGR; "
+        "x[..., ::-1] turns it back",
+        "PyTorch": "OpenCV reads BGR, PIL and torchvision RGB; x.flip(1) turns one into the other",
+        "TensorFlow": "tf.reverse(x, [-1]) turns RGB into BGR and back",
     },
     "label-encoding": {"": "give both sides the same labels, counted from 0 in the same order"},
     "kernel-initialiser": {
@@ -248,13 +257,61 @@ CAUSES: dict[str, dict[str, str]] = {
 """By code, by framework (``""`` for any), what the fix is."""
 
 
-def advice(code: str, *frameworks: str) -> str:
-    """How to make the two the same, in the frameworks that the two sides have."""
-    mends = CAUSES[code]
-    if "" in mends:
-        return mends[""]
+SPECIAL: dict[tuple[str, str], dict[str, str]] = {
+    ("epsilon", "rmsprop"): {
+        "Keras": "RMSprop(epsilon), 1e-7 if not given, added inside the root",
+        "PyTorch": "RMSprop(eps), 1e-8 if not given, added to the root; no setting makes it Keras'",
+        "TensorFlow": "epsilon as you write it (tf.compat.v1's RMSProp has 1e-10, inside the root)",
+    },
+    ("epsilon", "adagrad"): {
+        "Keras": "Adagrad(epsilon), 1e-7 if not given, added inside the root",
+        "PyTorch": "Adagrad(eps), 1e-10 if not given, added to the root",
+    },
+    ("epsilon", "adadelta"): {
+        "Keras": "Adadelta(epsilon), 1e-7 if not given",
+        "PyTorch": "Adadelta(eps), 1e-6 if not given",
+    },
+    ("weight-decay", "adamw"): {
+        "Keras": "AdamW(weight_decay), 0.004 if not given; exclude_from_weight_decay spares some",
+        "PyTorch": "AdamW(weight_decay), 0.01 if not given; a group of its own leaves some out",
+    },
+    ("kernel-initialiser", "embedding"): {
+        "Keras": "Embedding(embeddings_initializer), uniform within 0.05 if not given",
+        "PyTorch": "nn.init.uniform_(embedding.weight, -0.05, 0.05) for Keras' default; PyTorch's "
+        "own is normal with deviation 1",
+    },
+    ("training-mode", "batch_norm"): {
+        "Keras": "layer.trainable = False has batch normalisation use its moving averages; "
+        "layer(x, training=False) does too",
+        "PyTorch": "backbone.eval() after every model.train(): requires_grad = False alone leaves "
+        "batch normalisation in training",
+        "TensorFlow": "use the batch's own statistics in the training loss, and only there",
+    },
+    ("training-mode", "dropout"): {
+        "Keras": "call layers with training=None, so that fit and predict decide",
+        "PyTorch": "model.train() before training, model.eval() before predicting; F.dropout needs "
+        "training=self.training",
+        "TensorFlow": "apply dropout in the training loss, and only there",
+    },
+}
+"""What fits better where a cause is found at such a kind of layer, or with such an optimiser."""
+
+
+def advice(code: str, *frameworks: str, about: Iterable[str] = ()) -> str:
+    """How to make the two the same, in the frameworks that the two sides have.
+
+    Args:
+        code: of the cause.
+        frameworks: of both sides.
+        about: the kinds of layers that it is found at, and both sides' kinds of optimisers.
+    """
+    texts = CAUSES[code]
+    for thing in about:
+        texts = SPECIAL.get((code, thing), texts)
+    if "" in texts:
+        return texts[""]
     families = dict.fromkeys(_family(framework) for framework in frameworks)
-    return "; ".join(f"{family}: {mends[family]}" for family in families if family in mends)
+    return "; ".join(f"{family}: {texts[family]}" for family in families if family in texts)
 
 
 def _family(framework: str) -> str:

@@ -42,7 +42,9 @@ class Reporter:
             stage: the stage that it belongs to, if it is not the one that reports it.
         """
         layer = place(at) if isinstance(at, Match) else at
-        fix = advice(code, *self.audit.frameworks)
+        nodes = [node for node in (at.a, at.b) if node] if isinstance(at, Match) else []
+        about = [*(node.kind for node in nodes), *self.audit.optimisers]
+        fix = advice(code, *self.audit.frameworks, about=about)
         self.audit.findings.append(Finding(stage or self.stage, code, layer, a, b, effect, fix))
 
     def note(self, text: str) -> None:

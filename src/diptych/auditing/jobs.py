@@ -21,7 +21,14 @@ from typing import Any
 import numpy as np
 
 from diptych.auditing import gradients, opening
-from diptych.auditing.frameworks.users import is_users, silenced
+from diptych.auditing.frameworks.users import (
+    error_line,
+    is_ours,
+    is_raised_here,
+    is_users,
+    one_line,
+    silenced,
+)
 from diptych.auditing.messages import joined, parted
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
@@ -61,11 +68,17 @@ class Steps(Sequence[Any]):
 
 
 @contextlib.contextmanager
-def users_code() -> Iterator[None]:
+def users_code(opens: bool = False) -> Iterator[None]:
     """Around calls into code that may be the user's: what it prints goes nowhere.
 
+    An exception of this program's own passes as it is: it is no fault of the user's.
+
+    Args:
+        opens: whether the side is being opened. What a library raises then, on what the user's
+            function returned, is told as theirs, without a line.
+
     Raises:
-        InputError: it raised something; says what, and in which line of the user's file.
+        InputError: the user's code raised something; says what, and in which line of their file.
     """
     try:
         with silenced():
@@ -75,18 +88,26 @@ def users_code() -> Iterator[None]:
     except (Exception, SystemExit) as problem:
         if isinstance(problem, MemoryError):
             raise InputError("it needs more memory than there is") from None
-        # The last line of it: a SyntaxError's has the code above.
-        what = " ".join(traceback.format_exception_only(problem)[-1].split())
-        raise InputError(f"{_line(problem)}{what[:LONGEST]}") from problem
+        ours = is_raised_here(problem) if opens else is_ours(problem)
+        if ours and not isinstance(problem, SyntaxError):
+            raise
+        raise InputError(f"{_line(problem)}{_told(problem)[:LONGEST]}") from problem
+
+
+def _told(problem: BaseException) -> str:
+    """An error in one line, whole where it is an ordinary one."""
+    if str(problem).startswith(("in user code:", "Exception encountered when calling")):
+        return one_line(problem)
+    # The last line of it: a SyntaxError's has the code above.
+    return " ".join(traceback.format_exception_only(problem)[-1].split())
 
 
 def _line(problem: BaseException) -> str:
-    """``file.py line 12: `` for the innermost line of the user's file, if it was in there."""
+    """``file.py line 12: `` for the innermost line of the user's code, if it was in there."""
     if isinstance(problem, SyntaxError) and problem.filename:
         return f"{Path(problem.filename).name} line {problem.lineno}: "
-    frames = traceback.extract_tb(problem.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == opening.file]
-    return f"{Path(opening.file).name} line {lines[-1]}: " if lines else ""
+    line = error_line(problem)
+    return f"{line.replace(':', ' line ')}: " if line else ""
 
 
 def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -100,6 +121,8 @@ def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
                 more = {"report": report} if signs else {}
                 return job(_asked(request), request, arrays, **more)
             except NotImplementedError as problem:
+                if not is_raised_here(problem):
+                    raise  # The user's code raised it, or a library.
                 return {"unable": str(problem) or "its framework's adapter does not do that"}, {}
 
     return run
@@ -126,7 +149,7 @@ def open_job(request: Request, *_: object) -> Answer:
     """Opens what a `Spec` names, and says what it is."""
     global _adapter, _twin
     _twin = None
-    with users_code():
+    with users_code(opens=True):
         _adapter = opening.adapter_of(Spec(**request))
         parameters = _adapter.parameters()
         opening.check_size(sum(value.nbytes for value in parameters.values()))
@@ -137,6 +160,9 @@ def open_job(request: Request, *_: object) -> Answer:
             "targets": _adapter.targets,
             "graph": _adapter.graph().to_dict(),
             "optimiser": _adapter.optimiser() if _adapter.trains else {},
+            "data": getattr(_adapter, "data_told", {}),
+            "whole": getattr(_adapter, "whole", []),
+            "loss": getattr(_adapter, "loss_words", "") if _adapter.trains else "",
         }
     return facts, parameters
 
@@ -205,7 +231,7 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 def updates_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Steps on gradients that `diptych.auditing.gradients` describes."""
     plan = gradients.Plan.from_message(request, arrays)
-    return {}, plan.run(adapter, Steps(plan.steps, plan.gradient, report))
+    return {}, plan.run(adapter, Steps(plan.steps, plan.step, report))
 
 
 @answers

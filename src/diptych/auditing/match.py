@@ -140,8 +140,13 @@ def parameter_shapes(node: Node, parameters: Arrays) -> dict[str, tuple[int, ...
     return {role: parameters[name].shape for role, name in node.parameters.items()}
 
 
-def align(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> list[Match]:
-    """Matches two simplified graphs in order, at the least cost (Needleman & Wunsch, 1970)."""
+def cost_of(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> float:
+    """What it costs to match two simplified graphs; 0 where they are alike."""
+    return float(_costs(a, b, of_a, of_b)[-1, -1])
+
+
+def _costs(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> np.ndarray:
+    """The least cost of matching the first nodes of both graphs, for each number of them."""
     one, other = a.nodes, b.nodes
     cost = np.zeros((len(one) + 1, len(other) + 1))
     cost[:, 0] = GAP * np.arange(len(one) + 1)
@@ -150,6 +155,13 @@ def align(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> list[Match]:
         for j, partner in enumerate(other):
             together = cost[i, j] + _difference(node, partner, of_a, of_b)
             cost[i + 1, j + 1] = min(together, cost[i, j + 1] + GAP, cost[i + 1, j] + GAP)
+    return cost
+
+
+def align(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> list[Match]:
+    """Matches two simplified graphs in order, at the least cost (Needleman & Wunsch, 1970)."""
+    one, other = a.nodes, b.nodes
+    cost = _costs(a, b, of_a, of_b)
     matches: list[Match] = []
     i, j = len(one), len(other)
     while i or j:
@@ -220,6 +232,10 @@ class Transfer:
                     if one and other and one[1] == other[1]:
                         orders[name] = (one[1], one[0], other[0])
         return cls(names, orders)
+
+    def with_names(self, names: dict[str, str]) -> "Transfer":
+        """The transfer in which these parameters have these partners."""
+        return Transfer(self.names | names, self.orders)
 
     def to_b(self, parameters: Arrays) -> Arrays:
         """A's parameters, by B's names and in B's order."""

@@ -92,6 +92,8 @@ class Audit:
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     """What differs by the frameworks' conventions and was not counted, and what was left out."""
+    optimisers: tuple[str, ...] = ()
+    """The kinds of both sides' optimisers, where they say them."""
     no_twins: list[str] = field(default_factory=list)
     """Why the whole functions were compared in float32, where they were."""
 

@@ -16,6 +16,9 @@ from diptych.worker import Worker, WorkerError
 
 LIMIT = 60.0
 """Seconds that a side may take for one answer."""
+FAILED = "the worker process failed: "
+"""How `diptych.worker` begins to tell of an exception that is not the user's."""
+FAULT = "a fault of this program"
 RUNS = 64
 """Runs of a network in one answer."""
 Batch = tuple[np.ndarray, np.ndarray]
@@ -25,6 +28,10 @@ Ask = Callable[..., tuple[dict[str, Any], Arrays]]
 
 class Unable(Exception):
     """A side cannot be asked such a thing; says why."""
+
+
+class Fault(Unable):
+    """This program failed while it asked a side; says how. It is no fault of the user's."""
 
 
 class Failed(InputError):
@@ -186,6 +193,11 @@ class Side(Answers):
         self.prepares: bool = facts["prepares"]
         self.targets: str = facts["targets"]
         self.optimiser: dict[str, Any] = facts["optimiser"]
+        self.data: dict[str, Any] = facts["data"]
+        """What can be told of the user's whole data; see `diptych.auditing.frameworks.defaults`."""
+        self.whole = [(int(start), int(stop)) for start, stop in facts["whole"]]
+        """The columns of packed inputs that hold whole numbers."""
+        self.loss_words: str = facts["loss"]
         self.graph = Graph.from_dict(facts["graph"])
 
     def open_twin(self) -> Answers | None:
@@ -231,6 +243,11 @@ class Side(Answers):
             ) from None
         except WorkerError as problem:
             told = str(problem).splitlines()[0]
+            if told.startswith(FAILED) and job != "open":
+                fault = f"{FAULT}: {told.removeprefix(FAILED)} ({self.label}, asked to {doing})"
+                raise Fault(fault) from problem
+            if told.startswith(FAILED):
+                told = f"{FAULT}: {told.removeprefix(FAILED)}"
             if "process ended" in told:
                 told += (
                     f" while asked to {doing} (a side must stay alive: see that it "

@@ -8,9 +8,10 @@ from diptych.auditing.losses import Formula
 from diptych.auditing.match import Match
 from diptych.auditing.naming import gradients as naming
 from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.probes.paths import Penalties
 from diptych.auditing.probes.places import Place, inputs_at, places, weights_at
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Failed, Unable
+from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
@@ -19,13 +20,18 @@ CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
 
 
 def check(
-    twins: Twins, formulas: dict[Which, Formula | None], clips: bool, report: Reporter
+    twins: Twins,
+    formulas: dict[Which, Formula | None],
+    decay: Penalties,
+    clips: bool,
+    report: Reporter,
 ) -> Stage:
     """Compares loss and gradients at all places; names the cause where they differ.
 
     Args:
         twins: both sides.
         formulas: of the losses, as far as they are known.
+        decay: penalties that are in one side's loss and in the other's steps; they are left out.
         clips: whether one loss cuts probabilities off near 0, where the other does not.
         report: takes the findings.
     """
@@ -40,7 +46,7 @@ def check(
                 stage.coverage.leave_out(str(place), reason)
                 continue
             try:
-                _at(twins, place, start, stage, worst)
+                _at(twins, place, start, decay, stage, worst)
             except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
     stage.ok = worst.ratio <= 1
@@ -76,16 +82,37 @@ class Worst:
             )
 
 
-def _at(twins: Twins, place: Place, start: Arrays, stage: Stage, worst: Worst) -> None:
+def without(
+    factors: dict[str, float], parameters: Arrays, loss: float, gradients: Arrays
+) -> tuple[float, Arrays]:
+    """A loss and its gradients without penalties on squares."""
+    for name, factor in factors.items():
+        value = parameters[name].astype(np.float64)
+        loss -= factor * float(np.sum(value**2))
+        if name in gradients:
+            gradients = gradients | {name: gradients[name] - 2 * factor * value}
+    return loss, gradients
+
+
+def _at(
+    twins: Twins, place: Place, start: Arrays, decay: Penalties, stage: Stage, worst: Worst
+) -> None:
     """Compares both at one place."""
     pair = twins.pair
     weights = weights_at(place, start)
     x, y = inputs_at(place, twins)
     twins.load(weights)
-    answers = twins.ask(lambda side, which: side.loss_and_gradients(x[which], y[which]))
-    side = twins.answers["a"]
-    side.load(moved(weights))
+    of_side = {"a": weights, "b": pair.transfer.to_b(weights)}
+
+    def ask(side: Answers, which: Which) -> tuple[float, Arrays]:
+        answer = side.loss_and_gradients(x[which], y[which])
+        return without(decay[which], of_side[which], *answer)
+
+    answers = twins.ask(ask)
+    side, close = twins.answers["a"], moved(weights)
+    side.load(close)
     near = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
+    near = without(decay["a"], close, *near)
     losses = [np.array(answers[which][0]) for which in SIDES]
     bound = twins.bound(losses[0], np.array(near[0]))
     difference = distance(losses[0], losses[1])

@@ -21,8 +21,11 @@ JOINS = ("concatenate", "stack")
 
 def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     """Compares each pair of matched layers; the parameter counts follow from them."""
-    for match in pair.matches:
-        if match.a is None or match.b is None:
+    moved = _moved(pair)
+    for number, match in enumerate(pair.matches):
+        if number in moved:
+            _report_order(pair, number, moved[number], report)
+        elif match.a is None or match.b is None:
             _missing(pair, examples, match, report)
         elif "custom" in (match.a.kind, match.b.kind):
             continue  # By behaviour, in the stage forward.
@@ -50,6 +53,56 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
         else f"{counts[0]:,} parameters against {counts[1]:,}"
     )
     return stage
+
+
+AROUND = 2
+"""Matched layers that a layer may stand before on one side, and behind on the other."""
+Moved = dict[int, int | None]
+
+
+def _moved(pair: Pair) -> Moved:
+    """Layers that both sides have, one a little further on: for the place of the first of the two
+    the place of the other, and None for that."""
+    moved: Moved = {}
+    for number, match in enumerate(pair.matches):
+        if number in moved or (match.a and match.b):
+            continue
+        for further in range(number + 1, min(number + 2 + AROUND, len(pair.matches))):
+            other = pair.matches[further]
+            if further not in moved and _is_one_layer(pair, match, other):
+                moved |= {number: further, further: None}
+                break
+    return moved
+
+
+def _is_one_layer(pair: Pair, match: Match, other: Match) -> bool:
+    """Whether two matches without a partner are the same layer, one on each side."""
+    nodes = (match.a or other.a, match.b or other.b)
+    a, b = nodes
+    if (match.a and match.b) or (other.a and other.b) or a is None or b is None:
+        return False
+    if a.kind != b.kind or a.kind in ("custom", "flatten"):
+        return False
+    shapes = [
+        parameter_shapes(node, side.own)
+        for node, side in zip(nodes, pair.sides.values(), strict=True)
+        if node
+    ]
+    return shapes[0] == shapes[1] and not kind_of(a).differences(a, b, *shapes)
+
+
+def _report_order(pair: Pair, number: int, further: int | None, report: Reporter) -> None:
+    if further is None:
+        return  # Reported at the first of the two.
+    match, other = pair.matches[number], pair.matches[further]
+    between = [each.a or each.b for each in pair.matches[number + 1 : further]]
+    name = words(between[0]) if between and between[0] else "the next layer"
+    both = Match(match.a or other.a, match.b or other.b)
+    node = both.a or both.b
+    assert node
+    before, behind = f"{words(node)} before {name}", f"{words(node)} behind {name}"
+    a, b = (before, behind) if match.a else (behind, before)
+    report("layer-order", at=both, a=a, b=b)
 
 
 def _without_partner(graph: Graph, names: set[str]) -> str:

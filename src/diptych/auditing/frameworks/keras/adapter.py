@@ -8,18 +8,17 @@ are watched while it does so.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
-from diptych.auditing.frameworks.keras import fit, optimisers
+from diptych.auditing.frameworks.keras import fit, losses, optimisers
 from diptych.auditing.frameworks.keras.arrays import Batch, to_array
 from diptych.auditing.frameworks.keras.batching import Batching
 from diptych.auditing.frameworks.keras.holding import restored, without_gradients
 from diptych.auditing.frameworks.keras.keras_file import FromFile, WideFile
-from diptych.auditing.frameworks.keras.losses import loss_targets
 from diptych.auditing.frameworks.keras.network import Network
 from diptych.auditing.frameworks.keras.submission import submitted
 from diptych.auditing.frameworks.keras.training import (
@@ -30,6 +29,8 @@ from diptych.auditing.frameworks.keras.training import (
 )
 from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
+from diptych.auditing.frameworks.packing import OWN
+from diptych.auditing.gradients import Gradients
 from diptych.auditing.graph import Arrays, Graph
 
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
@@ -40,6 +41,11 @@ def framework() -> str:
     backend = keras.config.backend()
     version = importlib.metadata.version(backend).split("+")[0]
     return f"Keras {keras.__version__} on {BACKENDS.get(backend, backend)} {version}"
+
+
+def user(model: keras.Model) -> keras.Model:
+    """The model that the user made, where something was put around it."""
+    return vars(model).get("_user", model)
 
 
 class Adapter:
@@ -61,8 +67,15 @@ class Adapter:
         self.trains = model.compiled and model.optimizer is not None and has_loss(model)
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
-        self.targets = loss_targets(model.loss, self.graph().nodes[-1].shape)
+        self.takes_outputs = "_alone" not in vars(model)
+        """Whether its loss is one of given outputs, and not of its inputs alone."""
+        shape = self.graph().nodes[-1].shape
+        self.targets = losses.loss_targets(model.loss, shape) if self.takes_outputs else OWN
+        packing = getattr(model, "_packing", None)
+        self.whole = packing.whole if packing else []
+        self.loss_words = losses.words(model.loss)
         self.batching = Batching(self.submission, self.network, self.targets)
+        self.data_told = self.batching.told
         self.training = Training(self.network, self.batching, self.extras)
         self.prepares = self.batching.prepares
         self.callers: dict[bool, Callable[[Any], Any]] = {}
@@ -125,7 +138,7 @@ class Adapter:
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self.training.loss_and_gradients(x, targets)
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Gradients]) -> list[Arrays]:
         return self.training.updates(gradients)
 
     def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:
@@ -155,7 +168,7 @@ class Adapter:
     def fresh_parameters(self, seed: int) -> Arrays:
         """The parameters of another build, by the names of this one's."""
         model = submitted(self.build, seed).model
-        if model is self.model:  # The user's function returns what was built once.
+        if user(model) is user(self.model):  # The user's function returns what was built once.
             return dict(self.first)
         if len(model.weights) != len(self.model.weights):  # Some are made when it is first called.
             with without_gradients():
@@ -181,7 +194,7 @@ class Adapter:
         """
         result = self.build(seed)
         model = result[0] if isinstance(result, tuple | list) and result else result
-        if model is self.model:
+        if model is user(self.model):
             raise NotImplementedError(
                 f"the function returns the model {model.name} that was made before it was "
                 "called, in float32: make the model in the function"

@@ -13,6 +13,7 @@ from diptych.auditing.frameworks import defaults
 from diptych.auditing.frameworks.keras.arrays import Batch, to_array, to_numbers
 from diptych.auditing.frameworks.keras.network import Network
 from diptych.auditing.frameworks.keras.submission import FIRST_SEED, Submission, described
+from diptych.auditing.frameworks.packing import OWN
 from diptych.errors import InputError
 
 
@@ -60,6 +61,13 @@ class Batching:
         return "prepare" in self.extras or "data" in self.extras
 
     @property
+    def told(self) -> dict[str, Any]:
+        """What can be told of the user's whole data; nothing where they bring none."""
+        if "prepare" in self.extras or "data" not in self.extras:
+            return {}
+        return defaults.told_of(*map(to_numbers, self.extras["data"]))
+
+    @property
     def by_fit(self) -> bool:
         """Whether it is ``fit`` that makes the batches, of arrays."""
         fit = self.extras.get("fit")
@@ -75,7 +83,8 @@ class Batching:
             return self.to_graph(*batch)
         if "data" in self.extras:
             x, y = self.extras["data"]
-            return self.to_graph(x[: len(images)], y[: len(images)])
+            rows = defaults.rows_of(len(x), len(images))
+            return self.to_graph(to_numbers(x)[rows], to_numbers(y)[rows])
         return self.default_input(images), self.default_targets(labels)
 
     def to_graph(self, x: Any, y: Any) -> Batch:
@@ -122,8 +131,11 @@ class Batching:
 
     def made_up_targets(self, count: int) -> np.ndarray:
         """Some targets of the shape and type that the loss takes, in the graph's layout."""
+        shape = self.network.graph.nodes[-1].shape
+        if self.targets == OWN:
+            return self.extras["data"][1][np.arange(count) % len(self.extras["data"][1])]
         if self.targets == "classes":
-            return np.zeros(count, np.int64)
+            return np.zeros((count, *shape[:-1]), np.int64)
         y = np.zeros((count, *self.network.graph.nodes[-1].shape), np.float32)
         if self.targets == "one_hot":
             y[..., 0] = 1
@@ -134,8 +146,11 @@ class Batching:
     def coded(self, count: int, epochs: int) -> list[list[Batch]] | None:
         """The batches of examples that can be told apart; see the protocol's ``batches``."""
         x = defaults.coded(count, self.network.input_shape, np.float32)
-        y = np.arange(count)
-        if self.targets != "classes":
+        if self.targets == OWN:
+            y = defaults.coded(count, self.extras["data"][1].shape[1:], np.float32)
+        elif self.targets == "classes":
+            y = defaults.coded(count, self.network.output_shape(count)[1:-1], np.int64)
+        else:
             y = defaults.coded(count, self.network.output_shape(count)[1:], np.float32)
         return self.epochs(x, y, epochs)
 

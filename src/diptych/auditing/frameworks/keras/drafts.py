@@ -101,4 +101,7 @@ def reader_of(thing: Any) -> Read | None:
 def read_call(call: ShapedCall) -> NodeDraft | None:
     """Drafts the node of a call before the layer's own activation; None if no kind fits."""
     read = reader_of(call.layer)
-    return read(call.layer, call) if read else None
+    try:
+        return read(call.layer, call) if read else None
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError):
+        return None  # A form that the reader was not written for: from outside, then.

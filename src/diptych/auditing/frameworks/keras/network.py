@@ -59,7 +59,7 @@ class Network:
         if not model.built:
             building.build_on_data(model, submission.extras)
         building.check_ends(model)
-        self.input_shape = building.input_shape(model)
+        self.input_shape = building.input_shape(model, submission.extras)
         if walkable(model):
             self.calls = walk(model)
         else:

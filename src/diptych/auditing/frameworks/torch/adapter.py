@@ -7,13 +7,14 @@ each, and the line of code that each stands on, whatever Python decides on the w
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.auditing.frameworks.defaults import coded, default_input, default_targets
+from diptych.auditing.frameworks.defaults import coded, default_input, default_targets, told_of
 from diptych.auditing.frameworks.torch import horizon, rounding
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.compiling import (
@@ -21,10 +22,11 @@ from diptych.auditing.frameworks.torch.compiling import (
     is_compiled,
     room_for_graphs,
 )
-from diptych.auditing.frameworks.torch.inputs import as_array, find, pair, prepared
-from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_numpy
+from diptych.auditing.frameworks.torch.inputs import find, pair, prepared
+from diptych.auditing.frameworks.torch.layout import FIRST, from_graph, to_graph, to_numpy
 from diptych.auditing.frameworks.torch.network import Network
 from diptych.auditing.frameworks.torch.optimizers import described
+from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.torch.running import (
     forward,
     mode,
@@ -36,7 +38,8 @@ from diptych.auditing.frameworks.torch.schedule import LOOKED_AT, Followed, Foll
 from diptych.auditing.frameworks.torch.submission import Submission
 from diptych.auditing.frameworks.torch.training import Training
 from diptych.auditing.frameworks.torch.twin import default_dtype, in_own_precision
-from diptych.auditing.frameworks.users import users_code
+from diptych.auditing.frameworks.users import users_code, worded
+from diptych.auditing.gradients import Gradients, at
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
 
@@ -68,6 +71,19 @@ class Adapter:
         graphs = graphs_compiled()
         self._inputs = find(self._builds, precision)
         self.targets = self._inputs.targets
+        data = None if "prepare" in self._extras else self._extras.get("data")
+        self.data_told = told_of(*map(as_array, data)) if data else {}
+        packing = self._builds.first.packing
+        self.whole = packing.whole if packing else []
+        loss = getattr(self._builds.first.loss, "user", self._builds.first.loss)
+        own = {
+            name: v
+            for name, v in getattr(loss, "__dict__", {}).items()
+            if name[:1] != "_" and name != "training"
+        }
+        self.loss_words = getattr(loss, "told", "") or worded(
+            loss, own if isinstance(loss, torch.nn.Module) else {}
+        )
         compiled = is_compiled(self._builds.first) or graphs_compiled() > graphs
         self._network = Network(self._builds, self._inputs)
         dropout_line = self._network.reading(True).dropout_line
@@ -108,7 +124,8 @@ class Adapter:
             x, y = map(as_array, prepared(self._extras, images, labels))
             if self.precision is not None and x.dtype.kind == "f":
                 x = x.astype(np.float64)
-            return np.ascontiguousarray(to_graph(x, self._network.layout)), y
+            x = np.ascontiguousarray(to_graph(x, self._network.layout))
+            return x, self._targets_to_graph(y)
         shape = self.graph().input_shape
         if images[0].size != np.prod(shape):
             raise InputError(
@@ -130,7 +147,7 @@ class Adapter:
         return self._batches(torch.tensor(coded_x), torch.tensor(coded_y), epochs)
 
     def batches_of(self, x: np.ndarray, y: np.ndarray, epochs: int) -> list[list[Batch]] | None:
-        return self._batches(self._network.input(x).cpu(), self._inputs.target(y).cpu(), epochs)
+        return self._batches(self._network.input(x).cpu(), self._target(y).cpu(), epochs)
 
     @in_own_precision
     def _batches(self, x: Tensor, y: Tensor, epochs: int) -> list[list[Batch]] | None:
@@ -140,8 +157,24 @@ class Adapter:
         with users_code(source):
             for _ in range(epochs):
                 epoch = [pair(batch, source) for batch in self._extras["batches"](x, y)]
-                made.append([(to_graph(inputs, self._network.layout), y) for inputs, y in epoch])
+                layout = self._network.layout
+                made.append([(to_graph(x, layout), self._targets_to_graph(y)) for x, y in epoch])
         return made
+
+    def _lie_as_outputs(self, y: np.ndarray) -> bool:
+        """Whether targets have a number for each of the output's, along the same axes."""
+        reading = self._network.reading(True)
+        return reading.output_layout == FIRST and y.ndim == reading.output_dimensions > 2
+
+    def _targets_to_graph(self, y: np.ndarray) -> np.ndarray:
+        """Targets in the layout of the graph's last node."""
+        return np.ascontiguousarray(to_graph(y, FIRST)) if self._lie_as_outputs(y) else y
+
+    def _target(self, targets: np.ndarray) -> Tensor:
+        """Targets in the graph's layout as the loss takes them."""
+        if self._lie_as_outputs(targets):
+            targets = from_graph(targets, FIRST, targets.ndim)
+        return self._inputs.target(targets)
 
     # Whole functions, and the same side in float64.
 
@@ -194,6 +227,16 @@ class Adapter:
         self._seen = self._seen or self._follower().look(LOOKED_AT)
         return self._seen
 
+    @cached_property
+    def _accumulated(self) -> int:
+        """Over how many of the user's own steps gradients accumulate."""
+        if "step" not in self._extras:
+            return 1
+        try:
+            return self._first_steps().accumulated()
+        except NotImplementedError:
+            return 1
+
     def _follower(self) -> Follower:
         count = len(self._inputs.x)
         x, y = self._inputs.batch(count), self._inputs.batch_targets(count)
@@ -205,29 +248,37 @@ class Adapter:
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         reading = self._network.reading(True)
         array = from_graph(outputs, reading.output_layout, reading.output_dimensions)
-        output, y = self._inputs.tensor(array), self._inputs.target(targets)
-        return self._training.loss_of_outputs(output, y)
+        output, y = self._inputs.tensor(array), self._target(targets)
+        return self._training.loss_of_outputs(output, y, self._accumulated)
 
     @in_own_precision
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         with room_for_graphs():
-            given, y = self._network.input(x), self._inputs.target(targets)
-            submission, loss = self._training.loss_in_training(given, y)
+            given, y = self._network.input(x), self._target(targets)
+            submission, loss, value = self._training.loss_in_training(given, y, self._accumulated)
             for parameter in submission.module.parameters():
                 parameter.grad = None
             if loss.requires_grad:
                 loss.backward()
-        return loss.item(), self._network.gradients_of(submission.module)
+        return value, self._network.gradients_of(submission.module)
 
     @in_own_precision
-    def updates(self, gradients: Iterable[Arrays]) -> Iterator[Arrays]:
+    def updates(self, gradients: Iterable[Gradients]) -> Iterator[Arrays]:
         submission = self._training.fresh()
         count = len(self._inputs.x)
         x, y = self._inputs.batch(count), self._inputs.batch_targets(count)
 
         def steps() -> Iterator[Arrays]:
-            for arrays in gradients:
-                given = self._network.as_gradients(arrays)
+            for step_gradients in gradients:
+                arrays = at(
+                    step_gradients,
+                    self._network.parameters_of(submission.module)
+                    if callable(step_gradients)
+                    else {},
+                )
+                # Each of several batches whose gradients accumulate has its share of the gradient.
+                shares = {n: array / self._accumulated for n, array in arrays.items()}
+                given = self._network.as_gradients(shares)
                 with default_dtype(self.precision):
                     step_on(submission, given, x, y)
                 yield self._network.parameters_of(submission.module)
@@ -239,7 +290,7 @@ class Adapter:
         def run(submission: Submission) -> tuple[list[float], list[Arrays]]:
             losses, after = [], []
             for x, targets in batches:
-                given, y = self._network.input(x), self._inputs.target(targets)
+                given, y = self._network.input(x), self._target(targets)
                 losses.append(step(submission, given, y))
                 after.append(self._network.parameters_of(submission.module))
             return losses, after

@@ -8,9 +8,14 @@ from torch.overrides import TorchFunctionMode
 from diptych.auditing.frameworks.torch.calls import DROPOUTS, operation
 from diptych.auditing.frameworks.torch.trace import Event, Trace
 
+NOISES = ("randn", "randn_like")
+"""Functions that draw normal numbers."""
+
 
 class Quiet(TorchFunctionMode):
     """Switches dropout off, however it is called, and leaves the modules' modes as they are.
+
+    Normal noise that the code draws by itself, as a variational autoencoder does, is zero.
 
     It breaks compiled graphs.
     """
@@ -29,6 +34,9 @@ class Quiet(TorchFunctionMode):
         name = operation(func)
         if name in DROPOUTS:
             return args[0] if args else kwargs["input"]
+        if name in NOISES:
+            drawn = func(*args, **kwargs)
+            return drawn * 0
         if name == "scaled_dot_product_attention":
             args, kwargs = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args, dict(kwargs)
             kwargs.pop("dropout_p", None)

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE
+from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE, rows_of
 from diptych.auditing.frameworks.torch.builds import Builds
+from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.users import users_code
 from diptych.errors import InputError
 
@@ -83,7 +84,7 @@ def find(builds: Builds, precision: torch.dtype | None) -> Inputs:
         else:
             x = _own_precision(builds.module, np.asarray(given), precision)
         output, y = builds.run(x), as_array(targets)
-        kind = _targets(submission.loss, output, y)
+        kind = submission.targets or _targets(submission.loss, output, y)
     else:
         x, output = _runnable(builds, precision)
         kind = _targets(submission.loss, output, None)
@@ -97,11 +98,16 @@ def prepared(extras: dict[str, Any], images: np.ndarray, labels: np.ndarray) -> 
     if "prepare" not in extras:
         pair(extras["data"], "`data` in extras")
         x, y = extras["data"]
-        return x[: len(images)], y[: len(images)]
+        rows = rows_of(len(x), len(images))
+        return _rows(x, rows), _rows(y, rows)
     with users_code("`prepare` in extras"):
         made = extras["prepare"](images, labels)
     pair(made, "`prepare` in extras")
     return made
+
+
+def _rows(values: Any, rows: np.ndarray) -> Any:
+    return values[torch.as_tensor(rows)] if isinstance(values, Tensor) else np.asarray(values)[rows]
 
 
 def pair(value: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -114,15 +120,6 @@ def pair(value: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
         raise InputError(f"{source} gave a {type(value).__name__}: give a pair (x, y)")
     x, y = (as_array(part) for part in value)
     return x, y
-
-
-def as_array(value: Any) -> np.ndarray:
-    """A tensor's numbers, or the array that it is; types that NumPy does not have as float32."""
-    if not isinstance(value, Tensor):
-        return np.asarray(value)
-    value = value.detach().cpu()
-    short = value.dtype in (torch.bfloat16, torch.float16)
-    return value.float().numpy() if short else value.numpy()
 
 
 def _runnable(builds: Builds, precision: torch.dtype | None) -> tuple[Tensor, Tensor]:
@@ -184,7 +181,8 @@ def _likely_shapes(module: nn.Module) -> list[tuple[int, ...]]:
 
 def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
     """What the loss takes: told by its kind or by the user's own targets, or else tried."""
-    units = output.shape[-1] if output.ndim > 1 else 1
+    axes = output.shape[1:]
+    units = 1 if not axes else int(axes[0] if _is_by_channel(loss, output, y) else axes[-1])
     if isinstance(loss, CLASS_LOSSES) or loss in CLASS_FUNCTIONS:
         return "classes" if y is None or y.ndim == output.ndim - 1 else "one_hot"
     if isinstance(loss, BINARY_LOSSES) or loss in BINARY_FUNCTIONS:
@@ -192,9 +190,19 @@ def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
     if isinstance(loss, VALUE_LOSSES) or loss in VALUE_FUNCTIONS:
         return "values"
     if y is not None:
-        integers = y.ndim == 1 and np.issubdtype(y.dtype, np.integer)
-        return "classes" if integers and units > 1 else "values"
+        integers = np.issubdtype(y.dtype, np.integer)
+        classes = integers and y.shape in (output.shape[:-1], (*output.shape[:1], *axes[1:]))
+        return "classes" if classes and units > 1 else "values"
     return "classes" if units > 1 and _takes_classes(loss, output) else "values"
+
+
+def _is_by_channel(loss: Loss, output: Tensor, y: np.ndarray | None) -> bool:
+    """Whether the outputs for one place lie along the second axis, as PyTorch's losses have it."""
+    if output.ndim < 3:
+        return False
+    if y is not None and y.ndim == output.ndim - 1:
+        return y.shape != output.shape[:-1]
+    return output.ndim > 3 or isinstance(loss, CLASS_LOSSES) or loss in CLASS_FUNCTIONS
 
 
 def _takes_classes(loss: Loss, output: Tensor) -> bool:

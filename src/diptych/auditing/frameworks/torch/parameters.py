@@ -1,5 +1,7 @@
 """A module's parameters, and how they lie in PyTorch's layout and in the graph's."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -57,3 +59,12 @@ def from_graph(array: np.ndarray, turn: str, shape: torch.Size) -> np.ndarray:
     elif turn == MOVED:
         array = np.moveaxis(array, -1, 0)
     return np.ascontiguousarray(array).reshape(shape)
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor's numbers, or the array that it is; types that NumPy does not have as float32."""
+    if not isinstance(value, Tensor):
+        return np.asarray(value)
+    value = value.detach().cpu()
+    short = value.dtype in (torch.bfloat16, torch.float16)
+    return value.float().numpy() if short else value.numpy()

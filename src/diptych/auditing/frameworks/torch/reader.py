@@ -246,4 +246,7 @@ class Reader:
             bound = inspect.signature(reader).bind(*arguments, **event.kwargs)
         except TypeError:
             return False
-        return reader(*bound.args, **bound.kwargs)
+        try:
+            return reader(*bound.args, **bound.kwargs)
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError):
+            return False  # A form that the reader was not written for: from outside, then.

@@ -119,6 +119,21 @@ def loss_of_step(submission: Submission, x: Tensor, y: Tensor) -> Tensor | None:
     return None
 
 
+def loss_of_accumulation(
+    submission: Submission, x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """What the first of several of the user's steps, whose gradients accumulate, calls `backward`
+    on, and the loss that it returns (which it may have divided by their number). None where it
+    does not do both. The optimizer must not step in it."""
+    passed: list[Tensor] = []
+    with backward_by(passed.append), users_code(STEP):
+        returned = submission.extras["step"](x, y)
+    if not passed or returned is None:
+        return None
+    returned = torch.as_tensor(returned)
+    return (passed[0], returned) if returned.numel() == 1 else None
+
+
 # Training steps.
 
 

@@ -71,7 +71,7 @@ def recurrent(
     }
     if operation.takes(3):
         kept = "apart" if name == "GRU" and resets_after else "sum"
-        parameters["bias"] = _weight(operation, 3, gates, stacked)
+        parameters["bias"] = _weight(operation, 3, gates, kept)
     attributes = {
         "direction": "forward" if direction == "forward" else "backward",
         "reversed": False,
