@@ -62,7 +62,9 @@ class Adapter:
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
         self.targets = loss_targets(model.loss, self.graph().nodes[-1].shape)
-        self.batching = Batching(self.submission, self.network, self.targets)
+        self.batching = Batching(
+            self.submission, self.network, self.targets, lambda: submitted(build, 0).extras
+        )
         self.training = Training(self.network, self.batching, self.extras)
         self.prepares = self.batching.prepares
         self.callers: dict[bool, Callable[[Any], Any]] = {}
