@@ -39,6 +39,7 @@ from diptych.auditing.stages import (
 )
 from diptych.auditing.twins import Twins
 from diptych.auditing.weights import stirred
+from diptych.auditing.whole import settle
 from diptych.errors import InputError
 
 T = TypeVar("T")
@@ -83,6 +84,7 @@ def audit(
         result.notes.extend(notes)
         result.findings.extend(findings)
         _run_stages({"a": one, "b": other}, result, progress)
+    settle(result)
     order = list(STAGES)
     result.findings.sort(key=lambda finding: order.index(finding.stage))
     for stage in result.stages:
