@@ -12,8 +12,8 @@ from scipy import stats
 
 ALARMS = 1e-4
 """The chance of a false alarm in one audit."""
-QUESTIONS = 2
-"""What an audit compares as distributions: the networks and the batches."""
+QUESTIONS = 3
+"""What an audit compares as distributions: the networks, their gradients and the batches."""
 SCREEN = 5e-3
 """The p-value of the first sample below which a second one is drawn."""
 Statistics = dict[str, np.ndarray]

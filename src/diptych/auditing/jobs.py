@@ -197,6 +197,7 @@ def losses_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 @answers
 def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    _seed(adapter, request["draw"])
     loss, found = adapter.loss_and_gradients(arrays["x"], arrays["targets"])
     return {"loss": float(loss)}, found
 
@@ -223,9 +224,16 @@ def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) ->
     count = request["steps"]
     repeated = Steps(count, lambda step: batches[step % len(batches)], report)
     before = adapter.parameters()
+    _seed(adapter, 0)
     losses, after = adapter.steps(repeated)
     watched = gradients.watched(numbers, [before, *after])
     return {"losses": [float(loss) for loss in losses]}, watched
+
+
+def _seed(adapter: Any, number: int) -> None:
+    """Has what the side's own code draws begin anew, where its adapter can do that."""
+    if hasattr(adapter, "seed"):
+        adapter.seed(number)
 
 
 @answers

@@ -78,9 +78,12 @@ class Answers:
         answer = self.ask("losses", {}, {"outputs": outputs, "targets": targets})[0]
         return np.array(answer["losses"], np.float64)
 
-    def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
-        """The loss and its gradients in training, with dropout off."""
-        answer, gradients = self.ask("gradients", {}, {"x": x, "targets": targets})
+    def loss_and_gradients(
+        self, x: np.ndarray, targets: np.ndarray, draw: int = 0
+    ) -> tuple[float, Arrays]:
+        """The loss and its gradients in training, with dropout off. Random numbers that the side's
+        own code draws are others for another ``draw``."""
+        answer, gradients = self.ask("gradients", {"draw": draw}, {"x": x, "targets": targets})
         return answer["loss"], gradients
 
     def updates(self, plan: Plan) -> Arrays:

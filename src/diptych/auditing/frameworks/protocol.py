@@ -94,6 +94,12 @@ class Adapter(Protocol):
         """
         ...
 
+    def seed(self, number: int) -> None:
+        """Has the random numbers that the side's own code draws begin anew, from this seed. Two
+        sides with the same code then draw the same ones. An adapter that cannot do it has none.
+        """
+        ...
+
     def updates(self, gradients: Iterable[Arrays]) -> Iterable[Arrays]:
         """The parameters after each step of a fresh optimiser on the given gradients.
 
