@@ -12,7 +12,7 @@ READY_TORCH := $(VENV)/.ready-torch
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch compare test audit-suite lint format constraints clean
+.PHONY: help setup torch compare test audit-suite soundness lint format constraints clean
 
 help:  ## Show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ test: torch  ## Run the tests
 
 audit-suite: torch  ## Audit all planted faults and write docs/audit-suite.md (an hour or so)
 	@$(VENV)/bin/python tests/auditing/suite.py $(ARGUMENTS)
+
+soundness: torch  ## Audit pairs that differ where that hides and write docs/results/soundness.md (an hour or so)
+	@$(VENV)/bin/python tests/auditing/soundness/run_pairs.py $(ARGUMENTS)
 
 lint: torch  ## Check style and types
 	@$(VENV)/bin/ruff check .

@@ -190,7 +190,7 @@ FAMILIES: dict[str, list[tuple[str, str, str, str]]] = {
         ("T:end=late_scale(1000)", "T:plain", "", ""),
         ("K:ema=used(0.99)", "K:plain", "K:ema=used(0.99)", ""),
         ("K:ema=used(0.99)", "K:ema=used(0.999)", "", ""),
-        ("K:freeze=late(30)", "K:plain", "", ""),
+        ("K:end=late_scale(200)", "K:plain", "", ""),
         ("F:step=unfreeze(50)", "F:plain", "F:step=unfreeze_by_factor(50)", ""),
     ],
     "below rounding": [

@@ -47,6 +47,8 @@ def pictures(recipe: Recipe) -> keras.Model:
     x = layers.Flatten()(after(recipe, x))
     x = layers.Dense(CLASSES, name="dense")(x)
     word = recipe("end")
+    if word == "late_scale":
+        x = Late(int(recipe.number("end")))(x)
     if word == "predicting_softmax":
         x = Predicting(ops.softmax)(x)
     return keras.Model(inputs, x)
@@ -69,6 +71,22 @@ class Predicting(layers.Layer):
 
     def call(self, x, training=False):
         return x if training else self.function(x)
+
+
+class Late(layers.Layer):
+    """Halves its inputs after so many steps of training."""
+
+    def __init__(self, steps: int):
+        super().__init__()
+        self.steps = steps
+        self.taken = self.add_weight(
+            name="taken", dtype="int64", initializer="zeros", trainable=False
+        )
+
+    def call(self, x, training=False):
+        if training:
+            self.taken.assign(self.taken + 1)
+        return ops.where(self.taken > self.steps, x / 2, x)
 
 
 class Training(layers.Layer):

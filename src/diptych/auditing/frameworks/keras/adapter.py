@@ -8,6 +8,8 @@ are watched while it does so.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import importlib.metadata
+import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +23,7 @@ from diptych.auditing.frameworks.keras.holding import restored, without_gradient
 from diptych.auditing.frameworks.keras.keras_file import FromFile, WideFile
 from diptych.auditing.frameworks.keras.losses import loss_targets
 from diptych.auditing.frameworks.keras.network import Network
-from diptych.auditing.frameworks.keras.submission import submitted
+from diptych.auditing.frameworks.keras.submission import FIRST_SEED, submitted
 from diptych.auditing.frameworks.keras.training import (
     Training,
     as_fit_feeds,
@@ -30,8 +32,11 @@ from diptych.auditing.frameworks.keras.training import (
 )
 from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
+from diptych.auditing.frameworks.users import is_users
 from diptych.auditing.graph import Arrays, Graph
 
+SEEDS_APART = 1_000
+"""Between the first seed generators of a model that begin anew from two numbers."""
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
@@ -40,6 +45,13 @@ def framework() -> str:
     backend = keras.config.backend()
     version = importlib.metadata.version(backend).split("+")[0]
     return f"Keras {keras.__version__} on {BACKENDS.get(backend, backend)} {version}"
+
+
+def is_of_a_user(thing: Any) -> bool:
+    """Whether a user has written the function, or the class of the object."""
+    code = thing if inspect.isfunction(thing) else type(thing)
+    module = sys.modules.get(code.__module__)
+    return is_users(getattr(module, "__file__", None) or "<stdin>")
 
 
 class Adapter:
@@ -120,6 +132,18 @@ class Adapter:
         return self.batching.epochs(*self.batching.from_graph(x, y), epochs)
 
     # Training.
+
+    def own_code(self) -> dict[str, bool]:
+        optimiser = any(map(is_of_a_user, optimisers.optimisers(self.model.optimizer)))
+        parts = [self.model, *self.model._flatten_layers(), self.model.loss]
+        return {"steps": optimiser or any(map(is_of_a_user, parts)), "updates": optimiser}
+
+    def seed(self, number: int) -> None:
+        keras.utils.set_random_seed(FIRST_SEED + number)
+        states = [v for v in self.model.non_trainable_variables if "seed_generator" in v.path]
+        with without_gradients():
+            for place, state in enumerate(states):
+                state.assign([SEEDS_APART * number + place, 0])
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         return self.training.loss(outputs, targets)

@@ -108,6 +108,9 @@ class Adapter:
 
     # Training it.
 
+    def own_code(self) -> dict[str, bool]:
+        return {"steps": True, "updates": True}  # Its step is the user's, and may be a graph.
+
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         return self._network.loss(outputs, targets)
 

@@ -1,10 +1,10 @@
 """Audits the pairs of `families`, and writes what was found to docs/results/soundness.md.
 
-python tests/auditing/soundness/suite.py             all of them
-python tests/auditing/soundness/suite.py batches T:  those whose family or name has one of these in
-                                                     it; the table is printed, and not written
-python tests/auditing/soundness/suite.py --kept FILE keeps each outcome in this file, one in a line,
-                                                     and goes on after those that are there
+python tests/auditing/soundness/run_pairs.py             all of them
+python tests/auditing/soundness/run_pairs.py batches T:  those whose family or name has one of these
+                                                         in it; the table is printed, not written
+python tests/auditing/soundness/run_pairs.py --kept FILE keeps the outcomes in a file, and goes on
+                                                         after those that are there
 """
 
 import argparse
