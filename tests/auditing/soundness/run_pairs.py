@@ -14,7 +14,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from families import Pair, pairs
+from families import ANY, Pair, pairs
 from kept_workers import end_workers, keep_workers
 
 from diptych import machine
@@ -42,10 +42,8 @@ class Outcome:
             return False
         if not self.pair.code:
             return not self.codes
-        return bool(self.codes) and self.pair.code in ("any", *self._first())
-
-    def _first(self) -> list[str]:
-        return [self.pair.code] if self.codes[0] in self.pair.code.split("|") else []
+        expected = self.pair.code.split(",")
+        return bool(self.codes) and (expected == [ANY] or self.codes[0] in expected)
 
 
 def run(pair: Pair) -> Outcome:
