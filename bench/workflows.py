@@ -72,7 +72,9 @@ def cut(source: str, symbol: str) -> str:
         kinds = ast.FunctionDef | ast.ClassDef
         found = [each for each in here.body if isinstance(each, kinds) and each.name == part]
         if not found:
-            raise InputError(f"symbol {symbol}: no {part} there; fix its mark in docs/explanation/workflows.md")
+            raise InputError(
+                f"symbol {symbol}: no {part} there; fix its mark in docs/explanation/workflows.md"
+            )
         here = found[0]
     first = min([here.lineno, *(each.lineno for each in here.decorator_list)])
     if value:

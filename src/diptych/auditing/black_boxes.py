@@ -11,6 +11,7 @@ from diptych.auditing.kinds.registry import words
 from diptych.auditing.match import Match
 from diptych.auditing.pair import Pair, Which
 from diptych.auditing.report import Stage
+from diptych.auditing.side import Failed
 from diptych.auditing.weights import Weights
 
 RUNS = 8
@@ -45,6 +46,8 @@ class Comparison:
         other = self._run("b", b, inputs)
         if other is None or other.shape != y.shape:
             effect = "their outputs' shapes differ"
+            if other is None:
+                effect = "the second does not take the inputs of the first"
             self.report(
                 "layer-kind", at=match, a=words(a), b=words(b), effect=effect, stage="forward"
             )
@@ -114,9 +117,13 @@ class Comparison:
         )
 
     def _run(self, which: Which, node: Node, inputs: list[np.ndarray]) -> np.ndarray | None:
-        """A node's output, float64: by the reference if it can compute it, else by its side."""
+        """A node's output, float64: by the reference if it can compute it, else by its side. None
+        where it does not take such inputs."""
         if node.kind == "custom":
-            y = self.pair.sides[which].run_node(node.name, inputs, self.training)
+            try:
+                y = self.pair.sides[which].run_node(node.name, inputs, self.training)
+            except Failed:  # It gets inputs of another layer, which need not fit.
+                return None
             return y.astype(np.float64)
         own = reference.parameters_of(node, self.weights[which])
         try:

@@ -1,5 +1,5 @@
-"""The pairs of `pairs.txt`: in each family, sides that train differently where that hides, each with
-a twin that trains the same in other words."""
+"""The pairs of `pairs.txt`: sides that train differently where that hides, by family, each with a
+twin that trains the same in other words."""
 
 from dataclasses import dataclass
 from pathlib import Path
