@@ -192,3 +192,19 @@ def test_random_numbers_of_the_users_code_are_those_of_the_seed() -> None:
         gradients.append(model.loss_and_gradients(x, y)[1]["dense.weight"])
     assert not np.array_equal(gradients[0], gradients[1])
     np.testing.assert_array_equal(gradients[0], gradients[2])
+
+
+def test_runs_count_for_nothing_in_a_module_that_counts_them() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.calls = nn.Linear(784, 10), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return self.dense(x.flatten(1)) * self.calls
+
+    model, x = side(Counting), images(4)
+    outputs = [model.outputs(x, training, 2) for training in (True, False, True)]
+    for runs in outputs[1:]:
+        np.testing.assert_array_equal(runs, outputs[0])
