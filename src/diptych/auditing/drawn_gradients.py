@@ -52,9 +52,10 @@ def _statistics(answers: list[tuple[float, Arrays]], weights: Arrays) -> Statist
     for name, value in weights.items():
         direction = chance.standard_normal(value.size)
         gradients = [arrays.get(name) for _, arrays in answers]
-        if any(gradient is None for gradient in gradients):
+        if all(gradient is None for gradient in gradients):
             continue
-        rows = np.stack([np.asarray(g, np.float64).ravel() for g in gradients])
+        zeros = np.zeros(value.size)  # What a dropped path gives its parameters.
+        rows = np.stack([zeros if g is None else g.astype(np.float64).ravel() for g in gradients])
         rows = np.nan_to_num(rows, nan=1e300, posinf=1e300, neginf=-1e300)
         with np.errstate(over="ignore", invalid="ignore"):
             statistics[f"the gradient of {name}"] = rows @ direction

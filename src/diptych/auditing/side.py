@@ -16,6 +16,8 @@ from diptych.worker import Worker, WorkerError
 
 LIMIT = 60.0
 """Seconds that a side may take for one answer."""
+COMPILING = 5
+"""How many times as long one answer may take where each shape is compiled first."""
 RUNS = 64
 """Runs of a network in one answer."""
 Batch = tuple[np.ndarray, np.ndarray]
@@ -160,7 +162,8 @@ class Side(Answers):
 
     def __init__(self, label: str, spec: Spec, limit: float = LIMIT) -> None:
         super().__init__(self._ask)
-        self.label, self.spec, self.limit = label, spec, limit
+        self.label, self.spec = label, spec
+        self.limit = COMPILING * limit if spec.compiled else limit
         environment = {"KERAS_BACKEND": spec.backend}
         if spec.form == "file":  # With it, TensorFlow refuses random numbers without a seed.
             environment["TF_DETERMINISTIC_OPS"] = "0"

@@ -50,8 +50,8 @@ def framework() -> str:
 def is_of_a_user(thing: Any) -> bool:
     """Whether a user has written the function, or the class of the object."""
     code = thing if inspect.isfunction(thing) else type(thing)
-    module = sys.modules.get(code.__module__)
-    return is_users(getattr(module, "__file__", None) or "<stdin>")
+    file = getattr(sys.modules.get(code.__module__), "__file__", None)
+    return code.__module__ == "__main__" if file is None else is_users(file)
 
 
 class Adapter:
@@ -135,7 +135,7 @@ class Adapter:
 
     def own_code(self) -> dict[str, bool]:
         optimiser = any(map(is_of_a_user, optimisers.optimisers(self.model.optimizer)))
-        parts = [self.model, *self.model._flatten_layers(), self.model.loss]
+        parts = [self.model, *self.model._flatten_layers(), *keras.tree.flatten(self.model.loss)]
         return {"steps": optimiser or any(map(is_of_a_user, parts)), "updates": optimiser}
 
     def seed(self, number: int) -> None:
