@@ -1,6 +1,7 @@
 """PyTorch sides, made of ingredients."""
 
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportOperatorIssue=false
 
 import math
 import sys

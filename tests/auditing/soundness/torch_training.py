@@ -1,6 +1,7 @@
 """How a PyTorch side trains: its optimiser, schedule, step and batches."""
 
-# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false
+# pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
+# pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportOperatorIssue=false
 
 import math
 
