@@ -96,7 +96,7 @@ class Adapter(Protocol):
 
     def own_code(self) -> dict[str, bool]:
         """Whether graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
-        ``updates``. An adapter that runs nothing in graphs has none.
+        ``updates``. An adapter that cannot tell has none.
         """
         ...
 

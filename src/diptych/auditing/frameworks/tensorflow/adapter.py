@@ -108,11 +108,6 @@ class Adapter:
 
     # Training it.
 
-    def own_code(self) -> dict[str, bool]:
-        # Its step is the user's, and may be a graph. Gradients are put into one by tracing it anew
-        # in each step, so that a thousand of them take minutes; the trajectory has as many.
-        return {"steps": True, "updates": False}
-
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         return self._network.loss(outputs, targets)
 
