@@ -16,7 +16,7 @@ WORKERS ?= 2
 ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch compare test test-all attack audit-suite docs docs-build lint format constraints clean
+.PHONY: help setup torch compare test test-all attack audit-suite soundness docs docs-build lint format constraints clean
 
 help:  ## Show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ attack: torch  ## Attack everything for half an hour and write docs/results/atta
 
 audit-suite: torch  ## Audit all planted faults and write docs/results/planted-faults.md (an hour or so)
 	@$(VENV)/bin/python tests/auditing/suite.py $(ARGUMENTS)
+
+soundness: torch  ## Audit pairs that differ where it hides and write docs/results/soundness.md (an hour)
+	@$(VENV)/bin/python tests/auditing/soundness/run_pairs.py $(ARGUMENTS)
 
 docs: setup  ## Serve the documentation on http://127.0.0.1:8000
 	@$(VENV)/bin/mkdocs serve --dev-addr 127.0.0.1:8000

@@ -183,3 +183,59 @@ def test_a_loss_that_is_not_reduced_is_said() -> None:
     model = side(small, nn.CrossEntropyLoss(reduction="none"))
     with pytest.raises(InputError, match=r"the loss gives \(6,\) where training takes one number"):
         model.loss_and_gradients(images(), np.arange(6))
+
+
+def test_batches_that_count_their_epochs_begin_anew_in_each_call() -> None:
+    """Or what they do to the first epochs would be seen once only."""
+
+    def extras(*parts: Any) -> dict[str, Any]:
+        epoch = 0
+
+        def batches(x: torch.Tensor, y: torch.Tensor) -> Any:
+            nonlocal epoch
+            epoch += 1
+            return [(x * epoch, y)]
+
+        return {"batches": batches}
+
+    model = side(small, extras=extras)
+    x, y = images(3), np.array([1, 2, 3])
+    for _ in range(2):
+        epochs = model.batches_of(x, y, 2)
+        assert epochs is not None
+        for number, epoch in enumerate(epochs, 1):
+            close(epoch[0][0], x * number)
+
+
+def test_random_numbers_of_the_users_code_are_those_of_the_seed() -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(784, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.dense(x.flatten(1) * (torch.rand(len(x), 1) < 0.5))
+
+    model, x, y = side(Noisy), images(4), np.arange(4)
+    gradients = []
+    for seed in (1, 2, 1):
+        model.seed(seed)
+        gradients.append(model.loss_and_gradients(x, y)[1]["dense.weight"])
+    assert not np.array_equal(gradients[0], gradients[1])
+    np.testing.assert_array_equal(gradients[0], gradients[2])
+
+
+def test_runs_count_for_nothing_in_a_module_that_counts_them() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.calls = nn.Linear(784, 10), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return self.dense(x.flatten(1)) * self.calls
+
+    model, x = side(Counting), images(4)
+    outputs = [model.outputs(x, training, 2) for training in (True, False, True)]
+    for runs in outputs[1:]:
+        np.testing.assert_array_equal(runs, outputs[0])

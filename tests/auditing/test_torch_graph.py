@@ -400,3 +400,21 @@ def test_lower_precision_inside_the_module() -> None:
     assert whole.record(images(), False)["1"].dtype == np.float32
     double = side(lambda: nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).double())
     assert double.record(images(), False)["1"].dtype == np.float64
+
+
+def test_a_constant_in_front_of_a_call_is_not_given_the_calls_numbers() -> None:
+    class Masked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(784, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = x.flatten(1)
+            mask = torch.arange(784) % 2 == 0
+            return self.dense(torch.where(mask, x.flip(-1), x))
+
+    model, x = side(Masked), images()
+    record = model.record(x, True)
+    for node in model.graph().nodes:
+        inputs = [x if name == "input" else record[name] for name in node.inputs]
+        close(model.run_node(node.name, inputs, True), record[node.name])

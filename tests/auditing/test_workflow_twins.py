@@ -103,6 +103,8 @@ def test_training_draws_dropout_anew_in_each_run(pair: tuple[Any, Any]) -> None:
         outputs = model.outputs(X, True, 4)
         assert outputs.shape == (4, 6, 10)
         assert np.all(np.std(outputs, axis=0).max(axis=1) > 1e-3)
+        later = model.outputs(X, True, 4)
+        assert not any(np.array_equal(a, b) for a in outputs for b in later)
 
 
 def test_what_the_recipe_says_of_time(pair: tuple[Any, Any]) -> None:

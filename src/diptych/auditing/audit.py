@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
+from diptych.auditing import spec
 from diptych.auditing.examples import Examples, prepared
 from diptych.auditing.findings import Reporter
 from diptych.auditing.frameworks.ours.arithmetic import in_one_arithmetic
@@ -20,7 +21,7 @@ from diptych.auditing.identifying import identified
 from diptych.auditing.pair import SIDES, Pair
 from diptych.auditing.report import STAGES, Audit, Stage
 from diptych.auditing.side import FAULT, LIMIT, Failed, Fault, Side, Unable, at_once
-from diptych.auditing.spec import parse
+from diptych.auditing.spec import Spec, parse
 from diptych.auditing.stages import (
     augmentation,
     batches,
@@ -41,6 +42,7 @@ from diptych.auditing.stages import (
 )
 from diptych.auditing.twins import Twins
 from diptych.auditing.weights import stirred
+from diptych.auditing.whole import settle
 from diptych.errors import InputError
 
 T = TypeVar("T")
@@ -57,29 +59,31 @@ NEED_ALL_WEIGHTS = ("predictions", "randomness", "gradients", "trajectory")
 
 def audit(
     a: str | Path,
-    b: str | Path,
+    b: str | Path | None = None,
     timeout: float = LIMIT,
     progress: Callable[[str], None] = lambda stage: None,
+    compiled: bool = False,
 ) -> Audit:
     """Audits two sides against each other.
 
     Args:
         a: the first side: ``WORKFLOW:NETWORK``, a run's folder, a ``.keras`` or ``.onnx`` file, or
             ``FILE.py:FUNCTION``.
-        b: the second side.
+        b: the second side; not given with ``compiled``.
         timeout: seconds that a side may take for one answer.
         progress: called with each stage's name before it begins.
+        compiled: audit ``a``, a ``FILE.py:FUNCTION``, against itself, compiled by its framework.
 
     Raises:
         InputError: a side cannot be audited: it is not there, fails, hangs, or is nothing of the
             kind; or the two cannot be matched at all.
         KeyboardInterrupt: Ctrl-C was pressed; the processes of both sides have ended.
     """
-    specs, notes, findings = in_one_arithmetic([parse(str(text)) for text in (a, b)])
+    specs, notes, findings = in_one_arithmetic(_specs(a, b, compiled))
     with contextlib.ExitStack() as stack:
         one, other = (
-            stack.enter_context(Side(label, spec, timeout))
-            for label, spec in zip("AB", specs, strict=True)
+            stack.enter_context(Side(label, named, timeout))
+            for label, named in zip("AB", specs, strict=True)
         )
         _open(one, other)
         frameworks = (one.framework, other.framework)
@@ -88,12 +92,23 @@ def audit(
         result.notes.extend(notes)
         result.findings.extend(findings)
         _run_stages({"a": one, "b": other}, result, progress)
+    settle(result)
     order = list(STAGES)
     result.findings.sort(key=lambda finding: order.index(finding.stage))
     for stage in result.stages:
         if any(finding.stage == stage.name for finding in result.findings):
             stage.ok = False
     return result
+
+
+def _specs(a: str | Path, b: str | Path | None, compiled: bool) -> list[Spec]:
+    first = parse(str(a))
+    if compiled and b is None:
+        return [first, spec.compiled(first)]
+    if compiled or b is None:
+        expected = "no second side with --compiled" if compiled else "two sides, or --compiled"
+        raise InputError(f"{a}: expected {expected}")
+    return [first, parse(str(b))]
 
 
 def _open(a: Side, b: Side) -> None:

@@ -223,6 +223,7 @@ def losses_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 @answers
 def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    _seed(adapter, request["draw"])
     loss, found = adapter.loss_and_gradients(arrays["x"], arrays["targets"])
     return {"loss": float(loss)}, found
 
@@ -249,22 +250,32 @@ def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) ->
     count = request["steps"]
     repeated = Steps(count, lambda step: batches[step % len(batches)], report)
     before = adapter.parameters()
+    _seed(adapter, 0)
     losses, after = adapter.steps(repeated)
     watched = gradients.watched(numbers, [before, *after])
     return {"losses": [float(loss) for loss in losses]}, watched
+
+
+def _seed(adapter: Any, number: int) -> None:
+    """Has what the side's own code draws begin anew, where its adapter can do that."""
+    if hasattr(adapter, "seed"):
+        adapter.seed(number)
 
 
 @answers
 def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
     """Whether code of the user's runs in a training step on the batch, and in an optimiser's step.
 
-    If none does, only the framework's own counters can tell one step from another.
+    If none does, only the framework's own counters can tell one step from another. Code that was
+    made a graph of is not seen to run; an adapter whose graphs may have some says so.
     """
+    in_graphs = getattr(adapter, "own_code", lambda: {})()
     batch = arrays["x"], arrays["y"]
     zeros = {name: np.zeros_like(value) for name, value in adapter.parameters().items()}
     return {
-        "steps": _runs_users_code(adapter.steps, batch),
-        "updates": _runs_users_code(lambda steps: list(adapter.updates(steps)), zeros),
+        "steps": in_graphs.get("steps") or _runs_users_code(adapter.steps, batch),
+        "updates": in_graphs.get("updates")
+        or _runs_users_code(lambda steps: list(adapter.updates(steps)), zeros),
     }, {}
 
 

@@ -46,8 +46,17 @@ def adapter_of(spec: Spec) -> Any:
     first = build(0)
     check_size(4 * _count(first))
     unused = [first]  # It was built to see what it is, and need not be built again.
-    framework = _framework(_framework_of(first))
-    return framework.Adapter(lambda seed: unused.pop() if unused else build(seed))
+    name = _framework_of(first)
+    framework = _framework(name)
+
+    def another(seed: int) -> Any:
+        returned = unused.pop() if unused else build(seed)
+        if spec.compiled:
+            compiling = importlib.import_module(f"diptych.auditing.frameworks.{name}.compiling")
+            compiling.compile_in_place(returned)
+        return returned
+
+    return framework.Adapter(another)
 
 
 def check_size(size: int) -> None:

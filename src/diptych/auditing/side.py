@@ -19,6 +19,8 @@ LIMIT = 60.0
 FAILED = "the worker process failed: "
 """How `diptych.worker` begins to tell of an exception that is not the user's."""
 FAULT = "a fault of this program"
+COMPILING = 5
+"""How many times as long one answer may take where each shape is compiled first."""
 RUNS = 64
 """Runs of a network in one answer."""
 Batch = tuple[np.ndarray, np.ndarray]
@@ -85,9 +87,12 @@ class Answers:
         answer = self.ask("losses", {}, {"outputs": outputs, "targets": targets})[0]
         return np.array(answer["losses"], np.float64)
 
-    def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
-        """The loss and its gradients in training, with dropout off."""
-        answer, gradients = self.ask("gradients", {}, {"x": x, "targets": targets})
+    def loss_and_gradients(
+        self, x: np.ndarray, targets: np.ndarray, draw: int = 0
+    ) -> tuple[float, Arrays]:
+        """The loss and its gradients in training, with dropout off. Random numbers that the side's
+        own code draws are others for another ``draw``."""
+        answer, gradients = self.ask("gradients", {"draw": draw}, {"x": x, "targets": targets})
         return answer["loss"], gradients
 
     def updates(self, plan: Plan) -> Arrays:
@@ -164,7 +169,8 @@ class Side(Answers):
 
     def __init__(self, label: str, spec: Spec, limit: float = LIMIT) -> None:
         super().__init__(self._ask)
-        self.label, self.spec, self.limit = label, spec, limit
+        self.label, self.spec = label, spec
+        self.limit = COMPILING * limit if spec.compiled else limit
         environment = {"KERAS_BACKEND": spec.backend}
         if spec.form == "file":  # With it, TensorFlow refuses random numbers without a seed.
             environment["TF_DETERMINISTIC_OPS"] = "0"

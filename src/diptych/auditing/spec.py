@@ -3,7 +3,7 @@
 Nothing is imported or run for it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diptych.errors import InputError
@@ -28,6 +28,8 @@ class Spec:
     """The network or the function; for a run, the arithmetic to audit it in, if not its own."""
     backend: str = "tensorflow"
     """For Keras."""
+    compiled: bool = False
+    """Whether what the function returns is to be compiled by its framework."""
 
 
 def parse(given: str) -> Spec:
@@ -71,6 +73,17 @@ def parse(given: str) -> Spec:
         zoo.read("networks", network)
         return Spec(given, "workflow", name, network, registry.backend(name))
     raise InputError(f"{given}: nothing of that name; expected {FORMS}")
+
+
+def compiled(spec: Spec) -> Spec:
+    """The same side, compiled.
+
+    Raises:
+        InputError: it is not a user's function.
+    """
+    if spec.form != "file":
+        raise InputError(f"{spec.given}: cannot be compiled; expected FILE.py:FUNCTION")
+    return replace(spec, given=f"{spec.given}, compiled", compiled=True)
 
 
 def _of_run(given: str, folder: Path) -> Spec:

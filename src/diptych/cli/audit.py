@@ -14,12 +14,18 @@ from diptych.printing import say
 @app.command(short_help="Find where two builds differ, and why.")
 def audit(
     a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other one.")],
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The other one.")] = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that a side may take for one answer.")
     ] = 60.0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where something could not be compared.")
+    ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compiled", help="Audit A, FILE.py:FUNCTION, against itself, compiled; without B."
+        ),
     ] = False,
     json_file: Json = None,
 ) -> int:
@@ -34,7 +40,7 @@ def audit(
 
     try:
         with terminal.working("opening both sides") as working:
-            result = audit(a, b, timeout, working)
+            result = audit(a, b, timeout, working, compiled)
     except InputError:
         raise
     except KeyboardInterrupt:
@@ -42,6 +48,7 @@ def audit(
         raise
     except Exception as problem:  # Exit code 1 would say that they differ.
         what = f"{type(problem).__name__}: {problem}".splitlines()[0]
-        raise InputError(f"{a} and {b}: could not be audited, by a fault here: {what}") from problem
+        sides = f"{a} and {b}" if b else a
+        raise InputError(f"{sides}: could not be audited, by a fault here: {what}") from problem
     answer(result.to_dict(), result, json_file)
     return DONE if result.same and (result.complete or not strict) else NO

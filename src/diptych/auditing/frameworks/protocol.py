@@ -105,6 +105,18 @@ class Adapter(Protocol):
         """
         ...
 
+    def own_code(self) -> dict[str, bool]:
+        """Whether graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
+        ``updates``. An adapter that cannot tell has none.
+        """
+        ...
+
+    def seed(self, number: int) -> None:
+        """Has the random numbers that the side's own code draws begin anew, from this seed. Two
+        sides with the same code then draw the same ones. An adapter that cannot do it has none.
+        """
+        ...
+
     def updates(self, gradients: Iterable[Gradients]) -> Iterable[Arrays]:
         """The parameters after each step of a fresh optimiser on the given gradients.
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from diptych.auditing.drawn_gradients import compare_drawn
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.losses import Formula
@@ -49,6 +50,8 @@ def check(
                 _at(twins, place, start, decay, stage, worst)
             except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
+        if worst.ratio > 1 and any(twins.draws.values()):
+            return drawn(twins, start, report)
     stage.ok = worst.ratio <= 1
     if stage.ok:
         return stage
@@ -60,6 +63,28 @@ def check(
         report("unexplained", at=worst.match, a=worst.what, b="another one", effect=worst.effect)
     if len(report.audit.findings) == before:
         stage.note = "as the findings make one expect"
+    return stage
+
+
+def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
+    """Compares loss and gradients as distributions: code of the sides' own draws random numbers,
+    which dropout's switch does not reach."""
+    stage = Stage(NAME)
+    stage.coverage.precision = twins.precision
+    pair = twins.pair
+    own = [side.label for which, side in pair.sides.items() if twins.draws[which]]
+    a, b = (sum(node.kind == "dropout" for node in pair.graphs[which].nodes) for which in SIDES)
+    if len(own) == 1 or a != b:  # What one side draws by itself, the other drops, and that is off.
+        reason = f"code of {' and '.join(own)} draws random numbers, with dropout off too"
+        stage.ok, stage.note = None, reason
+        return stage
+    stage.note = "as distributions: the sides' own code draws random numbers"
+    different = compare_drawn(twins, weights_at(Place("moved", 1.0, 0), start), stage.coverage)
+    stage.ok = different is None
+    if different and not report.has(*CAUSES):
+        name, p = different
+        effect = f"the distributions of {name} differ, p = {p:.1g}"
+        report("unexplained", a="loss and gradients", b="other ones", effect=effect)
     return stage
 
 

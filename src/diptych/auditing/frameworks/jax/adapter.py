@@ -58,6 +58,7 @@ class Adapter:
         if not isinstance(given, tuple) or not isinstance(given[0], Workflow):
             raise InputError(f"given a {type(given).__name__}: expected JAX' workflow")
         self.every_rate = given[1].astype(dtype)
+        self.runs_in_training = 0
         self.workflow = self.made(0)
         self.network, self.recipe = self.workflow.network, self.workflow.recipe
         self.parted, self.nodes = parted(self.network)
@@ -127,11 +128,14 @@ class Adapter:
 
     @in_own_precision
     def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
-        """The logits, (runs, n, classes); each run in training has dropout of its own."""
+        """The logits, (runs, n, classes); each run in training has dropout of its own, in this
+        call and in those after it."""
         now, last = self.workflow.training, self.network.layers[-1].name
         run = jax.jit(partial(model.forward, self.network, self.precision(training)))
         result = []
-        for number in range(runs):
+        first = self.runs_in_training
+        self.runs_in_training += runs if training else 0
+        for number in range(first, first + runs):
             key = jax.random.fold_in(self.workflow.key, number) if training else None
             outputs, _ = run(now.trained | now.moving, x, key)
             result.append(np.asarray(outputs[last], self.dtype))

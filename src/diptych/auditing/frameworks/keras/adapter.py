@@ -8,6 +8,8 @@ are watched while it does so.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import importlib.metadata
+import inspect
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,7 +22,7 @@ from diptych.auditing.frameworks.keras.batching import Batching
 from diptych.auditing.frameworks.keras.holding import restored, without_gradients
 from diptych.auditing.frameworks.keras.keras_file import FromFile, WideFile
 from diptych.auditing.frameworks.keras.network import Network
-from diptych.auditing.frameworks.keras.submission import submitted
+from diptych.auditing.frameworks.keras.submission import FIRST_SEED, submitted
 from diptych.auditing.frameworks.keras.training import (
     Training,
     as_fit_feeds,
@@ -30,9 +32,12 @@ from diptych.auditing.frameworks.keras.training import (
 from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
 from diptych.auditing.frameworks.packing import OWN
+from diptych.auditing.frameworks.users import is_users
 from diptych.auditing.gradients import Gradients
 from diptych.auditing.graph import Arrays, Graph
 
+SEEDS_APART = 1_000
+"""Between the first seed generators of a model that begin anew from two numbers."""
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
@@ -46,6 +51,13 @@ def framework() -> str:
 def user(model: keras.Model) -> keras.Model:
     """The model that the user made, where something was put around it."""
     return vars(model).get("_user", model)
+
+
+def is_of_a_user(thing: Any) -> bool:
+    """Whether a user has written the function, or the class of the object."""
+    code = thing if inspect.isfunction(thing) else type(thing)
+    file = getattr(sys.modules.get(code.__module__), "__file__", None)
+    return code.__module__ == "__main__" if file is None else is_users(file)
 
 
 class Adapter:
@@ -74,7 +86,9 @@ class Adapter:
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)
-        self.batching = Batching(self.submission, self.network, self.targets)
+        self.batching = Batching(
+            self.submission, self.network, self.targets, lambda: submitted(build, 0).extras
+        )
         self.data_told = self.batching.told
         self.training = Training(self.network, self.batching, self.extras)
         self.prepares = self.batching.prepares
@@ -131,6 +145,18 @@ class Adapter:
         return self.batching.epochs(*self.batching.from_graph(x, y), epochs)
 
     # Training.
+
+    def own_code(self) -> dict[str, bool]:
+        optimiser = any(map(is_of_a_user, optimisers.optimisers(self.model.optimizer)))
+        parts = [self.model, *self.model._flatten_layers(), *keras.tree.flatten(self.model.loss)]
+        return {"steps": optimiser or any(map(is_of_a_user, parts)), "updates": optimiser}
+
+    def seed(self, number: int) -> None:
+        keras.utils.set_random_seed(FIRST_SEED + number)
+        states = [v for v in self.model.non_trainable_variables if "seed_generator" in v.path]
+        with without_gradients():
+            for place, state in enumerate(states):
+                state.assign([SEEDS_APART * number + place, 0])
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         return self.training.loss(outputs, targets)

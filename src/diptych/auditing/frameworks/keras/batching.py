@@ -3,7 +3,7 @@
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -45,14 +45,22 @@ class BatchProbe(keras.Model):
 class Batching:
     """A side's inputs and targets, and its batches of them."""
 
-    def __init__(self, submission: Submission, network: Network, targets: str) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        network: Network,
+        targets: str,
+        fresh_extras: Callable[[], dict[str, Any]],
+    ) -> None:
         """Takes the user's extras.
 
         Args:
             submission: with the extras.
             network: that the inputs are for.
             targets: what the loss takes, as `Adapter.targets` says.
+            fresh_extras: gives the extras of another build.
         """
+        self.fresh_extras = fresh_extras
         self.extras, self.seeded = submission.extras, submission.seeded
         self.network, self.targets = network, targets
 
@@ -157,16 +165,17 @@ class Batching:
     def epochs(self, x: np.ndarray, y: np.ndarray, count: int) -> list[list[Batch]] | None:
         """The batches of examples in Keras' layout; None where the user does not say."""
         if "batches" in self.extras:
-            epochs = [self.of_the_user(x, y) for _ in range(count)]
+            make = self.fresh_extras()["batches"]  # The code may count its epochs.
+            epochs = [self.of_the_user(make, x, y) for _ in range(count)]
         elif self.by_fit:
             epochs = self.of_fit(x, y, count)
         else:
             return None
         return [[self.to_graph(*batch) for batch in epoch] for epoch in epochs]
 
-    def of_the_user(self, x: np.ndarray, y: np.ndarray) -> list[Batch]:
+    def of_the_user(self, make: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> list[Batch]:
         """An epoch's batches by the user's own function."""
-        result = self.extras["batches"](x, y)
+        result = make(x, y)
         if isinstance(result, keras.utils.PyDataset):
             result = (result[i] for i in range(result.num_batches))
         if not isinstance(result, Iterable):

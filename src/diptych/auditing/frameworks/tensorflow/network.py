@@ -35,6 +35,7 @@ class Network:
         """
         self.submission, self.inputs = submission, inputs
         self._traces: dict[tuple[int, bool], Trace] = {}
+        self._runs = 0  # Of `outputs_in_training`.
         trace = self.trace(EXAMPLES, True)
         if of is None:
             self.output: str = network_output(trace)[0].name
@@ -146,7 +147,7 @@ class Network:
         Predicting, it is the user's own ``logits`` that is called, as it is; without one, the
         network of the loss with its dropout off. In training the network is a piece of the loss,
         which is run in a graph of its own, with the random numbers that it draws; counters that it
-        reads go up by one from run to run, as they do from step to step.
+        reads go up by one from run to run, as they do from step to step, and from call to call.
         """
         feed = self.inputs.feed_x(x)
         if training:
@@ -167,6 +168,10 @@ class Network:
         if isinstance(self.submission, DoubleSubmission):
             moved = self.submission.counters
         before, results = [counter.numpy() for counter in moved], []
+        # A call that began where the last one did would draw the same random numbers again.
+        for counter in moved:
+            counter.assign_add(tf.cast(self._runs, counter.dtype))
+        self._runs += runs
         try:
             for _ in range(runs):
                 [output] = trace.run({trace.x.name: x}, [self.output])

@@ -6,6 +6,7 @@ is run under a `TorchFunctionMode`, which sees each call that the code makes, wi
 each, and the line of code that each stands on, whatever Python decides on the way.
 """
 
+import random
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from typing import Any
@@ -154,9 +155,13 @@ class Adapter:
         if "batches" not in self._extras:
             return None
         made, source = [], "`batches` in extras"
-        with users_code(source):
+        self._runs += 1
+        with own_randomness(), users_code(source):
+            torch.manual_seed(self._runs)
+            # Of another build: the code may count its epochs.
+            batches = self._builds.another(0, self._inputs.batch(1)).extras["batches"]
             for _ in range(epochs):
-                epoch = [pair(batch, source) for batch in self._extras["batches"](x, y)]
+                epoch = [pair(batch, source) for batch in batches(x, y)]
                 layout = self._network.layout
                 made.append([(to_graph(x, layout), self._targets_to_graph(y)) for x, y in epoch])
         return made
@@ -261,6 +266,11 @@ class Adapter:
             if loss.requires_grad:
                 loss.backward()
         return value, self._network.gradients_of(submission.module)
+
+    def seed(self, number: int) -> None:
+        random.seed(number)
+        np.random.seed(number)  # noqa: NPY002 - the user's code may draw from it.
+        torch.manual_seed(number)
 
     @in_own_precision
     def updates(self, gradients: Iterable[Gradients]) -> Iterator[Arrays]:

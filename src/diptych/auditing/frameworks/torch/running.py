@@ -68,16 +68,23 @@ def mode(module: nn.Module, training: bool) -> Iterator[None]:
 
 @contextmanager
 def buffers_kept(module: nn.Module) -> Iterator[None]:
-    """Puts moving averages and counters back, whether they were changed or replaced."""
+    """Puts moving averages and counters back, whether they were changed or replaced, and plain
+    numbers that a module has, which may count its calls."""
     kept = [
         (part._buffers, name, buffer, buffer.detach().clone())
         for part in module.modules()
         for name, buffer in part._buffers.items()
         if buffer is not None and not is_lazy(buffer)
     ]
+    counters = {
+        part: {n: v for n, v in vars(part).items() if type(v) in (int, float) and n != "training"}
+        for part in module.modules()
+    }
     try:
         yield
     finally:
+        for part, numbers in counters.items():
+            vars(part).update(numbers)
         with torch.no_grad():
             for buffers, name, buffer, numbers in kept:
                 buffer.copy_(numbers)

@@ -131,13 +131,17 @@ class Trace(TorchFunctionMode):
             with self:
                 return one_by_one(func, args)
         event = self._event(operation(func), args, kwargs or {}, function=func)
-        args, kwargs = self._swapped(event)
+        args, kwargs = event.args, event.kwargs
+        # A constant is no event; its number is that of the event after it.
+        constant = all(number is None for number in event.numbers) or event.name in FACTORIES
+        if not constant:
+            args, kwargs = self._swapped(event)
         given = list(tensors((args, kwargs)))
         versions = [tensor._version for tensor in given]
         result = func(*args, **kwargs)
         changed = [t for t, version in zip(given, versions, strict=True) if t._version != version]
         event.mutates = bool(given and changed and changed[0] is given[0])
-        if all(number is None for number in event.numbers) or event.name in FACTORIES:
+        if constant:
             return result
         if any(result is tensor for tensor in given) and not event.mutates:
             result = result.view_as(result)  # Or the input's other uses would seem to be of this.
