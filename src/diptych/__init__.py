@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from diptych.auditing import Audit, audit
+    from diptych.auditing.recording import record
     from diptych.comparison import Comparison, compare, compare_runs
     from diptych.data import Data, load_data
     from diptych.errors import InputError
@@ -43,6 +44,7 @@ __all__ = [
     "import_file",
     "load_data",
     "predict",
+    "record",
     "resume",
     "serve",
     "train",
@@ -68,6 +70,7 @@ _HOMES = {
     "import_file": "formats.importing",
     "load_data": "data",
     "predict": "evaluation",
+    "record": "auditing.recording",
     "resume": "training",
     "serve": "serving",
     "train": "training",

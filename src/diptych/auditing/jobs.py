@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from diptych.auditing import gradients, opening
-from diptych.auditing.frameworks.users import is_users, silenced
+from diptych.auditing.frameworks.users import error_line, is_users, silenced
 from diptych.auditing.messages import joined, parted
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
@@ -36,8 +36,19 @@ LONGEST = 400
 SIGN = 1.0
 """Seconds between two signs of life while a job goes through many steps."""
 
-_adapter: Any = None
-_twin: Any = None
+
+class Opened:
+    """A side that this process has opened."""
+
+    def __init__(self, build: Callable[[int], Any] | None) -> None:
+        """Keeps what builds the side, where this process has that itself."""
+        self.build = build
+        self.adapter: Any = None
+        self.twin: Any = None
+
+
+opened = Opened(None)
+"""The side that jobs are about."""
 
 
 class Steps(Sequence[Any]):
@@ -84,6 +95,9 @@ def _line(problem: BaseException) -> str:
     """``file.py line 12: `` for the innermost line of the user's file, if it was in there."""
     if isinstance(problem, SyntaxError) and problem.filename:
         return f"{Path(problem.filename).name} line {problem.lineno}: "
+    if not opening.file:
+        line = error_line(problem)
+        return f"{line}: " if line else ""
     frames = traceback.extract_tb(problem.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == opening.file]
     return f"{Path(opening.file).name} line {lines[-1]}: " if lines else ""
@@ -107,12 +121,11 @@ def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
 
 def _asked(request: Request) -> Any:
     """The adapter that the request is for."""
-    global _twin
     if not request.get("twin"):
-        return _adapter
-    if _twin is None:
-        _twin = _method(_adapter, "twin")()
-    return _twin
+        return opened.adapter
+    if opened.twin is None:
+        opened.twin = _method(opened.adapter, "twin")()
+    return opened.twin
 
 
 def _method(adapter: Any, name: str) -> Callable[..., Any]:
@@ -124,19 +137,22 @@ def _method(adapter: Any, name: str) -> Callable[..., Any]:
 
 def open_job(request: Request, *_: object) -> Answer:
     """Opens what a `Spec` names, and says what it is."""
-    global _adapter, _twin
-    _twin = None
+    opened.twin = None
     with users_code():
-        _adapter = opening.adapter_of(Spec(**request))
-        parameters = _adapter.parameters()
+        if opened.build:
+            adapter = opening.adapter_from(opened.build)
+        else:
+            adapter = opening.adapter_of(Spec(**request))
+        opened.adapter = adapter
+        parameters = adapter.parameters()
         opening.check_size(sum(value.nbytes for value in parameters.values()))
         facts = {
-            "framework": _adapter.framework,
-            "trains": _adapter.trains,
-            "prepares": _adapter.prepares,
-            "targets": _adapter.targets,
-            "graph": _adapter.graph().to_dict(),
-            "optimiser": _adapter.optimiser() if _adapter.trains else {},
+            "framework": adapter.framework,
+            "trains": adapter.trains,
+            "prepares": adapter.prepares,
+            "targets": adapter.targets,
+            "graph": adapter.graph().to_dict(),
+            "optimiser": adapter.optimiser() if adapter.trains else {},
         }
     return facts, parameters
 
@@ -147,7 +163,7 @@ def twin_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
     adapter.load(
         {
             name: value.astype(np.float64) if value.dtype.kind == "f" else value
-            for name, value in _adapter.parameters().items()
+            for name, value in opened.adapter.parameters().items()
         }
     )
     names = {name: str(value.dtype) for name, value in adapter.parameters().items()}
@@ -267,6 +283,8 @@ def _runs_users_code(run: Callable[[Sequence[Any]], Any], item: Any) -> bool:
 
 @answers
 def initial_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    if getattr(opened.build, "fixed", False):
+        raise NotImplementedError("it is an object, which was built once; a function builds anew")
     return {}, joined(adapter.initial(request["draws"]))
 
 
