@@ -100,6 +100,25 @@ def test_training_is_that_of_plain_flax(adapter: Adapter) -> None:
     np.testing.assert_allclose(stepped["dense/kernel"], after[0]["dense/kernel"], atol=1e-6)
 
 
+class Compiled(Network):
+    """The network, compiled by its user."""
+
+    @nnx.jit
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return super().__call__(x)
+
+
+def test_a_network_that_its_user_compiles(adapter: Adapter) -> None:
+    compiled = Adapter(lambda seed: (Compiled(nnx.Rngs(0)), cross_entropy, optax.adam(0.01)))
+    kinds = [node.kind for node in compiled.graph().nodes]
+    assert kinds == [node.kind for node in adapter.graph().nodes]
+    assert not np.array_equal(*compiled.outputs(IMAGES, True, 2))  # Dropout.
+    own, expected = (side.loss_and_gradients(IMAGES, LABELS) for side in (compiled, adapter))
+    assert own[0] == pytest.approx(expected[0], rel=1e-6)
+    np.testing.assert_allclose(own[1]["conv/kernel"], expected[1]["conv/kernel"], atol=1e-6)
+    assert not np.array_equal(*compiled.outputs(IMAGES, True, 2))
+
+
 def test_a_twin_computes_in_float64(adapter: Adapter) -> None:
     twin = adapter.twin()
     x, step = IMAGES.astype(np.float64), 1e-6

@@ -151,13 +151,21 @@ def _check_whole(item: Any, items: tuple[Any, ...]) -> None:
             f"{FUNCTION}"
         )
     for function in item.values() if isinstance(item, dict) else (item,):
-        cells = getattr(function, "__closure__", None) or ()
-        held = [cell.cell_contents for cell in cells] + [getattr(function, "__self__", None)]
+        if not callable(function):
+            continue
+        held = [*_closure(function), getattr(function, "__self__", None)]
         if any(value is other for value in held for other in items if other is not item):
             raise InputError(
                 f"{getattr(function, '__name__', 'a function')} holds on to the model or the "
                 f"optimizer, and a copy of them would be trained in their place: {FUNCTION}"
             )
+
+
+def _closure(function: Callable[..., Any]) -> list[Any]:
+    """What a function holds on to from where it was defined."""
+    if not inspect.isfunction(function):
+        return []
+    return list(inspect.getclosurevars(function).nonlocals.values())
 
 
 def _words(side: Any) -> str:

@@ -63,6 +63,8 @@ class Adapter:
         self._readings: dict[tuple[Any, ...], tuple[Trace, Reading]] = {}
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._runs = 0
+        self._users_jit = False
+        """Whether the user's code compiles layers itself, which JAX would not trace again."""
         self._open()
         self.framework = f"JAX {jax.__version__} with {self.side.style}"
 
@@ -91,6 +93,9 @@ class Adapter:
 
             with marked(), users_code("the network"):
                 trace = Trace(network, (self.params, self.state, x), activation)
+            if trace.marks_inside:  # What the user has compiled would keep them.
+                self._users_jit = True
+                jax.clear_caches()
             leaves = self.names.paths
             parameters = {
                 value: name
@@ -260,10 +265,20 @@ class Adapter:
 
     # Training.
 
+    @contextlib.contextmanager
+    def _dropless(self) -> Iterator[None]:
+        """Has the network's dropout drop nothing meanwhile."""
+        with without_dropout():
+            if self._users_jit:
+                jax.clear_caches()
+            yield
+        if self._users_jit:
+            jax.clear_caches()
+
     def _check_dropout(self) -> None:
         """Raises NotImplementedError where random numbers are drawn that cannot be left out."""
         if "draws" not in self._compiled:
-            with without_dropout():
+            with self._dropless():
                 trace = Trace(
                     lambda params, state, x: self._apply(params, state, x, True),
                     (self.params, self.state, self.inputs.x.astype(self._type(self.inputs.x))),
@@ -295,7 +310,7 @@ class Adapter:
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         self._check_dropout()
         run = self._jitted(("gradients", len(x)), lambda: self._gradients)
-        with without_dropout(), users_code("the loss"):
+        with self._dropless(), users_code("the loss"):
             y = self.inputs.target(targets, self.dtype)
             value, _, gradients = run(self.params, self.state, self._own(x), y)
         named = self.names.arrays(gradients, None)
@@ -339,7 +354,7 @@ class Adapter:
         params, state = self.params, self.state
         moments = self.side.optimiser.init(params)
         losses, after = [], []
-        with without_dropout(), users_code("a training step"):
+        with self._dropless(), users_code("a training step"):
             for x, targets in batches:
                 run = self._jitted(("step", len(x)), make)
                 y = self.inputs.target(targets, self.dtype)

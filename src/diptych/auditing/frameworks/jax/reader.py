@@ -215,4 +215,5 @@ class Reader:
 
 def random(trace: Trace, outputs: list[Value]) -> bool:
     """Whether values depend on random numbers that are drawn in the trace."""
-    return any("random" in operation.name for operation in trace.needed(outputs))
+    names = [operation.name for operation in trace.needed(outputs)]
+    return any(name.startswith(("random", "rng", "threefry")) for name in names)

@@ -150,7 +150,7 @@ def _of_equinox(model: Any, optimiser: Any, extras: Any, example: Any) -> tuple[
         keys = jax.random.split(jax.random.key(0) if key is None else key, len(x))
 
         def one(x: Any, state: Any, key: Any) -> Any:
-            named = {"key": key} if takes_key and training else {}
+            named = {"key": key} if takes_key else {}
             return network(x, state, **named) if "state" in extras else (network(x, **named), state)
 
         return jax.vmap(one, in_axes=(0, None, 0), out_axes=(0, None), axis_name="batch")(

@@ -66,6 +66,8 @@ class Trace:
             labels: what a call is, by its function and its one operand's shape and type.
         """
         self.labels = labels
+        self.marks_inside = False
+        """Whether layers are marked in functions that the user's code has compiled."""
         self.operations: list[Operation] = []
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         self.tree = jax.tree.structure(shapes)
@@ -109,6 +111,8 @@ class Trace:
             jaxpr, consts = getattr(inner, "jaxpr", inner), getattr(inner, "consts", ())
             label = self._label(jaxpr, consts, operands)
             if label is None:
+                inside = any(equation.primitive is mark for equation in jaxpr.eqns)
+                self.marks_inside = self.marks_inside or inside
                 return self._inline(jaxpr, consts, operands)
             made = [Value.like(variable) for variable in jaxpr.outvars]
 
