@@ -12,7 +12,7 @@ READY_TORCH := $(VENV)/.ready-torch
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup torch compare test audit-suite lint format constraints clean
+.PHONY: help setup torch compare test audit-suite docs docs-build lint format constraints clean
 
 help:  ## Show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -41,8 +41,14 @@ compare: setup  ## Train the article's network in TensorFlow and in Keras, and c
 test: torch  ## Run the tests
 	@$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGUMENTS)
 
-audit-suite: torch  ## Audit all planted faults and write docs/audit-suite.md (an hour or so)
+audit-suite: torch  ## Audit all planted faults and write docs/results/planted-faults.md (an hour or so)
 	@$(VENV)/bin/python tests/auditing/suite.py $(ARGUMENTS)
+
+docs: setup  ## Serve the documentation on http://127.0.0.1:8000
+	@$(VENV)/bin/mkdocs serve --dev-addr 127.0.0.1:8000
+
+docs-build: setup  ## Build the documentation, strictly, into build/site
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
 
 lint: torch  ## Check style and types
 	@$(VENV)/bin/ruff check .

@@ -1,4 +1,4 @@
-"""Puts the workflows' own code, and the newest figures, into docs/workflows.md.
+"""Puts the workflows' own code, and the newest figures, into docs/explanation/workflows.md.
 
 What the page shows is marked in it: ``<!-- cut keras/model: build, activation -->`` stands before
 symbols of ``workflows/keras/model.py``, and ``<!-- figures -->`` before the table. So the page
@@ -25,7 +25,7 @@ from diptych.scripts.counting import lines_of_code
 from diptych.scripts.script import write
 
 PROJECT = Path(__file__).parents[1]
-PAGE = PROJECT / "docs" / "workflows.md"
+PAGE = PROJECT / "docs" / "explanation" / "workflows.md"
 FIGURES = PROJECT / "docs" / "figures"
 FILES = PROJECT / "src" / "diptych" / "workflows"
 
@@ -72,7 +72,7 @@ def cut(source: str, symbol: str) -> str:
         kinds = ast.FunctionDef | ast.ClassDef
         found = [each for each in here.body if isinstance(each, kinds) and each.name == part]
         if not found:
-            raise InputError(f"symbol {symbol}: no {part} there; fix its mark in docs/workflows.md")
+            raise InputError(f"symbol {symbol}: no {part} there; fix its mark in docs/explanation/workflows.md")
         here = found[0]
     first = min([here.lineno, *(each.lineno for each in here.decorator_list)])
     if value:

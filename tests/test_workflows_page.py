@@ -1,4 +1,4 @@
-"""docs/workflows.md shows the code as it is, and `python bench/workflows.py` is what fixes it."""
+"""docs/explanation/workflows.md shows the code as it is, and `python bench/workflows.py` is what fixes it."""
 
 import importlib.util
 import re
@@ -26,7 +26,7 @@ def page() -> ModuleType:
 def test_the_page_is_what_the_files_hold(page: ModuleType) -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     made = page.filled(text, *page.figures())
-    assert made == text, "docs/workflows.md is stale: run python bench/workflows.py"
+    assert made == text, "docs/explanation/workflows.md is stale: run python bench/workflows.py"
     for file in {registry.module(name) for name in registry.NAMES}:
         assert len(re.findall(f"<!-- cut {file}/", text)) >= 3  # Definition, step, LeakyReLU.
     for name in registry.NAMES:

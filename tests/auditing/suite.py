@@ -1,4 +1,4 @@
-"""Audits all planted cases and writes what was found to docs/audit-suite.md.
+"""Audits all planted cases and writes what was found to docs/results/planted-faults.md.
 
 python tests/auditing/suite.py             all of them
 python tests/auditing/suite.py pooling     those whose name has this in it; nothing is written
@@ -18,7 +18,7 @@ from cases import Case, cases
 from diptych import InputError, machine
 from diptych.auditing import audit
 
-TABLE = Path(__file__).parents[2] / "docs" / "audit-suite.md"
+TABLE = Path(__file__).parents[2] / "docs" / "results" / "planted-faults.md"
 AT_ONCE = 2
 
 

@@ -1,4 +1,4 @@
-"""Our own workflows are the same; docs/audit-workflows.md has all pairs on four networks."""
+"""Our own workflows are the same; docs/results/audits-of-workflows.md has all pairs on four networks."""
 
 from pathlib import Path
 

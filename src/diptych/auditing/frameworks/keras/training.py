@@ -20,7 +20,7 @@ from diptych.auditing.frameworks.keras.holding import (
     without_gradients,
 )
 from diptych.auditing.frameworks.keras.network import Network
-from diptych.auditing.frameworks.keras.optimisers import optimisers
+from diptych.auditing.frameworks.keras.optimisers import optimisers, step_of
 from diptych.auditing.frameworks.keras.trace import Trace, traced
 from diptych.auditing.graph import Arrays
 from diptych.errors import InputError
@@ -62,6 +62,8 @@ class Training:
         self.model = network.model
         self.still_function: Any = None
         """Keras' compiled training step with dropout off, once there is one."""
+        self.optimiser_step: Any = None
+        """The optimiser's step, compiled where ``fit`` compiles it, once there is one."""
 
     def step(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         """Takes one training step on a batch as it is fed; returns its loss before the step, and
@@ -150,12 +152,13 @@ class Training:
             return traced(self.network.calls, lambda: self.step(x, y))
 
     def updates(self, gradients: list[Arrays]) -> list[Arrays]:
-        trained = self.model.trainable_variables
-        after = []
+        trained, after = self.model.trainable_variables, []
+        if self.optimiser_step is None:
+            self.optimiser_step = step_of(self.model)
         with self.network.experiment(), without_gradients():
             for step in gradients:
                 values = [self.gradient(step, variable) for variable in trained]
-                self.model.optimizer.apply(values, trained)
+                self.optimiser_step(values)
                 after.append(self.network.parameters() | self.averages())
         return after
 

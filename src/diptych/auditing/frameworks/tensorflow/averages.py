@@ -95,7 +95,7 @@ class Averages:
         """
         x, y = self.inputs.example(self.submission, EXAMPLES)
         with without_dropout():
-            side = self.builds.fresh()
+            side = self.builds.fresh("one step")
             side.load({name: np.zeros(side.variables[name].shape) for name in self.unread})
             before = {name: v.numpy() for name, v in side.variables.items()}
             side.step(self.inputs.feed_x(x), self.inputs.feed_y(y))
@@ -112,7 +112,7 @@ class Averages:
         ]
         if not averages:
             return {}
-        side = self.builds.fresh()
+        side = self.builds.fresh("averages")
         _, y = self.inputs.example(self.submission, len(x))
         side.step(self.inputs.feed_x(x), self.inputs.feed_y(y))
         return {

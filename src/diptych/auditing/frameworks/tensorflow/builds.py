@@ -28,6 +28,7 @@ class Builds:
         """
         tf.get_logger().setLevel("ERROR")  # It warns of tracing again, as each fresh build must.
         self._function, self._types = function, types
+        self._kept: dict[str, DoubleSubmission] = {}
         self.first = self.another(0)
 
     def another(self, seed: int) -> Built:
@@ -36,11 +37,23 @@ class Builds:
         submission = Submission(self._function(seed))
         return submission if self._types is None else DoubleSubmission(submission, self._types)
 
-    def fresh(self) -> Built:
-        """A build with the variables of the first as they are now."""
-        submission = self.another(0)
+    def fresh(self, purpose: str) -> Built:
+        """A build with the variables of the first as they are now.
+
+        A side that says of itself that it counts in variables alone is built and traced once for
+        each purpose, and then put back.
+
+        Args:
+            purpose: what is traced of it; the same for one kind of question.
+        """
+        kept = self._kept.get(purpose)
+        if kept is not None:
+            kept.put_back()
+        submission = kept or self.another(0)
         shapes = [{n: v.shape for n, v in s.variables.items()} for s in (submission, self.first)]
         if shapes[0] != shapes[1]:
             raise InputError("the function returns other variables each time: expected the same")
         submission.load({name: v.numpy() for name, v in self.first.variables.items()})
+        if isinstance(submission, DoubleSubmission) and not submission.counts_in_python:
+            self._kept[purpose] = submission
         return submission

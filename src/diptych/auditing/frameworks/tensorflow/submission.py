@@ -38,6 +38,8 @@ class Submission:
         self.batches = getattr(returned, "batches", None)
         self.logits = getattr(returned, "logits", None)
         self.watched = {id(variable): name for name, variable in self.variables.items()}
+        self.asked: list[str] = []
+        """The variables whose gradients its steps have asked for."""
 
     @property
     def prepares(self) -> bool:
@@ -120,6 +122,8 @@ class Watched(Protocol):
 
     watched: dict[int, str]
     """The name of each variable by its identity."""
+    asked: list[str]
+    """The names of those whose gradients have been asked for."""
 
 
 @contextmanager
@@ -132,10 +136,9 @@ def gradients_from(
         answer: the gradient for a variable's name; where it is None the tape gives its own.
 
     Yields:
-        The names that have been asked for so far.
+        The names that have been asked for so far; a step that was traced before asks no more.
     """
-    names = submission.watched
-    asked: list[str] = []
+    names, asked = submission.watched, submission.asked
 
     def instead_of(original: Callable) -> Callable:
         def gradient(*arguments: Any, **named: Any) -> Any:

@@ -34,7 +34,7 @@ class Training:
     def trained(self) -> list[str]:
         """The variables whose gradients a step asks for; the trainable ones if it asks for none."""
         x, y = self.inputs.example(self.submission, EXAMPLES)
-        side = self.builds.fresh()
+        side = self.builds.fresh("own gradients")
         with gradients_from(side, None) as asked:
             side.step(self.inputs.feed_x(x), self.inputs.feed_y(y))
         variables = self.submission.variables
@@ -46,7 +46,7 @@ class Training:
         if not any(node.kind == "dropout" for node in self.network.reading.nodes):
             return False
         with without_dropout():
-            side = self.builds.fresh()
+            side = self.builds.fresh("loss")
             trace = Trace(side.loss, [self.inputs.x, self.inputs.y], side.variables)
         before = trace.ancestors([trace.result])
         return any("Random" in o.type for o in trace.operations if o.name in before)
@@ -83,7 +83,7 @@ class Training:
 
     def updates(self, gradients: list[Arrays]) -> list[Arrays]:
         x, y = self.inputs.example(self.submission, EXAMPLES)
-        side = self.builds.fresh()
+        side = self.builds.fresh("given gradients")
         before = self.network.parameters_of(side)
         holders = {name: side.holder(name) for name in gradients[0]}
 
@@ -109,7 +109,7 @@ class Training:
             raise NotImplementedError("its dropout cannot be taken out of its step")
         losses, parameters = [], []
         with without_dropout():
-            side = self.builds.fresh()
+            side = self.builds.fresh("steps")
             for x, targets in batches:
                 before = {name: v.numpy() for name, v in side.variables.items()}
                 loss = scalar(side.step(self.inputs.feed_x(x), self.inputs.feed_y(targets)))

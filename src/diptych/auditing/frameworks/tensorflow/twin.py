@@ -41,7 +41,13 @@ class DoubleSubmission:
     def __init__(self, own: Submission, types: Types) -> None:
         self.own, self.types = own, types
         self.returned = own.returned
-        self.shadows: dict[int, tuple[tf.Variable, tf.Variable]] = {}
+        self.shadows: dict[int, tuple[tf.Variable, tf.Variable, np.ndarray]] = {}
+        """By a variable of the user's: it, the one that stands for it, and its first value."""
+        self.whole: dict[int, tuple[tf.Variable, np.ndarray]] = {}
+        """Variables of whole numbers that a step has, with their values before the first step."""
+        self.holders: dict[str, tf.Variable] = {}
+        self.asked: list[str] = []
+        """The variables whose gradients its steps have asked for."""
         self.compiled: dict[tuple, Any] = {}
         self.steps_by_shape: dict[tuple, Any] = {}
         """Steps that were traced once for all, by the shapes of x and y."""
@@ -60,6 +66,19 @@ class DoubleSubmission:
     @property
     def prepares(self) -> bool:
         return self.own.prepares
+
+    @property
+    def counts_in_python(self) -> bool:
+        """Whether its Python may do something else in each step: so it is taken to, unless the
+        user's object has ``counts_in_python = False``."""
+        return bool(getattr(self.own.returned, "counts_in_python", True))
+
+    def put_back(self) -> None:
+        """Puts all variables back to where they were before the first step."""
+        for _, double, value in self.shadows.values():
+            double.assign(value)
+        for variable, value in self.whole.values():
+            variable.assign(value)
 
     def extra(self, name: str) -> Any:
         return self.own.extra(name)
@@ -87,7 +106,7 @@ class DoubleSubmission:
                 value = tf.cast(variable, tf.float32).numpy()
                 value = value.astype(np.float64) if exact else exact_numbers(value)
                 double = tf.Variable(value, trainable=variable.trainable, dtype=tf.float64)
-            self.shadows[key] = (variable, double)  # Both, so that the key stays theirs.
+            self.shadows[key] = (variable, double, value)  # Both, so that the key stays theirs.
         return self.shadows[key][1]
 
     # What is traced.
@@ -123,8 +142,8 @@ class DoubleSubmission:
     def step(self, x: Tensor, y: Tensor) -> Any:
         """One step of the user's training, in float64; what it returns (None where nothing).
 
-        A step is traced each time, since its Python may count; one that says of itself, by the
-        attribute ``counts_in_python = False`` of its object, that it does not is traced once.
+        A step is traced each time, since its Python may count; where it does not, it is traced
+        once.
 
         Raises:
             NotImplementedError: it cannot be traced, or something in it is float32 alone.
@@ -136,6 +155,9 @@ class DoubleSubmission:
         with explained():
             with exact_constants():
                 graph = tf.function(self.own.returned.step).get_concrete_function(*self.specs(x, y))
+            for variable in graph.graph.variables:
+                if not variable.dtype.is_floating and variable.dtype != tf.resource:
+                    self.whole.setdefault(id(variable), (variable, variable.numpy()))
             results = tf.nest.flatten(graph.structured_outputs, expand_composites=True)
             results = [each for each in results if isinstance(each, tf.Tensor)]
             function = Widened(graph.graph, results, self.shadow)
@@ -144,13 +166,15 @@ class DoubleSubmission:
                 compiled = tf.function(lambda *xy: function(*xy), autograph=False)
                 self.compiled[function.key] = compiled.get_concrete_function(*wide)
             values = self.compiled[function.key](x, y)
-            if not getattr(self.own.returned, "counts_in_python", True):
+            if not self.counts_in_python:
                 self.steps_by_shape[shapes] = self.compiled[function.key]
         return values[0] if values else None
 
     def holder(self, name: str) -> tf.Variable:
         """A variable for the gradient that a step is to take for that of another variable."""
-        return self.own.holder(name)
+        if name not in self.holders:
+            self.holders[name] = self.own.holder(name)
+        return self.holders[name]
 
     def hold(self, holder: tf.Variable, value: Tensor) -> None:
         """Puts the gradient there."""
