@@ -2,15 +2,21 @@
 
 import json
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 import diptych
 from diptych import InputError
+from diptych.auditing.recorded import Recorded
+from diptych.auditing.recording import Recorder
+from diptych.auditing.side import Side, Unable
+from diptych.auditing.spec import parse
 from support import diptych as command
 
 QUICK = ("structure", "initial weights", "forward", "predictions", "loss", "gradients", "update")
@@ -21,6 +27,33 @@ def model(momentum: float = 0.9) -> tuple[Any, ...]:
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.ReLU(), nn.Linear(16, 10))
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum)
     return network, nn.CrossEntropyLoss(), optimizer
+
+
+def test_an_answer_belongs_to_the_weights_that_were_loaded(tmp_path: Path) -> None:
+    path, x = tmp_path / "dense.diptych", np.zeros((2, 28, 28, 1), np.uint8)
+    with Side("A", parse("numpy:dense")) as side:
+        recorder = side.worker = Recorder(side.worker)
+        side.open()
+        own = {name: value + 1 for name, value in side.own.items()}
+        before = side.record(x, False)
+        side.load(own)
+        after = side.record(x, False)
+        graph, parameters = side.graph, side.own
+        recorder.write(path, side.spec.given)
+    with Side("A", parse("numpy:dense"), worker=partial(Recorded, path)) as side:
+        side.open()
+        assert side.graph == graph and side.own.keys() == parameters.keys()
+        assert all(np.array_equal(side.own[name], parameters[name]) for name in parameters)
+        first = side.record(x, False)
+        side.load(own)
+        second = side.record(x, False)
+        for expected, given in ((before, first), (after, second)):
+            assert all(np.array_equal(expected[name], given[name]) for name in expected)
+        last = side.graph.nodes[-1].name
+        assert not np.array_equal(first[last], second[last])
+        side.load({name: value + 2 for name, value in own.items()})
+        with pytest.raises(Unable, match="not asked this when it was recorded"):
+            side.record(x, False)
 
 
 @pytest.fixture(scope="module")
