@@ -1,11 +1,13 @@
 """Sides in packages, in modules by their names, and in another Python."""
 
+import importlib
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
+from diptych.auditing.objects import named
 from diptych.auditing.side import Side
 from diptych.auditing.spec import elsewhere, parse
 from diptych.errors import InputError
@@ -49,6 +51,19 @@ def test_a_module_by_its_name(package: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert (spec.form, spec.where) == ("file", str(package / "model.py"))
     assert parse("mine:build").where == str(package / "__init__.py")
     assert parse("keras:article").form == "workflow"
+
+
+def test_a_function_of_a_package(package: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(package.parent)
+    build = importlib.import_module("mine.model").build
+    spec, worker = named(build)
+    assert worker is None and spec.given == "code/mine/model.py:build"
+    assert (spec.module, spec.name) == ("mine.model", "build")
+    with pytest.raises(InputError) as failure, Side("A", spec) as side:
+        side.open()
+    assert "10 units in mine.model" in str(failure.value)
+    for module in ("mine", "mine.model", "mine.layers"):
+        monkeypatch.delitem(sys.modules, module)
 
 
 def test_relative_imports_without_a_package(package: Path) -> None:

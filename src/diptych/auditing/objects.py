@@ -11,12 +11,13 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from diptych.auditing import jobs, opening
 from diptych.auditing.recorded import Recorded
-from diptych.auditing.spec import BACKENDS, Spec, elsewhere, parse
+from diptych.auditing.spec import BACKENDS, Spec, elsewhere, of_file, parse
 from diptych.errors import InputError
 from diptych.transport import Arrays
 from diptych.worker import WorkerError
@@ -67,9 +68,9 @@ def named(side: Any, command: str = "") -> tuple[Spec, Callable[[], Any] | None]
     """A side's specification, and what makes its worker where that is no process.
 
     Args:
-        command: what starts a Python somewhere else, where the side is.
         side: what `diptych.auditing.spec.parse` takes, a function without arguments, or what such a
             function returns.
+        command: what starts a Python somewhere else, where the side is.
 
     Raises:
         InputError: it is none of them, or the objects cannot be copied.
@@ -85,9 +86,15 @@ def named(side: Any, command: str = "") -> tuple[Spec, Callable[[], Any] | None]
     name = getattr(side, "__name__", "a function")
     file = _file_of(side)
     if file is None:
-        return Spec(name, "objects", ""), functools.partial(Here, lambda seed: side())
+        return Spec(name, "objects", ""), functools.partial(Here, lambda seed: _plain(side()))
+    spec = of_file(f"{_relative(file)}:{name}", file, name, _backend())
     paths = tuple(str(Path(path).absolute()) for path in sys.path)
-    return Spec(f"{_relative(file)}:{name}", "file", str(file), name, _backend(), paths), None
+    return replace(spec, paths=(*spec.paths, *paths)), None
+
+
+def _plain(objects: Any) -> Any:
+    """A tuple in place of a list."""
+    return tuple(objects) if isinstance(objects, list) else objects
 
 
 def _file_of(function: Any) -> Path | None:
@@ -121,7 +128,7 @@ def copies(objects: Any) -> Build:
     Raises:
         InputError: they cannot be copied, or a copy would lack what drives their training.
     """
-    objects = tuple(objects) if isinstance(objects, list) else objects
+    objects = _plain(objects)
     items = objects if isinstance(objects, tuple) else (objects,)
     for item in items:
         _check_whole(item, items)

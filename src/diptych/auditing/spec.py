@@ -95,7 +95,7 @@ def parse(given: str) -> Spec:
     if file.endswith(".py"):
         if not Path(file).is_file():
             raise InputError(f"{given}: no file {file}")
-        return _of_file(given, Path(file), function, backend, python)
+        return of_file(given, Path(file), function, backend, python)
     if python:
         raise InputError(f"{given}: only FILE.py:FUNCTION@PYTHON has a Python of its own")
     if path.suffix == ".py":
@@ -128,7 +128,7 @@ def _without_python(given: str) -> tuple[str, str]:
     return text, str(path)
 
 
-def _of_file(given: str, file: Path, function: str, backend: str, python: str) -> Spec:
+def of_file(given: str, file: Path, function: str, backend: str, python: str = "") -> Spec:
     """A function of a file; the file is a module of its package if it imports from there."""
     path, module, paths = file.absolute(), "", ()
     if _imports_relatively(path):
