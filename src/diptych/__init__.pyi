@@ -1,5 +1,6 @@
 from diptych.auditing import Audit as Audit
 from diptych.auditing import audit as audit
+from diptych.auditing.recording import record as record
 from diptych.comparison import Comparison as Comparison
 from diptych.comparison import compare as compare
 from diptych.comparison import compare_runs as compare_runs

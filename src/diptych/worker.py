@@ -23,9 +23,10 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from diptych import processes
+from diptych import processes, remote
 from diptych.errors import InputError, explained
 from diptych.pipes import Pipe
 from diptych.transport import Arrays, receive, send
@@ -61,11 +62,19 @@ class WorkerError(RuntimeError):
 class Worker:
     """A child process for one workflow; use it in a ``with`` statement."""
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
-        """Starts the child, with more or other environment variables than it would get.
+    def __init__(
+        self, environment: dict[str, str] | None = None, python: str = "", command: str = ""
+    ) -> None:
+        """Starts the child.
+
+        Args:
+            environment: more or other environment variables than it would get.
+            python: the Python that it runs in, which needs NumPy; this one if not given.
+            command: what starts a Python somewhere else, such as ``ssh host python``.
 
         Raises:
-            InputError: a process here may not have the memory that it takes.
+            InputError: there is no such command, or a process here may not have the memory that
+                it takes.
         """
         processes.check_address_space(processes.LEAST_ADDRESSES)
         # Both live as long as the child. It is killed when it is done with, so what its framework
@@ -75,26 +84,57 @@ class Worker:
         self._mark, self._closed = uuid.uuid4().hex, False
         to_read, requests = os.pipe()
         answers, to_write = os.pipe()
-        ours = {"TMPDIR": self._scratch.name, processes.MARK: self._mark}
+        variables = ENVIRONMENT | {processes.MARK: self._mark} | (environment or {})
+        self._by_command = bool(command)
         try:
-            self._process = subprocess.Popen(
-                # -P: a person's file named tensorflow.py must not stand in for the framework.
-                [sys.executable, "-P", "-m", "diptych.worker", str(to_read), str(to_write)],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=(to_read, to_write),
-                env=os.environ | ENVIRONMENT | ours | (environment or {}),
-                start_new_session=True,  # Ctrl-C is for the parent, which then decides.
-            )
+            if command:
+                self._process = self._far(command, to_read, to_write)
+            else:
+                self._process = self._near(python, variables, to_read, to_write)
         finally:
             os.close(to_read)
             os.close(to_write)
+        if command:
+            _write_all(requests, remote.code(variables))
         self._requests, self._answers = Pipe(requests), Pipe(answers)
         # A thread reads, since Ctrl-C in the middle of a message would lose its first half.
         self._inbox: queue.SimpleQueue[tuple[dict[str, Any], Arrays] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def _near(
+        self, python: str, variables: dict[str, str], to_read: int, to_write: int
+    ) -> "subprocess.Popen[bytes]":
+        """Starts a Python of this machine."""
+        ours = {"TMPDIR": self._scratch.name}
+        # -P: a person's file named tensorflow.py must not stand in for the framework.
+        program = [sys.executable, "-P"]
+        if python:
+            program = [python]
+            ours |= {"PYTHONPATH": _alone(self._scratch.name), "PYTHONSAFEPATH": "1"}
+        return subprocess.Popen(
+            [*program, "-m", "diptych.worker", str(to_read), str(to_write)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=(to_read, to_write),
+            env=os.environ | variables | ours,
+            start_new_session=True,  # Ctrl-C is for the parent, which then decides.
+        )
+
+    def _far(self, command: str, to_read: int, to_write: int) -> "subprocess.Popen[bytes]":
+        """Starts a command, which has the pipes as its standard input and output."""
+        try:
+            return subprocess.Popen(
+                remote.words(command),
+                stdin=to_read,
+                stdout=to_write,
+                stderr=self._log,
+                start_new_session=True,
+            )
+        except OSError as problem:
+            reason = problem.strerror or problem
+            raise InputError(f"command {command!r} cannot be started: {reason}") from None
 
     def _read(self) -> None:
         try:
@@ -125,6 +165,10 @@ class Worker:
         if self._closed:
             return  # Its number may be another process's by now.
         self._closed = True
+        if self._by_command:  # What is at its other end goes when nobody writes to it any more.
+            self._requests.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
         processes.end(self._process.pid, self._mark)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
@@ -253,6 +297,22 @@ class Worker:
             if how == "SIGKILL":
                 how += " (out of memory?)"
         return "\n".join([f"the worker process ended by {how}", *last])
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of it, unless nobody reads: then the first message finds that."""
+    with suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+
+def _alone(scratch: str) -> str:
+    """A folder in which another Python finds this package, and none of its neighbours."""
+    folder = Path(scratch) / "package"
+    folder.mkdir()
+    package = Path(__file__).parent
+    (folder / package.name).symlink_to(package)
+    return str(folder)
 
 
 @contextmanager

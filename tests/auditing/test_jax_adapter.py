@@ -12,7 +12,7 @@ from diptych.recipe import Recipe
 pytest.importorskip("jax", reason="pip install '.[jax]'")
 pytest.importorskip("optax", reason="pip install '.[jax]'")
 
-from diptych.auditing.frameworks.jax.adapter import Adapter
+from diptych.auditing.frameworks.ours.jax_adapter import Adapter
 from diptych.auditing.frameworks.ours.submission import with_rates
 
 NETWORK = Network.from_dict(

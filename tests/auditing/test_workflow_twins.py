@@ -50,7 +50,7 @@ def adapters() -> dict[str, Any]:
 
     found: dict[str, Any] = {"numpy": Reference, "tensorflow": TensorFlow}
     try:
-        from diptych.auditing.frameworks.jax.adapter import Adapter as Jax
+        from diptych.auditing.frameworks.ours.jax_adapter import Adapter as Jax
 
         found["jax"] = Jax
     except ImportError:

@@ -7,21 +7,23 @@ counts only if rounding does not explain it.
 
 import contextlib
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
 from diptych.auditing import spec
+from diptych.auditing.choices import Choices
 from diptych.auditing.examples import Examples, prepared
 from diptych.auditing.findings import Reporter
 from diptych.auditing.frameworks.ours.arithmetic import in_one_arithmetic
 from diptych.auditing.graph import Graph
 from diptych.auditing.identifying import identified
+from diptych.auditing.objects import named
 from diptych.auditing.pair import SIDES, Pair
-from diptych.auditing.report import STAGES, Audit, Stage
+from diptych.auditing.report import STAGES, Audit, Finding, Stage
 from diptych.auditing.side import FAULT, LIMIT, Failed, Fault, Side, Unable, at_once
-from diptych.auditing.spec import Spec, parse
+from diptych.auditing.spec import Spec
 from diptych.auditing.stages import (
     augmentation,
     batches,
@@ -58,57 +60,93 @@ NEED_ALL_WEIGHTS = ("predictions", "randomness", "gradients", "trajectory")
 
 
 def audit(
-    a: str | Path,
-    b: str | Path | None = None,
+    a: Any,
+    b: Any = None,
     timeout: float = LIMIT,
     progress: Callable[[str], None] = lambda stage: None,
     compiled: bool = False,
+    accept: Iterable[str] = (),
+    only: Iterable[str] = (),
+    commands: tuple[str, str] = ("", ""),
 ) -> Audit:
     """Audits two sides against each other.
 
     Args:
         a: the first side: ``WORKFLOW:NETWORK``, a run's folder, a ``.keras`` or ``.onnx`` file, or
-            ``FILE.py:FUNCTION``.
+            ``FILE.py:FUNCTION``; a function without arguments, or what it returns: a compiled Keras
+            model, ``(module, loss, optimizer)``. Objects are copied, and stay as they are.
         b: the second side; not given with ``compiled``.
         timeout: seconds that a side may take for one answer.
         progress: called with each stage's name before it begins.
         compiled: audit ``a``, a ``FILE.py:FUNCTION``, against itself, compiled by its framework.
+        accept: causes (`diptych.auditing.causes.CAUSES`) whose findings are listed apart and do not
+            count.
+        only: the stages (`diptych.auditing.report.STAGES`) to run; all of them if not given.
+        commands: for each side, what starts a Python somewhere else, such as ``ssh host python``;
+            the side is then ``FILE.py:FUNCTION`` there. It needs NumPy and the side's framework.
 
     Raises:
         InputError: a side cannot be audited: it is not there, fails, hangs, or is nothing of the
             kind; or the two cannot be matched at all.
         KeyboardInterrupt: Ctrl-C was pressed; the processes of both sides have ended.
     """
-    specs, notes, findings = in_one_arithmetic(_specs(a, b, compiled))
+    choices = Choices.of(accept, only)
+    sides = _named(a, b, compiled, commands)
+    specs, notes, findings = in_one_arithmetic([spec for spec, _ in sides])
     with contextlib.ExitStack() as stack:
         one, other = (
-            stack.enter_context(Side(label, named, timeout))
-            for label, named in zip("AB", specs, strict=True)
+            stack.enter_context(Side(label, named, timeout, worker))
+            for label, named, (_, worker) in zip("AB", specs, sides, strict=True)
         )
-        _open(one, other)
-        frameworks = (one.framework, other.framework)
-        result = Audit(specs[0].given, specs[1].given, frameworks)
-        result.optimisers = tuple(str(s.optimiser.get("kind", "")) for s in (one, other))
-        result.notes.extend(notes)
-        result.findings.extend(findings)
-        _run_stages({"a": one, "b": other}, result, progress)
+        return audited(one, other, choices, progress, notes, findings)
+
+
+def audited(
+    one: Side,
+    other: Side,
+    choices: Choices,
+    progress: Callable[[str], None],
+    notes: Iterable[str] = (),
+    findings: Iterable[Finding] = (),
+) -> Audit:
+    """Opens two sides and takes them through the stages.
+
+    Args:
+        one: side A, not opened yet.
+        other: side B.
+        choices: what is accepted, and which stages are run.
+        progress: called with each stage's name before it begins.
+        notes: what is known before.
+        findings: the differences that are known before.
+    """
+    _open(one, other)
+    frameworks = (one.framework, other.framework)
+    result = Audit(one.spec.given, other.spec.given, frameworks, only=choices.only)
+    result.optimisers = tuple(str(s.optimiser.get("kind", "")) for s in (one, other))
+    result.notes.extend(notes)
+    result.findings.extend(findings)
+    _run_stages({"a": one, "b": other}, result, choices, progress)
     settle(result)
     order = list(STAGES)
     result.findings.sort(key=lambda finding: order.index(finding.stage))
     for stage in result.stages:
         if any(finding.stage == stage.name for finding in result.findings):
             stage.ok = False
+    choices.apply(result)
     return result
 
 
-def _specs(a: str | Path, b: str | Path | None, compiled: bool) -> list[Spec]:
-    first = parse(str(a))
-    if compiled and b is None:
-        return [first, spec.compiled(first)]
-    if compiled or b is None:
+def _named(
+    a: Any, b: Any, compiled: bool, commands: tuple[str, str]
+) -> list[tuple[Spec, Callable[[], Any] | None]]:
+    """Both sides' specifications, and what starts their processes."""
+    if compiled == (b is not None):
         expected = "no second side with --compiled" if compiled else "two sides, or --compiled"
         raise InputError(f"{a}: expected {expected}")
-    return [first, parse(str(b))]
+    first, worker = named(a, commands[0])
+    if compiled:
+        return [(first, worker), (spec.compiled(first), worker)]
+    return [(first, worker), named(b, commands[1])]
 
 
 def _open(a: Side, b: Side) -> None:
@@ -127,19 +165,22 @@ class _Runner:
     """Runs stage after stage; one that cannot be run is noted, and the others go on."""
 
     def __init__(
-        self, pair: Pair, result: Audit, trains: bool, progress: Callable[[str], None]
+        self, pair: Pair, result: Audit, choices: Choices, progress: Callable[[str], None]
     ) -> None:
-        self.pair, self.result, self.trains, self.progress = pair, result, trains, progress
+        self.pair, self.result, self.choices, self.progress = pair, result, choices, progress
+        self.trains = all(side.trains for side in pair.sides.values())
 
     def run(self, name: str, check: Callable[..., T], *arguments: Any) -> T | None:
-        """Runs one stage, whose result is a `Stage` or has one; None if it could not be run."""
+        """Runs one stage, whose result is a `Stage` or has one; None if it was not run."""
+        if not self.choices.wants(name):
+            return None
         self.progress(name)
         if name in NEED_TRAINING and not self.trains:
             return self._leave_out(name, NO_TRAINING)
         if name in NEED_ALL_WEIGHTS and not self.pair.whole:
             return self._leave_out(name, NOT_WHOLE)
         try:
-            outcome = check(*arguments, Reporter(self.result, name))
+            outcome = check(*arguments, Reporter(self.result, name, self.choices.accept))
         except Failed as problem:
             if name not in MADE_UP:
                 raise
@@ -154,6 +195,8 @@ class _Runner:
         stage.fault = any(FAULT in line for line in stage.coverage.left_out)
         if stage.ok and not stage.coverage.probes:
             stage.ok, stage.note = None, stage.note or "there was nothing to compare"
+        if stage.ok and name == "forward" and not self.pair.whole and self.choices.only:
+            stage.ok, stage.note = None, NOT_WHOLE  # Of all stages, structure would say so.
         self.result.stages.append(stage)
         return outcome
 
@@ -215,7 +258,9 @@ def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
         return pair
 
 
-def _run_stages(sides: dict[str, Side], result: Audit, progress: Callable[[str], None]) -> None:
+def _run_stages(
+    sides: dict[str, Side], result: Audit, choices: Choices, progress: Callable[[str], None]
+) -> None:
     """Takes two opened sides through the stages; each stage gets what earlier ones learned."""
     examples = prepared(sides)
     if examples.random:
@@ -227,7 +272,7 @@ def _run_stages(sides: dict[str, Side], result: Audit, progress: Callable[[str],
             f"{result.a} and {result.b}: no layer of one has a partner in the other "
             f"({len(pair.a.nodes)} and {len(pair.b.nodes)} layers); are these the right two?"
         )
-    runner = _Runner(pair, result, all(side.trains for side in sides.values()), progress)
+    runner = _Runner(pair, result, choices, progress)
     run = runner.run
     run("structure", structure.check, pair, examples)
     run("input", input.check, pair, examples)

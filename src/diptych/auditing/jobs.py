@@ -43,8 +43,19 @@ LONGEST = 400
 SIGN = 1.0
 """Seconds between two signs of life while a job goes through many steps."""
 
-_adapter: Any = None
-_twin: Any = None
+
+class Opened:
+    """A side that this process has opened."""
+
+    def __init__(self, build: Callable[[int], Any] | None) -> None:
+        """Keeps what builds the side, where this process has that itself."""
+        self.build = build
+        self.adapter: Any = None
+        self.twin: Any = None
+
+
+opened = Opened(None)
+"""The side that jobs are about."""
 
 
 class Steps(Sequence[Any]):
@@ -130,12 +141,11 @@ def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
 
 def _asked(request: Request) -> Any:
     """The adapter that the request is for."""
-    global _twin
     if not request.get("twin"):
-        return _adapter
-    if _twin is None:
-        _twin = _method(_adapter, "twin")()
-    return _twin
+        return opened.adapter
+    if opened.twin is None:
+        opened.twin = _method(opened.adapter, "twin")()
+    return opened.twin
 
 
 def _method(adapter: Any, name: str) -> Callable[..., Any]:
@@ -147,22 +157,25 @@ def _method(adapter: Any, name: str) -> Callable[..., Any]:
 
 def open_job(request: Request, *_: object) -> Answer:
     """Opens what a `Spec` names, and says what it is."""
-    global _adapter, _twin
-    _twin = None
+    opened.twin = None
     with users_code(opens=True):
-        _adapter = opening.adapter_of(Spec(**request))
-        parameters = _adapter.parameters()
+        if opened.build:
+            adapter = opening.adapter_from(opened.build)
+        else:
+            adapter = opening.adapter_of(Spec(**request))
+        opened.adapter = adapter
+        parameters = adapter.parameters()
         opening.check_size(sum(value.nbytes for value in parameters.values()))
         facts = {
-            "framework": _adapter.framework,
-            "trains": _adapter.trains,
-            "prepares": _adapter.prepares,
-            "targets": _adapter.targets,
-            "graph": _adapter.graph().to_dict(),
-            "optimiser": _adapter.optimiser() if _adapter.trains else {},
-            "data": getattr(_adapter, "data_told", {}),
-            "whole": getattr(_adapter, "whole", []),
-            "loss": getattr(_adapter, "loss_words", "") if _adapter.trains else "",
+            "framework": adapter.framework,
+            "trains": adapter.trains,
+            "prepares": adapter.prepares,
+            "targets": adapter.targets,
+            "graph": adapter.graph().to_dict(),
+            "optimiser": adapter.optimiser() if adapter.trains else {},
+            "data": getattr(adapter, "data_told", {}),
+            "whole": getattr(adapter, "whole", []),
+            "loss": getattr(adapter, "loss_words", "") if adapter.trains else "",
         }
     return facts, parameters
 
@@ -173,7 +186,7 @@ def twin_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
     adapter.load(
         {
             name: value.astype(np.float64) if value.dtype.kind == "f" else value
-            for name, value in _adapter.parameters().items()
+            for name, value in opened.adapter.parameters().items()
         }
     )
     names = {name: str(value.dtype) for name, value in adapter.parameters().items()}
@@ -304,6 +317,8 @@ def _runs_users_code(run: Callable[[Sequence[Any]], Any], item: Any) -> bool:
 
 @answers
 def initial_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    if getattr(opened.build, "fixed", False):
+        raise NotImplementedError("it is an object, which was built once; a function builds anew")
     return {}, joined(adapter.initial(request["draws"]))
 
 

@@ -167,14 +167,21 @@ class Side(Answers):
         InputError: as `Answers` says.
     """
 
-    def __init__(self, label: str, spec: Spec, limit: float = LIMIT) -> None:
+    def __init__(
+        self,
+        label: str,
+        spec: Spec,
+        limit: float = LIMIT,
+        worker: Callable[[], Any] | None = None,
+    ) -> None:
+        """Starts the side's process, unless another worker is made that does its jobs."""
         super().__init__(self._ask)
         self.label, self.spec = label, spec
         self.limit = COMPILING * limit if spec.compiled else limit
         environment = {"KERAS_BACKEND": spec.backend}
         if spec.form == "file":  # With it, TensorFlow refuses random numbers without a seed.
             environment["TF_DETERMINISTIC_OPS"] = "0"
-        self.worker = Worker(environment)
+        self.worker = worker() if worker else Worker(environment, spec.python, spec.command)
         self._lock = threading.Lock()
         self.twin: Answers | None = None
         """The same side in float64, once `open_twin` was called and where there is one."""
