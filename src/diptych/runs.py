@@ -106,26 +106,7 @@ class Run:
         checkpoint_every: int | None = None,
     ) -> "Run":
         """A new run's folder below ``root``; nothing is trained yet."""
-        description = {
-            "schema": SCHEMA,
-            "status": "new",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "workflow": workflow,
-            "seed": seed,
-            "checkpoint_every": checkpoint_every,
-            "network": network.to_dict(),
-            "recipe": recipe.to_dict(),
-            "data": {
-                "name": data.name,
-                "source": data.source,
-                "fingerprint": fingerprint(data),
-                "image_shape": list(data.image_shape),
-                "class_names": list(data.class_names),
-            },
-            "machine": machine.describe(),
-            "versions": machine.versions(),
-            checksums.KEY: {},
-        }
+        description = _described(network, recipe, workflow, data, seed, checkpoint_every)
         name = f"{workflow}-{network.name}-{recipe.name}-seed{seed}"
         folder = new_folder(root, re.sub(r"[^\w.+-]+", "_", name))
         try:
@@ -352,6 +333,37 @@ class Run:
         """Removes what a killed process had not finished writing."""
         for leftover in self.folder.rglob(".*.partial"):
             leftover.unlink(missing_ok=True)
+
+
+def _described(
+    network: Network,
+    recipe: Recipe,
+    workflow: str,
+    data: Data,
+    seed: int,
+    checkpoint_every: int | None,
+) -> dict[str, Any]:
+    """What ``run.json`` says of a new run."""
+    return {
+        "schema": SCHEMA,
+        "status": "new",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "workflow": workflow,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+        "network": network.to_dict(),
+        "recipe": recipe.to_dict(),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "fingerprint": fingerprint(data),
+            "image_shape": list(data.image_shape),
+            "class_names": list(data.class_names),
+        },
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        checksums.KEY: {},
+    }
 
 
 def find(root: str | Path) -> list[Run]:
