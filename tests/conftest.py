@@ -14,7 +14,8 @@ from diptych import training
 from diptych.data import Data, load_data
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run, write_json
+from diptych.runs import Run
+from diptych.whole_files import write_json
 from support import write_digits
 
 # A shell that starts tests in the background has them, and all that they start, ignore Ctrl-C.

@@ -22,8 +22,9 @@ from diptych.comparison import (
 )
 from diptych.comparison.conclusion import conclusion
 from diptych.events import Event, Loading
-from diptych.runs import Run, write_json
+from diptych.runs import Run
 from diptych.scripts.counting import lines_of_code
+from diptych.whole_files import write_json
 from diptych.workflows import registry
 from support import assert_same_training
 

@@ -14,7 +14,8 @@ from diptych import training
 from diptych.errors import InputError, explained
 from diptych.formats import exporting
 from diptych.formats.registry import FORMATS
-from diptych.runs import Run, write_whole
+from diptych.runs import Run
+from diptych.whole_files import write_whole
 from support import COMMAND, assert_same_training, plain_environment, whole_files
 
 MakeRun = Callable[..., Run]

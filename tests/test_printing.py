@@ -14,7 +14,8 @@ from rich.text import Text
 import diptych as package
 from diptych.printing import EscapedFormatter, as_json, escaped, say
 from diptych.render import terminal
-from diptych.runs import Run, write_json
+from diptych.runs import Run
+from diptych.whole_files import write_json
 from support import diptych
 
 HOSTILE = "a\x1b]0;owned\x07\x1b[2J\x9b1m\u202eb"

@@ -24,7 +24,8 @@ from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.render.runs import run_table
 from diptych.render.terminal import plain
-from diptych.runs import Run, find, read_arrays, write_arrays, write_json
+from diptych.runs import Run, find
+from diptych.whole_files import read_arrays, write_arrays, write_json
 from diptych.workflows.progress import Epoch, Progress
 from support import whole_files
 

@@ -21,15 +21,13 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
 
 from diptych import checksums, machine
 from diptych.data import Data
@@ -37,10 +35,10 @@ from diptych.data.fingerprint import fingerprint
 from diptych.errors import InputError, command
 from diptych.folders import new_folder
 from diptych.network import Network, Weights
-from diptych.printing import as_json
 from diptych.reading import MOST_ARRAY_BYTES, MOST_JSON_BYTES, open_regular, read_regular
 from diptych.recipe import Recipe
 from diptych.schema import DATA, DESCRIPTION, RESULT, SCHEMA, check_keys
+from diptych.whole_files import packed, read_json, unpacked, write_json, write_whole
 from diptych.workflows import registry
 from diptych.workflows.progress import Epoch, Progress, State
 
@@ -50,41 +48,6 @@ TENSORBOARD = "tensorboard"
 CHECKPOINT = "checkpoint/state.safetensors"
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 Status = Literal["new", "running", "stopped", "failed", "done"]
-
-
-def write_whole(path: Path, contents: bytes) -> None:
-    """Writes a file so that at every instant it is the old one or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with aside.open("wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except OSError as problem:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise OSError(problem.errno, problem.strerror, str(path)) from None
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes plain data as JSON; there is no NaN in it."""
-    write_whole(path, (as_json(value) + "\n").encode())
-
-
-def write_arrays(path: Path, arrays: dict[str, np.ndarray], **metadata: str) -> None:
-    """Writes arrays as safetensors, whole or not at all."""
-    # Not `save_file`: it writes to a name of its own first, which a kill would leave behind.
-    write_whole(path, _packed(arrays, metadata))
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file.
-
-    Raises:
-        InputError: the file is not there, or is not a safetensors file.
-    """
-    return _unpacked(path, read_regular(path, MOST_ARRAY_BYTES))
 
 
 class Run:
@@ -161,7 +124,7 @@ class Run:
 
     def description(self) -> dict[str, Any]:
         """What ``run.json`` says."""
-        return _read_json(self.folder / "run.json")
+        return read_json(self.folder / "run.json")
 
     @property
     def network(self) -> Network:
@@ -248,7 +211,7 @@ class Run:
         if not path.exists():
             return Progress(), None
         contents = self._contents(CHECKPOINT)
-        state = _unpacked(path, contents)
+        state = unpacked(path, contents)
         try:
             header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
             progress = json.loads(header["__metadata__"]["progress"])
@@ -268,7 +231,7 @@ class Run:
                 f"run {self.name}: no weights yet, its status is {self.status_now}: "
                 f"{command('resume', self.folder)} ends it"
             )
-        weights = _unpacked(path, self._contents(WEIGHTS))
+        weights = unpacked(path, self._contents(WEIGHTS))
         self.network.check_weights(weights)
         return weights
 
@@ -278,7 +241,7 @@ class Run:
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
         """Logits float32 (n, classes) and labels int64 (n,) of the test images."""
         path = self.folder / PREDICTIONS
-        arrays = _unpacked(path, self._contents(PREDICTIONS))
+        arrays = unpacked(path, self._contents(PREDICTIONS))
         shapes = {name: array.shape for name, array in arrays.items()}
         if shapes.get("logits") != (*shapes.get("labels", ()), self.network.classes):
             raise InputError(f"{path}: expected the logits of each label's image, found {shapes}")
@@ -289,7 +252,7 @@ class Run:
 
     def _save(self, name: str, arrays: dict[str, np.ndarray], **metadata: str) -> None:
         """Replaces one of the run's files of arrays, and its checksum in ``run.json``."""
-        contents = _packed(arrays, metadata)
+        contents = packed(arrays, metadata)
         new, current = checksums.checksum(contents), self._checksums.get(name)
         description = checksums.announced(self.description(), name, new, current)
         write_json(self.folder / "run.json", description)
@@ -308,7 +271,7 @@ class Run:
         path = self.folder / "result.json"
         if not path.exists():
             return None
-        result = _read_json(path)
+        result = read_json(path)
         check_keys(path, result, RESULT)
         return result
 
@@ -379,28 +342,3 @@ def find(root: str | Path) -> list[Run]:
             continue
         runs.append(run)
     return sorted(runs, key=lambda run: (run.description()["created"], run.name))
-
-
-def _packed(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    return save(whole, metadata or None)
-
-
-def _unpacked(path: Path, contents: bytes) -> dict[str, np.ndarray]:
-    try:
-        return load(contents)
-    # The library raises what its parser meets, a KeyError for a type of numbers that it lacks too.
-    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError) as problem:
-        raise InputError(f"{path}: not a safetensors file ({problem})") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(read_regular(path, MOST_JSON_BYTES).decode())
-    except InputError:
-        raise
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: not JSON; the file is damaged") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value

@@ -19,7 +19,8 @@ from diptych.events import Planned, Report
 from diptych.folders import new_folder
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run, write_json
+from diptych.runs import Run
+from diptych.whole_files import write_json
 
 LONGEST_NAME = 80
 """Characters of a comparison's folder."""

@@ -22,7 +22,8 @@ from diptych.formats.archives import LARGEST
 from diptych.formats.protocol import StoredNetwork
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run, write_json
+from diptych.runs import Run
+from diptych.whole_files import write_json
 from diptych.worker import Arrays, Report, Worker, WorkerError
 from diptych.workflows.progress import Progress
 from diptych.workflows.registry import check, installed

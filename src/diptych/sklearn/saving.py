@@ -11,8 +11,8 @@ from safetensors import SafetensorError, safe_open
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import read_arrays, write_arrays
 from diptych.sklearn.images import is_table
+from diptych.whole_files import read_arrays, write_arrays
 from diptych.workflows import registry
 
 SCHEMA = 1

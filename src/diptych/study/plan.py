@@ -18,8 +18,9 @@ from diptych.data import Data, Split, load_data
 from diptych.data.saving import save_idx_folder
 from diptych.errors import InputError, command
 from diptych.randomness import generator
-from diptych.runs import Run, find, write_json
+from diptych.runs import Run, find
 from diptych.study.description import Arm, Study
+from diptych.whole_files import write_json
 
 PLAN = "plan.json"
 SCHEMA = 1

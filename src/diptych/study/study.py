@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from diptych.errors import InputError
-from diptych.runs import Run, write_json
+from diptych.runs import Run
 from diptych.study.description import Study
 from diptych.study.executors import Executor, Local
 from diptych.study.measures import measured
 from diptych.study.plan import Plan, planned, read
 from diptych.study.verdict import Verdict, verdict
+from diptych.whole_files import write_json
 
 RESULT = "study.json"
 MEASURED = "measured.json"

@@ -1,13 +1,19 @@
-"""Embeddings: rows of a constant matrix."""
+"""Embeddings: rows of a constant matrix, and what else gathers."""
 
 from diptych.formats.onnx.operation import Operation, reads
+from diptych.formats.onnx.operations.selection import one_place
 
 
 @reads("Gather")
 def gather(operation: Operation, axis: int = 0) -> bool:
-    """https://onnx.ai/onnx/operators/onnx__Gather.html"""
+    """https://onnx.ai/onnx/operators/onnx__Gather.html
+
+    Rows of a constant matrix are an embedding; one place of something else is a slice.
+    """
     kernel, view = operation.constant(0), operation.view(1)
-    if kernel is None or kernel.ndim != 2 or view is None or axis not in (0, -2):
+    if kernel is None:
+        return one_place(operation, axis)
+    if kernel.ndim != 2 or view is None or axis not in (0, -2):
         return False
     rank = len(view.shape) + 1
     shape = (*view.shape, kernel.shape[1])

@@ -52,9 +52,8 @@ def split(
     return done
 
 
-@reads("Gather")
-def gather(operation: Operation, axis: int = 0) -> bool:
-    """https://onnx.ai/onnx/operators/onnx__Gather.html, of one place, which the output lacks."""
+def one_place(operation: Operation, axis: int) -> bool:
+    """What ``Gather`` takes of one place along an axis, which the output lacks."""
     view, where = operation.view(), operation.constant(1)
     if view is None or where is None or where.ndim or not _whole(view):
         return False
