@@ -163,7 +163,7 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     code = (
         "import sys, itertools, numpy as np; from pathlib import Path\n"
-        "from diptych.runs import write_arrays, write_json\n"
+        "from diptych.whole_files import write_arrays, write_json\n"
         "path = Path(sys.argv[1])\n"
         "for i in itertools.count(int(sys.argv[2])):\n"
         "    write_arrays(path, {'a': np.full(400_000, i)}, i=str(i))\n"
