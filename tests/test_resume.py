@@ -314,8 +314,8 @@ def test_a_terminal_that_cannot_be_printed_to_any_more_saves_the_run(new_run: Ma
     """It may be gone a moment before the signal that says so."""
     run = new_run()
 
-    def gone(event: dict) -> None:
-        if event["event"] == "epoch":
+    def gone(event: Event) -> None:
+        if isinstance(event, EpochEnded):
             raise OSError(errno.EIO, "Input/output error")
 
     with pytest.raises(OSError, match="Input/output error"):

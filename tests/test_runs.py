@@ -306,11 +306,12 @@ def test_a_changed_description_is_told_or_read(
 @pytest.mark.parametrize("name", ["weights", "predictions", "checkpoint/state"])
 def test_damaged_arrays(trained: Run, name: str) -> None:
     path = trained.folder / f"{name}.safetensors"
-    read: dict[str, Callable[[], Any]] = {
+    readers: dict[str, Callable[[], Any]] = {
         "weights": trained.weights,
         "predictions": trained.predictions,
         "checkpoint/state": trained.load_checkpoint,
-    }[name]
+    }
+    read = readers[name]
     contents = path.read_bytes()
     for damaged in (b"", contents[:4], contents[: len(contents) // 2], b"\xff" * len(contents)):
         path.write_bytes(damaged)

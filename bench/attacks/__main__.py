@@ -45,7 +45,7 @@ TABLE = PROJECT / "docs" / "results" / "attacks.md"
 def main() -> int:
     """Runs the attacks that are asked for, and prints their table; 1 where something failed."""
     logging.getLogger("diptych").setLevel(logging.ERROR)  # Damaged runs are left out with a line.
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0, help="in all")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="some of: " + ", ".join(a.name for a in ATTACKS))

@@ -27,14 +27,15 @@ def pytest_runtest_makereport(
     testing = sys.modules.get("diptych.testing")
     if report.outcome != "failed" or testing is None:
         return report
-    if not isinstance(error, testing.TrainingDiffers):
+    audit = getattr(error, "audit", None)
+    if not isinstance(error, testing.TrainingDiffers) or audit is None:
         return report
     from diptych.auditing.locations import Location
     from diptych.render.github import annotations
 
     file, line = _place(item, call)
     report.longrepr = f"{file}:{line}: {error}"
-    for text in annotations(error.audit, Location(Path(file), line)):
+    for text in annotations(audit, Location(Path(file), line)):
         report.user_properties.append((PROPERTY, text))
     return report
 

@@ -44,7 +44,7 @@ def test_what_the_frameworks_compile(monkeypatch: pytest.MonkeyPatch) -> None:
 
     keras.utils.set_random_seed(FIRST_SEED)  # No user's seed: TensorFlow draws with one only.
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, name="last")])
-    model.compile("sgd", "mse", jit_compile=False)
+    model.compile("sgd", "mse", jit_compile=False)  # pyright: ignore[reportArgumentType]
     # Keras does not compile where the tests' own setting makes operations deterministic.
     monkeypatch.setattr(sys.modules["keras.src.trainers.trainer"], "model_supports_jit", bool)
     of_keras.compile_in_place((model, {}))

@@ -1,5 +1,8 @@
 """People's JAX as sides: Flax NNX and Linen, Equinox, plain functions."""
 
+# Arrays of NumPy go where JAX' are declared, and a compiled call stands for a method.
+# pyright: reportArgumentType=false, reportIncompatibleMethodOverride=false
+
 import importlib.util
 import sys
 from pathlib import Path

@@ -191,7 +191,8 @@ def test_packed_layers_on_one_another_are_a_black_box_as_a_whole() -> None:
 
 @pytest.mark.parametrize(("frozen", "factor"), [("", 2.0), ("bias_hh", 1.0)])
 def test_two_biases_move_as_one_that_moves_twice_as_far(frozen: str, factor: float) -> None:
-    side = adapter(*FORMS["the last step"][:3], frozen)
+    layer, take, width, _ = FORMS["the last step"]
+    side = adapter(layer, take, width, frozen)
     before = side.parameters()
     _, gradients = side.loss_and_gradients(X, Y)
     assert gradients.keys() == before.keys()

@@ -164,7 +164,7 @@ def differences(a: nn.Module, b: nn.Module, axes: int = 2) -> list[tuple[str, No
     graphs = [spatial(each) for each in (one, other)]
     own = [each.parameters() for each in (one, other)]
     found = []
-    for match in align(*graphs, *own):
+    for match in align(graphs[0], graphs[1], own[0], own[1]):
         assert match.a is not None and match.b is not None, match
         shapes = [
             parameter_shapes(node, of) for node, of in zip((match.a, match.b), own, strict=True)

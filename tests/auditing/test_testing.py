@@ -40,7 +40,7 @@ def test_the_port():
 def model(momentum: float = 0.9, spread: float = 1.0) -> tuple[Any, ...]:
     network = nn.Sequential(nn.Flatten(), nn.Linear(784, 10))
     with torch.no_grad():
-        network[1].weight *= spread
+        next(network[1].parameters()).mul_(spread)
     optimizer = torch.optim.SGD(network.parameters(), 0.1, momentum)
     return network, nn.CrossEntropyLoss(), optimizer
 
@@ -112,7 +112,7 @@ def test_weights_that_do_not_fit_are_no_tick_of_the_outputs() -> None:
         ({"only": ["foward"]}, "no such stage .did you mean forward?"),
     ],
 )
-def test_unknown_names(choice: dict[str, list[str]], message: str) -> None:
+def test_unknown_names(choice: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         assert_same_training("numpy:article", "numpy:article", **choice)
 

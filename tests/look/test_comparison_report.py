@@ -104,7 +104,7 @@ AUDIT = Audit(
         Stage("loss", None),
     ],
     [Finding("forward", "padding", "conv_1 & more", "same", "valid <i>", "much", "do this")],
-    ["a note"],
+    notes=["a note"],
 )
 
 

@@ -117,8 +117,8 @@ def test_shuffled_pixels_are_the_same_pixels(digits: Path, tmp_path: Path) -> No
     for one, other in ((whole.train, shuffled.train), (whole.test, shuffled.test)):
         assert np.array_equal(one.labels, other.labels)
         rows = [np.asarray(split.images).reshape(len(split), -1) for split in (one, other)]
-        assert not np.array_equal(*rows)
-        assert np.array_equal(*(np.sort(row, axis=1) for row in rows))
+        assert not np.array_equal(rows[0], rows[1])
+        assert np.array_equal(np.sort(rows[0], axis=1), np.sort(rows[1], axis=1))
 
 
 @pytest.mark.parametrize(

@@ -71,7 +71,7 @@ def _run(arguments: list[str] | None) -> int:
 def _failed(problem: Exception) -> int:
     """Tells of what a command could not foresee, if it is known; else raises it again."""
     is_ours = isinstance(problem, OSError) and not problem.filename
-    if is_ours and problem.errno == errno.EIO:  # The terminal has been closed.
+    if is_ours and getattr(problem, "errno", None) == errno.EIO:  # The terminal has been closed.
         _lead_nowhere(sys.stdout)
         _lead_nowhere(sys.stderr)
         return INTERRUPTED

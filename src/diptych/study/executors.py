@@ -1,5 +1,6 @@
 """Who carries out the runs of a study: this machine, or a Ray cluster."""
 
+import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
@@ -86,10 +87,11 @@ class Ray:
         """As `Executor` says."""
         extras.require("study --ray", "ray")
         import ray
+        from ray.exceptions import RayTaskError
 
         try:
             _check_answers(self.address)
-            ray.init(address=self.address, log_to_driver=False, logging_level="error")
+            ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
         except (OSError, ValueError, RuntimeError) as problem:
             reason = str(problem).splitlines()[0]
             raise InputError(
@@ -103,7 +105,7 @@ class Ray:
                 [ended], _ = ray.wait(list(waiting))
                 try:
                     ray.get(ended)
-                except ray.exceptions.RayTaskError as problem:
+                except RayTaskError as problem:
                     raise problem.as_instanceof_cause() from None
                 told(waiting.pop(ended))
         finally:

@@ -1,6 +1,7 @@
 """What a study measures of a finished run."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -29,7 +30,7 @@ def _turned(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
 def _scaled(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:
     scale = chance.uniform(*SCALES)
     middle = (np.array(image.shape[:2]) - 1) / 2
-    offset = (*(middle - middle / scale), 0)
+    offset: Any = (*(middle - middle / scale), 0)
     return ndimage.affine_transform(image, (1 / scale, 1 / scale, 1), offset, order=1)
 
 

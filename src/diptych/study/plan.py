@@ -6,7 +6,7 @@ that have not ended.
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +161,7 @@ def _shuffled(data: Data, folder: Path) -> Data:
             rows = np.asarray(split.images).reshape(len(split), pixels, -1)
             return Split(rows[:, order].reshape(split.images.shape), split.labels)
 
-        splits = [shuffled(split) for split in (data.train, data.validation, data.test)]
-        changed = Data(data.name, data.source, *splits, data.class_names, data.notice)
+        train, validation, test = map(shuffled, (data.train, data.validation, data.test))
+        changed = replace(data, train=train, validation=validation, test=test)
         save_idx_folder(changed, folder)
     return load_data(folder)

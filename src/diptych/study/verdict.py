@@ -118,7 +118,8 @@ def _greater(d: np.ndarray) -> float:
     """The p-value of Student's t-test that the mean is greater than zero."""
     if np.ptp(d) == 0:  # All the same: there is no spread to test by.
         return 0.0 if d[0] > 0 else 1.0
-    return float(stats.ttest_1samp(d, 0.0, alternative="greater").pvalue)
+    test: Any = stats.ttest_1samp(d, 0.0, alternative="greater")
+    return float(test.pvalue)
 
 
 def _interval(d: np.ndarray) -> tuple[float, float] | None:
@@ -134,5 +135,6 @@ def _corrected(p_values: list[float | None]) -> list[float | None]:
     known = [p for p in p_values if p is not None]
     if not known:
         return p_values
-    corrected = iter(multipletests(known, LEVEL, "holm")[1])
+    result: Any = multipletests(known, LEVEL, "holm")
+    corrected = iter(result[1])
     return [None if p is None else float(next(corrected)) for p in p_values]

@@ -215,7 +215,8 @@ def _prelu_rounding(
 def _slopes(shape: Shape) -> str:
     if len(shape) > 1:
         return f"a slope for each of {times(shape)} numbers"
-    return "one slope" if shape[0] == 1 else f"a slope for each of {shape[0]} channels"
+    channels = times(shape)
+    return "one slope" if channels == "1" else f"a slope for each of {channels} channels"
 
 
 PRELU = Kind(

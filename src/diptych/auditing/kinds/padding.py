@@ -34,7 +34,7 @@ def sources(mode: str, size: int, before: int, after: int) -> np.ndarray:
     Raises:
         ValueError: the axis is too short to be mirrored or repeated that far.
     """
-    names = {"constant": "constant", "replicate": "edge", "circular": "wrap"}
+    names: dict[str, Any] = {"constant": "constant", "replicate": "edge", "circular": "wrap"}
     limit = {"reflect": size - 1, "symmetric": size, "circular": size}.get(mode, before + after)
     if max(before, after) > limit:
         raise ValueError(f"an axis of {size} pixels cannot be padded by {max(before, after)}")

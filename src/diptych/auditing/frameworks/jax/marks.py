@@ -76,7 +76,7 @@ def without_dropout() -> Iterator[None]:
             ("equinox", "nn.Dropout"),
         ):
             if module in sys.modules:
-                cls = functools.reduce(getattr, path.split("."), sys.modules[module])
+                cls: Any = functools.reduce(getattr, path.split("."), sys.modules[module])
                 stack.enter_context(_replaced(cls, lambda original, self, x, *_, **__: x))
         yield
 

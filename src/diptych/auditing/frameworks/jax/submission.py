@@ -172,7 +172,7 @@ def _of_function(model: Any, optimiser: Any, extras: Any, example: Any) -> tuple
     key_name = next((name for name in names if name in KEYS), None)
 
     def apply(params: Tree, state: Tree, x: Any, training: bool, key: Any) -> tuple[Any, Tree]:
-        named = flags(training)
+        named: dict[str, Any] = flags(training)
         if key_name:
             named[key_name] = jax.random.key(0) if key is None else key
         if "state" in extras:

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.core import eval_jaxpr  # pyright: ignore[reportAttributeAccessIssue]
 from jax.extend.core import Literal
 
 from diptych.auditing.frameworks.jax.marks import mark
@@ -81,7 +82,7 @@ class Trace:
 
         def value(atom: Any) -> Value:
             if isinstance(atom, Literal):
-                return Value(tuple(np.shape(atom.val)), atom.aval.dtype, atom.val)
+                return Value(tuple(np.shape(atom.val)), atom.aval.dtype, atom.val)  # pyright: ignore[reportAttributeAccessIssue]
             return known[atom]
 
         for equation in jaxpr.eqns:
@@ -117,7 +118,7 @@ class Trace:
             made = [Value.like(variable) for variable in jaxpr.outvars]
 
             def compute(*values: Any) -> Any:
-                return jax.core.eval_jaxpr(jaxpr, consts, *values)
+                return eval_jaxpr(jaxpr, consts, *values)
 
             self.operations.append(
                 Operation(name, operands, made, compute, {}, label, line_of(equation))
@@ -145,7 +146,7 @@ class Trace:
 
         def function(x: Any) -> Any:
             given = [x if operand.constant is None else operand.constant for operand in operands]
-            return jax.core.eval_jaxpr(jaxpr, consts, *given)[0]
+            return eval_jaxpr(jaxpr, consts, *given)[0]
 
         return self.labels(function, arrays[0].shape, arrays[0].dtype)
 

@@ -33,7 +33,8 @@ class Combination:
     @property
     def name(self) -> str:
         """Such as ``lstm.bias_l0`` for the sum of ``bias_ih_l0`` and ``bias_hh_l0``."""
-        whole = self.parts[0].replace("bias_ih", "bias") if len(self.parts) > 1 else self.parts[0]
+        first, *others = self.parts
+        whole = first.replace("bias_ih", "bias") if others else first
         return f"{whole}[{self.label}]" if self.label else whole
 
     def to_graph(self, raw: Raw) -> np.ndarray:

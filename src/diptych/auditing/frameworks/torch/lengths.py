@@ -115,6 +115,5 @@ def _unpacks(drafts: Drafts, event: Event) -> bool:
     layout = LAST if batch_first else TIME
     made = {"number": output, "made_by": (event.index, 0), "layout": layout}
     drafts.drafts[value.draft] = replace(drafts.drafts[value.draft], **made)
-    drafts.values[output] = Activation(value.draft, layout)
-    drafts.unsorted[output] = drafts.values[output]
+    drafts.values[output] = drafts.unsorted[output] = Activation(value.draft, layout)
     return True

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -93,7 +94,7 @@ def recurrent(
     ):
         tensor = operation.node.output[place] if len(operation.node.output) > place else ""
         if tensor in file.samples:
-            own = attributes | {"returns": returns}
+            own: dict[str, Any] = attributes | {"returns": returns}
             done |= operation.emit(
                 KINDS[name], [steps], axes, parameters=parameters, output=tensor, **own
             )

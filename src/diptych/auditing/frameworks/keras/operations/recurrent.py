@@ -72,7 +72,7 @@ def settings(layer: Any, call: ShapedCall) -> tuple[str, dict[str, Any]] | None:
     if layer.zero_output_for_mask and not layer.return_sequences:
         return None
     cell = layer.cell
-    attributes = {"activation": function(cell.activation)}
+    attributes: dict[str, Any] = {"activation": function(cell.activation)}
     if known is not layers.SimpleRNN:
         attributes["recurrent_activation"] = function(cell.recurrent_activation)
     if None in attributes.values():

@@ -39,7 +39,7 @@ def read_slice(
     by_axis = {axis % x.ndim: what for axis, what in index.items()}
     of_tensor = [by_axis.get(axis, WHOLE) for axis in range(x.ndim)]
     sizes = in_graph(value.layout, x.shape)
-    settings = sliced(sizes, in_graph(value.layout, of_tensor))
+    settings: dict[str, Any] = sliced(sizes, in_graph(value.layout, of_tensor))
     dropped = [axis for axis, what in by_axis.items() if not isinstance(what, slice)]
     layout = without_axes(value.layout, x.ndim, dropped) if dropped else value.layout
     return drafts.emit(event, "slice", [x], layout, output=output, **settings)
@@ -145,8 +145,8 @@ def repeat_each(
 def _repeated(
     drafts: Drafts, event: Event, x: Tensor, layout: str, counts: list[int], each: bool
 ) -> bool:
-    settings = {"shape": in_graph(layout, x.shape), "counts": in_graph(layout, counts)}
-    return drafts.emit(event, "repeat", [x], layout, each=each, **settings)
+    shape, by_axis = in_graph(layout, x.shape), in_graph(layout, counts)
+    return drafts.emit(event, "repeat", [x], layout, shape=shape, counts=by_axis, each=each)
 
 
 @reads("stack")
