@@ -176,8 +176,10 @@ def _of_function(model: Any, optimiser: Any, extras: Any, example: Any) -> tuple
         if key_name:
             named[key_name] = jax.random.key(0) if key is None else key
         if "state" in extras:
-            return model(params, state, x, **named)
-        return model(params, x, **named), state
+            both: Any = model(params, state, x, **named)
+            return both
+        outputs: Any = model(params, x, **named)
+        return outputs, state
 
     return extras["params"], extras.get("state", {}), apply
 

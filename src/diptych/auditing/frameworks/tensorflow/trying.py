@@ -5,6 +5,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,8 +29,8 @@ def restored(variables: Variables) -> Iterator[None]:
 
 def varied(variables: Variables) -> Arrays:
     """Puts other values into variables, none of them zero or one, and returns them."""
-    chance = np.random.default_rng(1)
-    values = {name: chance.uniform(0.5, 1.5, tuple(v.shape)) for name, v in variables.items()}
+    chance: Any = np.random.default_rng(1)
+    values = {name: chance.uniform(0.5, 1.5, v.shape) for name, v in variables.items()}
     for name, value in values.items():
         variables[name].assign(as_type(value, variables[name].dtype))
     return values
