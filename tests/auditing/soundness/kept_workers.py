@@ -15,8 +15,10 @@ class KeptWorker(Worker):
 
     idle: ClassVar[dict[str, list["KeptWorker"]]] = defaultdict(list)
 
-    def __new__(cls, environment: dict[str, str] | None = None):
-        kept = cls.idle[str(environment)]
+    def __new__(
+        cls, environment: dict[str, str] | None = None, python: str = "", command: str = ""
+    ) -> "KeptWorker":
+        kept = cls.idle[f"{environment} {python} {command}"]
         while kept:
             worker = kept.pop()
             if worker.is_alive:
@@ -24,11 +26,13 @@ class KeptWorker(Worker):
             Worker.close(worker)
         return super().__new__(cls)
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, environment: dict[str, str] | None = None, python: str = "", command: str = ""
+    ) -> None:
         self.audits = getattr(self, "audits", 0) + 1
         if self.audits == 1:
-            self.key = str(environment)
-            super().__init__(environment)
+            self.key = f"{environment} {python} {command}"
+            super().__init__(environment, python, command)
 
     def close(self) -> None:
         if self.is_alive and self.audits < AUDITS:
