@@ -12,7 +12,7 @@ import optax
 import pytest
 from flax import nnx
 
-from diptych.auditing.audit import audit
+from diptych.auditing import audit
 from diptych.auditing.frameworks.jax.adapter import Adapter
 from diptych.errors import InputError
 
