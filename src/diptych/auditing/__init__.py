@@ -7,8 +7,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diptych.auditing.running import audit
     from diptych.auditing.report import Audit, Finding, Stage
+    from diptych.auditing.running import audit
 
 __all__ = ["Audit", "Finding", "Stage", "audit"]
 
