@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from diptych.auditing import audit, jobs
-from diptych.auditing.audit import _rehearse
 from diptych.auditing.examples import Examples
 from diptych.auditing.frameworks import users
+from diptych.auditing.running import _rehearse
 from diptych.auditing.side import Failed, Fault, Side
 from diptych.auditing.spec import Spec
 from diptych.auditing.stages import gradients, structure

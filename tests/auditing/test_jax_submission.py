@@ -15,7 +15,7 @@ import optax
 import pytest
 from flax import nnx
 
-from diptych.auditing.audit import audit
+from diptych.auditing import audit
 from diptych.auditing.frameworks.jax.adapter import Adapter
 from diptych.errors import InputError
 
@@ -282,3 +282,24 @@ def test_a_fault_in_the_port_is_named(
     only = ["structure", stage]
     result = audit(f"{flax}build", f"{port}{function}", timeout=300, only=only)
     assert [finding.code for finding in result.findings][:1] == [code]
+
+
+@pytest.mark.parametrize(
+    ("optimiser", "counts"),
+    [
+        (optax.sgd(0.1, momentum=0.9), False),
+        (optax.sgd(optax.linear_schedule(0.1, 0.0, 500)), True),
+        (optax.adam(0.1), True),
+    ],
+)
+def test_only_a_count_in_the_state_tells_steps_apart(optimiser: Any, counts: bool) -> None:
+    side = Adapter(lambda seed: (Network(nnx.Rngs(0)), cross_entropy, optimiser))
+    assert side.own_code() == {"steps": counts, "updates": counts}
+
+
+def test_gradients_may_depend_on_the_present_parameters() -> None:
+    side = Adapter(lambda seed: (Network(nnx.Rngs(0)), cross_entropy, optax.sgd(0.1)))
+    start = side.parameters()["dense/kernel"]
+    names = {"dense/kernel", "dense/bias", "conv/kernel", "conv/bias", "norm/scale", "norm/bias"}
+    *_, after = side.updates([lambda now: {name: 2 * now[name] for name in names}] * 2)
+    np.testing.assert_allclose(after["dense/kernel"], start * 0.8**2, rtol=1e-5)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from diptych import __version__
-from diptych.auditing.audit import audited
 from diptych.auditing.choices import Choices
 from diptych.auditing.objects import named
 from diptych.auditing.recorded import INDEX, SCHEMA, State, of_initial_weights
 from diptych.auditing.report import Audit
+from diptych.auditing.running import audited
 from diptych.auditing.side import LIMIT, Side
 from diptych.auditing.spec import RECORDED
 from diptych.errors import InputError

@@ -133,6 +133,7 @@ class Audit:
             "a": self.a,
             "b": self.b,
             "frameworks": list(self.frameworks),
+            "optimisers": list(self.optimisers),
             "same": self.same,
             "complete": self.complete,
             "conclusion": self.conclusion,

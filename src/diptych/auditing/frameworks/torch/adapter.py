@@ -13,21 +13,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from diptych.auditing.frameworks.defaults import coded, default_input, default_targets, told_of
 from diptych.auditing.frameworks.torch import horizon, rounding
+from diptych.auditing.frameworks.torch.batching import Batch, Batching
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.compiling import (
     graphs_compiled,
     is_compiled,
     room_for_graphs,
 )
-from diptych.auditing.frameworks.torch.inputs import find, pair, prepared
-from diptych.auditing.frameworks.torch.layout import FIRST, from_graph, to_graph, to_numpy
+from diptych.auditing.frameworks.torch.inputs import find
+from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_numpy
 from diptych.auditing.frameworks.torch.network import Network
 from diptych.auditing.frameworks.torch.optimizers import described
-from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.torch.running import (
     forward,
     mode,
@@ -39,12 +37,10 @@ from diptych.auditing.frameworks.torch.schedule import LOOKED_AT, Followed, Foll
 from diptych.auditing.frameworks.torch.submission import Submission
 from diptych.auditing.frameworks.torch.training import Training
 from diptych.auditing.frameworks.torch.twin import default_dtype, in_own_precision
-from diptych.auditing.frameworks.users import users_code, worded
+from diptych.auditing.frameworks.users import worded
 from diptych.auditing.gradients import Gradients, at
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
-
-Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Adapter:
@@ -68,12 +64,9 @@ class Adapter:
         self._build = build
         self._builds = Builds(build, precision)
         self._module, self._extras = self._builds.module, self._builds.first.extras
-        self.prepares = "prepare" in self._extras or "data" in self._extras
         graphs = graphs_compiled()
         self._inputs = find(self._builds, precision)
         self.targets = self._inputs.targets
-        data = None if "prepare" in self._extras else self._extras.get("data")
-        self.data_told = told_of(*map(as_array, data)) if data else {}
         packing = self._builds.first.packing
         self.whole = packing.whole if packing else []
         loss = getattr(self._builds.first.loss, "user", self._builds.first.loss)
@@ -87,6 +80,8 @@ class Adapter:
         )
         compiled = is_compiled(self._builds.first) or graphs_compiled() > graphs
         self._network = Network(self._builds, self._inputs)
+        self._batching = Batching(self._builds, self._inputs, self._network)
+        self.prepares, self.data_told = self._batching.prepares, self._batching.told
         dropout_line = self._network.reading(True).dropout_line
         self._training = Training(self._builds, self._inputs, compiled, dropout_line)
         self._runs = 0
@@ -121,65 +116,15 @@ class Adapter:
 
     @in_own_precision
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> Batch:
-        if self.prepares:
-            x, y = map(as_array, prepared(self._extras, images, labels))
-            if self.precision is not None and x.dtype.kind == "f":
-                x = x.astype(np.float64)
-            x = np.ascontiguousarray(to_graph(x, self._network.layout))
-            return x, self._targets_to_graph(y)
-        shape = self.graph().input_shape
-        if images[0].size != np.prod(shape):
-            raise InputError(
-                f"the network takes {shape}, which does not hold the {images[0].size} numbers of "
-                "an image: give `prepare` or `data` in extras"
-            )
-        dtype = to_numpy(self._inputs.x[:0]).dtype
-        targets = default_targets(labels, self.targets, self._inputs.output.shape[-1], dtype)
-        if targets is None:
-            raise InputError(
-                f"the loss takes {self.targets}, which digits are not: give `prepare` or `data` in "
-                "extras"
-            )
-        return default_input(images, shape, dtype), targets
-
-    def batches(self, count: int, epochs: int) -> list[list[Batch]] | None:
-        x, y = as_array(self._inputs.x), as_array(self._inputs.target(self._inputs.y))
-        coded_x, coded_y = (coded(count, part.shape[1:], part.dtype) for part in (x, y))
-        return self._batches(torch.tensor(coded_x), torch.tensor(coded_y), epochs)
-
-    def batches_of(self, x: np.ndarray, y: np.ndarray, epochs: int) -> list[list[Batch]] | None:
-        return self._batches(self._network.input(x).cpu(), self._target(y).cpu(), epochs)
+        return self._batching.prepare(images, labels, self.precision)
 
     @in_own_precision
-    def _batches(self, x: Tensor, y: Tensor, epochs: int) -> list[list[Batch]] | None:
-        if "batches" not in self._extras:
-            return None
-        made, source = [], "`batches` in extras"
-        self._runs += 1
-        with own_randomness(), users_code(source):
-            torch.manual_seed(self._runs)
-            # Of another build: the code may count its epochs.
-            batches = self._builds.another(0, self._inputs.batch(1)).extras["batches"]
-            for _ in range(epochs):
-                epoch = [pair(batch, source) for batch in batches(x, y)]
-                layout = self._network.layout
-                made.append([(to_graph(x, layout), self._targets_to_graph(y)) for x, y in epoch])
-        return made
+    def batches(self, count: int, epochs: int) -> list[list[Batch]] | None:
+        return self._batching.coded(count, epochs)
 
-    def _lie_as_outputs(self, y: np.ndarray) -> bool:
-        """Whether targets have a number for each of the output's, along the same axes."""
-        reading = self._network.reading(True)
-        return reading.output_layout == FIRST and y.ndim == reading.output_dimensions > 2
-
-    def _targets_to_graph(self, y: np.ndarray) -> np.ndarray:
-        """Targets in the layout of the graph's last node."""
-        return np.ascontiguousarray(to_graph(y, FIRST)) if self._lie_as_outputs(y) else y
-
-    def _target(self, targets: np.ndarray) -> Tensor:
-        """Targets in the graph's layout as the loss takes them."""
-        if self._lie_as_outputs(targets):
-            targets = from_graph(targets, FIRST, targets.ndim)
-        return self._inputs.target(targets)
+    @in_own_precision
+    def batches_of(self, x: np.ndarray, y: np.ndarray, epochs: int) -> list[list[Batch]] | None:
+        return self._batching.epochs(x, y, epochs)
 
     # Whole functions, and the same side in float64.
 
@@ -253,13 +198,13 @@ class Adapter:
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         reading = self._network.reading(True)
         array = from_graph(outputs, reading.output_layout, reading.output_dimensions)
-        output, y = self._inputs.tensor(array), self._target(targets)
+        output, y = self._inputs.tensor(array), self._batching.target(targets)
         return self._training.loss_of_outputs(output, y, self._accumulated)
 
     @in_own_precision
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         with room_for_graphs():
-            given, y = self._network.input(x), self._target(targets)
+            given, y = self._network.input(x), self._batching.target(targets)
             submission, loss, value = self._training.loss_in_training(given, y, self._accumulated)
             for parameter in submission.module.parameters():
                 parameter.grad = None
@@ -300,7 +245,7 @@ class Adapter:
         def run(submission: Submission) -> tuple[list[float], list[Arrays]]:
             losses, after = [], []
             for x, targets in batches:
-                given, y = self._network.input(x), self._target(targets)
+                given, y = self._network.input(x), self._batching.target(targets)
                 losses.append(step(submission, given, y))
                 after.append(self._network.parameters_of(submission.module))
             return losses, after
