@@ -972,7 +972,6 @@ READERS = {
     folder.parent.name: [folder.parent] for folder in sorted(FRAMEWORKS.glob("*/adapter.py"))
 }
 """By framework, where its readers are."""
-READERS["jax"] += [FRAMEWORKS / "ours"]  # It reads a network's description, as ours do.
 READERS["onnx"] += [PACKAGE / "formats" / "onnx"]
 
 

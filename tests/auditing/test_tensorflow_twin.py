@@ -266,7 +266,7 @@ def python_inside(x: Any) -> Any:
 
 
 def resized(x: Any) -> Any:
-    return tf.image.resize(x, [6, 6], "bilinear")
+    return tf.image.resize(x, [6, 6], "bicubic")
 
 
 def bits(x: Any) -> Any:
@@ -275,7 +275,7 @@ def bits(x: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("piece", "reason"),
-    [(python_inside, "Python from its graph"), (resized, "ResizeBilinear"), (bits, "bits")],
+    [(python_inside, "Python from its graph"), (resized, "ResizeBicubic"), (bits, "bits")],
 )
 def test_what_is_float32_alone_is_named(piece: Callable[[Any], Any], reason: str) -> None:
     class Stuck(Network):

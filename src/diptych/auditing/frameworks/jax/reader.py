@@ -10,6 +10,48 @@ from diptych.auditing.frameworks.jax.operations.drafts import NodeDraft
 from diptych.auditing.frameworks.jax.trace import Operation, Trace, Value
 from diptych.auditing.graph import INPUT, Node
 
+NOT_EXPRESSED: dict[str, str] = {
+    "adaptive_average_pool": "no operation does it: it is read as what it is made of",
+    "adaptive_max_pool": "no operation does it: it is read as what it is made of",
+    "alpha_dropout": "no operation does it: it is read as what it is made of",
+    "augmentation": "it is the data's affair",
+    "average": "no operation does it: it is read as what it is made of",
+    "conv_transpose": "it is not read yet: it is a black box",
+    "depth_to_space": "it is not read yet: it is a black box",
+    "divide": "it is not read yet: it is a black box",
+    "dot_product_attention": "no operation does it: it is read as what it is made of",
+    "drop_path": "no operation does it: it is read as what it is made of",
+    "embedding": "it is not read yet: it is a black box",
+    "gaussian_dropout": "no operation does it: it is read as what it is made of",
+    "gaussian_noise": "no operation does it: it is read as what it is made of",
+    "glu": "no operation does it: it is read as what it is made of",
+    "group_norm": "no operation does it: it is read as what it is made of",
+    "gru": "a loop over the steps is a black box",
+    "layer_norm": "no operation does it: it is read as what it is made of",
+    "learned_offset": "it is not read yet: it is a black box",
+    "learned_scale": "it is not read yet: it is a black box",
+    "lstm": "a loop over the steps is a black box",
+    "matmul": "it is not read yet: it is a black box",
+    "maximum": "it is not read yet: it is a black box",
+    "minimum": "it is not read yet: it is a black box",
+    "multi_head_attention": "no operation does it: it is read as what it is made of",
+    "multiply": "it is not read yet: it is a black box",
+    "prelu": "no operation does it: it is read as what it is made of",
+    "rearrange": "it is not read yet: it is a black box",
+    "reduce": "it is not read yet: it is a black box",
+    "repeat": "it is not read yet: it is a black box",
+    "resize": "it is not read yet: it is a black box",
+    "rms_norm": "no operation does it: it is read as what it is made of",
+    "roll": "it is not read yet: it is a black box",
+    "simple_rnn": "a loop over the steps is a black box",
+    "slice": "it is not read yet: it is a black box",
+    "space_to_depth": "it is not read yet: it is a black box",
+    "spatial_dropout": "no operation does it: it is read as what it is made of",
+    "stack": "it is not read yet: it is a black box",
+    "subtract": "it is not read yet: it is a black box",
+}
+"""Kinds that are not read, each with the reason."""
+
 
 @dataclass
 class Reading:

@@ -51,18 +51,6 @@ NOT_EXPRESSED: dict[str, str] = {
     "augmentation": "it is the data's affair",
     "gaussian_dropout": "it has no operation of it",
     "gaussian_noise": "it has no operation of it",
-    "conv_transpose": "it is not read yet",
-    "depth_to_space": "it is not read yet",
-    "drop_path": "it is not read yet",
-    "rearrange": "it is not read yet",
-    "reduce": "it is not read yet",
-    "repeat": "it is not read yet",
-    "resize": "it is not read yet",
-    "roll": "it is not read yet",
-    "slice": "it is not read yet",
-    "space_to_depth": "it is not read yet",
-    "spatial_dropout": "it is not read yet",
-    "stack": "it is not read yet",
 }
 """Kinds that it does not have, or that are not read, each with the reason."""
 
@@ -89,7 +77,7 @@ class Reader:
         several = (*LAYERS, *RESHAPES)
         if len(block.operations) > 1 and kind not in several:
             return None
-        if len(block.inputs) > 1 and kind not in (*LAYERS, *JOINS, "ConcatV2"):
+        if len(block.inputs) > 1 and kind not in (*LAYERS, *JOINS, "ConcatV2", "Pack"):
             return None
         return read(self.trace, block)
 
@@ -104,7 +92,7 @@ class Reader:
             blocks[-1].output,
             [float(v) for v in map(scalar_constant, [*operations, *aside]) if v is not None],
         )
-        if stretch.input.shape != stretch.output.shape:
+        if not stretch.input.shape.rank or stretch.input.shape != stretch.output.shape:
             return None
         names = self.trace.variables_of(operations)
         if any("Random" in each for each in types):

@@ -27,9 +27,10 @@ def join(trace: Trace, block: Block) -> NodeDraft | None:
 def concatenate(trace: Trace, block: Block) -> NodeDraft | None:
     rank, axis = block.output.shape.rank, int(tf.get_static_value(block.core.inputs[-1]))
     everything = 1 < len(block.inputs) == len(block.core.inputs) - 1
-    return (
-        NodeDraft("concatenate", {"axis": -1}) if everything and axis % rank == rank - 1 else None
-    )
+    if not everything or axis % rank == 0:
+        return None
+    last = axis % rank == rank - 1
+    return NodeDraft("concatenate", {"axis": -1 if last else axis % rank - 1})
 
 
 def rescale(stretch: Stretch) -> NodeDraft | None:
