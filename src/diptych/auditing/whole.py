@@ -9,6 +9,8 @@ from diptych.auditing.report import Audit, Stage
 
 LAYERS = {"structure": ("layer-missing", "layer-kind"), "mode": ("training-mode", "unexplained")}
 """By stage, the findings that are of single layers."""
+BESIDE = ("activation", "activation-limits")
+"""Findings that follow where a layer has no partner: its neighbours are held against each other."""
 NEEDED = ("predictions", "randomness", "loss", "update")
 """Stages of whole functions, all of which must have found no difference on twins."""
 WELCOME = ("gradients", "trajectory", "numerics")
@@ -20,6 +22,8 @@ def settle(result: Audit) -> None:
     """Makes notes of the findings of single layers, where there are no others and the whole
     functions are the same."""
     layers = [f for f in result.findings if f.code in LAYERS.get(f.stage, ())]
+    if any(finding.code == "layer-missing" for finding in layers):
+        layers += [f for f in result.findings if f.stage == "structure" and f.code in BESIDE]
     if not layers or len(layers) < len(result.findings) or not _are_the_same(result):
         return
     result.findings.clear()
