@@ -19,7 +19,11 @@ from diptych.whole_files import write_json
 from support import write_digits
 
 # A shell that starts tests in the background has them, and all that they start, ignore Ctrl-C.
-for each, ours in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+for each, ours in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
     if signal.getsignal(each) is signal.SIG_IGN:
         signal.signal(each, ours)
 

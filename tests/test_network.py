@@ -418,7 +418,7 @@ def test_files_that_cannot_be_read_are_refused_in_one_line(kind: Any, tmp_path: 
         "torn.toml": "not TOML",
         "binary.toml": "not a text file",
         "folder.toml": "a folder, expected a file",
-        "missing.toml": "No such file or directory",
+        "missing.toml": "no such file",
         "folder": "no such name",
     }.items():
         with pytest.raises(InputError) as raised:

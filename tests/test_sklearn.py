@@ -254,7 +254,7 @@ IMAGES = np.zeros((4, 2, 2))
     [
         ({"workflow": "nunpy"}, X4, Y4, "did you mean numpy"),
         ({"network": "artikle"}, X4, Y4, "did you mean article"),
-        ({"network": "none.toml"}, X4, Y4, "network none.toml: No such file"),
+        ({"network": "none.toml"}, X4, Y4, "network none.toml: no such file"),
         ({"recipe": "fats"}, X4, Y4, "did you mean fast"),
         ({"epochs": 0}, X4, Y4, "epochs = 0"),
         ({"batch_size": 1.5}, X4, Y4, "batch_size = 1.5"),
@@ -361,7 +361,7 @@ def test_damaged_and_foreign_files(fitted: ConvNetClassifier, tmp_path: Path) ->
     save_file(weights, tmp_path / "foreign")
     for path, message in [
         (tmp_path / "nowhere", "no such file"),
-        (tmp_path, "not a safetensors file"),
+        (tmp_path, "a folder, expected a file"),
         (truncated, "not a safetensors file"),
         (tmp_path / "pickle", "not a safetensors file"),
         (tmp_path / "foreign", "expected what ConvNetClassifier.save writes; 'diptych.sklearn'"),

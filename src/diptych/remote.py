@@ -77,7 +77,7 @@ def code(environment: dict[str, str]) -> bytes:
     """
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(PACKAGE.rglob("*.py")):
+        for file in sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.pyi")]):
             archive.write(file, Path(PACKAGE.name) / file.relative_to(PACKAGE))
     variables = json.dumps(environment).encode()
     lengths = len(variables).to_bytes(8, "big") + len(packed.getvalue()).to_bytes(8, "big")

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from diptych.auditing.report import SCHEMA, STAGES, Audit
+from diptych.printing import say
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ANSWERS = {
@@ -41,7 +42,7 @@ def schema() -> dict[str, Any]:
 
 def main() -> None:
     """Prints the schema."""
-    print(json.dumps(schema(), indent=2, ensure_ascii=False))
+    say(json.dumps(schema(), indent=2, ensure_ascii=False))
 
 
 if __name__ == "__main__":

@@ -106,7 +106,7 @@ def record(
 
     with terminal.working("opening the side") as say:
         result = write(side, out, timeout, say)
-    print(f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
+    say(f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
     if not result.same:
-        print(f"The side against itself: {result.conclusion}")
+        say(f"The side against itself: {result.conclusion}")
     return DONE if result.same else NO

@@ -11,6 +11,7 @@ import numpy as np
 
 from diptych.auditing.graph import Arrays, Node
 from diptych.auditing.kinds.cells import CELLS, step, step_errors, taken
+from diptych.auditing.kinds.directions import BACKWARD, BOTH, FORWARD, SEQUENCE, STATE, STEP
 from diptych.auditing.kinds.kind import (
     Array,
     Difference,
@@ -25,8 +26,6 @@ from diptych.auditing.kinds.kind import (
     with_those_of,
 )
 
-FORWARD, BACKWARD, BOTH = "forward", "backward", "both"
-SEQUENCE, STATE, STEP = "sequence", "state", "step"
 BACK = "backward_"
 """How the roles of the second direction begin."""
 

@@ -180,8 +180,8 @@ class Adapter:
     @cached_property
     def _accumulated(self) -> int:
         """Over how many of the user's own steps gradients accumulate."""
-        if "step" not in self._extras:
-            return 1
+        if "step" not in self._extras or self._training.compiled:
+            return 1  # Steps that are followed with another network would leave their graphs.
         try:
             return self._first_steps().accumulated()
         except NotImplementedError:

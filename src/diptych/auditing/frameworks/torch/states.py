@@ -13,9 +13,8 @@ from diptych.auditing.frameworks.torch.calls import AXES, tensors
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, NodeDraft
 from diptych.auditing.frameworks.torch.layout import LAST, TIME
 from diptych.auditing.frameworks.torch.trace import Event
-from diptych.auditing.kinds.recurrent import BOTH, KINDS, SEQUENCE, STATE, STEP
+from diptych.auditing.kinds.directions import BOTH, RECURRENT, SEQUENCE, STATE, STEP
 
-RECURRENT = tuple(kind.name for kind in KINDS)
 CELL = "the cell's last state"
 """The class of the node that gives an LSTM's second state."""
 LAST_STEP = (-1, (slice(None), -1), (slice(None), -1, slice(None)), (-1, slice(None)))

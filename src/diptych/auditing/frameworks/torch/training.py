@@ -47,6 +47,11 @@ class Training:
         """A build with a fresh optimizer and the present parameters."""
         return self._builds.fresh(self._inputs.batch(len(self._inputs.x)))
 
+    @property
+    def compiled(self) -> bool:
+        """Whether anything that was run so far is compiled."""
+        return self._compiled
+
     def without_dropout(self, run: Callable[[Submission], Result]) -> Result:
         """Computes with a fresh build that has its dropout off and else runs as its user runs it.
 
