@@ -137,7 +137,7 @@ class Worker:
         """Has the child do one job and waits for the answer.
 
         Args:
-            job: ``module:function`` below ``diptych``, such as ``training:train_job``.
+            job: ``module:function`` below ``diptych``, such as ``training_job:train_job``.
             parameters: plain data for the job.
             arrays: arrays for the job.
             report: called with what the job reports while it runs.

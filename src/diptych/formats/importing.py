@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from diptych import training
 from diptych.data import load_data
 from diptych.errors import InputError
 from diptych.formats import registry
@@ -22,6 +21,8 @@ from diptych.formats.protocol import StoredNetwork
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, new_folder, write_json
+from diptych.training import check_seed
+from diptych.training_job import peak_memory_mib
 from diptych.worker import Arrays, Report, Worker, WorkerError
 from diptych.workflows.progress import Progress
 from diptych.workflows.registry import check, installed
@@ -168,7 +169,7 @@ def _training(about: dict[str, Any]) -> tuple[Recipe, int]:
     """The recipe and the seed that an export of ours says it was trained with."""
     try:
         recipe, seed = Recipe.from_dict(about["recipe"]), about["seed"]
-        training.check_seed(seed)
+        check_seed(seed)
     except (InputError, KeyError, TypeError, AttributeError):
         return RECIPE, 0
     return recipe, seed
@@ -232,5 +233,5 @@ def measure_job(
     logits = workflow.logits(data.test.images)
     validation = workflow.logits(data.validation.images).argmax(axis=1)
     accuracy = float(np.mean(validation == data.validation.labels))
-    measured = {"validation_accuracy": accuracy, "peak_memory_mib": training.peak_memory_mib()}
+    measured = {"validation_accuracy": accuracy, "peak_memory_mib": peak_memory_mib()}
     return measured, {"logits": logits}

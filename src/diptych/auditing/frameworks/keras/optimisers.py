@@ -35,7 +35,7 @@ def optimisers(optimiser: Any) -> list[Any]:
 
 
 def has_users_code(optimiser: Any) -> bool:
-    """Whether the user has written any of what runs in an optimiser's step: the optimiser, its
+    """True where the user has written any of what runs in an optimiser's step: the optimiser, its
     schedule, or a parameter's constraint."""
     constraints = [variable.constraint for variable in optimiser._trainable_variables]
     schedules = [inner._learning_rate for inner in optimisers(optimiser)]

@@ -69,7 +69,7 @@ class DoubleSubmission:
 
     @property
     def counts_in_python(self) -> bool:
-        """Whether its Python may do something else in each step: so it is taken to, unless the
+        """True where its Python may do something else in each step, as it is taken to unless the
         user's object has ``counts_in_python = False``."""
         return bool(getattr(self.own.returned, "counts_in_python", True))
 

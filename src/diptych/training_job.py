@@ -1,0 +1,194 @@
+"""A training in the worker's process: watched, saved, and ended with the test images' answers."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych.data import Data, load_data
+from diptych.network import Weights
+from diptych.runs import Run, Status
+from diptych.worker import Arrays, Report
+from diptych.workflows import registry
+from diptych.workflows.progress import Progress, State
+
+SECONDS_BETWEEN_REPORTS = 0.1
+
+
+class Recorder:
+    """The monitor of a run: reports, saves checkpoints, and passes on that the person wants out."""
+
+    def __init__(
+        self,
+        run: Run,
+        epochs: int,
+        steps: int,
+        report: Report,
+        stopping: Callable[[], bool],
+        weights: Callable[[], Weights] | None = None,
+    ) -> None:
+        """With ``weights`` their histograms are reported after each epoch."""
+        self.run, self.epochs, self.steps = run, epochs, steps
+        self.report, self.stopping, self.weights = report, stopping, weights
+        self.checkpoint_every = run.checkpoint_every
+        self.saved_step = 0
+        self.reported_at = 0.0
+
+    def advanced(self, progress: Progress, state: Callable[[], State]) -> bool:
+        if not math.isfinite(progress.loss):
+            raise FloatingPointError(
+                f"the loss became {progress.loss} in epoch {progress.epoch + 1}, step "
+                f"{progress.step}: lower the learning rate (--set learning_rate=...)"
+            )
+        now = time.monotonic()
+        if now - self.reported_at >= SECONDS_BETWEEN_REPORTS:
+            self.reported_at = now
+            self.report(
+                {
+                    "event": "steps",
+                    "epoch": progress.epoch + 1,
+                    "epochs": self.epochs,
+                    "step": progress.step,
+                    "steps": self.steps,
+                    "loss": progress.loss,
+                    "accuracy": progress.accuracy,
+                }
+            )
+        stop = self.stopping()
+        every = self.checkpoint_every
+        if stop or (every and progress.step // every > self.saved_step // every):
+            self.run.save_checkpoint(progress, state())
+            self.saved_step = progress.step
+        return stop
+
+    def epoch_ended(self, progress: Progress, state: Callable[[], State]) -> bool:
+        epoch = progress.history[-1]
+        if not math.isfinite(epoch.validation_loss):
+            raise FloatingPointError(
+                f"the validation loss is {epoch.validation_loss} after epoch {epoch.epoch}: "
+                "lower the learning rate (--set learning_rate=...)"
+            )
+        self.saved_step = 0
+        self.run.save_checkpoint(progress, state())
+        self.run.save_metrics(progress)
+        self.report({"event": "epoch", **asdict(epoch)})
+        if self.weights:
+            from diptych.tensorboard import histogram
+
+            found = {name: histogram(values) for name, values in self.weights().items()}
+            self.report({"event": "weights", "epoch": epoch.epoch, "histograms": found})
+        return self.stopping() and not progress.finished
+
+
+def train_job(
+    parameters: dict[str, Any], _: Arrays, report: Report, stopping: Callable[[], bool]
+) -> tuple[dict[str, Any], Arrays]:
+    """Trains a run from its checkpoint, or from the beginning, to its end."""
+    run = Run(Path(parameters["run"]))
+    with run.locked():
+        run.remove_leftovers()
+        data = load_data(run.description()["data"]["source"])
+        run.check_data(data)
+        progress, state = run.load_checkpoint()
+        run.set_status("running")
+        try:
+            status = _train(run, data, progress, state, parameters, report, stopping)
+        except FloatingPointError as problem:
+            run.set_status("failed")
+            return {"status": "failed", "reason": str(problem)}, {}
+        except BaseException:
+            run.set_status("failed")
+            raise
+        run.set_status(status)
+    return {"status": status}, {}
+
+
+def _train(
+    run: Run,
+    data: Data,
+    progress: Progress,
+    state: State | None,
+    parameters: dict[str, Any],
+    report: Report,
+    stopping: Callable[[], bool],
+) -> Status:
+    network, recipe, seed = run.network, run.recipe, run.seed
+    run.save_metrics(progress)
+    report(
+        {
+            "event": "loading",
+            "run": parameters["shown_as"],
+            "workflow": run.workflow,
+            "network": network.name,
+            "recipe": recipe.name,
+            "precision": registry.precision(run.workflow, recipe),
+            "seed": seed,
+        }
+    )
+    Workflow = registry.load(run.workflow)
+    workflow = Workflow(network.with_dropout_scaled(recipe.dropout_scale), recipe, seed)
+    steps = -(-len(data.train.labels) // recipe.batch_size)
+    start_seconds = time.time() - parameters["asked_at"]
+    report(
+        {
+            "event": "start",
+            "epoch": progress.epoch + 1,
+            "epochs": recipe.epochs,
+            "step": progress.step,
+            "steps": steps,
+        }
+    )
+    weights = workflow.weights if parameters["histograms"] else None
+    recorder = Recorder(run, recipe.epochs, steps, report, stopping, weights)
+    workflow.fit(data, recorder, progress, state)
+    if not progress.finished:
+        return "stopped"
+
+    kept = progress.best_epoch or progress.epoch
+    if recipe.early_stopping:
+        early = progress.epoch < recipe.epochs
+        report({"event": "kept", "epoch": kept, "epochs": progress.epoch, "early": early})
+    peak = peak_memory_mib()
+    run.save_weights(workflow.weights())
+    report({"event": "testing"})
+    began = time.perf_counter()
+    logits = workflow.logits(data.test.images)
+    test_seconds = time.perf_counter() - began
+    run.save_predictions(logits, data.test.labels)
+    train_seconds = sum(epoch.train_seconds for epoch in progress.history)
+    correct = int(np.sum(np.argmax(logits, axis=1) == data.test.labels))
+    result = {
+        "test_accuracy": correct / len(data.test.labels),
+        "test_correct": correct,
+        "test_images": len(data.test.labels),
+        "validation_accuracy": progress.history[kept - 1].validation_accuracy,
+        "validation_loss": progress.history[kept - 1].validation_loss,
+        "epochs": progress.epoch,
+        "epoch_of_the_weights": kept,
+        "train_seconds": train_seconds,
+        "validation_seconds": sum(epoch.validation_seconds for epoch in progress.history),
+        "start_seconds": start_seconds,
+        "test_seconds": test_seconds,
+        "images_per_second": progress.epoch * len(data.train.labels) / train_seconds,
+        "peak_memory_mib": peak,
+    }
+    run.save_result(result)
+    report({"event": "done", **result})
+    return "done"
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has had at once."""
+    try:
+        # On Linux `getrusage` also counts the parent's memory at the time of the fork.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts in bytes.
