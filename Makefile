@@ -11,8 +11,12 @@ READY_TORCH := $(VENV)/.ready-torch
 # Processes that test side by side; each may hold two frameworks, some 2 GB.
 WORKERS ?= 2
 
+# Each computes in one thread. Two frameworks that each spread over all cores wait for each other:
+# a training that takes a second alone then takes twenty.
+ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 NPROC=1
+
 .DEFAULT_GOAL := help
-.PHONY: help setup torch compare test audit-suite docs docs-build lint format constraints clean
+.PHONY: help setup torch compare test test-all attack audit-suite soundness docs docs-build lint format constraints clean
 
 help:  ## Show these lines
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,10 +43,19 @@ compare: setup  ## Train the article's network in TensorFlow and in Keras, and c
 	@$(VENV)/bin/diptych compare $(ARGUMENTS)
 
 test: torch  ## Run the tests
-	@$(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGUMENTS)
+	@$(ONE_THREAD) $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal $(ARGUMENTS)
+
+test-all: torch  ## Run the exhaustive tests as well: all pairs, all kills, all networks
+	@$(ONE_THREAD) $(VENV)/bin/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m "" $(ARGUMENTS)
+
+attack: torch  ## Attack everything for half an hour and write docs/results/attacks.md
+	@$(VENV)/bin/python bench/attacks $(ARGUMENTS)
 
 audit-suite: torch  ## Audit all planted faults and write docs/results/planted-faults.md (an hour or so)
 	@$(VENV)/bin/python tests/auditing/suite.py $(ARGUMENTS)
+
+soundness: torch  ## Audit pairs that differ where it hides and write docs/results/soundness.md (an hour)
+	@$(VENV)/bin/python tests/auditing/soundness/run_pairs.py $(ARGUMENTS)
 
 docs: setup  ## Serve the documentation on http://127.0.0.1:8000
 	@$(VENV)/bin/mkdocs serve --dev-addr 127.0.0.1:8000

@@ -31,7 +31,7 @@ from diptych.data import Data
 from diptych.data.augmentation import shifted
 from diptych.data.idx import idx_header, write_idx
 from diptych.data.idx_folder import IDX_NAMES
-from diptych.training_job import peak_memory_mib
+from diptych.machine import peak_memory_mib
 from diptych.worker import ENVIRONMENT
 from diptych.workflows import registry
 from diptych.workflows.progress import Progress

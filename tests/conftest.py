@@ -14,17 +14,47 @@ from diptych import training
 from diptych.data import Data, load_data
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run, write_json
+from diptych.runs import Run
+from diptych.whole_files import write_json
 from support import write_digits
 
 # A shell that starts tests in the background has them, and all that they start, ignore Ctrl-C.
-for each, ours in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+for each, ours in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
     if signal.getsignal(each) is signal.SIG_IGN:
         signal.signal(each, ours)
 
 # Machines that test are shared: how long an example takes says nothing.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+LONGEST = (
+    "auditing/test_workflows.py",
+    "auditing/test_planted.py",
+    "auditing/test_examples.py",
+    "auditing/test_arithmetic.py::test_two_runs_in_bfloat16_are_the_same",
+    "auditing/test_reference.py::test_an_audit_of_two_pytorch_builds",
+    "auditing/test_keras_twin.py::test_twins_on_all_backends",
+    "auditing/test_keras_backends.py",
+    "scripts/test_audited.py",
+    "scripts/test_computed.py",
+    "test_resume.py::test_frameworks_killed",
+    "test_cli.py::test_a_comparison",
+    "serving/test_openapi.py",
+)
+"""Tests that take longest alone. They start first, so that none is left for the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        starts = (f"tests/{start}" for start in LONGEST)
+        return next((n for n, start in enumerate(starts) if item.nodeid.startswith(start)), 99)
+
+    items.sort(key=place)
+
 
 NETWORK = """
 description = "Small enough for NumPy: 490 parameters"

@@ -26,6 +26,9 @@ NEEDS_PROC = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="child processes are found in /proc"
 )
 
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
+"""The variables by which `make test` has each process compute in one thread."""
+
 COMMAND = (sys.executable, "-m", "diptych.cli")
 TIMES = {"train_seconds", "validation_seconds"}
 

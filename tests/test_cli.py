@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import resource
 import shutil
 import struct
 import subprocess
@@ -524,3 +525,18 @@ def test_all_workflows_are_counted_before_they_train(
     names = {run.workflow for run in find(tmp_path / "runs")}
     assert {"tensorflow", "keras"} <= names
     assert seen == [3 * len(names)]
+
+
+@pytest.mark.parametrize("mebibytes", [120, 170, 250])
+def test_too_little_memory_for_a_command_is_one_line(mebibytes: int) -> None:
+    limit = mebibytes * 2**20
+    done = subprocess.run(
+        [*COMMAND, "runs"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"diptych: memory is limited to {mebibytes} MiB of addresses")
+    assert done.stderr.count("\n") == 1

@@ -15,7 +15,8 @@ from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.render.comparison import head_lines
-from diptych.runs import Run, write_json
+from diptych.runs import Run
+from diptych.whole_files import write_json
 from support import diptych
 
 

@@ -21,8 +21,10 @@ from diptych.comparison import (
     script_of,
 )
 from diptych.comparison.conclusion import conclusion
-from diptych.runs import Run, write_json
+from diptych.events import Event, Loading
+from diptych.runs import Run
 from diptych.scripts.counting import lines_of_code
+from diptych.whole_files import write_json
 from diptych.workflows import registry
 from support import assert_same_training
 
@@ -221,11 +223,11 @@ def test_a_comparison_in_print_and_in_a_notebook(whole: Comparison) -> None:
 def test_runs_that_have_not_ended_are_trained_to_their_end(
     new_run: Callable[..., Run], pair: dict[str, Run], tmp_path: Path
 ) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     made = [new_run("numpy"), pair["tensorflow"]]
     found = compare_runs(made, runs=tmp_path, report=events.append)
     assert made[0].status == "done"
-    assert [event["run"] for event in events if event["event"] == "loading"] == found.sides[0].runs
+    assert [event.run for event in events if isinstance(event, Loading)] == found.sides[0].runs
     assert_same_training(made[0], pair["numpy"])
 
 

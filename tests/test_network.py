@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from diptych import zoo
 from diptych.errors import InputError
-from diptych.network import Conv, Network, margins
+from diptych.layers import Conv, margins
+from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.workflows.numpy.workflow import Workflow as Reference
 
@@ -416,8 +417,8 @@ def test_files_that_cannot_be_read_are_refused_in_one_line(kind: Any, tmp_path: 
     for name, said in {
         "torn.toml": "not TOML",
         "binary.toml": "not a text file",
-        "folder.toml": "Is a directory",
-        "missing.toml": "No such file or directory",
+        "folder.toml": "a folder, expected a file",
+        "missing.toml": "no such file",
         "folder": "no such name",
     }.items():
         with pytest.raises(InputError) as raised:

@@ -22,7 +22,7 @@ def test_every_public_name_is_there_and_listed() -> None:
 
 def test_an_unknown_name() -> None:
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
-        _ = diptych.trian
+        _ = diptych.trian  # pyright: ignore[reportAttributeAccessIssue]
     assert not hasattr(diptych, "__wrapped__")
 
 

@@ -4,6 +4,9 @@ The real command line is killed at random instants of its life, which are seeded
 names the instant that caused it.
 """
 
+import errno
+import json
+import os
 import shlex
 import signal
 import subprocess
@@ -15,21 +18,29 @@ import numpy as np
 import pytest
 
 from diptych import training
+from diptych.errors import InputError
+from diptych.events import Done, EpochEnded, Event, Started, Stepped
 from diptych.runs import Run, find
 from support import (
+    COMMAND,
     NEEDS_PROC,
+    THREADS,
     assert_same_training,
     children,
     diptych,
     is_alive,
     kill,
     kill_workers,
+    plain_environment,
     start,
     whole_files,
 )
 
 KILLS = 20
+FEW = (0, 5, 9, 14, 18)
+"""The kills of `make test`: early and late, of the whole tree and (0, 9, 18) of the worker."""
 MakeCommand = Callable[[str, Path], list[str]]
+MakeRun = Callable[..., Run]
 
 pytestmark = NEEDS_PROC
 
@@ -116,7 +127,13 @@ def numpy_reference(command: MakeCommand, tmp_path_factory: pytest.TempPathFacto
     return Reference(command("numpy", runs), runs)
 
 
-@pytest.mark.parametrize("number", range(KILLS))
+@pytest.mark.parametrize(
+    "number",
+    [
+        number if number in FEW else pytest.param(number, marks=pytest.mark.exhaustive)
+        for number in range(KILLS)
+    ],
+)
 def test_killed_at_a_random_instant(
     number: int, command: MakeCommand, numpy_reference: Reference, tmp_path: Path
 ) -> None:
@@ -155,11 +172,26 @@ def test_killed_again_and_again(
     assert_same_training(run, numpy_reference.run)
 
 
-@pytest.mark.parametrize(("workflow", "kills"), [("tensorflow", 1), ("keras", 2)])
+@pytest.mark.parametrize(
+    ("workflow", "kills"),
+    [
+        ("tensorflow", 1),
+        ("keras", 1),
+        pytest.param("keras", 2, marks=pytest.mark.exhaustive),
+        pytest.param("torch", 1, marks=pytest.mark.exhaustive),
+        pytest.param("jax", 1, marks=pytest.mark.exhaustive),
+    ],
+)
 def test_frameworks_killed_at_random_instants(
-    workflow: str, kills: int, command: MakeCommand, tmp_path: Path
+    workflow: str,
+    kills: int,
+    command: MakeCommand,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Killed in each equal part of the training, after the last resume."""
+    """Killed in each equal part of the training, after the last resume; with all their threads."""
+    for variable in THREADS:
+        monkeypatch.delenv(variable, raising=False)
     reference = Reference(command(workflow, tmp_path / "reference"), tmp_path / "reference")
     epochs = len(reference.run.metrics())
     chance = np.random.default_rng(len(workflow))
@@ -179,26 +211,30 @@ def test_frameworks_killed_at_random_instants(
             training.carry_out(run, lambda event, at=at: kill_after_step(event, at, steps))
         assert run.status_now == "killed"
         whole_files(run.folder)
-    resumed: list[dict] = []
+    resumed: list[Event] = []
     training.resume(run, resumed.append)
-    first = next(event for event in resumed if event["event"] == "start")
-    assert (first["epoch"], first["step"]) != (1, 0), "nothing had been saved"
+    first = next(event for event in resumed if isinstance(event, Started))
+    assert (first.epoch, first.step) != (1, 0), "nothing had been saved"
     assert_same_training(run, reference.run)
 
 
-def kill_after_step(event: dict, at: int, steps: int) -> None:
+def kill_after_step(event: Event, at: int, steps: int) -> None:
     """Kills the worker once its training has come so far."""
-    done = (event["epoch"] - 1) * steps + event["step"] if event["event"] == "steps" else 0
-    if event["event"] == "epoch":
-        done = event["epoch"] * steps
-    if done > at or event["event"] == "done":
+    match event:
+        case Stepped():
+            done = (event.epoch - 1) * steps + event.step
+        case EpochEnded():
+            done = event.measured.epoch * steps
+        case _:
+            done = 0
+    if done > at or isinstance(event, Done):
         kill_workers()
 
 
 # Asked to stop.
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT"])
 def test_a_training_that_is_asked_to_stop(
     name: str, command: MakeCommand, numpy_reference: Reference, tmp_path: Path
 ) -> None:
@@ -249,19 +285,66 @@ def test_a_comparison_that_is_asked_to_stop(
     assert_same_training(made["numpy"], numpy_reference.run)
 
 
-def test_closing_the_terminal_leaves_a_run_that_can_be_resumed(
+def test_closing_the_terminal_saves_the_run(
     command: MakeCommand, numpy_reference: Reference, tmp_path: Path
 ) -> None:
-    process = start(*command("numpy", tmp_path / "runs"))
-    assert process.stdout
-    while not process.stdout.readline().startswith("Epoch 1"):
-        assert process.poll() is None
+    """With a terminal of its own, so that printing fails as well from then on."""
+    ours, theirs = os.openpty()
+    process = subprocess.Popen(
+        [*COMMAND, *command("numpy", tmp_path / "runs")],
+        preexec_fn=lambda: os.login_tty(theirs),
+        env=plain_environment(),
+    )
+    os.close(theirs)
+    shown = b""
+    while b"Epoch 2 |" not in shown:
+        shown += os.read(ours, 4096)
     workers = children(process.pid)
-    process.send_signal(signal.SIGHUP)
-    ended(process)
+    os.close(ours)
+    assert process.wait(60) == 130
     assert gone(workers), "an orphan trains on"
     run = the_run(tmp_path / "runs")
     assert run
-    assert run.status_now == "killed"
+    assert run.status_now == "stopped"
     training.resume(run, lambda _: None)
     assert_same_training(run, numpy_reference.run)
+
+
+def test_a_terminal_that_cannot_be_printed_to_any_more_saves_the_run(new_run: MakeRun) -> None:
+    """It may be gone a moment before the signal that says so."""
+    run = new_run()
+
+    def gone(event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output error"):
+        training.carry_out(run, gone)
+    assert run.status_now == "stopped"
+    assert len(run.metrics()) == 1
+
+
+def test_a_hangup_that_is_ignored_stays_ignored(command: MakeCommand, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        ["nohup", *COMMAND, *command("numpy", tmp_path / "runs")],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=plain_environment(),
+    )
+    assert process.stdout
+    while not process.stdout.readline().startswith("Epoch 1"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGHUP)
+    assert process.wait(120) == 0
+
+
+def test_a_run_whose_process_is_gone_is_not_listed_as_running(new_run: MakeRun) -> None:
+    run = new_run()
+    run.set_status("running")  # As a process leaves it that is killed.
+    done = diptych("runs", "--runs", run.folder.parent, "--json", "-")
+    assert [run["status"] for run in json.loads(done.stdout)["runs"]] == ["killed"]
+    assert "running" not in diptych("runs", "--runs", run.folder.parent).stdout
+    with pytest.raises(InputError, match="its status is killed"):
+        run.weights()

@@ -17,12 +17,15 @@ from safetensors.numpy import load_file
 
 from diptych import training
 from diptych.data import load_data
+from diptych.data.fingerprint import fingerprint
 from diptych.errors import InputError
+from diptych.folders import new_folder
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.render.runs import run_table
 from diptych.render.terminal import plain
-from diptych.runs import Run, find, fingerprint, new_folder, read_arrays, write_arrays, write_json
+from diptych.runs import Run, find
+from diptych.whole_files import read_arrays, write_arrays, write_json
 from diptych.workflows.progress import Epoch, Progress
 from support import whole_files
 
@@ -93,6 +96,13 @@ def test_files_can_be_read_by_whoever_may_read_the_folder(trained: Run) -> None:
     assert len(modes) == 1, "one file is more private than another"
 
 
+def without_checksums(run: Run) -> None:
+    """Makes it a run from before there were checksums."""
+    description = run.description()
+    del description["sha256"]
+    write_json(run.folder / "run.json", description)
+
+
 # Names of folders.
 
 
@@ -153,7 +163,7 @@ def test_readers_never_see_half_a_file(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     code = (
         "import sys, itertools, numpy as np; from pathlib import Path\n"
-        "from diptych.runs import write_arrays, write_json\n"
+        "from diptych.whole_files import write_arrays, write_json\n"
         "path = Path(sys.argv[1])\n"
         "for i in itertools.count(int(sys.argv[2])):\n"
         "    write_arrays(path, {'a': np.full(400_000, i)}, i=str(i))\n"
@@ -296,27 +306,33 @@ def test_a_changed_description_is_told_or_read(
 @pytest.mark.parametrize("name", ["weights", "predictions", "checkpoint/state"])
 def test_damaged_arrays(trained: Run, name: str) -> None:
     path = trained.folder / f"{name}.safetensors"
-    read = {
+    readers: dict[str, Callable[[], Any]] = {
         "weights": trained.weights,
         "predictions": trained.predictions,
         "checkpoint/state": trained.load_checkpoint,
-    }[name]
+    }
+    read = readers[name]
     contents = path.read_bytes()
     for damaged in (b"", contents[:4], contents[: len(contents) // 2], b"\xff" * len(contents)):
         path.write_bytes(damaged)
-        assert path.name in refused(read)
+        assert "damaged or replaced" in refused(read)
+    without_checksums(trained)
+    for damaged in (b"", contents[:4], contents[: len(contents) // 2], b"\xff" * len(contents)):
+        path.write_bytes(damaged)
+        assert "not a safetensors file" in refused(read)
 
 
 def test_weights_and_predictions_of_another_network(trained: Run) -> None:
-    write_arrays(trained.folder / "weights.safetensors", {"dense/kernel": np.zeros(3)})
+    trained.save_weights({"dense/kernel": np.zeros(3)})
     assert "is missing" in refused(trained.weights)
-    write_arrays(trained.folder / "predictions.safetensors", {"logits": np.zeros((5, 10))})
+    trained.save_predictions(np.zeros((5, 10)), np.zeros(4))
     assert "predictions.safetensors" in refused(trained.predictions)
 
 
 def test_a_checkpoint_without_its_progress(trained: Run) -> None:
     path = trained.folder / "checkpoint" / "state.safetensors"
     arrays = read_arrays(path)
+    without_checksums(trained)
     for metadata in ({}, {"progress": "{}"}, {"progress": "[]"}, {"progress": '{"a": 1}'}):
         write_arrays(path, arrays, **metadata)
         assert "progress is missing or damaged" in refused(trained.load_checkpoint)
@@ -378,8 +394,11 @@ def test_a_fingerprint_changes_with_labels_and_images(
 ) -> None:
     for name, at in (
         ("train-images-idx3-ubyte", 16 + 30 * 784 + 400),
+        ("train-images-idx3-ubyte", 16 + 77 * 784 + 3),
+        ("t10k-images-idx3-ubyte", 16 + 199 * 784 + 783),
         ("t10k-labels-idx1-ubyte", 8),
     ):
+        shutil.rmtree(tmp_path / name, ignore_errors=True)
         folder = Path(shutil.copytree(few_digits, tmp_path / name / "few"))
         before = fingerprint(load_data(folder))
         contents = bytearray((folder / name).read_bytes())

@@ -38,7 +38,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from diptych.sklearn import ConvNetClassifier, is_table, to_images, value_range
+from diptych.sklearn import ConvNetClassifier
+from diptych.sklearn.images import is_table, to_images, value_range
 
 DENSE = Network.from_dict(
     {
@@ -253,7 +254,7 @@ IMAGES = np.zeros((4, 2, 2))
     [
         ({"workflow": "nunpy"}, X4, Y4, "did you mean numpy"),
         ({"network": "artikle"}, X4, Y4, "did you mean article"),
-        ({"network": "none.toml"}, X4, Y4, "network none.toml: No such file"),
+        ({"network": "none.toml"}, X4, Y4, "network none.toml: no such file"),
         ({"recipe": "fats"}, X4, Y4, "did you mean fast"),
         ({"epochs": 0}, X4, Y4, "epochs = 0"),
         ({"batch_size": 1.5}, X4, Y4, "batch_size = 1.5"),
@@ -360,7 +361,7 @@ def test_damaged_and_foreign_files(fitted: ConvNetClassifier, tmp_path: Path) ->
     save_file(weights, tmp_path / "foreign")
     for path, message in [
         (tmp_path / "nowhere", "no such file"),
-        (tmp_path, "not a safetensors file"),
+        (tmp_path, "a folder, expected a file"),
         (truncated, "not a safetensors file"),
         (tmp_path / "pickle", "not a safetensors file"),
         (tmp_path / "foreign", "expected what ConvNetClassifier.save writes; 'diptych.sklearn'"),

@@ -1,9 +1,19 @@
 import io
-from typing import Any
+from collections.abc import Sequence
 
 import pytest
 from rich.console import Console
 
+from diptych.events import (
+    Done,
+    EpochEnded,
+    Evaluating,
+    Event,
+    Loading,
+    Started,
+    Stepped,
+    WeightsKept,
+)
 from diptych.network import Network
 from diptych.render import terminal
 from diptych.render.columns import Column, Columns
@@ -13,24 +23,33 @@ from diptych.render.evaluation import prediction_table
 from diptych.render.runs import run_table
 from diptych.render.training import TrainingView
 from diptych.runs import Run
+from diptych.workflows.progress import Epoch
 from diptych.zoo import names
 
-EPOCH = {"event": "epoch", "epoch": 1, "last_batch_loss": 0.5, "last_batch_accuracy": 0.75} | {
-    "validation_loss": 0.25,
-    "validation_accuracy": 0.875,
-}
+EPOCH = Epoch(
+    epoch=1,
+    last_batch_loss=0.5,
+    last_batch_accuracy=0.75,
+    train_loss=0.6,
+    train_accuracy=0.7,
+    validation_loss=0.25,
+    validation_accuracy=0.875,
+    train_seconds=1.0,
+    validation_seconds=1.0,
+)
 LINE = (
     "Epoch 1 | Last Batch Train Loss: 0.5000 | Last Batch Train Accuracy: 0.7500 | "
     "Validation Loss: 0.2500 | Validation Accuracy: 0.8750"
 )
 
 
-def loading(workflow: str, run: str = "runs/a") -> dict[str, Any]:
-    event = {"event": "loading", "workflow": workflow, "run": run, "network": "article"}
-    return event | {"recipe": "fast", "precision": "bfloat16", "seed": 3}
+def loading(workflow: str, run: str = "runs/a") -> Loading:
+    return Loading(
+        run=run, workflow=workflow, network="article", recipe="fast", precision="bfloat16", seed=3
+    )
 
 
-def shown(events: list[dict[str, Any]], trainings: int = 1) -> list[str]:
+def shown(events: Sequence[Event], trainings: int = 1) -> list[str]:
     """The lines that a view prints into a pipe."""
     file = io.StringIO()
     with TrainingView(
@@ -49,7 +68,7 @@ def shown(events: list[dict[str, Any]], trainings: int = 1) -> list[str]:
     ],
 )
 def test_early_stopping_says_which_weights_it_kept(early: bool, said: str) -> None:
-    assert shown([{"event": "kept", "epoch": 2, "epochs": 4, "early": early}]) == [said]
+    assert shown([WeightsKept(epoch=2, epochs=4, early=early)]) == [said]
 
 
 @pytest.mark.parametrize("width", [50, 80])
@@ -65,13 +84,10 @@ def test_a_narrow_screen_cuts_nothing_off(width: int) -> None:
 
 
 def test_a_training_is_one_line_an_epoch() -> None:
-    start = {"event": "start", "epoch": 1, "epochs": 2, "step": 0, "steps": 9}
-    step = {"event": "steps", "epoch": 1, "epochs": 2, "step": 5, "steps": 9} | {
-        "loss": 1.0,
-        "accuracy": 0.5,
-    }
-    done = {"event": "done", "test_accuracy": 0.9932}
-    lines = shown([loading("keras"), start, step, EPOCH, {"event": "testing"}, done])
+    start = Started(epoch=1, epochs=2, step=0, steps=9)
+    step = Stepped(epoch=1, epochs=2, step=5, steps=9, loss=1.0, accuracy=0.5)
+    done = Done(test_accuracy=0.9932, epoch_of_the_weights=1)
+    lines = shown([loading("keras"), start, step, EpochEnded(EPOCH), Evaluating(), done])
     assert lines[1:] == [LINE, "Final accuracy on test set: 0.9932"]
     for word in ("keras", "article", "fast", "seed 3", "runs/a"):
         assert word in lines[0]
@@ -86,7 +102,7 @@ def test_several_trainings_are_counted() -> None:
 
 @pytest.mark.parametrize(("epoch", "step", "said"), [(1, 0, False), (2, 0, True), (1, 7, True)])
 def test_a_resumed_training_says_where_it_goes_on(epoch: int, step: int, said: bool) -> None:
-    lines = shown([{"event": "start", "epoch": epoch, "epochs": 2, "step": step, "steps": 9}])
+    lines = shown([Started(epoch=epoch, epochs=2, step=step, steps=9)])
     assert lines == ([f"Resumed in epoch {epoch}, after step {step}"] if said else [])
 
 

@@ -14,12 +14,24 @@ import pytest
 from diptych import machine, training
 from diptych.data import load_data
 from diptych.errors import InputError
+from diptych.events import (
+    Done,
+    EpochEnded,
+    Evaluating,
+    Event,
+    Loading,
+    Started,
+    Stepped,
+    WeightsKept,
+)
+from diptych.lines import line_of, print_line
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run, find
-from diptych.training import TrainingFailed, line_of, print_line
+from diptych.training import TrainingFailed
 from diptych.worker import WorkerError
 from diptych.workflows import registry
+from diptych.workflows.progress import Epoch
 from support import NEEDS_PROC, assert_same_training, kill_workers, measured
 
 MakeRun = Callable[..., Run]
@@ -30,10 +42,20 @@ ARTICLE = (
 
 
 def test_the_article_s_lines_to_the_letter(capsys: pytest.CaptureFixture[str]) -> None:
-    epoch = {"event": "epoch", "epoch": 1, "last_batch_loss": 0.02463, "last_batch_accuracy": 1.0}
-    print_line(epoch | {"validation_loss": 0.05349, "validation_accuracy": 0.9848})
-    print_line({"event": "steps", "loss": 0.5})
-    print_line({"event": "done", "test_accuracy": 0.9932})
+    epoch = Epoch(
+        epoch=1,
+        last_batch_loss=0.02463,
+        last_batch_accuracy=1.0,
+        train_loss=0.1,
+        train_accuracy=0.9,
+        validation_loss=0.05349,
+        validation_accuracy=0.9848,
+        train_seconds=1.0,
+        validation_seconds=1.0,
+    )
+    print_line(EpochEnded(epoch))
+    print_line(Stepped(epoch=1, epochs=2, step=3, steps=4, loss=0.5, accuracy=0.5))
+    print_line(Done(test_accuracy=0.9932, epoch_of_the_weights=1))
     assert capsys.readouterr().out.splitlines() == [
         "Epoch 1 | Last Batch Train Loss: 0.0246 | Last Batch Train Accuracy: 1.0000 | "
         "Validation Loss: 0.0535 | Validation Accuracy: 0.9848",
@@ -42,20 +64,22 @@ def test_the_article_s_lines_to_the_letter(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_run_reports_what_it_measures(new_run: MakeRun) -> None:
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     run = training.carry_out(new_run(), events.append)
-    kinds = [event["event"] for event in events if event["event"] != "steps"]
-    assert kinds == ["loading", "start", "epoch", "epoch", "testing", "done"]
-    epochs = [event for event in events if event["event"] == "epoch"]
-    assert [{k: v for k, v in e.items() if k != "event"} for e in epochs] == run.metrics()
+    kinds = [type(event) for event in events if not isinstance(event, Stepped)]
+    assert kinds == [Loading, Started, EpochEnded, EpochEnded, Evaluating, Done]
+    epochs = [event.measured for event in events if isinstance(event, EpochEnded)]
+    assert [dataclasses.asdict(epoch) for epoch in epochs] == run.metrics()
     first, *lines, last = filter(None, map(line_of, events))
     # Whatever the recipe says, the reference computes in float64.
     assert first == f"numpy: network small, recipe quick (float64), seed 0, in {run.folder}"
     assert all(re.fullmatch(ARTICLE, line) for line in lines)
     assert last.startswith("Final accuracy on test set: ")
-    steps = [event for event in events if event["event"] == "steps"]
+    steps = [event for event in events if isinstance(event, Stepped)]
     assert steps
-    assert all(event["steps"] == 11 and 1 <= event["step"] <= 11 for event in steps)
+    assert all(event.steps == 11 and 1 <= event.step <= 11 for event in steps)
+    result = run.result() or {}
+    assert events[-1] == Done(result["test_accuracy"], result["epoch_of_the_weights"])
 
 
 def test_training_learns_and_is_the_same_each_time(new_run: MakeRun) -> None:
@@ -87,15 +111,15 @@ def test_a_loss_that_is_no_number_fails(new_run: MakeRun) -> None:
 def test_early_stopping_keeps_the_best_epoch(workflow: str, new_run: MakeRun) -> None:
     """At a rate at which the few digits are soon known by heart."""
     run = new_run(workflow, epochs=60, learning_rate=0.05, early_stopping=2, dropout_scale=0.0)
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     training.carry_out(run, events.append)
     losses = [epoch["validation_loss"] for epoch in run.metrics()]
     result = run.result() or {}
     best = int(np.argmin(losses)) + 1
     assert len(losses) == result["epochs"] == best + 2 < 60
     assert result["epoch_of_the_weights"] == best
-    [kept] = [event for event in events if event["event"] == "kept"]
-    assert kept == {"event": "kept", "epoch": best, "epochs": best + 2, "early": True}
+    [kept] = [event for event in events if isinstance(event, WeightsKept)]
+    assert kept == WeightsKept(epoch=best, epochs=best + 2, early=True)
     assert result["validation_loss"] == losses[best - 1]
     assert result["validation_accuracy"] == run.metrics()[best - 1]["validation_accuracy"]
 
@@ -175,8 +199,8 @@ def test_arithmetic_is_bfloat16_where_the_processor_has_it(
 def test_ctrl_c_saves_the_run_and_says_how_to_go_on(new_run: MakeRun) -> None:
     run, reference = new_run(epochs=40), new_run(epochs=40)
 
-    def press(event: dict[str, Any]) -> None:
-        if event["event"] == "epoch" and event["epoch"] == 2:
+    def press(event: Event) -> None:
+        if isinstance(event, EpochEnded) and event.measured.epoch == 2:
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt) as raised:
@@ -185,16 +209,16 @@ def test_ctrl_c_saves_the_run_and_says_how_to_go_on(new_run: MakeRun) -> None:
     assert run.status == "stopped"
     done = len(run.metrics())
     assert 2 <= done < 40
-    events: list[dict[str, Any]] = []
+    events: list[Event] = []
     training.resume(run.folder, events.append)
-    assert next(event for event in events if event["event"] == "start")["epoch"] == done + 1
+    assert next(event for event in events if isinstance(event, Started)).epoch == done + 1
     training.carry_out(reference, lambda _: None)
     assert_same_training(run, reference)
 
 
 def test_ctrl_c_in_the_last_moment(new_run: MakeRun) -> None:
-    def press(event: dict[str, Any]) -> None:
-        if event["event"] == "testing":
+    def press(event: Event) -> None:
+        if isinstance(event, Evaluating):
             os.kill(os.getpid(), signal.SIGINT)
 
     run = new_run()
@@ -208,8 +232,8 @@ def test_ctrl_c_in_the_last_moment(new_run: MakeRun) -> None:
 def test_a_worker_that_was_killed(new_run: MakeRun) -> None:
     run, reference = new_run(epochs=40), new_run(epochs=40)
 
-    def kill(event: dict[str, Any]) -> None:
-        if event["event"] == "epoch":
+    def kill(event: Event) -> None:
+        if isinstance(event, EpochEnded):
             kill_workers()
 
     with pytest.raises(WorkerError, match=r"SIGKILL \(out of memory\?\)") as raised:

@@ -1,5 +1,6 @@
 import ast
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -30,6 +31,10 @@ def about(parameters, arrays, report, stopping):
 
 def boom(parameters, arrays, report, stopping):
     raise KeyError("the engine room\\nis on fire")
+
+def hoard(parameters, arrays, report, stopping):
+    import numpy
+    numpy.empty(2**60, "u1")
 
 def wrong(parameters, arrays, report, stopping):
     raise InputError("colour: given mauve,\\n  expected red")
@@ -232,3 +237,32 @@ def test_nothing_is_pickled() -> None:
                 names.append(node.module or "")
             taken = {name.split(".")[0] for name in names}
             assert not taken & {"pickle", "multiprocessing", "dill", "cloudpickle"}, path
+
+
+@pytest.mark.parametrize("mebibytes", [150, 200, 230, 500])
+def test_too_little_memory_for_numpy_is_one_line_and_no_hang(mebibytes: int) -> None:
+    """At some of these its own libraries wait for a thread that they could not start."""
+    limit = mebibytes * 2**20
+    done = subprocess.run(
+        [sys.executable, "-c", "from diptych.worker import Worker; Worker()"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode
+    if "InputError" in done.stderr:  # NumPy itself ends the process at the lowest.
+        assert f"memory is limited to {mebibytes} MiB of addresses" in done.stderr
+
+
+def test_no_memory_in_a_job_is_one_line(worker: Worker) -> None:
+    with pytest.raises(InputError, match=r"^too little memory: Unable to allocate .*$"):
+        worker.call("test_jobs:hoard", {})
+
+
+def test_a_worker_that_does_not_start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(1000)")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(diptych.worker, "START_SECONDS", 0.5)
+    with Worker() as worker, pytest.raises(WorkerError, match=r"did not start within 0\.5 s"):
+        worker.call("evaluation:logits_job", {})

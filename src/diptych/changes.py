@@ -1,10 +1,9 @@
 """Values for a recipe's keys as people write them: ``KEY=VALUE``, or ``KEY=VALUE,VALUE``."""
 
-import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from diptych import zoo
+from diptych import toml, zoo
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
@@ -115,15 +114,15 @@ def _word(value: Any) -> str:
 
 def _values(text: str) -> list[Any]:
     try:
-        return tomllib.loads(f"values = [{text}]")["values"]
-    except tomllib.TOMLDecodeError:
+        return toml.parse(f"values = [{text}]")["values"]
+    except ValueError:
         return [_value(part) for part in _split(text)]
 
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return toml.parse(f"value = {text}")["value"]
+    except ValueError:
         return text.strip()
 
 

@@ -1,9 +1,17 @@
-"""The one error that people cause and can fix, and the command that fixes it."""
+"""The errors that people can fix, in one line, and the command that fixes them."""
 
+import errno
+import os
 import shlex
 import shutil
 import sys
 from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""The disk is full, the user's share of it is, or a file is larger than it may be."""
+
+NO_MEMORY = ("can't start new thread", "failed to map segment", os.strerror(errno.ENOMEM))
+"""What the interpreter, the loader of libraries and the system say of it."""
 
 
 class InputError(ValueError):
@@ -15,6 +23,35 @@ class InputError(ValueError):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+def explained(problem: BaseException | None) -> InputError | None:
+    """The problem in one line, where the system refuses what a person asked for; else None.
+
+    That is a path that cannot be used as it is, a disk without room, or too little memory. Of the
+    last two libraries raise errors of their own, which quote the system or have it as their cause.
+    """
+    at: BaseException | None = problem
+    while at is not None:
+        if line := _resources(at):
+            return InputError(line)
+        at = at.__cause__ or at.__context__
+    if isinstance(problem, OSError) and problem.filename is not None and problem.errno:
+        return InputError(f"{os.fsdecode(problem.filename)}: {os.strerror(problem.errno)}")
+    return None
+
+
+def _resources(problem: BaseException) -> str:
+    said = " ".join(str(problem).split())
+    number = problem.errno if isinstance(problem, OSError) else None
+    if full := [code for code in FULL if code == number or os.strerror(code) in said]:
+        name = problem.filename if isinstance(problem, OSError) else None
+        where = "" if name is None else f"{os.fsdecode(name)}: "
+        return f"{where}{os.strerror(full[0])}; make room, then try again"
+    if isinstance(problem, MemoryError) or any(words in said for words in NO_MEMORY):
+        reason = said[:200] or "no more could be had"
+        return f"too little memory: {reason}; see ulimit -v, or use a larger machine"
+    return ""
 
 
 def command(*arguments: object) -> str:

@@ -22,7 +22,7 @@ from diptych.recipe import Recipe
 from diptych.training import TrainingFailed
 from diptych.worker import Arrays, Job, Report, Worker
 from diptych.workflows import registry
-from diptych.workflows.progress import Progress, State
+from diptych.workflows.progress import Epoch, Progress, State
 
 
 def fit(
@@ -32,7 +32,7 @@ def fit(
     seed: int,
     train: Split,
     validation: Split,
-    report: Report = lambda _: None,
+    report: Callable[[Epoch], None] = lambda _: None,
 ) -> tuple[Weights, list[dict[str, Any]]]:
     """Trains a network, from the weights and with the batches that a run of this seed has.
 
@@ -43,7 +43,7 @@ def fit(
         seed: where all random numbers come from.
         train: what to train on.
         validation: what to validate on after each epoch, one image or more.
-        report: called after each epoch with what `diptych.training.line_of` takes.
+        report: called after each epoch with what was measured.
 
     Returns:
         The weights in the shared layout, and what was measured, a dict an epoch.
@@ -64,7 +64,9 @@ def fit(
         "validation images": validation.images,
         "validation labels": validation.labels,
     }
-    answer, weights = _call(workflow, fit_job, parameters, arrays, report)
+    answer, weights = _call(
+        workflow, fit_job, parameters, arrays, lambda epoch: report(Epoch(**epoch))
+    )
     if "failed" in answer:
         raise TrainingFailed(answer["failed"])
     return weights, answer["history"]
@@ -99,7 +101,7 @@ class EpochsOnly:
             raise FloatingPointError(
                 f"the loss is not a number after epoch {epoch.epoch}: lower the learning rate"
             )
-        self.report({"event": "epoch", **asdict(epoch)})
+        self.report(asdict(epoch))
         return self.stopping()
 
 

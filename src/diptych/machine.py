@@ -2,6 +2,8 @@
 
 import os
 import platform
+import resource
+import sys
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -59,3 +61,14 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def peak_memory_mib() -> float:
+    """The most memory that this process has had at once."""
+    try:
+        # On Linux `getrusage` also counts the parent's memory at the time of the fork.
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
+    except (OSError, IndexError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts in bytes.

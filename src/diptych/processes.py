@@ -8,6 +8,7 @@ there are three ways to find it: by its group, by its ancestors (a worker adopts
 
 import ctypes
 import os
+import resource
 import signal
 import sys
 import time
@@ -15,16 +16,31 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from diptych.errors import InputError
+
 MARK = "DIPTYCH_WORKER"
 """The environment variable that a worker and all its descendants share."""
 PROC = Path("/proc")
+LEAST_ADDRESSES, LEAST_FOR_A_COMMAND = 2**30, 2**28
+"""Bytes for a worker, and for a command alone. With less, the libraries under NumPy and SciPy do
+not fail as they start: they wait for ever for threads that there is no room for."""
 PR_SET_CHILD_SUBREAPER = 36
 TRACKER = b"multiprocessing.resource_tracker"
 """Python's process that removes what others left in shared memory, once they have ended."""
-TRACKER_SECONDS = 1.0
+TRACKER_SECONDS = 5.0
 """How long it may take for that."""
 ROUNDS = 20
 """A process may start another one while it is looked for; so often is looked again."""
+
+
+def check_address_space(least: int) -> None:
+    """Raises InputError where a process may have fewer bytes of addresses (``ulimit -v``)."""
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit != resource.RLIM_INFINITY and limit < least:
+        raise InputError(
+            f"memory is limited to {limit // 2**20:,} MiB of addresses (ulimit -v), expected "
+            f"{least // 2**20:,} MiB at least, or no limit"
+        )
 
 
 def adopt_orphans() -> None:

@@ -1,7 +1,8 @@
 """A run's folder: what was run, metrics as they come, the newest checkpoint, weights, the result.
 
 ======================== =========================================================================
-``run.json``             network, recipe, workflow, data, seed, versions, machine, status
+``run.json``             network, recipe, workflow, data, seed, versions, machine, status, and
+                         the SHA-256 of the three files of arrays
 ``metrics.jsonl``        a line an epoch
 ``checkpoint/``          ``state.safetensors``: all that a resume needs
 ``weights.safetensors``  the trained weights, in the layout that all workflows share
@@ -15,7 +16,6 @@ Every file is written aside and then renamed, so a run killed at any instant lea
 
 import difflib
 import fcntl
-import hashlib
 import json
 import logging
 import os
@@ -28,95 +28,26 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save
 
-from diptych import machine
+from diptych import checksums, machine
 from diptych.data import Data
+from diptych.data.fingerprint import fingerprint
 from diptych.errors import InputError, command
+from diptych.folders import new_folder
 from diptych.network import Network, Weights
+from diptych.reading import MOST_ARRAY_BYTES, MOST_JSON_BYTES, open_regular, read_regular
 from diptych.recipe import Recipe
+from diptych.schema import DATA, DESCRIPTION, RESULT, SCHEMA, check_keys
+from diptych.whole_files import packed, read_json, unpacked, write_json, write_whole
 from diptych.workflows import registry
 from diptych.workflows.progress import Epoch, Progress, State
 
 logger = logging.getLogger(__name__)
 
-SCHEMA = 1
 TENSORBOARD = "tensorboard"
+CHECKPOINT = "checkpoint/state.safetensors"
+WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 Status = Literal["new", "running", "stopped", "failed", "done"]
-
-# What others rely on in the files, which may have been changed by hand or come from elsewhere.
-DESCRIPTION = {
-    "status": str,
-    "created": str,
-    "workflow": str,
-    "seed": int,
-    "checkpoint_every": int | None,
-    "network": dict,
-    "recipe": dict,
-    "data": dict,
-    "machine": dict,
-    "versions": dict,
-}
-DATA = {"name": str, "source": str, "fingerprint": str, "class_names": list}
-RESULT = {
-    "test_accuracy": float,
-    "test_correct": int,
-    "test_images": int,
-    "validation_accuracy": float,
-    "epochs": int,
-    "train_seconds": float,
-    "start_seconds": float,
-    "images_per_second": float,
-    "peak_memory_mib": float,
-}
-
-
-def fingerprint(data: Data) -> str:
-    """A short hash of the data: all labels and every hundredth image of each split."""
-    digest = hashlib.sha256()
-    for split in (data.train, data.validation, data.test):
-        digest.update(np.ascontiguousarray(split.labels, np.int64).tobytes())
-        for image in split.images[::100]:  # One at a time: all of them may not fit in memory.
-            digest.update(np.ascontiguousarray(image).tobytes())
-    return digest.hexdigest()[:16]
-
-
-def write_whole(path: Path, contents: bytes) -> None:
-    """Writes a file so that at every instant it is the old one or the new one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    with aside.open("wb") as file:
-        file.write(contents)
-        file.flush()
-        os.fsync(file.fileno())
-    aside.replace(path)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes plain data as JSON; there is no NaN in it."""
-    text = json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
-    write_whole(path, text.encode())
-
-
-def write_arrays(path: Path, arrays: dict[str, np.ndarray], **metadata: str) -> None:
-    """Writes arrays as safetensors, whole or not at all."""
-    # Not `save_file`: it writes to a name of its own first, which a kill would leave behind.
-    whole = {name: np.asarray(array, order="C") for name, array in arrays.items()}
-    write_whole(path, save(whole, metadata or None))
-
-
-def read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a safetensors file.
-
-    Raises:
-        InputError: the file is not there, or is not a safetensors file.
-    """
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file") from None
-    except (SafetensorError, OSError) as problem:
-        raise InputError(f"{path}: not a safetensors file ({problem})") from None
 
 
 class Run:
@@ -124,6 +55,7 @@ class Run:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._checksums: dict[str, str] = {}
 
     @classmethod
     def create(
@@ -137,28 +69,14 @@ class Run:
         checkpoint_every: int | None = None,
     ) -> "Run":
         """A new run's folder below ``root``; nothing is trained yet."""
-        description = {
-            "schema": SCHEMA,
-            "status": "new",
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "workflow": workflow,
-            "seed": seed,
-            "checkpoint_every": checkpoint_every,
-            "network": network.to_dict(),
-            "recipe": recipe.to_dict(),
-            "data": {
-                "name": data.name,
-                "source": data.source,
-                "fingerprint": fingerprint(data),
-                "image_shape": list(data.image_shape),
-                "class_names": list(data.class_names),
-            },
-            "machine": machine.describe(),
-            "versions": machine.versions(),
-        }
+        description = _described(network, recipe, workflow, data, seed, checkpoint_every)
         name = f"{workflow}-{network.name}-{recipe.name}-seed{seed}"
         folder = new_folder(root, re.sub(r"[^\w.+-]+", "_", name))
-        write_json(folder / "run.json", description)
+        try:
+            write_json(folder / "run.json", description)
+        except OSError:
+            folder.rmdir()
+            raise
         return cls(folder)
 
     @classmethod
@@ -192,8 +110,8 @@ class Run:
             raise InputError(
                 f"{self.folder}/run.json: schema {description.get('schema')!r}, expected {SCHEMA}"
             )
-        _check_keys(self.folder / "run.json", description, DESCRIPTION)
-        _check_keys(self.folder / "run.json", description["data"], DATA)
+        check_keys(self.folder / "run.json", description, DESCRIPTION)
+        check_keys(self.folder / "run.json", description["data"], DATA)
         try:
             registry.check_name(description["workflow"])
             _ = self.network, self.recipe
@@ -206,7 +124,7 @@ class Run:
 
     def description(self) -> dict[str, Any]:
         """What ``run.json`` says."""
-        return _read_json(self.folder / "run.json")
+        return read_json(self.folder / "run.json")
 
     @property
     def network(self) -> Network:
@@ -238,12 +156,12 @@ class Run:
         """Whether a process is training this run right now."""
         try:
             # Opened for reading: a run may lie where nobody can write.
-            with (self.folder / ".lock").open() as file:
+            with os.fdopen(open_regular(self.folder / ".lock")) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
         except BlockingIOError:
             return True
-        except OSError:
+        except (OSError, InputError):
             return False
 
     @property
@@ -271,9 +189,11 @@ class Run:
         if not path.exists():
             return []
         try:
-            epochs = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-            return [asdict(Epoch(**epoch)) for epoch in epochs]
-        except (OSError, TypeError, ValueError):
+            lines = read_regular(path, MOST_JSON_BYTES).decode().splitlines()
+            return [asdict(Epoch(**json.loads(line))) for line in lines]
+        except InputError:
+            raise
+        except (TypeError, ValueError, RecursionError):
             raise InputError(f"{path}: expected a line an epoch; the file is damaged") from None
 
     def save_metrics(self, progress: Progress) -> None:
@@ -282,19 +202,20 @@ class Run:
 
     def save_checkpoint(self, progress: Progress, state: State) -> None:
         """Replaces the checkpoint by this one."""
-        folder = self.folder / "checkpoint"
-        folder.mkdir(exist_ok=True)
-        write_arrays(folder / "state.safetensors", state, progress=json.dumps(progress.to_dict()))
+        (self.folder / "checkpoint").mkdir(exist_ok=True)
+        self._save(CHECKPOINT, state, progress=json.dumps(progress.to_dict()))
 
     def load_checkpoint(self) -> tuple[Progress, State | None]:
         """The newest checkpoint, or the beginning where there is none."""
-        path = self.folder / "checkpoint" / "state.safetensors"
+        path = self.folder / CHECKPOINT
         if not path.exists():
             return Progress(), None
-        state = read_arrays(path)
+        contents = self._contents(CHECKPOINT)
+        state = unpacked(path, contents)
         try:
-            with safe_open(path, framework="numpy") as file:
-                return Progress.from_dict(json.loads(file.metadata()["progress"])), state
+            header = json.loads(contents[8 : 8 + int.from_bytes(contents[:8], "little")])
+            progress = json.loads(header["__metadata__"]["progress"])
+            return Progress.from_dict(progress), state
         except (KeyError, TypeError, ValueError):
             raise InputError(f"{path}: its progress is missing or damaged") from None
 
@@ -304,39 +225,54 @@ class Run:
         Raises:
             InputError: the run has not ended, or its weights are damaged.
         """
-        path = self.folder / "weights.safetensors"
+        path = self.folder / WEIGHTS
         if not path.exists():
             raise InputError(
-                f"run {self.name}: no weights yet, its status is {self.status}: "
+                f"run {self.name}: no weights yet, its status is {self.status_now}: "
                 f"{command('resume', self.folder)} ends it"
             )
-        weights = read_arrays(path)
+        weights = unpacked(path, self._contents(WEIGHTS))
         self.network.check_weights(weights)
         return weights
 
     def save_weights(self, weights: Weights) -> None:
-        write_arrays(self.folder / "weights.safetensors", weights)
+        self._save(WEIGHTS, weights)
 
     def predictions(self) -> tuple[np.ndarray, np.ndarray]:
         """Logits float32 (n, classes) and labels int64 (n,) of the test images."""
-        path = self.folder / "predictions.safetensors"
-        arrays = read_arrays(path)
+        path = self.folder / PREDICTIONS
+        arrays = unpacked(path, self._contents(PREDICTIONS))
         shapes = {name: array.shape for name, array in arrays.items()}
         if shapes.get("logits") != (*shapes.get("labels", ()), self.network.classes):
             raise InputError(f"{path}: expected the logits of each label's image, found {shapes}")
         return arrays["logits"], arrays["labels"]
 
     def save_predictions(self, logits: np.ndarray, labels: np.ndarray) -> None:
-        arrays = {"logits": logits, "labels": labels.astype(np.int64)}
-        write_arrays(self.folder / "predictions.safetensors", arrays)
+        self._save(PREDICTIONS, {"logits": logits, "labels": labels.astype(np.int64)})
+
+    def _save(self, name: str, arrays: dict[str, np.ndarray], **metadata: str) -> None:
+        """Replaces one of the run's files of arrays, and its checksum in ``run.json``."""
+        contents = packed(arrays, metadata)
+        new, current = checksums.checksum(contents), self._checksums.get(name)
+        description = checksums.announced(self.description(), name, new, current)
+        write_json(self.folder / "run.json", description)
+        write_whole(self.folder / name, contents)
+        self._checksums[name] = new
+
+    def _contents(self, name: str) -> bytes:
+        """The contents of one of the run's files of arrays, checked by its checksum."""
+        path = self.folder / name
+        contents = read_regular(path, MOST_ARRAY_BYTES)
+        self._checksums[name] = checksums.check(path, contents, self.description(), name)
+        return contents
 
     def result(self) -> dict[str, Any] | None:
         """What ``result.json`` says; None while the run has not ended."""
         path = self.folder / "result.json"
         if not path.exists():
             return None
-        result = _read_json(path)
-        _check_keys(path, result, RESULT)
+        result = read_json(path)
+        check_keys(path, result, RESULT)
         return result
 
     def save_result(self, result: dict[str, Any]) -> None:
@@ -349,7 +285,7 @@ class Run:
         Raises:
             InputError: another process is training this run.
         """
-        with (self.folder / ".lock").open("a") as file:
+        with os.fdopen(open_regular(self.folder / ".lock", os.O_RDWR | os.O_CREAT), "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -360,6 +296,37 @@ class Run:
         """Removes what a killed process had not finished writing."""
         for leftover in self.folder.rglob(".*.partial"):
             leftover.unlink(missing_ok=True)
+
+
+def _described(
+    network: Network,
+    recipe: Recipe,
+    workflow: str,
+    data: Data,
+    seed: int,
+    checkpoint_every: int | None,
+) -> dict[str, Any]:
+    """What ``run.json`` says of a new run."""
+    return {
+        "schema": SCHEMA,
+        "status": "new",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "workflow": workflow,
+        "seed": seed,
+        "checkpoint_every": checkpoint_every,
+        "network": network.to_dict(),
+        "recipe": recipe.to_dict(),
+        "data": {
+            "name": data.name,
+            "source": data.source,
+            "fingerprint": fingerprint(data),
+            "image_shape": list(data.image_shape),
+            "class_names": list(data.class_names),
+        },
+        "machine": machine.describe(),
+        "versions": machine.versions(),
+        checksums.KEY: {},
+    }
 
 
 def find(root: str | Path) -> list[Run]:
@@ -375,45 +342,3 @@ def find(root: str | Path) -> list[Run]:
             continue
         runs.append(run)
     return sorted(runs, key=lambda run: (run.description()["created"], run.name))
-
-
-def new_folder(root: Path, name: str) -> Path:
-    """Makes ``name`` below ``root``, or ``name-2`` and so on: the first that is free.
-
-    Raises:
-        InputError: no folder can be made there.
-    """
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while True:
-            folder = root / (name if number == 1 else f"{name}-{number}")
-            try:
-                folder.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return folder
-    except (FileExistsError, NotADirectoryError):
-        raise InputError(f"runs folder {root}: a file is in its place, give another") from None
-    except OSError as problem:
-        raise InputError(f"runs folder {root}: {problem.strerror or problem}") from None
-
-
-def _check_keys(path: Path, value: Any, kinds: dict[str, Any]) -> None:
-    """Raises InputError unless each key is there and its value is of its kind."""
-    for key, kind in kinds.items():
-        if not isinstance(value, dict) or not isinstance(value.get(key), kind):
-            raise InputError(f"{path}: {key} is missing or damaged")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise InputError(f"{path}: {problem.strerror or problem}") from None
-    except ValueError:
-        raise InputError(f"{path}: not JSON; the file is damaged") from None
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: expected a JSON object, found {type(value).__name__}")
-    return value

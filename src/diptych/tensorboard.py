@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 from diptych import extras
 from diptych.data import load_data
 from diptych.data.pictures import to_png
+from diptych.events import Done, EpochEnded, Event, WeightsSummarised
 from diptych.network import Network
 from diptych.runs import TENSORBOARD, Run
 
@@ -94,14 +96,14 @@ class Events:
     def __exit__(self, *_: object) -> None:
         self._records.close()
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        match event["event"]:
-            case "epoch":
-                self._scalars(event)
-            case "weights":
-                self._histograms(event["epoch"], event["histograms"])
-            case "done":
-                self._finished(event)
+    def __call__(self, event: Event) -> None:
+        match event:
+            case EpochEnded():
+                self._scalars(asdict(event.measured))
+            case WeightsSummarised():
+                self._histograms(event.epoch, event.histograms)
+            case Done():
+                self._finished(event.epoch_of_the_weights, event.test_accuracy)
 
     def write_ending(self) -> None:
         """What a run's end adds, for one that has ended: its result and its final weights."""
@@ -109,12 +111,12 @@ class Events:
         epoch = result["epoch_of_the_weights"]
         weights = {name: histogram(values) for name, values in self.run.weights().items()}
         self._histograms(epoch, weights)
-        self._finished(result)
+        self._finished(epoch, result["test_accuracy"])
 
     def _event(self, step: int = 0, **what: Any) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.compat.proto import event_pb2
 
-        event = Event(wall_time=time.time(), step=step, **what)
+        event = event_pb2.Event(wall_time=time.time(), step=step, **what)
         self._records.write(event.SerializeToString())
         self._records.flush()
 
@@ -134,9 +136,8 @@ class Events:
         values = [{"tag": name, "histo": HistogramProto(**one)} for name, one in found.items()]
         self._summary(epoch, values)
 
-    def _finished(self, result: dict[str, Any]) -> None:
-        epoch = result["epoch_of_the_weights"]
-        value = {"tag": "accuracy/test", "simple_value": result["test_accuracy"]}
+    def _finished(self, epoch: int, test_accuracy: float) -> None:
+        value = {"tag": "accuracy/test", "simple_value": test_accuracy}
         self._summary(epoch, [value])
         for misread in self._misread():
             self._summary(epoch, [misread])
@@ -214,7 +215,7 @@ def _steps(folder: Path) -> set[int]:
     from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
     steps = set()
-    for file in folder.glob("events.out.tfevents.*"):
+    for file in filter(Path.is_file, folder.glob("events.out.tfevents.*")):
         for event in EventFileLoader(str(file)).Load():
             if any(value.tag == "loss/train" for value in event.summary.value):
                 steps.add(event.step)

@@ -10,10 +10,12 @@ from diptych import machine
 from diptych.data import Data, load_data
 from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError, command
+from diptych.events import Report, from_plain
+from diptych.lines import print_line
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import TENSORBOARD, Run
-from diptych.worker import Report, Worker, WorkerError
+from diptych.worker import Worker, WorkerError
 from diptych.workflows import registry
 
 logger = logging.getLogger(__name__)
@@ -49,7 +51,8 @@ def train(
         adapt: fit the network's input shape and number of classes to the data.
         checkpoint_every: save a checkpoint every so many steps, not only after each epoch.
         tensorboard: write event files for TensorBoard into the run's folder.
-        report: called with plain data as the training goes on; prints a line an epoch by default.
+        report: called with each `diptych.events.Event` as the training goes on; prints a line
+            per epoch by default.
 
     Returns:
         The finished run.
@@ -193,7 +196,8 @@ def _carry_out(run: Run, reports: list[Report]) -> Run:
         "histograms": len(reports) > 1,
     }
 
-    def report(event: dict[str, Any]) -> None:
+    def report(plain: dict[str, Any]) -> None:
+        event = from_plain(plain)
         for each in reports:
             each(event)
 
@@ -210,32 +214,3 @@ def _carry_out(run: Run, reports: list[Report]) -> Run:
     if answer["status"] == "failed":
         raise TrainingFailed(f"run {run.folder}: {answer['reason']}")
     return run
-
-
-def print_line(event: dict[str, Any]) -> None:
-    """Prints what is trained, a line an epoch in the article's words, and one at the end."""
-    if line := line_of(event):
-        print(line, flush=True)
-
-
-def line_of(event: dict[str, Any]) -> str | None:
-    """The line for an event of a training that has one; for an epoch it is the article's."""
-    match event["event"]:
-        case "loading":
-            return (
-                f"{event['workflow']}: network {event['network']}, recipe {event['recipe']} "
-                f"({event['precision']}), seed {event['seed']}, in {event['run']}"
-            )
-        case "epoch":
-            return (
-                f"Epoch {event['epoch']} | Last Batch Train Loss: {event['last_batch_loss']:.4f} | "
-                f"Last Batch Train Accuracy: {event['last_batch_accuracy']:.4f} | "
-                f"Validation Loss: {event['validation_loss']:.4f} | "
-                f"Validation Accuracy: {event['validation_accuracy']:.4f}"
-            )
-        case "kept":
-            early = f"Stopped early after epoch {event['epochs']}: t" if event["early"] else "T"
-            return f"{early}he weights of epoch {event['epoch']} are kept"
-        case "done":
-            return f"Final accuracy on test set: {event['test_accuracy']:.4f}"
-    return None

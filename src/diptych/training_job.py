@@ -1,20 +1,31 @@
 """A training in the worker's process: watched, saved, and ended with the test images' answers."""
 
 import math
-import resource
-import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from diptych import machine, worker
 from diptych.data import Data, load_data
+from diptych.events import (
+    Done,
+    EpochEnded,
+    Evaluating,
+    Loading,
+    Report,
+    Started,
+    Stepped,
+    WeightsKept,
+    WeightsSummarised,
+    to_plain,
+)
 from diptych.network import Weights
 from diptych.runs import Run, Status
-from diptych.worker import Arrays, Report
+from diptych.worker import Arrays
 from diptych.workflows import registry
 from diptych.workflows.progress import Progress, State
 
@@ -50,15 +61,14 @@ class Recorder:
         if now - self.reported_at >= SECONDS_BETWEEN_REPORTS:
             self.reported_at = now
             self.report(
-                {
-                    "event": "steps",
-                    "epoch": progress.epoch + 1,
-                    "epochs": self.epochs,
-                    "step": progress.step,
-                    "steps": self.steps,
-                    "loss": progress.loss,
-                    "accuracy": progress.accuracy,
-                }
+                Stepped(
+                    epoch=progress.epoch + 1,
+                    epochs=self.epochs,
+                    step=progress.step,
+                    steps=self.steps,
+                    loss=progress.loss,
+                    accuracy=progress.accuracy,
+                )
             )
         stop = self.stopping()
         every = self.checkpoint_every
@@ -77,17 +87,17 @@ class Recorder:
         self.saved_step = 0
         self.run.save_checkpoint(progress, state())
         self.run.save_metrics(progress)
-        self.report({"event": "epoch", **asdict(epoch)})
+        self.report(EpochEnded(epoch))
         if self.weights:
             from diptych.tensorboard import histogram
 
-            found = {name: histogram(values) for name, values in self.weights().items()}
-            self.report({"event": "weights", "epoch": epoch.epoch, "histograms": found})
+            histograms = {name: histogram(values) for name, values in self.weights().items()}
+            self.report(WeightsSummarised(epoch.epoch, histograms))
         return self.stopping() and not progress.finished
 
 
 def train_job(
-    parameters: dict[str, Any], _: Arrays, report: Report, stopping: Callable[[], bool]
+    parameters: dict[str, Any], _: Arrays, report: worker.Report, stopping: Callable[[], bool]
 ) -> tuple[dict[str, Any], Arrays]:
     """Trains a run from its checkpoint, or from the beginning, to its end."""
     run = Run(Path(parameters["run"]))
@@ -98,12 +108,21 @@ def train_job(
         progress, state = run.load_checkpoint()
         run.set_status("running")
         try:
-            status = _train(run, data, progress, state, parameters, report, stopping)
+            status = _train(
+                run,
+                data,
+                progress,
+                state,
+                parameters,
+                lambda event: report(to_plain(event)),
+                stopping,
+            )
         except FloatingPointError as problem:
             run.set_status("failed")
             return {"status": "failed", "reason": str(problem)}, {}
         except BaseException:
-            run.set_status("failed")
+            with suppress(OSError):  # Where the disk is full, that is the news.
+                run.set_status("failed")
             raise
         run.set_status(status)
     return {"status": status}, {}
@@ -121,29 +140,20 @@ def _train(
     network, recipe, seed = run.network, run.recipe, run.seed
     run.save_metrics(progress)
     report(
-        {
-            "event": "loading",
-            "run": parameters["shown_as"],
-            "workflow": run.workflow,
-            "network": network.name,
-            "recipe": recipe.name,
-            "precision": registry.precision(run.workflow, recipe),
-            "seed": seed,
-        }
+        Loading(
+            run=parameters["shown_as"],
+            workflow=run.workflow,
+            network=network.name,
+            recipe=recipe.name,
+            precision=registry.precision(run.workflow, recipe),
+            seed=seed,
+        )
     )
     Workflow = registry.load(run.workflow)
     workflow = Workflow(network.with_dropout_scaled(recipe.dropout_scale), recipe, seed)
     steps = -(-len(data.train.labels) // recipe.batch_size)
     start_seconds = time.time() - parameters["asked_at"]
-    report(
-        {
-            "event": "start",
-            "epoch": progress.epoch + 1,
-            "epochs": recipe.epochs,
-            "step": progress.step,
-            "steps": steps,
-        }
-    )
+    report(Started(progress.epoch + 1, recipe.epochs, progress.step, steps))
     weights = workflow.weights if parameters["histograms"] else None
     recorder = Recorder(run, recipe.epochs, steps, report, stopping, weights)
     workflow.fit(data, recorder, progress, state)
@@ -153,10 +163,10 @@ def _train(
     kept = progress.best_epoch or progress.epoch
     if recipe.early_stopping:
         early = progress.epoch < recipe.epochs
-        report({"event": "kept", "epoch": kept, "epochs": progress.epoch, "early": early})
-    peak = peak_memory_mib()
+        report(WeightsKept(kept, progress.epoch, early))
+    peak = machine.peak_memory_mib()
     run.save_weights(workflow.weights())
-    report({"event": "testing"})
+    report(Evaluating())
     began = time.perf_counter()
     logits = workflow.logits(data.test.images)
     test_seconds = time.perf_counter() - began
@@ -179,16 +189,5 @@ def _train(
         "peak_memory_mib": peak,
     }
     run.save_result(result)
-    report({"event": "done", **result})
+    report(Done(result["test_accuracy"], kept))
     return "done"
-
-
-def peak_memory_mib() -> float:
-    """The most memory that this process has had at once."""
-    try:
-        # On Linux `getrusage` also counts the parent's memory at the time of the fork.
-        status = Path("/proc/self/status").read_text()
-        return int(status.split("VmHWM:")[1].split()[0]) / 2**10
-    except (OSError, IndexError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak / (2**20 if sys.platform == "darwin" else 2**10)  # macOS counts in bytes.

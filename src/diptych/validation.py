@@ -1,18 +1,21 @@
 """What people describe in TOML files, and what is wrong with it in one line they can act on."""
 
 import difflib
-import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from diptych import zoo
+from diptych import toml, zoo
 from diptych.errors import InputError
+
+LONGEST = 200
+"""Characters of a wrong value that a message repeats."""
 
 
 class Described(BaseModel):
-    """A network or a recipe: named in the zoo, or described by a person's own TOML file."""
+    """A network, a recipe or a study: named in the zoo, or described by a TOML file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -31,8 +34,8 @@ class Described(BaseModel):
         """
         text, source = zoo.read(cls.shelf, name_or_file)
         try:
-            data = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as problem:
+            data = toml.parse(text)
+        except ValueError as problem:
             raise InputError(f"{cls._what()} {source}: not TOML: {problem}") from None
         return cls.from_dict({"name": Path(source).stem} | data, source)
 
@@ -55,7 +58,7 @@ class Described(BaseModel):
 
     @classmethod
     def _what(cls) -> str:
-        return cls.shelf.removesuffix("s")
+        return zoo.ONE_OF[cls.shelf]
 
 
 def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
@@ -73,14 +76,14 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         known = f"the kinds of layers are {', '.join(_kinds(model))}"
         if isinstance(given, dict) and "kind" in given:
-            return f"{where}unknown kind {given['kind']!r}; {known}"
+            return f"{where}unknown kind {_brief(given['kind'])}; {known}"
         return f"{where}kind is missing; {known}"
     key = ".".join(str(part) for part in location)
     if kind == "extra_forbidden":
         known = _keys(model, problem["loc"])
         close = difflib.get_close_matches(str(location[-1]), known, n=1)
         hint = f"did you mean {close[0]}?" if close else f"known are {', '.join(known)}"
-        return f"{where}unknown key {key!r} ({hint})"
+        return f"{where}unknown key {_brief(key)} ({hint})"
     if kind == "missing":
         return f"{where}{key} is missing"
     message = problem["msg"][0].lower() + problem["msg"][1:]
@@ -88,7 +91,12 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
         message = "input should be a list, such as [1, 2]"
     if kind == "model_type":
         message = "input should be a table, such as { key = 1 }"
-    return f"{where}{key} = {given!r}: {message}" if key else f"{where}{message}"
+    return f"{where}{key} = {_brief(given)}: {message}" if key else f"{where}{message}"
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
 def _place(location: tuple[int | str, ...]) -> tuple[tuple, str]:
@@ -104,9 +112,20 @@ def _keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     """The keys that the given place of the model knows."""
     if location[0] == "layers" and len(location) > 2:
         return sorted(_kinds(model)[str(location[2])].model_fields)
-    for key in location[:-1]:  # A table within the table, such as made_for.
-        annotation: Any = model.model_fields[str(key)].annotation
-        model = next(part for part in annotation.__args__ if issubclass(part, BaseModel))
+    annotation: Any = model
+    for key in location[:-1]:  # Tables within the table, such as made_for.
+        if get_origin(annotation) is dict:
+            annotation = get_args(annotation)[1]
+        else:
+            annotation = annotation.model_fields[str(key)].annotation
+        while get_origin(annotation) is Annotated:
+            annotation = get_args(annotation)[0]
+        if get_origin(annotation) in (Union, UnionType):
+            parts = get_args(annotation)
+            annotation = next(p for p in parts if isinstance(p, type) and issubclass(p, BaseModel))
+    if get_origin(annotation) is dict:
+        return []
+    model = annotation
     return sorted(model.model_fields)
 
 

@@ -23,10 +23,11 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-from diptych import processes
-from diptych.errors import InputError
+from diptych import processes, remote
+from diptych.errors import InputError, explained
 from diptych.pipes import Pipe
 from diptych.transport import Arrays, receive, send
 
@@ -41,6 +42,10 @@ ENVIRONMENT = {
     "TF_DETERMINISTIC_OPS": "1",
 }
 """What the child gets whatever the person has set: no chatter, the same bits for the same seed."""
+STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+"""Ctrl-C, a batch system's request to end, a terminal that was closed, and Ctrl-\\."""
+START_SECONDS = 300.0
+"""For a job's imports. A framework takes seconds, on a machine that is busy a minute."""
 END_SECONDS = 2.0
 """How long it may take a process that was killed, or that has closed its pipe, to be gone."""
 GLANCE = 0.5
@@ -57,8 +62,21 @@ class WorkerError(RuntimeError):
 class Worker:
     """A child process for one workflow; use it in a ``with`` statement."""
 
-    def __init__(self, environment: dict[str, str] | None = None) -> None:
-        """Starts the child, with more or other environment variables than it would get."""
+    def __init__(
+        self, environment: dict[str, str] | None = None, python: str = "", command: str = ""
+    ) -> None:
+        """Starts the child.
+
+        Args:
+            environment: more or other environment variables than it would get.
+            python: the Python that it runs in, which needs NumPy; this one if not given.
+            command: what starts a Python somewhere else, such as ``ssh host python``.
+
+        Raises:
+            InputError: there is no such command, or a process here may not have the memory that
+                it takes.
+        """
+        processes.check_address_space(processes.LEAST_ADDRESSES)
         # Both live as long as the child. It is killed when it is done with, so what its framework
         # writes for the time being (TensorFlow has a file a traced function) is for us to remove.
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -66,26 +84,57 @@ class Worker:
         self._mark, self._closed = uuid.uuid4().hex, False
         to_read, requests = os.pipe()
         answers, to_write = os.pipe()
-        ours = {"TMPDIR": self._scratch.name, processes.MARK: self._mark}
+        variables = ENVIRONMENT | {processes.MARK: self._mark} | (environment or {})
+        self._by_command = bool(command)
         try:
-            self._process = subprocess.Popen(
-                # -P: a person's file named tensorflow.py must not stand in for the framework.
-                [sys.executable, "-P", "-m", "diptych.worker", str(to_read), str(to_write)],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                pass_fds=(to_read, to_write),
-                env=os.environ | ENVIRONMENT | ours | (environment or {}),
-                start_new_session=True,  # Ctrl-C is for the parent, which then decides.
-            )
+            if command:
+                self._process = self._far(command, to_read, to_write)
+            else:
+                self._process = self._near(python, variables, to_read, to_write)
         finally:
             os.close(to_read)
             os.close(to_write)
+        if command:
+            _write_all(requests, remote.code(variables))
         self._requests, self._answers = Pipe(requests), Pipe(answers)
         # A thread reads, since Ctrl-C in the middle of a message would lose its first half.
         self._inbox: queue.SimpleQueue[tuple[dict[str, Any], Arrays] | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def _near(
+        self, python: str, variables: dict[str, str], to_read: int, to_write: int
+    ) -> "subprocess.Popen[bytes]":
+        """Starts a Python of this machine."""
+        ours = {"TMPDIR": self._scratch.name}
+        # -P: a person's file named tensorflow.py must not stand in for the framework.
+        program = [sys.executable, "-P"]
+        if python:
+            program = [python]
+            ours |= {"PYTHONPATH": _alone(self._scratch.name), "PYTHONSAFEPATH": "1"}
+        return subprocess.Popen(
+            [*program, "-m", "diptych.worker", str(to_read), str(to_write)],
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            pass_fds=(to_read, to_write),
+            env=os.environ | variables | ours,
+            start_new_session=True,  # Ctrl-C is for the parent, which then decides.
+        )
+
+    def _far(self, command: str, to_read: int, to_write: int) -> "subprocess.Popen[bytes]":
+        """Starts a command, which has the pipes as its standard input and output."""
+        try:
+            return subprocess.Popen(
+                remote.words(command),
+                stdin=to_read,
+                stdout=to_write,
+                stderr=self._log,
+                start_new_session=True,
+            )
+        except OSError as problem:
+            reason = problem.strerror or problem
+            raise InputError(f"command {command!r} cannot be started: {reason}") from None
 
     def _read(self) -> None:
         try:
@@ -116,6 +165,10 @@ class Worker:
         if self._closed:
             return  # Its number may be another process's by now.
         self._closed = True
+        if self._by_command:  # What is at its other end goes when nobody writes to it any more.
+            self._requests.close()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
         processes.end(self._process.pid, self._mark)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(END_SECONDS)
@@ -148,10 +201,13 @@ class Worker:
         Raises:
             InputError: as the job raised it.
             KeyboardInterrupt: Ctrl-C was pressed; a job that stops was asked to, and has.
+            OSError: ``report`` raised it, such as where the terminal was closed; a job that stops
+                was asked to, and has.
             WorkerError: the child failed or ended.
             TimeoutError: the limit has passed; the child still works, and only `close` is left.
         """
-        interrupted = False
+        interrupted = started = False
+        unreported: OSError | None = None
 
         def interrupt(*_: object) -> None:
             nonlocal interrupted
@@ -165,17 +221,35 @@ class Worker:
             with suppress(BrokenPipeError):  # The reader then finds that the child has gone.
                 send(self._requests, {"job": job, "parameters": parameters}, arrays)
             while True:
-                message = self._next(limit)
+                try:
+                    message = self._next(START_SECONDS if limit is None and not started else limit)
+                except TimeoutError:
+                    if limit is not None:
+                        raise
+                    raise WorkerError(
+                        f"the worker process did not start within {START_SECONDS:g} s (may it "
+                        "have too little memory, or too few threads?)"
+                    ) from None
                 if message is None:
                     self._inbox.put(None)  # For the next call, which would wait forever.
                     raise WorkerError(self._ending())
                 header, answer = message
                 match header.get("type"):
+                    case "started":
+                        started = True
                     case "interrupt":
                         with suppress(BrokenPipeError):
                             send(self._requests, {"stop": True})
+                    case "report" if not unreported:
+                        try:
+                            report(header["value"])
+                        except OSError as problem:
+                            if not stops:
+                                raise
+                            unreported = problem
+                            self._inbox.put(({"type": "interrupt"}, {}))
                     case "report":
-                        report(header["value"])
+                        pass  # There is nobody to tell any more.
                     case "input error":
                         raise InputError(header["message"])
                     case "error":
@@ -189,6 +263,8 @@ class Worker:
                         )
         if interrupted:  # Judged where Ctrl-C is Python's own again, so that none is lost.
             raise KeyboardInterrupt
+        if unreported:
+            raise unreported
         return header["value"], answer
 
     def _next(self, limit: float | None) -> tuple[dict[str, Any], Arrays] | None:
@@ -223,6 +299,22 @@ class Worker:
         return "\n".join([f"the worker process ended by {how}", *last])
 
 
+def _write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of it, unless nobody reads: then the first message finds that."""
+    with suppress(BrokenPipeError):
+        while data:
+            data = data[os.write(descriptor, data) :]
+
+
+def _alone(scratch: str) -> str:
+    """A folder in which another Python finds this package, and none of its neighbours."""
+    folder = Path(scratch) / "package"
+    folder.mkdir()
+    package = Path(__file__).parent
+    (folder / package.name).symlink_to(package)
+    return str(folder)
+
+
 @contextmanager
 def _on_interrupt(do: Callable[..., None], wanted: bool) -> Iterator[None]:
     """Has ``do`` called where KeyboardInterrupt would be raised, which can be in any line.
@@ -231,15 +323,15 @@ def _on_interrupt(do: Callable[..., None], wanted: bool) -> Iterator[None]:
     """
     ours = []
     if wanted and threading.current_thread() is threading.main_thread():
-        signals = (signal.SIGINT, signal.SIGTERM)
-        ours = [each for each in signals if signal.getsignal(each) is signal.default_int_handler]
+        handler = signal.default_int_handler
+        ours = [number for number in STOPPING_SIGNALS if signal.getsignal(number) is handler]
     try:
-        for each in ours:
-            signal.signal(each, do)
+        for number in ours:
+            signal.signal(number, do)
         yield
     finally:
-        for each in ours:
-            signal.signal(each, signal.default_int_handler)
+        for number in ours:
+            signal.signal(number, signal.default_int_handler)
 
 
 def serve(requests: Pipe, answers: Pipe) -> None:
@@ -269,6 +361,7 @@ def serve(requests: Pipe, answers: Pipe) -> None:
         module, function = request["job"].split(":")
         try:
             job: Job = getattr(importlib.import_module(f"diptych.{module}"), function)
+            say({"type": "started"})
             value, answer = job(
                 request["parameters"],
                 arrays,
@@ -279,6 +372,10 @@ def serve(requests: Pipe, answers: Pipe) -> None:
         except InputError as problem:
             say({"type": "input error", "message": str(problem)})
         except Exception as problem:
+            if known := explained(problem):
+                say({"type": "input error", "message": str(known)})
+                stop.clear()
+                continue
             what = " ".join("".join(traceback.format_exception_only(problem)).split())
             say({"type": "error", "message": f"{what}\n{traceback.format_exc().rstrip()}"})
         stop.clear()

@@ -144,7 +144,7 @@ class Binary(Sgd):
     def loss(self, x: Any, y: Any) -> Any:
         kernel, bias, out, slopes = self.variables
         x = tf.matmul(x, kernel) + bias
-        x = tf.maximum(x, 0) + slopes * tf.minimum(x, 0)
+        x = tf.maximum(x, 0) + slopes * tf.square(tf.minimum(x, 0))
         p = tf.clip_by_value(tf.sigmoid(x @ out), 1e-7, 1 - 1e-7)
         return -tf.reduce_mean(y * tf.math.log(p) + (1 - y) * tf.math.log(1 - p))
 

@@ -84,8 +84,7 @@ def test_two_runs_in_bfloat16_are_the_same(tmp_path: Path, few_digits: Path) -> 
         for name in ("tensorflow", "keras")
     ]
     result = audit(runs[0].folder, runs[1].folder)
-    # The stage randomness calls the dropout of these two different; the cause is not found yet.
-    assert [each.code for each in result.findings if each.code != "randomness"] == []
+    assert result.findings == []
     [note] = [note for note in result.notes if "bfloat16" in note]
     assert note.endswith("in training each of the 5 layers passes on bfloat16 numbers in both")
     gradients = next(stage for stage in result.stages if stage.name == "gradients")

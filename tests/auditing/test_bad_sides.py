@@ -157,7 +157,7 @@ def test_a_file_that_is_no_python(process: Side, tmp_path: Path) -> None:
         ("gives_two", "", "returned a tuple of 2: return (module, loss, optimizer)"),
         ("gives_only_the_module", "", "returned a Sequential: return (module, loss, optimizer)"),
         ("gives_them_in_another_order", "", "returned are a MSELoss, a Sequential, a SGD, in this"),
-        ("takes_two_inputs", "", "forward takes 2 inputs (left, right): an audit is of modules"),
+        ("takes_two_inputs", "", "forward takes 2 inputs (left, right): give examples of them"),
         ("huge", "", "its parameters take 1,024 MiB"),
     ],
 )

@@ -53,10 +53,15 @@ def test_bytes_on_the_wrong_descriptor_end_in_one_line() -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_ctrl_c_ends_an_audit_at_once_and_says_so() -> None:
+@pytest.mark.parametrize(
+    ("other", "later"), [(SOUND, 1.0), ("forks.py:hangs", 0.0), ("forks.py:hangs", 0.4)]
+)
+def test_ctrl_c_ends_an_audit_at_once_and_says_so(other: str, later: float) -> None:
+    """While one side hangs, and while both of them start."""
     mark = f"interrupted-{os.getpid()}"
+    other = other.replace("forks.py", str(FORKS))
     process = subprocess.Popen(
-        [sys.executable, "-m", "diptych.cli", "audit", f"{FORKS}:hangs", SOUND],
+        [sys.executable, "-m", "diptych.cli", "audit", f"{FORKS}:hangs", other],
         env=os.environ | {MARK: mark},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -64,14 +69,45 @@ def test_ctrl_c_ends_an_audit_at_once_and_says_so() -> None:
     )
     while not any(name for name in left_at_once(mark) if int(name) != process.pid):
         assert process.poll() is None
-        time.sleep(0.1)
-    time.sleep(1)
+        time.sleep(0.02)
+    time.sleep(later)
     pressed = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=30)
     assert time.monotonic() - pressed < 2
     assert process.returncode == 130
     assert "stopped" in errors and "Traceback" not in errors
+    assert left(mark) == []
+
+
+def test_ctrl_c_while_both_sides_are_asked_at_once(tmp_path: Path) -> None:
+    """Their answers, which would come in a minute or never, are not waited for."""
+    mark = f"at-once-{os.getpid()}"
+    code = (
+        "import sys\n"
+        "from diptych.auditing.side import Side, at_once\n"
+        "from diptych.auditing.spec import parse\n"
+        "sides = {name: Side(name, parse(sys.argv[1]), 60) for name in 'ab'}\n"
+        "print('asked', flush=True)\n"
+        "try:\n"
+        "    at_once(sides, lambda name: sides[name].open())\n"
+        "except KeyboardInterrupt:\n"
+        "    sys.exit(130)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, f"{FORKS}:hangs"],
+        env=os.environ | {MARK: mark},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout and process.stdout.readline() == "asked\n"
+    time.sleep(0.5)
+    pressed = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=90)
+    assert time.monotonic() - pressed < 2
+    assert process.returncode == 130, errors
     assert left(mark) == []
 
 

@@ -27,6 +27,11 @@ CURVES = {
     "softmax": nn.Softmax(-1),
     "log_softmax": nn.LogSoftmax(-1),
     "selu": nn.SELU(),
+    "hard_sigmoid": nn.Hardsigmoid(),
+    "hard_swish": nn.Hardswish(),
+    "log_sigmoid": nn.LogSigmoid(),
+    "mish": nn.Mish(),
+    "softsign": nn.Softsign(),
     "leaky_relu": nn.LeakyReLU(0.3),
     "elu": nn.ELU(0.7),
 }

@@ -14,6 +14,7 @@ import pytest
 from keras import layers
 from keras_sides import numbers, side, unchanged
 
+from diptych.auditing.frameworks.keras.adapter import Adapter
 from diptych.errors import InputError
 
 
@@ -108,3 +109,26 @@ def test_batches_by_the_users_own_function() -> None:
     assert [examples(epoch) for epoch in found or []] == [[[0, 1, 2, 3], [4, 5, 6, 7]]] * 2
     with pytest.raises(InputError, match="does not end"):
         side(keras.Input((2,)), lambda: layers.Dense(1), batches=endless).batches(10, 1)
+
+
+def test_batches_that_count_their_epochs_begin_anew_in_each_call() -> None:
+    """Or what they do to the first epochs would be seen once only."""
+
+    def build(_: int) -> Any:
+        epoch = 0
+
+        def batches(x: np.ndarray, y: np.ndarray) -> Any:
+            nonlocal epoch
+            epoch += 1
+            return [(x * epoch, y)]
+
+        model = keras.Sequential([keras.Input((3,)), layers.Dense(1)])
+        model.compile("sgd", "mse")
+        return model, {"batches": batches}
+
+    model, x, y = Adapter(build), numbers(5, 3), numbers(5, 1)
+    for _ in range(2):
+        epochs = model.batches_of(x, y, 2)
+        assert epochs is not None
+        for number, epoch in enumerate(epochs, 1):
+            np.testing.assert_allclose(epoch[0][0], x * number, rtol=1e-6)

@@ -87,7 +87,7 @@ def test_settings_are_what_nothing_else_shows() -> None:
 
     stopping = keras.callbacks.EarlyStopping(patience=3, monitor="val_loss")
     settings = model(
-        lambda: Adam(0.1, use_ema=True, ema_momentum=0.9, gradient_accumulation_steps=4),
+        lambda: Adam(0.1, use_ema=True, ema_momentum=0.9, gradient_accumulation_steps=40),
         fit={
             "epochs": 5,
             "callbacks": [stopping, Unfreezing()],
@@ -104,7 +104,7 @@ def test_settings_are_what_nothing_else_shows() -> None:
     assert "patience=3" in settings["callbacks"]
     assert "Unfreezing(" in settings["callbacks"]
     assert "momentum 0.9" in settings["use_ema"]
-    assert settings["gradient_accumulation_steps"] == "4"
+    assert settings["gradient_accumulation_steps"] == "40"
 
 
 def test_settings_tell_values_and_code_apart() -> None:

@@ -97,7 +97,7 @@ def test_an_activation_argument_is_a_node_of_its_own() -> None:
         {"class": "<lambda>"},
     )
     assert found["e"].parameters == {"kernel": "e/kernel", "bias": "e/bias"}
-    assert list(found["e/activation"].parameters) == ["0"]
+    assert list(found["e/activation"].parameters) == ["slope"]
     np.testing.assert_allclose(record["f/activation"].sum(-1), 1, rtol=1e-6)
 
 
@@ -123,15 +123,16 @@ def test_a_separable_convolution_is_two() -> None:
         (lambda: layers.ReLU(), "relu", None),
         (lambda: layers.ReLU(negative_slope=0.2), "leaky_relu", 0.2),
         (lambda: layers.ReLU(max_value=6), "relu6", None),
-        (lambda: layers.ReLU(max_value=5), None, None),
+        (lambda: layers.ReLU(max_value=5), "clip", None),
+        (lambda: layers.ReLU(negative_slope=0.2, max_value=1, threshold=0.5), "capped_relu", 0.2),
         (lambda: layers.LeakyReLU(), "leaky_relu", 0.3),
         (lambda: layers.ELU(alpha=0.5), "elu", 0.5),
         (lambda: layers.Softmax(), "softmax", None),
         (lambda: layers.Activation("leaky_relu"), "leaky_relu", 0.2),
         (lambda: layers.Activation("gelu"), "gelu", None),
         (lambda: layers.Activation("swish"), "silu", None),
-        (lambda: layers.Activation("hard_sigmoid"), None, None),
-        (lambda: layers.PReLU(), None, None),
+        (lambda: layers.Activation("hard_sigmoid"), "hard_sigmoid", 1 / 6),
+        (lambda: layers.Activation("sparsemax"), None, None),
     ],
 )
 def test_activation_layers(make: Any, function: str | None, slope: float | None) -> None:
@@ -145,7 +146,7 @@ def test_activation_layers(make: Any, function: str | None, slope: float | None)
         assert node.attributes["slope"] == pytest.approx(slope)
 
 
-def test_layers_that_do_nothing_are_no_nodes_and_odd_ones_are_black_boxes() -> None:
+def test_layers_that_do_nothing_are_no_nodes() -> None:
     model = side(
         keras.Input((4, 4, 2)),
         lambda: layers.Activation("linear"),
@@ -162,8 +163,8 @@ def test_layers_that_do_nothing_are_no_nodes_and_odd_ones_are_black_boxes() -> N
     x = numbers(2, 4, 4, 2)
     record = check(model, x)
     assert kinds(model) == [
-        *("rescale", "rescale", "custom", "conv", "conv", "activation", "custom", "reshape"),
-        "flatten",
+        *("rescale", "rescale", "spatial_dropout", "conv", "conv", "activation", "rearrange"),
+        *("reshape", "flatten"),
     ]
     scaled = nodes(model)["normalization" if "normalization" in record else list(record)[1]]
     np.testing.assert_allclose(scaled.attributes["scale"], [1 / 2, 1 / 3], rtol=1e-6)

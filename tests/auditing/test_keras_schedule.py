@@ -173,7 +173,7 @@ def test_how_long_a_side_trains_is_in_its_own_words() -> None:
 
 
 ON_EACH = """
-import time, keras
+import keras
 from keras import layers
 from keras.optimizers import SGD, schedules
 from diptych.auditing.frameworks.keras.adapter import Adapter
@@ -184,10 +184,16 @@ def build(seed):
     model.compile(SGD(warm), "mse")
     return model
 
-adapter = Adapter(build)
-started = time.process_time()
+adapter, calls, call = Adapter(build), 0, schedules.CosineDecay.__call__
+
+def counted(self, step):
+    global calls
+    calls += 1
+    return call(self, step)
+
+schedules.CosineDecay.__call__ = counted
 rates = adapter.rates(100_000)
-assert time.process_time() - started < 20, time.process_time() - started
+assert 0 < calls < 300, calls
 by_step = dict(rates)
 assert abs(by_step[0][0] - 0.1) < 1e-7 and abs(by_step[3_000][0] - 0.4) < 1e-6, rates[:2]
 
@@ -202,6 +208,8 @@ print("fine")
 """
 
 
-@pytest.mark.parametrize("backend", ["tensorflow", "torch", "jax"])
-def test_a_hundred_thousand_rates_take_seconds(backend: str) -> None:
+@pytest.mark.parametrize(
+    "backend", ["tensorflow", "jax", pytest.param("torch", marks=pytest.mark.exhaustive)]
+)
+def test_a_hundred_thousand_rates_take_few_calls_of_the_schedule(backend: str) -> None:
     assert on_backend(backend, ON_EACH).endswith("fine")

@@ -69,8 +69,11 @@ def two_ends(inputs: int, outputs: int) -> keras.Model:
         (lambda: two_ends(2, 1), r"2 inputs \(in0, in1\)"),
         (lambda: two_ends(1, 2), "2 outputs"),
         (
-            lambda: compiled(keras.Sequential([keras.Input((None, 2)), layers.LSTM(1)])),
-            r"shape \(None, 2\)",
+            lambda: (
+                compiled(keras.Sequential([keras.Input((None, 2)), layers.LSTM(1)])),
+                {"data": (np.zeros((4, 2)), np.zeros((4, 1)))},
+            ),
+            r"shape \(None, 2\), and data gives \(2,\): expected as many axes",
         ),
         (lambda: (dense(), {"step": print}), "extras has step: the keys that count are prepare"),
         (lambda: (dense(), {"fit": {"batchsize": 3}}), "extras\\['fit'\\] holds batchsize"),

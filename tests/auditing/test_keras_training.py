@@ -175,3 +175,40 @@ def test_steps_are_those_of_the_gradients_and_report_each_batchs_own_loss() -> N
         np.testing.assert_allclose(after[1][name], updated[1][name], rtol=1e-5, atol=1e-6)
     again, _ = model.steps(batches)
     assert again == losses
+
+
+def test_random_numbers_of_the_users_layers_are_those_of_the_seed() -> None:
+    class Noisy(layers.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.seeds = keras.random.SeedGenerator()
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            return x + keras.random.normal(keras.ops.shape(x), seed=self.seeds) if training else x
+
+    model = side(keras.Input((4,)), Noisy, Noisy, lambda: layers.Dense(1, name="out"))
+    x, y = numbers(7, 4), numbers(7, 1)
+    gradients = []
+    for seed in (1, 2, 1):
+        model.seed(seed)
+        gradients.append(model.loss_and_gradients(x, y)[1]["out/kernel"])
+    assert not np.array_equal(gradients[0], gradients[1])
+    np.testing.assert_array_equal(gradients[0], gradients[2])
+
+
+def test_code_of_the_users_is_known_in_graphs() -> None:
+    class Own(layers.Layer):
+        def call(self, x: Any) -> Any:
+            return x
+
+    class OwnOptimiser(keras.optimizers.SGD):
+        pass
+
+    plain = side(keras.Input((4,)), lambda: layers.Dense(1))
+    assert plain.own_code() == {"steps": False, "updates": False}
+    layer = side(keras.Input((4,)), Own, lambda: layers.Dense(1))
+    assert layer.own_code() == {"steps": True, "updates": False}
+    loss = side(keras.Input((4,)), lambda: layers.Dense(1), loss=lambda y, z: abs(y - z))
+    assert loss.own_code() == {"steps": True, "updates": False}
+    optimiser = side(keras.Input((4,)), lambda: layers.Dense(1), optimizer=OwnOptimiser)
+    assert optimiser.own_code() == {"steps": True, "updates": True}

@@ -7,6 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from diptych.auditing.frameworks.keras.optimisers import words
+from diptych.auditing.frameworks.torch.optimizers import described
 from diptych.auditing.naming.optimisers import PACE, STEPS
 from diptych.auditing.optimisers import Observed, directions, recover, rest
 
@@ -111,6 +113,50 @@ def test_no_known_optimiser_is_not_explained():
     for gradient in gradients():
         path.append(path[-1] - 0.01 * np.sign(gradient) * np.abs(gradient) ** 0.3)
     assert not recover(Observed(gradients(), np.stack(path)), {}).explained
+
+
+NAMED = {
+    "amsgrad": (lambda p: torch.optim.Adam(p, 1e-3, amsgrad=True), "adam", {"amsgrad": True}),
+    "nadam": (lambda p: torch.optim.NAdam(p, 2e-3), "nadam", {"momentum_decay": 0.004}),
+    "adamax": (lambda p: torch.optim.Adamax(p, 2e-3), "adamax", {"within": True}),
+    "adadelta": (lambda p: torch.optim.Adadelta(p, 1.0), "adadelta", {"rho": 0.9}),
+    "centred": (
+        lambda p: torch.optim.RMSprop(p, 0.01, centered=True),
+        "rmsprop",
+        {"centered": True},
+    ),
+    "damped": (
+        lambda p: torch.optim.SGD(p, 0.1, momentum=0.9, dampening=0.5),
+        "sgd",
+        {"dampening": 0.5},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_variants_that_an_optimiser_says_it_is(name: str):
+    make, family, expected = NAMED[name]
+    said = described(make([torch.nn.Parameter(torch.zeros(1))]))
+    found = recover(torch_path(make), said)
+    assert found.explained and found.family == family
+    assert expected.items() <= found.settings.items()
+
+
+KERAS = {
+    "amsgrad": (lambda: keras.optimizers.Adam(1e-3, amsgrad=True), "adam"),
+    "nadam": (lambda: keras.optimizers.Nadam(1e-3), "nadam"),
+    "adamax": (lambda: keras.optimizers.Adamax(1e-3), "adamax"),
+    "adadelta": (lambda: keras.optimizers.Adadelta(1.0), "adadelta"),
+    "centred": (lambda: keras.optimizers.RMSprop(1e-3, centered=True), "rmsprop"),
+    "lion": (lambda: keras.optimizers.Lion(1e-3), "lion"),
+}
+
+
+@pytest.mark.parametrize("name", KERAS)
+def test_variants_of_keras(name: str):
+    make, family = KERAS[name]
+    found = recover(keras_path(make()), words(make()))
+    assert found.explained and found.family == family
 
 
 @given(

@@ -11,10 +11,13 @@ SAMPLE = [
         side("keras", "cnn", ADAM, "pool_average__epsilon_1e-08"),
         ("pooling", "epsilon"),
     ),
-    Case(
-        side("torch", "cnn"),
-        side("torch", "cnn", "rate_0.5__cleared_False"),
-        ("dropout-rate", "gradients-not-cleared"),
+    pytest.param(
+        Case(
+            side("torch", "cnn"),
+            side("torch", "cnn", "rate_0.5__cleared_False"),
+            ("dropout-rate", "gradients-not-cleared"),
+        ),
+        marks=pytest.mark.exhaustive,
     ),
     Case(
         side("torch", "regression"),

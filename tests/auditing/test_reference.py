@@ -193,7 +193,7 @@ def test_losses_agree_with_pytorch():
 
 @pytest.mark.parametrize("targets", ["classes", "binary", "values"])
 def test_gradients_of_losses_agree_with_finite_differences(targets: str) -> None:
-    from diptych.auditing.stages.loss import candidates
+    from diptych.auditing.naming.losses import candidates
 
     random = np.random.default_rng(1)
     shape = (5, 1) if targets == "binary" else (5, 3)

@@ -91,8 +91,17 @@ def test_the_last_line_says_in_which_precision_and_up_to_which_step() -> None:
     assert audit.complete
     assert audit.conclusion == (
         "No difference found: 20 probes in 2 stages, on float64 twins (in float32: loss), "
-        "up to step 1,100."
+        "training up to step 1,100."
     )
+    schedule = Stage("schedule")
+    schedule.coverage.compared(3)
+    schedule.coverage.steps = 100_000
+    audit.stages.append(schedule)
+    assert audit.conclusion.endswith(
+        "training up to step 1,100, learning rates up to step 100,000. "
+        "After step 1,100 nothing but the learning rates was compared."
+    )
+    audit.stages.pop()
     audit.stages[0].coverage.leave_out("gradients of zero", "the step of B fails")
     assert not audit.complete
     assert audit.conclusion.endswith(

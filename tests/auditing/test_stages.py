@@ -1,6 +1,8 @@
 """Stages on sides of a few numbers, which need no process of their own."""
 
 import ast
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,12 +13,14 @@ import pytest
 from diptych.auditing.black_boxes import Comparison
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
+from diptych.auditing.gradients import Plan
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.match import Match, Transfer, align
 from diptych.auditing.naming import gradients
+from diptych.auditing.naming.losses import Outputs, candidates, recovered
 from diptych.auditing.pair import Pair
-from diptych.auditing.report import Audit
-from diptych.auditing.stages import initial, loss, mode
+from diptych.auditing.report import Audit, Stage
+from diptych.auditing.stages import initial, mode
 from diptych.auditing.stages.loss import TAKES
 
 STAGES = Path(initial.__file__).parent
@@ -119,7 +123,7 @@ def test_a_cross_entropy_by_hand_is_known_for_what_it_takes() -> None:
     by_hand = -np.log(np.clip(z[np.arange(6), y], 1e-7, 1)).mean()
     near = [
         formula["takes"]
-        for formula in loss.candidates("classes")
+        for formula in candidates("classes")
         if formula["kind"] == "cross_entropy"
         and formula["reduction"] == "mean"
         and abs(float(losses.value(formula, z, y, {})) - by_hand) < 1e-9
@@ -147,8 +151,9 @@ def test_noise_is_held_against_noise(rate: float, codes: list[str]) -> None:
     node = Node("noise", "custom", (INPUT,), (32,), {"class": "AlphaDropout"})
     x = np.random.default_rng(3).normal(size=(32, 32)).astype(np.float32)
     report = reporter("mode")
-    comparison = Comparison(pair, weights_of(pair), 1.0, {}, True, report)
-    comparison.compare_distributions(Match(node, node), [x])
+    comparison = Comparison(pair, 1.0, {}, True, report)
+    inputs = {"a": [x], "b": [x]}
+    comparison.compare_distributions(Match(node, node), inputs, Stage("mode"))
     assert codes_of(report) == codes
 
 
@@ -219,3 +224,68 @@ def test_no_stage_imports_another(path: Path) -> None:
         if isinstance(node, ast.ImportFrom)
     ]
     assert not [module for module in imported if "stages" in module]
+
+
+class Losing:
+    """A side that gives the loss of some outputs, and nothing else."""
+
+    def __init__(self, targets: str, loss: Callable[[np.ndarray, np.ndarray], float]) -> None:
+        self.targets, self.loss = targets, loss
+        self.graph = Graph((13,), (replace(NODE, shape=(3,)),))
+        self.own = {"kernel": np.ones((13, 3), np.float32), "bias": np.zeros(3, np.float32)}
+
+
+def entropies(z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    z = z.astype(np.float64)
+    return np.log(np.exp(z).sum(1)) - z[np.arange(len(y)), y]
+
+
+WEIGHTS = np.array([1.0, 55.0, 0.25])
+
+
+def smoothed(z: np.ndarray, y: np.ndarray) -> float:
+    uniform = np.mean([entropies(z, np.full(len(z), c)) for c in range(3)], axis=0)
+    return float(np.mean(0.93 * entropies(z, y) + 0.07 * uniform))
+
+
+def huber(z: np.ndarray, y: np.ndarray) -> float:
+    away = np.abs(z.astype(np.float64) - y)
+    return float(np.mean(np.where(away < 2.5, away**2 / 2, 2.5 * (away - 1.25))))
+
+
+@pytest.mark.parametrize(
+    ("targets", "loss", "expected"),
+    [
+        ("classes", smoothed, {"smoothing": 0.07, "reduction": "mean"}),
+        (
+            "classes",
+            lambda z, y: float(np.mean(WEIGHTS[y] * entropies(z, y))),
+            {"weights": WEIGHTS.tolist(), "reduction": "mean"},
+        ),
+        (
+            "classes",
+            lambda z, y: float(np.sum(WEIGHTS[y] * entropies(z, y)) / np.sum(WEIGHTS[y])),
+            {"weights": WEIGHTS.tolist(), "reduction": "weighted_mean"},
+        ),
+        ("values", huber, {"kind": "huber", "delta": 2.5, "smooth": False}),
+        ("values", lambda z, y: huber(z, y) / 2.5, {"delta": 2.5, "smooth": True}),
+    ],
+    ids=["smoothing", "weights", "weighted mean", "Huber", "smooth L1"],
+)
+def test_the_numbers_in_a_loss_are_recovered(targets: str, loss: Any, expected: Any) -> None:
+    side: Any = Losing(targets, loss)
+    graph = side.graph
+    pair = Pair({"a": side, "b": side}, {}, graph, graph, {"a": None, "b": None}, [], None)  # pyright: ignore
+    like = np.zeros(4) if targets == "classes" else np.zeros((4, 3))
+    formula, _ = recovered(Outputs(pair, "a", like), 2e-5)
+    assert formula is not None and expected.items() <= formula.items()
+
+
+def test_a_penalty_is_in_each_steps_gradient() -> None:
+    value = np.array([2.0, -1.0])
+    parts = {"w": value}, {"w": np.ones(2)}, {"w": np.zeros(2, int)}, {"w": np.arange(2)}
+    plan = Plan(*parts, [1.0], [0.5], {"w": 0.01})
+    again = Plan.from_message(*plan.to_message())
+    step = again.step(0)
+    assert callable(step)
+    np.testing.assert_allclose(step({"w": value})["w"], 0.5 + 0.02 * value)

@@ -39,6 +39,37 @@ def test_what_the_loss_takes(loss: Any, units: int, targets: str) -> None:
         close(model.loss(outputs, np.arange(4)), expected)
 
 
+def test_targets_per_pixel_lie_as_the_outputs_do() -> None:
+    x = RNG.normal(size=(8, 2, 6, 5)).astype(np.float32)
+    classes = RNG.integers(0, 3, (8, 6, 5))
+    images, labels = np.zeros((8, 28, 28, 1), np.uint8), np.zeros(8)
+    network = lambda: nn.Conv2d(2, 3, 3, padding=1)  # noqa: E731
+    model = side(
+        network, nn.CrossEntropyLoss(ignore_index=1), extras=lambda *_: {"data": (x, classes)}
+    )
+    y = model.prepare(images, labels)[1]
+    assert model.targets == "classes" and y.shape == (8, 6, 5)
+    outputs = RNG.normal(size=(8, 6, 5, 3)).astype(np.float32)  # Channels last, as in the graph.
+    z = torch.tensor(outputs).permute(0, 3, 1, 2)
+    close(model.loss(outputs, y), F.cross_entropy(z, torch.tensor(classes), ignore_index=1))
+    values = RNG.normal(size=(8, 3, 6, 5)).astype(np.float32)
+    model = side(network, nn.MSELoss(), extras=lambda *_: {"data": (x, values)})
+    y = model.prepare(images, labels)[1]
+    assert model.targets == "values"
+    close(y, values.transpose(0, 2, 3, 1))
+    close(model.loss(outputs, y), F.mse_loss(z, torch.tensor(values)))
+
+
+def test_targets_per_token_of_a_loss_of_ones_own() -> None:
+    x, tokens = RNG.normal(size=(8, 7, 4)).astype(np.float32), RNG.integers(0, 5, (8, 7))
+    loss = lambda output, y: F.cross_entropy(output.flatten(0, 1), y.flatten())  # noqa: E731
+    model = side(lambda: nn.Linear(4, 5), loss, extras=lambda *_: {"data": (x, tokens)})
+    y = model.prepare(np.zeros((8, 28, 28, 1), np.uint8), np.zeros(8))[1]
+    assert model.targets == "classes"
+    outputs = RNG.normal(size=(8, 7, 5)).astype(np.float32)
+    close(model.loss(outputs, y), loss(torch.tensor(outputs), torch.tensor(tokens)))
+
+
 def test_prepare_has_a_default() -> None:
     raw, labels = RNG.integers(0, 256, (4, 28, 28, 1), np.uint8), np.array([3, 1, 4, 1])
     model = side(small)
@@ -70,7 +101,7 @@ def test_what_the_user_prepares_comes_in_the_graphs_layout() -> None:
 def test_data_of_ones_own() -> None:
     model = side(lambda: nn.Sequential(nn.Linear(13, 10)), extras=fed(13))
     x, y = model.prepare(np.zeros((5, 28, 28, 1), np.uint8), np.zeros(5))
-    assert x.shape == (5, 13) and (y == np.arange(5)).all()
+    assert x.shape == (5, 13) and y.tolist() == [0, 1, 3, 5, 7]
     model = side(
         lambda: nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.LazyLinear(10)),
         extras=fed(3, 8, 9),
@@ -152,3 +183,59 @@ def test_a_loss_that_is_not_reduced_is_said() -> None:
     model = side(small, nn.CrossEntropyLoss(reduction="none"))
     with pytest.raises(InputError, match=r"the loss gives \(6,\) where training takes one number"):
         model.loss_and_gradients(images(), np.arange(6))
+
+
+def test_batches_that_count_their_epochs_begin_anew_in_each_call() -> None:
+    """Or what they do to the first epochs would be seen once only."""
+
+    def extras(*parts: Any) -> dict[str, Any]:
+        epoch = 0
+
+        def batches(x: torch.Tensor, y: torch.Tensor) -> Any:
+            nonlocal epoch
+            epoch += 1
+            return [(x * epoch, y)]
+
+        return {"batches": batches}
+
+    model = side(small, extras=extras)
+    x, y = images(3), np.array([1, 2, 3])
+    for _ in range(2):
+        epochs = model.batches_of(x, y, 2)
+        assert epochs is not None
+        for number, epoch in enumerate(epochs, 1):
+            close(epoch[0][0], x * number)
+
+
+def test_random_numbers_of_the_users_code_are_those_of_the_seed() -> None:
+    class Noisy(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(784, 10)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.dense(x.flatten(1) * (torch.rand(len(x), 1) < 0.5))
+
+    model, x, y = side(Noisy), images(4), np.arange(4)
+    gradients = []
+    for seed in (1, 2, 1):
+        model.seed(seed)
+        gradients.append(model.loss_and_gradients(x, y)[1]["dense.weight"])
+    assert not np.array_equal(gradients[0], gradients[1])
+    np.testing.assert_array_equal(gradients[0], gradients[2])
+
+
+def test_runs_count_for_nothing_in_a_module_that_counts_them() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense, self.calls = nn.Linear(784, 10), 0
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.calls += 1
+            return self.dense(x.flatten(1)) * self.calls
+
+    model, x = side(Counting), images(4)
+    outputs = [model.outputs(x, training, 2) for training in (True, False, True)]
+    for runs in outputs[1:]:
+        np.testing.assert_array_equal(runs, outputs[0])

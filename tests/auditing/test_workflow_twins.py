@@ -50,7 +50,7 @@ def adapters() -> dict[str, Any]:
 
     found: dict[str, Any] = {"numpy": Reference, "tensorflow": TensorFlow}
     try:
-        from diptych.auditing.frameworks.jax.adapter import Adapter as Jax
+        from diptych.auditing.frameworks.ours.jax_adapter import Adapter as Jax
 
         found["jax"] = Jax
     except ImportError:
@@ -103,6 +103,8 @@ def test_training_draws_dropout_anew_in_each_run(pair: tuple[Any, Any]) -> None:
         outputs = model.outputs(X, True, 4)
         assert outputs.shape == (4, 6, 10)
         assert np.all(np.std(outputs, axis=0).max(axis=1) > 1e-3)
+        later = model.outputs(X, True, 4)
+        assert not any(np.array_equal(a, b) for a in outputs for b in later)
 
 
 def test_what_the_recipe_says_of_time(pair: tuple[Any, Any]) -> None:

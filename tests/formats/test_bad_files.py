@@ -154,7 +154,7 @@ DEEP = json.loads("[" * 400 + "]" * 400)
         (sequential(layer("Dense", units=2**20), layer("Dense", units=2**20)), "parameters"),
         (sequential(layer("Dense", units="many")), "units"),
         (sequential({"class_name": "Dense"}), "does not describe"),
-        (sequential(DENSE | {"config": DEEP}), "does not describe"),
+        (sequential(DENSE | {"config": DEEP}), "nested more than 200 deep"),
         ([], "does not describe"),
         ({"class_name": "Sequential", "module": "keras", "config": {}}, "no layers"),
         (sequential(DENSE), "weights cannot be read"),

@@ -23,7 +23,7 @@ from diptych.errors import InputError
 from diptych.formats import exporting, registry
 from diptych.formats.archives import EMBEDDED
 from diptych.formats.registry import FORMATS
-from diptych.runs import Run, write_arrays
+from diptych.runs import Run
 
 COMPUTING = [name for name, each in FORMATS.items() if each.computes]
 # Between them every layer, every activation, and padding on one side more than on the other.
@@ -221,9 +221,7 @@ def test_a_file_that_computes_something_else_is_not_kept(
     format_module("onnx")
     logits, labels = digit_reader.predictions()
     logits[0, 0] += 0.01
-    write_arrays(
-        digit_reader.folder / "predictions.safetensors", {"logits": logits, "labels": labels}
-    )
+    digit_reader.save_predictions(logits, labels)
     out = tmp_path / "out" / "reader.onnx"
     assert run_command("export", digit_reader.folder, "--to", "onnx", "--out", out) == 1
     assert "computes other logits than the run" in capfd.readouterr().err

@@ -11,8 +11,9 @@ from diptych import cli
 from diptych.auditing.report import Audit, Finding, Stage
 from diptych.comparison import Comparison, compare_runs, script_of
 from diptych.look.report import report
-from diptych.runs import Run, write_json
+from diptych.runs import Run
 from diptych.scripts.counting import lines_of_code
+from diptych.whole_files import write_json
 from support import diptych
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -103,7 +104,7 @@ AUDIT = Audit(
         Stage("loss", None),
     ],
     [Finding("forward", "padding", "conv_1 & more", "same", "valid <i>", "much", "do this")],
-    ["a note"],
+    notes=["a note"],
 )
 
 

@@ -13,7 +13,8 @@ from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.render.filters import change_table
 from diptych.render.terminal import plain
-from diptych.runs import Run, write_json
+from diptych.runs import Run
+from diptych.whole_files import write_json
 from support import diptych
 
 

@@ -236,8 +236,29 @@ def test_other_hosts_are_refused(client_with: Callable[..., Client]) -> None:
     client = client_with(hosts=("127.0.0.1", "localhost", "[::1]"))
     for host in ("127.0.0.1:8000", "localhost", "[::1]:8000", "LOCALHOST:1"):
         assert client.get("/health", headers={"host": host}).status_code == 200
-    for host in ("evil.example", "127.0.0.1.evil.example", "[::2]:80", ""):
+    others = ["evil.example", "127.0.0.1.evil.example", "[::2]:80", "", "::1", "[::1"]
+    others += ["[::1]evil.example", "localhost:evil.example", "localhost:80:80", "localhost:"]
+    others += ["[::1]:evil.example", "[localhost]", "evil.example:[::1]", "localhost evil.example"]
+    for host in others:
         assert_refused(client.get("/health", headers={"host": host}), 421, "expected")
+
+
+def test_the_last_answers_say_that_they_are(client_with: Callable[..., Client]) -> None:
+    client = client_with()
+    assert "connection" not in client.get("/health").headers
+    client.app.state.ending = True  # type: ignore[attr-defined]
+    for response in (client.get("/health"), client.post("/predict"), client.get("/nothing")):
+        assert response.headers.get_list("connection") == ["close"]
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/models", "/page/main.js", "/openapi.json"])
+def test_head_is_get_without_the_body(client: Client, path: str) -> None:
+    got, head = client.get(path), client.head(path)
+    assert head.status_code == got.status_code == 200
+    for name in ("content-type", "content-length", "x-content-type-options"):
+        assert head.headers[name] == got.headers[name]
+    assert client.head("/predict").status_code == 405
+    assert client.head("/nothing").status_code == 404
 
 
 @settings(max_examples=60, suppress_health_check=SLOW)

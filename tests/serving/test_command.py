@@ -1,5 +1,6 @@
 """`diptych serve` as a process: refused in a line, and ended well."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -14,6 +15,8 @@ from serving_support import start_server
 from diptych.runs import Run
 from support import diptych
 
+COUNT = 400
+ONE = json.dumps({"images": [[0] * 28] * 28}).encode()
 DIGIT = json.dumps({"images": [[[0] * 28] * 28] * 8}).encode()
 
 
@@ -73,3 +76,37 @@ def test_it_ends_well_and_answers_what_it_took() -> None:
     assert answered == [8] * 8
     assert said == ""
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGQUIT"])
+def test_no_request_under_way_is_reset_when_it_ends(name: str) -> None:
+    """Whether it had been read, taken or only sent: it is answered, and told that this was all."""
+    process, address = start_server()
+    port = int(address.rpartition(":")[2])
+    head = f"POST /predict HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json"
+    request = f"{head}\r\nContent-Length: {len(ONE)}\r\n\r\n".encode() + ONE
+
+    async def ask(number: int, begun: asyncio.Event) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        if number == COUNT // 2:
+            begun.set()
+        writer.write(request)
+        answer = await reader.read()
+        writer.close()
+        return answer
+
+    async def all_at_once() -> list[bytes]:
+        begun = asyncio.Event()
+        tasks = [asyncio.create_task(ask(number, begun)) for number in range(COUNT)]
+        await begun.wait()
+        process.send_signal(signal.Signals[name])
+        return await asyncio.gather(*tasks)
+
+    answers = asyncio.run(all_at_once())
+    _, said = process.communicate(timeout=30)
+    for answer in answers:
+        first, _, body = answer.partition(b"\r\n\r\n")
+        assert first[:12] == b"HTTP/1.1 200", answer
+        json.loads(body)
+    assert any(b"\r\nconnection: close" in answer.lower() for answer in answers)
+    assert (said, process.returncode) == ("", 0)

@@ -1,6 +1,7 @@
 """What many or large or slow requests may take together: memory, time, threads."""
 
 import json
+import logging
 import socket
 import threading
 import time
@@ -194,3 +195,24 @@ def test_addresses_and_methods_that_are_not_there(client: TestClient) -> None:
     ):
         assert response.status_code in (404, 405)
         assert "/docs lists what there is" in response.json()["detail"]
+
+
+def test_what_follows_a_request_does_not_take_its_answer(
+    address, caplog: pytest.LogCaptureFixture
+) -> None:
+    port = address()
+    for after in (b"\0\1\2 nonsense\r\n\r\n", b"POST / HTTP/9\r\n\r\n", b"\r\n\r\n\r\nx\r\n\r\n"):
+        answer = everything(connect(port, head(len(DIGIT)) + DIGIT + after))
+        assert answer.startswith(b"HTTP/1.1 200"), answer
+        body = answer.partition(b"\r\n\r\n")[2].partition(b"HTTP/1.1 400")[0]
+        assert len(json.loads(body)["predictions"]) == 1
+    others = address(hosts=("elsewhere",))  # Refused before its body, which is broken as well.
+    refused = head(0, b"Transfer-Encoding: chunked\r\n").replace(b"Content-Length: 0\r\n", b"")
+    assert everything(connect(others, refused + b"no chunk\r\n")).startswith(b"HTTP/1.1 4")
+    late = connect(others, refused)
+    time.sleep(0.2)  # It has its answer, and the server takes what else there is.
+    late.sendall(b"no chunk\r\n")
+    assert everything(late).startswith(b"HTTP/1.1 421")
+    broken = head(0, b"Transfer-Encoding: chunked\r\n").replace(b"Content-Length: 0\r\n", b"")
+    assert everything(connect(port, broken + b"no chunk\r\n")).startswith(b"HTTP/1.1 400")
+    assert [record.message for record in caplog.records if record.levelno >= logging.ERROR] == []

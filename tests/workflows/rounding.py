@@ -42,7 +42,8 @@ from typing import Any
 
 import numpy as np
 
-from diptych.network import BatchNorm, Layer, Network, Weights
+from diptych.layers import BatchNorm, Layer
+from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows.numpy import operations as reference
 from diptych.workflows.numpy.workflow import Workflow

@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 import rounding
 from elsewhere import ALL, HELD
-from networks import NETWORKS, lively_weights, network_named
+from networks import NETWORKS, SMALL, lively_weights, network_named
 from rounding import Bounded
 
 from diptych.data import Data
 from diptych.errors import InputError
-from diptych.network import Layer, Network, Shape, Weights
+from diptych.layers import Layer, Shape
+from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows import protocol, registry
 
@@ -31,6 +32,9 @@ IMAGES = 8
 CLEAR_IMAGES = 4
 """Those on which no rounding takes a gate past its kink, for the gradients."""
 RECIPE = Recipe(learning_rate=0.01)
+FEW = (*SMALL, "article", "dense")
+"""The networks that each workflow is held to in `make test`: all kinds of layers, and the article's
+own; `make test-all` has the zoo."""
 
 
 @dataclass
@@ -138,7 +142,13 @@ def shares_of(case_of: Callable[[str], Case]) -> Callable[[str, str], dict[str, 
     return found
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network",
+    [
+        name if name in FEW else pytest.param(name, marks=pytest.mark.exhaustive)
+        for name in NETWORKS
+    ],
+)
 @pytest.mark.parametrize("workflow", HELD)
 def test_logits_loss_and_every_gradient_are_the_references(
     workflow: str, network: str, shares_of: Callable[[str, str], dict[str, float]]
@@ -309,7 +319,7 @@ def with_layers(network: Network, **changes: dict[str, Any]) -> Network:
     ("network", "changes"),
     [
         ("article", {"max_pool_2": {"kind": "average_pool"}}),
-        ("leaky", {"conv_4": {"slope": 0.1001}}),
+        pytest.param("leaky", {"conv_4": {"slope": 0.1001}}, marks=pytest.mark.exhaustive),
         ("geometry", {"conv_1": {"activation": "gelu"}}),
         ("normalised", {"batch_norm_2": {"epsilon": 0.0101}}),
     ],

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from networks import SMALL, lively_weights, network_named, small_network
 
 from diptych.data import Data
-from diptych.network import Activate, AveragePool, BatchNorm, Conv, MaxPool, Weights
+from diptych.layers import Activate, AveragePool, BatchNorm, Conv, MaxPool
+from diptych.network import Weights
 from diptych.recipe import Recipe
 from diptych.workflows.numpy import operations as reference
 from diptych.workflows.numpy.adam import Adam

@@ -1,15 +1,18 @@
-"""Compares two builds: no difference is found, or it is named where they differ and why."""
+"""Compares two builds: no difference is found, or it is named where they differ and why.
+
+No module here has the name of a public function: importing it would put the module in its place.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from diptych.auditing.audit import audit
     from diptych.auditing.report import Audit, Finding, Stage
+    from diptych.auditing.running import audit
 
 __all__ = ["Audit", "Finding", "Stage", "audit"]
 
-_HOMES = {"Audit": "report", "Finding": "report", "Stage": "report", "audit": "audit"}
+_HOMES = {"Audit": "report", "Finding": "report", "Stage": "report", "audit": "running"}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,61 +4,74 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.auditing import reference
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays, Node
+from diptych.auditing.grouping import is_group
 from diptych.auditing.kinds.registry import words
 from diptych.auditing.match import Match
-from diptych.auditing.pair import Pair, Which
+from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
-from diptych.auditing.weights import Weights
+from diptych.auditing.side import Failed, Unable
 
 RUNS = 8
 """Runs of a node that draws random numbers."""
 CHANCE = 1e-9
 """The chance of an alarm about one such node if there is nothing."""
+ALIKE = 1e-3
+"""How far apart, relatively, inputs may be that are the same but for what rounding made of them."""
 YARD = 64.0
 """How many times the effect of moving each input by an ulp rounding may have in a black box."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares nodes of which one is a black box, on the inputs that A's node got."""
+    """Compares nodes of which one is a black box. Each is only ever given its own side's inputs."""
 
     pair: Pair
-    weights: Weights
     unit: float
     """How much coarser than float32 the coarser side computes."""
     records: dict[Which, Arrays]
+    """Of inference: in training, what reaches a layer may be drawn at random."""
     training: bool
     report: Reporter
 
     def compare(self, match: Match, stage: Stage) -> None:
         """Reports a difference that rounding does not explain."""
         assert match.a and match.b
-        a, b = match.a, match.b
-        record = self.records["a"]
-        if not all(name in record for name in (a.name, *a.inputs)):
+        if self.training and (is_group(match.a) or is_group(match.b)):
+            reason = "it is several layers on one side, which are not run apart from the others"
+            stage.coverage.leave_out(f"{match.a.name} alone", reason)
             return
-        inputs = [record[name] for name in a.inputs]
-        y = record[a.name].astype(np.float64)
-        other = self._run("b", b, inputs)
-        if other is None or other.shape != y.shape:
+        nodes = {"a": match.a, "b": match.b}
+        if any(
+            name not in self.records[which]
+            for which, node in nodes.items()
+            for name in (node.name, *node.inputs)
+        ):
+            return
+        of_a, of_b = (self._inputs(which, nodes[which]) for which in SIDES)
+        try:
+            y, other = (self._output(w, nodes[w], x) for w, x in (("a", of_a), ("b", of_b)))
+        except (Failed, Unable) as problem:
+            stage.coverage.leave_out(match.a.name, str(problem))
+            return
+        if other.shape != y.shape:
             effect = "their outputs' shapes differ"
-            self.report(
-                "layer-kind", at=match, a=words(a), b=words(b), effect=effect, stage="forward"
-            )
+            self._report("layer-kind", match, effect, "forward")
             return
-        box: Which = "a" if a.kind == "custom" else "b"
-        node = a if box == "a" else b
+        box: Which = "a" if match.a.kind == "custom" and not is_group(match.a) else "b"
+        inputs, others = (of_a, of_b) if box == "a" else (of_b, of_a)
+        alike = _alike(inputs, others)
         moved = [
-            np.nextafter(x, np.float32(np.inf)) if x.dtype == np.float32 else x for x in inputs
+            _moved(x, near) for x, near in zip(inputs, others if alike else inputs, strict=True)
         ]
-        once, again, after = (self._run(box, node, x) for x in (inputs, inputs, moved))
-        if once is None or again is None or after is None:
+        try:
+            once, again, after = (self._run(box, nodes[box], x) for x in (inputs, inputs, moved))
+        except (Failed, Unable) as problem:
+            stage.coverage.leave_out(nodes[box].name, str(problem))
             return
         if not np.array_equal(once, again):
-            self.compare_distributions(match, inputs)
+            self.compare_distributions(match, {"a": of_a, "b": of_b}, stage)
             return
         # Statistics of a batch are sums of many numbers, which frameworks round differently.
         share = 1e-3 if self.training else 2e-6
@@ -68,34 +81,39 @@ class Comparison:
         if difference <= bound:
             stage.saw(difference, bound)
             return
+        if not alike:
+            reason = "the sides differ already in what reaches it"
+            stage.coverage.leave_out(nodes[box].name, reason)
+            return
         if self.report.has_at(match):
             return
         first = int(np.abs(y - other).reshape(len(y), -1).max(1).argmax())
-        self.report(
-            "training-mode" if self.training else _cause(a, b),
-            at=match,
-            a=words(a),
-            b=words(b),
-            effect=f"on the same input and weights they differ by up to {difference:.3g} (rounding "
-            f"explains up to {bound:.1e}), most on example {first}",
-            stage="mode" if self.training else "forward",
+        effect = (
+            f"on the same input and weights they differ by up to {difference:.3g} (rounding "
+            f"explains up to {bound:.1e}), most on example {first}"
         )
+        code = "training-mode" if self.training else _cause(match.a, match.b)
+        self._report(code, match, effect, "mode" if self.training else "forward")
 
-    def compare_distributions(self, match: Match, inputs: list[np.ndarray]) -> None:
-        """Compares what two nodes that draw random numbers make of the same inputs."""
+    def compare_distributions(
+        self, match: Match, inputs: dict[Which, list[np.ndarray]], stage: Stage
+    ) -> None:
+        """Compares what two nodes that draw random numbers make of their inputs."""
         from scipy import stats
 
         assert match.a and match.b
         samples = []
         for which, node in (("a", match.a), ("b", match.b)):
-            outputs = [self._run(which, node, inputs) for _ in range(RUNS)]
+            try:
+                outputs = [self._run(which, node, inputs[which]) for _ in range(RUNS)]
+            except (Failed, Unable) as problem:
+                stage.coverage.leave_out(node.name, str(problem))
+                return
             # A side that draws the same numbers each time has drawn once.
-            distinct = {y.tobytes(): y.ravel() for y in outputs if y is not None}
+            distinct = {y.tobytes(): y.ravel() for y in outputs}
             samples.append(np.concatenate([np.zeros(0), *distinct.values()]))
-        if not min(sample.size for sample in samples):
-            return
         # A tenth of the numbers may be one and the same number, and off by rounding on one side.
-        grid = 1e-4 * max(float(np.abs(sample).max()) for sample in samples)
+        grid = 1e-4 * max(float(np.abs(sample).max(initial=0.0)) for sample in samples) or 1.0
         p = float(np.asarray(stats.ks_2samp(*(np.rint(s / grid) for s in samples)))[1])
         if p >= CHANCE or self.report.has_at(match):
             return
@@ -113,21 +131,42 @@ class Comparison:
             stage="mode",
         )
 
-    def _run(self, which: Which, node: Node, inputs: list[np.ndarray]) -> np.ndarray | None:
-        """A node's output, float64: by the reference if it can compute it, else by its side."""
-        if node.kind == "custom":
-            y = self.pair.sides[which].run_node(node.name, inputs, self.training)
-            return y.astype(np.float64)
-        own = reference.parameters_of(node, self.weights[which])
-        try:
-            return reference.compute(
-                node,
-                reference.to_float64(own),
-                [x.astype(np.float64) for x in inputs],
-                self.training,
-            )
-        except reference.DOES_NOT_FIT:
-            return None
+    def _report(self, code: str, match: Match, effect: str, stage: str) -> None:
+        assert match.a and match.b
+        a, b = words(match.a), words(match.b)
+        self.report(code, at=match, a=a, b=b, effect=effect, stage=stage)
+
+    def _inputs(self, which: Which, node: Node) -> list[np.ndarray]:
+        return [self.records[which][name] for name in node.inputs]
+
+    def _output(self, which: Which, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        """What a node makes of what its own side gives it, float64."""
+        if self.training:
+            return self._run(which, node, inputs)
+        return self.records[which][node.name].astype(np.float64)
+
+    def _run(self, which: Which, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
+        """A node's output, float64."""
+        y = self.pair.sides[which].run_node(node.name, inputs, self.training)
+        return y.astype(np.float64)
+
+
+def _alike(inputs: list[np.ndarray], others: list[np.ndarray]) -> bool:
+    """Whether what reaches two nodes is the same but for rounding."""
+    if [x.shape for x in inputs] != [x.shape for x in others]:
+        return False
+    return all(
+        np.allclose(x, other, ALIKE, ALIKE * float(np.abs(x).max(initial=0.0)), equal_nan=True)
+        for x, other in zip(inputs, others, strict=True)
+    )
+
+
+def _moved(x: np.ndarray, near: np.ndarray) -> np.ndarray:
+    """An input moved by rounding: an ulp, or as far as the other side's is away."""
+    if x.dtype.kind != "f":
+        return x
+    step = np.maximum(np.spacing(np.abs(x)), np.abs(x - near.astype(x.dtype)))
+    return x + step
 
 
 def _cause(a: Node, b: Node) -> str:

@@ -1,7 +1,10 @@
 """The causes that a finding can name, and how to make the two sides the same in each framework."""
 
+from collections.abc import Iterable
+
 CAUSES: dict[str, dict[str, str]] = {
     "layer-missing": {"": "add the layer to the side that lacks it, or take it from the other"},
+    "layer-order": {"": "put the layers in the same order"},
     "layer-kind": {"": "use the same kind of layer in this place"},
     "units": {
         "Keras": "Conv2D(filters) or Dense(units)",
@@ -18,6 +21,11 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "stride (a pooling layer's default is its kernel_size)",
         "TensorFlow": "strides",
     },
+    "padding-index": {
+        "Keras": "Embedding has none; mask_zero makes a mask, and row 0 is trained all the same",
+        "PyTorch": "Embedding(padding_idx): this row gets no gradient, and starts as zeros",
+        "TensorFlow": "leave the row out of the gradient",
+    },
     "padding": {
         "Keras": "padding='same' pads the far side more; ZeroPadding2D and 'valid' pad as you say",
         "PyTorch": "padding=n pads n on every side; F.pad pads as you say",
@@ -28,7 +36,27 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "MaxPool2d or AvgPool2d (count_include_pad=False as TensorFlow)",
         "TensorFlow": "tf.nn.max_pool2d or tf.nn.avg_pool2d",
     },
-    "activation": {"": "use the same activation function, written out on both sides"},
+    "activation": {
+        "": "use the same activation function, written out on both sides (PReLU: Keras has a slope "
+        "for each number unless shared_axes says otherwise, PyTorch one for each channel or one)"
+    },
+    "activation-limits": {
+        "Keras": "ReLU(max_value, threshold)",
+        "PyTorch": "Hardtanh(min_val, max_val), Threshold(threshold, value), clamp(min, max)",
+        "TensorFlow": "tf.clip_by_value(x, min, max)",
+    },
+    "resampling": {
+        "Keras": "UpSampling2D(interpolation), nearest if not given; Resizing; half-pixel centres; "
+        "depth_to_space has the blocks first",
+        "PyTorch": "Upsample(mode, align_corners), nearest if not given; pixel_shuffle has the "
+        "channels first",
+        "TensorFlow": "tf.image.resize(method), bilinear with half-pixel centres if not given; "
+        "depth_to_space has the blocks first",
+    },
+    "axis": {
+        "": "move, cut, join and sum up the same axes, and join the same inputs in the same order; "
+        "count axes with the channels where they are"
+    },
     "activation-slope": {
         "Keras": "LeakyReLU(negative_slope), 0.3 if not given (ELU: alpha)",
         "PyTorch": "LeakyReLU(negative_slope), 0.01 if not given",
@@ -39,6 +67,7 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "Dropout(p): the share that is dropped",
         "TensorFlow": "tf.nn.dropout(rate): the share that is dropped (keep_prob was what is kept)",
     },
+    "noise": {"": "add noise of the same deviation, at the same place"},
     "bias-missing": {
         "Keras": "use_bias",
         "PyTorch": "bias",
@@ -61,18 +90,45 @@ CAUSES: dict[str, dict[str, str]] = {
         "TensorFlow": "tf.nn.batch_normalization(…, variance_epsilon)",
     },
     "batchnorm-initialiser": {"": "start gamma, beta and the moving averages from the same values"},
+    "normalisation-axes": {
+        "Keras": "LayerNormalization(axis), the last one if not given; GroupNormalization(groups), "
+        "32 if not given",
+        "PyTorch": "LayerNorm(normalized_shape): the last axes, as many as it has sizes; "
+        "GroupNorm(num_groups)",
+        "TensorFlow": "tf.nn.moments(x, axes)",
+    },
+    "normalisation-epsilon": {
+        "Keras": "LayerNormalization(epsilon) or GroupNormalization(epsilon), 0.001 if not given; "
+        "RMSNormalization(epsilon), 0.000001 if not given",
+        "PyTorch": "LayerNorm(eps) or GroupNorm(eps), 0.00001 if not given; RMSNorm(eps), the "
+        "smallest step of its type above 1 if not given",
+        "TensorFlow": "the number that is added to the variance",
+    },
+    "normalisation-initialiser": {"": "start the scale and the offset from the same values"},
     "input-scale": {"": "scale the inputs in the same way, once: in the data or in a layer"},
     "input-layout": {
         "Keras": "(n, height, width, channels), unless data_format says otherwise",
         "PyTorch": "(n, channels, height, width): x.permute(0, 3, 1, 2)",
         "TensorFlow": "(n, height, width, channels)",
     },
+    "channel-order": {
+        "Keras": "keras.applications' preprocess_input with mode 'caffe' makes RGB into BGR; "
+        "x[..., ::-1] turns it back",
+        "PyTorch": "OpenCV reads BGR, PIL and torchvision RGB; x.flip(1) turns one into the other",
+        "TensorFlow": "tf.reverse(x, [-1]) turns RGB into BGR and back",
+    },
     "label-encoding": {"": "give both sides the same labels, counted from 0 in the same order"},
     "kernel-initialiser": {
-        "Keras": "kernel_initializer (glorot_uniform if not given)",
+        "Keras": "kernel_initializer (glorot_uniform if not given); an Embedding's "
+        "embeddings_initializer (uniform within 0.05 if not given)",
         "PyTorch": "torch.nn.init, e.g. xavier_uniform_ for Keras' default; PyTorch's own is "
-        "uniform within 1/sqrt(fan in)",
+        "uniform within 1/sqrt(fan in), an Embedding's is normal with the deviation 1",
         "TensorFlow": "the initial value of the kernel's variable",
+    },
+    "slope-initialiser": {
+        "Keras": "PReLU(alpha_initializer), zeros if not given",
+        "PyTorch": "PReLU(init), 0.25 if not given",
+        "TensorFlow": "the initial value of the slopes' variable",
     },
     "bias-initialiser": {
         "Keras": "bias_initializer (zeros if not given)",
@@ -111,7 +167,7 @@ CAUSES: dict[str, dict[str, str]] = {
     },
     "weight-constraint": {
         "Keras": "kernel_constraint, bias_constraint",
-        "PyTorch": "project the weights after optimizer.step()",
+        "PyTorch": "project the weights after optimizer.step(); Embedding(max_norm)",
         "TensorFlow": "project the variables after the step",
     },
     "frozen-parameter": {
@@ -201,13 +257,61 @@ CAUSES: dict[str, dict[str, str]] = {
 """By code, by framework (``""`` for any), what the fix is."""
 
 
-def advice(code: str, *frameworks: str) -> str:
-    """How to make the two the same, in the frameworks that the two sides have."""
-    mends = CAUSES[code]
-    if "" in mends:
-        return mends[""]
+SPECIAL: dict[tuple[str, str], dict[str, str]] = {
+    ("epsilon", "rmsprop"): {
+        "Keras": "RMSprop(epsilon), 1e-7 if not given, added inside the root",
+        "PyTorch": "RMSprop(eps), 1e-8 if not given, added to the root; no setting makes it Keras'",
+        "TensorFlow": "epsilon as you write it (tf.compat.v1's RMSProp has 1e-10, inside the root)",
+    },
+    ("epsilon", "adagrad"): {
+        "Keras": "Adagrad(epsilon), 1e-7 if not given, added inside the root",
+        "PyTorch": "Adagrad(eps), 1e-10 if not given, added to the root",
+    },
+    ("epsilon", "adadelta"): {
+        "Keras": "Adadelta(epsilon), 1e-7 if not given",
+        "PyTorch": "Adadelta(eps), 1e-6 if not given",
+    },
+    ("weight-decay", "adamw"): {
+        "Keras": "AdamW(weight_decay), 0.004 if not given; exclude_from_weight_decay spares some",
+        "PyTorch": "AdamW(weight_decay), 0.01 if not given; a group of its own leaves some out",
+    },
+    ("kernel-initialiser", "embedding"): {
+        "Keras": "Embedding(embeddings_initializer), uniform within 0.05 if not given",
+        "PyTorch": "nn.init.uniform_(embedding.weight, -0.05, 0.05) for Keras' default; PyTorch's "
+        "own is normal with deviation 1",
+    },
+    ("training-mode", "batch_norm"): {
+        "Keras": "layer.trainable = False has batch normalisation use its moving averages; "
+        "layer(x, training=False) does too",
+        "PyTorch": "backbone.eval() after every model.train(): requires_grad = False alone leaves "
+        "batch normalisation in training",
+        "TensorFlow": "use the batch's own statistics in the training loss, and only there",
+    },
+    ("training-mode", "dropout"): {
+        "Keras": "call layers with training=None, so that fit and predict decide",
+        "PyTorch": "model.train() before training, model.eval() before predicting; F.dropout needs "
+        "training=self.training",
+        "TensorFlow": "apply dropout in the training loss, and only there",
+    },
+}
+"""What fits better where a cause is found at such a kind of layer, or with such an optimiser."""
+
+
+def advice(code: str, *frameworks: str, about: Iterable[str] = ()) -> str:
+    """How to make the two the same, in the frameworks that the two sides have.
+
+    Args:
+        code: of the cause.
+        frameworks: of both sides.
+        about: the kinds of layers that it is found at, and both sides' kinds of optimisers.
+    """
+    texts = CAUSES[code]
+    for thing in about:
+        texts = SPECIAL.get((code, thing), texts)
+    if "" in texts:
+        return texts[""]
     families = dict.fromkeys(_family(framework) for framework in frameworks)
-    return "; ".join(f"{family}: {mends[family]}" for family in families if family in mends)
+    return "; ".join(f"{family}: {texts[family]}" for family in families if family in texts)
 
 
 def _family(framework: str) -> str:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 
 TWINS = "float64 twins"
 FLOAT32 = "float32"
+RATES = "schedule"
+"""The stage that follows learning rates alone, by moving counters; others train."""
 
 
 @dataclass
@@ -63,7 +65,9 @@ def summary(coverages: dict[str, Coverage], absent: dict[str, str], no_twins: li
     probes = sum(coverage.probes for coverage in coverages.values())
     twins = [name for name, coverage in coverages.items() if coverage.precision == TWINS]
     coarse = [name for name, coverage in coverages.items() if coverage.precision == FLOAT32]
-    steps = max((coverage.steps for coverage in coverages.values()), default=0)
+    reach = {name: coverage.steps for name, coverage in coverages.items() if coverage.steps}
+    rates = reach.pop(RATES, 0)
+    steps = max(reach.values(), default=0)
     text = f"{probes:,} probes in {len(coverages)} stages"
     if twins:
         text += ", on float64 twins"
@@ -72,7 +76,11 @@ def summary(coverages: dict[str, Coverage], absent: dict[str, str], no_twins: li
     elif coarse:
         text += f", in float32 ({'; '.join(no_twins)})"
     if steps:
-        text += f", up to step {steps:,}"
+        text += f", training up to step {steps:,}"
+    if rates:
+        text += f", learning rates up to step {rates:,}"
+    if 0 < steps < rates:
+        text += f". After step {steps:,} nothing but the learning rates was compared"
     missing = [f"{name} ({reason})" for name, reason in absent.items()]
     missing += [
         f"{name}: {line}" for name, coverage in coverages.items() for line in coverage.left_out

@@ -12,8 +12,8 @@ from scipy import stats
 
 ALARMS = 1e-4
 """The chance of a false alarm in one audit."""
-QUESTIONS = 2
-"""What an audit compares as distributions: the networks and the batches."""
+QUESTIONS = 3
+"""What an audit compares as distributions: the networks, their gradients and the batches."""
 SCREEN = 5e-3
 """The p-value of the first sample below which a second one is drawn."""
 Statistics = dict[str, np.ndarray]
@@ -25,6 +25,7 @@ def p_value(
     b: np.ndarray,
     close: float,
     clusters: tuple[np.ndarray, np.ndarray] | None = None,
+    least: float = 0.0,
 ) -> float:
     """The p-value of Kolmogorov and Smirnov's two-sample test.
 
@@ -36,10 +37,12 @@ def p_value(
         clusters: for each side, the number of the batch that each draw belongs to. Draws of one
             batch may depend on each other; they then count for fewer (Kish, 1965). Independent
             ones have none.
+        least: ``close`` is relative to this at least: numbers that are zero but for rounding have
+            no size of their own.
     """
     if not a.size or not b.size:
         return 1.0
-    ranks = _ranks(np.concatenate([a, b]).astype(np.float64), close)
+    ranks = _ranks(np.concatenate([a, b]).astype(np.float64), close, least)
     if not np.ptp(ranks):
         return 1.0
     one, other = np.sort(ranks[: a.size]), np.sort(ranks[a.size :])
@@ -73,12 +76,12 @@ def _design_effect(values: np.ndarray, clusters: np.ndarray) -> float:
     return float(np.clip(1 + (size - 1) * max(0.0, alike + 2 * error), 1.0, size))
 
 
-def _ranks(values: np.ndarray, close: float) -> np.ndarray:
+def _ranks(values: np.ndarray, close: float, least: float) -> np.ndarray:
     """Whole numbers in the order of the values, one for those that only rounding tells apart."""
     values = np.nan_to_num(values, nan=np.inf)
     order = np.argsort(values, kind="stable")
     finite = values[np.isfinite(values)]
-    gap = close * float(np.abs(finite).max(initial=0.0))
+    gap = close * float(np.abs(finite).max(initial=least))
     with np.errstate(invalid="ignore"):
         steps = np.nan_to_num(np.diff(values[order]), nan=0.0) > gap
     ranks = np.empty(len(values))
@@ -91,7 +94,7 @@ Drawn = tuple[Statistics, Statistics, tuple[np.ndarray, np.ndarray] | None]
 
 
 def differing(
-    draw: Callable[[int], Drawn], runs: int, more: int, close: float
+    draw: Callable[[int], Drawn], runs: int, more: int, close: float, least: float = 0.0
 ) -> tuple[str, float] | None:
     """The statistic whose distributions differ most, and its p-value; None where none does.
 
@@ -100,13 +103,14 @@ def differing(
         runs: draws of the first sample.
         more: draws of the second one.
         close: as `p_value` takes it.
+        least: as `p_value` takes it.
     """
     a, b, clusters = draw(runs)
-    suspects = [name for name in a if p_value(a[name], b[name], close, clusters) < SCREEN]
+    suspects = [n for n in a if p_value(a[n], b[n], close, clusters, least) < SCREEN]
     if not suspects:
         return None
     limit = ALARMS / QUESTIONS / len(a)
     a, b, clusters = draw(more)
-    values = {name: p_value(a[name], b[name], close, clusters) for name in suspects}
+    values = {n: p_value(a[n], b[n], close, clusters, least) for n in suspects}
     name = min(values, key=lambda key: values[key])
     return (name, values[name]) if values[name] < limit else None

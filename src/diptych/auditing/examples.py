@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.frameworks.packing import OWN
 from diptych.auditing.graph import INPUT, Graph
 from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.probes import tokens
 from diptych.auditing.side import Side
 from diptych.data import load_data
 from diptych.errors import InputError
@@ -53,6 +55,10 @@ def prepared(sides: dict[Which, Side]) -> Examples:
         numbers = generator(0, "audit/inputs")
         shape = (EXAMPLES, *a.graph.input_shape)
         raw_x["a"] = numbers.standard_normal(shape).astype(np.float32)
+        ids = [tokens.drawn(side.graph, side.own, EXAMPLES, numbers) for side in (a, b)]
+        if any(drawn is not None for drawn in ids):
+            # The smaller vocabulary is in both.
+            raw_x["a"] = min((drawn for drawn in ids if drawn is not None), key=np.max)
         raw_y["a"] = random_targets(a, numbers, EXAMPLES)
     for which in SIDES:
         if which not in raw_x:
@@ -60,12 +66,17 @@ def prepared(sides: dict[Which, Side]) -> Examples:
             raw_x[which] = _in_shape(raw_x[source], sides[which])
             raw_y[which] = targets_as(raw_y[source], sides[which].targets, sides[source])
     x_of_b = _as_a_gets_it(raw_x, a, b)
-    y_of_b = targets_as(raw_y["a"], b.targets, a)
+    y_of_b = raw_y["b"] if takes_own(a, b) else targets_as(raw_y["a"], b.targets, a)
     if y_of_b.size == raw_y["b"].size:  # In its own shape: (n,) or (n, 1).
         y_of_b = y_of_b.reshape(raw_y["b"].shape)
     return Examples(
         {"a": raw_x["a"], "b": x_of_b}, {"a": raw_y["a"], "b": y_of_b}, raw_x, raw_y, random
     )
+
+
+def takes_own(a: Side, b: Side) -> bool:
+    """Whether the targets of either side cannot be made up, so that both get their own."""
+    return OWN in (a.targets, b.targets)
 
 
 def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:
@@ -76,7 +87,7 @@ def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:
             f"side {side.label} ({side.spec.given}) takes {side.graph.input_shape}, and the "
             f"other is given {x.shape[1:]}; expected the same number of values an example"
         )
-    return x.reshape(shape).astype(np.float32)
+    return x.reshape(shape).astype(x.dtype if x.dtype.kind in "iu" else np.float32)
 
 
 def _as_a_gets_it(raw_x: dict[Which, np.ndarray], a: Side, b: Side) -> np.ndarray:
@@ -120,9 +131,10 @@ def random_targets(side: Side, random: np.random.Generator, count: int) -> np.nd
     output = side.graph.nodes[-1].shape
     match side.targets:
         case "classes":
-            return random.integers(output[-1], size=count)
+            return random.integers(output[-1], size=(count, *output[:-1]))
         case "one_hot":
-            return np.eye(output[-1], dtype=np.float32)[random.integers(output[-1], size=count)]
+            classes = random.integers(output[-1], size=(count, *output[:-1]))
+            return np.eye(output[-1], dtype=np.float32)[classes]
         case "binary":
             return random.integers(2, size=(count, *output)).astype(np.float32)
     return random.standard_normal((count, *output)).astype(np.float32)
@@ -141,8 +153,10 @@ def targets_as(y: np.ndarray, wanted: str, source: Side) -> np.ndarray:
     if source.targets == "one_hot" and wanted == "classes":
         return y.argmax(axis=-1)
     if source.targets == "classes" and wanted == "one_hot":
-        classes = source.graph.nodes[-1].shape[-1]
-        return np.eye(classes, dtype=np.float32)[y.reshape(-1).astype(int)]
+        *axes, classes = source.graph.nodes[-1].shape
+        numbers = y.reshape(len(y), *axes).astype(int)
+        known = (numbers >= 0) & (numbers < classes)  # Others are ignored, such as -100 and 255.
+        return np.eye(classes, dtype=np.float32)[np.where(known, numbers, 0)] * known[..., None]
     if wanted in ("values", "binary"):
         return y.astype(np.float32)
     return y

@@ -14,12 +14,18 @@ def place(match: Match) -> str:
     return " / ".join(dict.fromkeys(names))
 
 
+APART = ("initial weights", "schedule", "settings", "batches", "augmentation")
+"""Stages that no other depends on: what differs in them changes nothing in the others."""
+
+
 @dataclass(frozen=True)
 class Reporter:
     """Takes the findings and notes of one stage."""
 
     audit: Audit
     stage: str
+    accept: tuple[str, ...] = ()
+    """Causes that the user accepts."""
 
     def __call__(
         self,
@@ -42,7 +48,9 @@ class Reporter:
             stage: the stage that it belongs to, if it is not the one that reports it.
         """
         layer = place(at) if isinstance(at, Match) else at
-        fix = advice(code, *self.audit.frameworks)
+        nodes = [node for node in (at.a, at.b) if node] if isinstance(at, Match) else []
+        about = [*(node.kind for node in nodes), *self.audit.optimisers]
+        fix = advice(code, *self.audit.frameworks, about=about)
         self.audit.findings.append(Finding(stage or self.stage, code, layer, a, b, effect, fix))
 
     def note(self, text: str) -> None:
@@ -50,8 +58,17 @@ class Reporter:
         self.audit.notes.append(text)
 
     def has(self, *stages: str) -> bool:
-        """Whether any of these stages, or any stage at all if none is named, has a finding."""
-        return any(not stages or finding.stage in stages for finding in self.audit.findings)
+        """Whether any of these stages, or any stage at all if none is named, has a finding.
+
+        Where no stage is named, an accepted finding of a stage that stands `APART` is none.
+        """
+        return any(
+            finding.stage in stages or (not stages and not self._stands_apart(finding))
+            for finding in self.audit.findings
+        )
+
+    def _stands_apart(self, finding: Finding) -> bool:
+        return finding.code in self.accept and finding.stage in APART
 
     def has_at(self, at: Match | str, code: str | None = None) -> bool:
         """Whether there is a finding about a layer, of this cause if one is named."""

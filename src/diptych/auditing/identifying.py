@@ -18,14 +18,15 @@ def identified(side: Side, x: np.ndarray) -> Graph:
         x: inputs to see the black boxes' behaviour on, (n, …).
     """
     graph = side.graph
-    if all(node.kind != "custom" for node in graph.nodes):
+    nodes = {node.name: node for node in graph.nodes}
+    sources = {node.name: _common_source(node, nodes) for node in graph.nodes}
+    if all(node.kind != "custom" and not sources[node.name] for node in graph.nodes):
         return graph
     record = side.record(x, False) | {INPUT: x}
-    nodes = {node.name: node for node in graph.nodes}
     for node in graph.nodes:
         recorded = all(name in record for name in (node.name, *node.inputs))
-        if node.kind == "custom" and recorded and not node.parameters:
-            source = _common_source(node, nodes)
+        source = sources[node.name]
+        if (node.kind == "custom" or source) and recorded and not node.parameters:
             alone = replace(node, inputs=(source,)) if source else node
             known = _known(alone, record)
             if known and _same_in_training(side, node, known, record):
@@ -33,8 +34,19 @@ def identified(side: Side, x: np.ndarray) -> Graph:
         before = nodes.get(node.inputs[0])
         if node.kind == "flatten" and before and before.kind == "custom":
             nodes[node.name] = _as_one_flatten(node, before, record) or node
-    used = {name for node in nodes.values() for name in node.inputs} | {graph.nodes[-1].name}
+    used = _used(nodes, graph.nodes[-1].name)
     return replace(graph, nodes=tuple(node for node in nodes.values() if node.name in used))
+
+
+def _used(nodes: dict[str, Node], last: str) -> set[str]:
+    """The names of the nodes that the last one depends on, and its own."""
+    used, waiting = set(), [last]
+    while waiting:
+        name = waiting.pop()
+        if name in nodes and name not in used:
+            used.add(name)
+            waiting += nodes[name].inputs
+    return used
 
 
 def _known(node: Node, record: Arrays) -> Node | None:
@@ -52,14 +64,21 @@ def _same_in_training(side: Side, node: Node, known: Node, record: Arrays) -> bo
 
 
 def _common_source(node: Node, nodes: dict[str, Node]) -> str | None:
-    """The one node that all inputs of a node come from, number by number: in ``maximum(x, 0.2 *
-    x)`` it is x."""
-    sources: set[str] = set()
-    for name in node.inputs:
-        before = nodes.get(name)
-        plain = before and before.kind in ("rescale", "activation") and len(node.inputs) > 1
-        sources.add(before.inputs[0] if before and plain else name)
-    return sources.pop() if len(sources) == 1 else None
+    """The nearest node that all of several inputs come from, number by number: in ``maximum(x,
+    0.2 * x)`` it is x. None where there is none, or a single input."""
+    if len(node.inputs) < 2:
+        return None
+    first, *others = (_sources(name, nodes) for name in node.inputs)
+    return next((name for name in first if all(name in other for other in others)), None)
+
+
+def _sources(name: str, nodes: dict[str, Node]) -> list[str]:
+    """A node, and those before it that it is a function of number by number, nearest first."""
+    names = [name]
+    while (before := nodes.get(name)) and before.kind in ("rescale", "activation"):
+        name = before.inputs[0]
+        names.append(name)
+    return names
 
 
 def _as_one_flatten(node: Node, before: Node, record: Arrays) -> Node | None:

@@ -21,7 +21,14 @@ from typing import Any
 import numpy as np
 
 from diptych.auditing import gradients, opening
-from diptych.auditing.frameworks.users import is_users, silenced
+from diptych.auditing.frameworks.users import (
+    error_line,
+    is_ours,
+    is_raised_here,
+    is_users,
+    one_line,
+    silenced,
+)
 from diptych.auditing.messages import joined, parted
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
@@ -36,8 +43,19 @@ LONGEST = 400
 SIGN = 1.0
 """Seconds between two signs of life while a job goes through many steps."""
 
-_adapter: Any = None
-_twin: Any = None
+
+class Opened:
+    """A side that this process has opened."""
+
+    def __init__(self, build: Callable[[int], Any] | None) -> None:
+        """Keeps what builds the side, where this process has that itself."""
+        self.build = build
+        self.adapter: Any = None
+        self.twin: Any = None
+
+
+opened = Opened(None)
+"""The side that jobs are about."""
 
 
 class Steps(Sequence[Any]):
@@ -61,11 +79,17 @@ class Steps(Sequence[Any]):
 
 
 @contextlib.contextmanager
-def users_code() -> Iterator[None]:
+def users_code(opens: bool = False) -> Iterator[None]:
     """Around calls into code that may be the user's: what it prints goes nowhere.
 
+    An exception of this program's own passes as it is: it is no fault of the user's.
+
+    Args:
+        opens: whether the side is being opened. What a library raises then, on what the user's
+            function returned, is told as theirs, without a line.
+
     Raises:
-        InputError: it raised something; says what, and in which line of the user's file.
+        InputError: the user's code raised something; says what, and in which line of their file.
     """
     try:
         with silenced():
@@ -75,18 +99,26 @@ def users_code() -> Iterator[None]:
     except (Exception, SystemExit) as problem:
         if isinstance(problem, MemoryError):
             raise InputError("it needs more memory than there is") from None
-        # The last line of it: a SyntaxError's has the code above.
-        what = " ".join(traceback.format_exception_only(problem)[-1].split())
-        raise InputError(f"{_line(problem)}{what[:LONGEST]}") from problem
+        ours = is_raised_here(problem) if opens else is_ours(problem)
+        if ours and not isinstance(problem, SyntaxError):
+            raise
+        raise InputError(f"{_line(problem)}{_told(problem)[:LONGEST]}") from problem
+
+
+def _told(problem: BaseException) -> str:
+    """An error in one line, whole where it is an ordinary one."""
+    if str(problem).startswith(("in user code:", "Exception encountered when calling")):
+        return one_line(problem)
+    # The last line of it: a SyntaxError's has the code above.
+    return " ".join(traceback.format_exception_only(problem)[-1].split())
 
 
 def _line(problem: BaseException) -> str:
-    """``file.py line 12: `` for the innermost line of the user's file, if it was in there."""
+    """``file.py line 12: `` for the innermost line of the user's code, if it was in there."""
     if isinstance(problem, SyntaxError) and problem.filename:
         return f"{Path(problem.filename).name} line {problem.lineno}: "
-    frames = traceback.extract_tb(problem.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == opening.file]
-    return f"{Path(opening.file).name} line {lines[-1]}: " if lines else ""
+    line = error_line(problem)
+    return f"{line.replace(':', ' line ')}: " if line else ""
 
 
 def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
@@ -100,6 +132,8 @@ def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
                 more = {"report": report} if signs else {}
                 return job(_asked(request), request, arrays, **more)
             except NotImplementedError as problem:
+                if not is_raised_here(problem):
+                    raise  # The user's code raised it, or a library.
                 return {"unable": str(problem) or "its framework's adapter does not do that"}, {}
 
     return run
@@ -107,12 +141,11 @@ def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
 
 def _asked(request: Request) -> Any:
     """The adapter that the request is for."""
-    global _twin
     if not request.get("twin"):
-        return _adapter
-    if _twin is None:
-        _twin = _method(_adapter, "twin")()
-    return _twin
+        return opened.adapter
+    if opened.twin is None:
+        opened.twin = _method(opened.adapter, "twin")()
+    return opened.twin
 
 
 def _method(adapter: Any, name: str) -> Callable[..., Any]:
@@ -124,19 +157,25 @@ def _method(adapter: Any, name: str) -> Callable[..., Any]:
 
 def open_job(request: Request, *_: object) -> Answer:
     """Opens what a `Spec` names, and says what it is."""
-    global _adapter, _twin
-    _twin = None
-    with users_code():
-        _adapter = opening.adapter_of(Spec(**request))
-        parameters = _adapter.parameters()
+    opened.twin = None
+    with users_code(opens=True):
+        if opened.build:
+            adapter = opening.adapter_from(opened.build)
+        else:
+            adapter = opening.adapter_of(Spec(**request))
+        opened.adapter = adapter
+        parameters = adapter.parameters()
         opening.check_size(sum(value.nbytes for value in parameters.values()))
         facts = {
-            "framework": _adapter.framework,
-            "trains": _adapter.trains,
-            "prepares": _adapter.prepares,
-            "targets": _adapter.targets,
-            "graph": _adapter.graph().to_dict(),
-            "optimiser": _adapter.optimiser() if _adapter.trains else {},
+            "framework": adapter.framework,
+            "trains": adapter.trains,
+            "prepares": adapter.prepares,
+            "targets": adapter.targets,
+            "graph": adapter.graph().to_dict(),
+            "optimiser": adapter.optimiser() if adapter.trains else {},
+            "data": getattr(adapter, "data_told", {}),
+            "whole": getattr(adapter, "whole", []),
+            "loss": getattr(adapter, "loss_words", "") if adapter.trains else "",
         }
     return facts, parameters
 
@@ -147,7 +186,7 @@ def twin_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
     adapter.load(
         {
             name: value.astype(np.float64) if value.dtype.kind == "f" else value
-            for name, value in _adapter.parameters().items()
+            for name, value in opened.adapter.parameters().items()
         }
     )
     names = {name: str(value.dtype) for name, value in adapter.parameters().items()}
@@ -197,6 +236,7 @@ def losses_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 @answers
 def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    _seed(adapter, request["draw"])
     loss, found = adapter.loss_and_gradients(arrays["x"], arrays["targets"])
     return {"loss": float(loss)}, found
 
@@ -205,7 +245,7 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 def updates_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Steps on gradients that `diptych.auditing.gradients` describes."""
     plan = gradients.Plan.from_message(request, arrays)
-    return {}, plan.run(adapter, Steps(plan.steps, plan.gradient, report))
+    return {}, plan.run(adapter, Steps(plan.steps, plan.step, report))
 
 
 @answers
@@ -223,22 +263,32 @@ def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) ->
     count = request["steps"]
     repeated = Steps(count, lambda step: batches[step % len(batches)], report)
     before = adapter.parameters()
+    _seed(adapter, 0)
     losses, after = adapter.steps(repeated)
     watched = gradients.watched(numbers, [before, *after])
     return {"losses": [float(loss) for loss in losses]}, watched
+
+
+def _seed(adapter: Any, number: int) -> None:
+    """Has what the side's own code draws begin anew, where its adapter can do that."""
+    if hasattr(adapter, "seed"):
+        adapter.seed(number)
 
 
 @answers
 def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
     """Whether code of the user's runs in a training step on the batch, and in an optimiser's step.
 
-    If none does, only the framework's own counters can tell one step from another.
+    If none does, only the framework's own counters can tell one step from another. Code that was
+    made a graph of is not seen to run; an adapter whose graphs may have some says so.
     """
+    in_graphs = getattr(adapter, "own_code", lambda: {})()
     batch = arrays["x"], arrays["y"]
     zeros = {name: np.zeros_like(value) for name, value in adapter.parameters().items()}
     return {
-        "steps": _runs_users_code(adapter.steps, batch),
-        "updates": _runs_users_code(lambda steps: list(adapter.updates(steps)), zeros),
+        "steps": in_graphs.get("steps") or _runs_users_code(adapter.steps, batch),
+        "updates": in_graphs.get("updates")
+        or _runs_users_code(lambda steps: list(adapter.updates(steps)), zeros),
     }, {}
 
 
@@ -267,6 +317,8 @@ def _runs_users_code(run: Callable[[Sequence[Any]], Any], item: Any) -> bool:
 
 @answers
 def initial_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    if getattr(opened.build, "fixed", False):
+        raise NotImplementedError("it is an object, which was built once; a function builds anew")
     return {}, joined(adapter.initial(request["draws"]))
 
 

@@ -2,7 +2,8 @@
 
 A formula is plain data: ``kind``, ``takes`` (``logits`` or ``probabilities``, as far as the kind
 knows the difference), ``reduction``, ``final`` (an activation before it) and ``penalties`` on
-parameters. Values are float64, written with `autograd.numpy` so that they have gradients.
+parameters; some have ``smoothing``, ``weights`` of the classes, or a ``delta``. Values are float64,
+written with `autograd.numpy` so that they have gradients.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -16,7 +17,7 @@ import numpy as np
 from autograd.scipy.special import expit
 from autograd.tracer import getval
 
-from diptych.auditing.kinds.activation import activate, log_softmax, softmax, softplus
+from diptych.auditing.kinds.curves import activate, log_softmax, softmax, softplus
 from diptych.auditing.kinds.kind import Array
 
 Formula = dict[str, Any]
@@ -31,14 +32,19 @@ def clipped(x: Array, low: float, high: float) -> Array:
     return anp.where(within, x, np.clip(getval(x), low, high))
 
 
-def one_hot(targets: np.ndarray, classes: int) -> np.ndarray:
-    """Targets as a row of zeros and a one for each example, (n, classes).
+def one_hot(targets: np.ndarray, outputs: tuple[int, ...]) -> np.ndarray:
+    """Targets as a row of zeros and a one for each example, pixel or token.
 
     A class that there is not gets a row of zeros.
+
+    Args:
+        targets: classes, with or without a last axis of one, or such rows already.
+        outputs: the shape of what they are for, (n, …, classes).
     """
-    if targets.ndim == 2 and targets.shape[1] == classes and classes > 1:
+    if targets.shape == outputs and outputs[-1] > 1:
         return targets.astype(np.float64)
-    return (targets.reshape(-1, 1).astype(np.int64) == np.arange(classes)).astype(np.float64)
+    classes = targets.reshape(*outputs[:-1], 1).astype(np.int64)
+    return (classes == np.arange(outputs[-1])).astype(np.float64)
 
 
 def log_probabilities(takes: str, outputs: Array) -> Array:
@@ -68,10 +74,12 @@ def by_example(formula: Formula, outputs: Array, targets: np.ndarray) -> Array:
     """
     kind, takes = formula["kind"], formula["takes"]
     if kind == "cross_entropy":
-        wanted = one_hot(targets, outputs.shape[-1])
+        wanted = one_hot(targets, outputs.shape)
         smoothing = formula.get("smoothing", 0.0)
         wanted = wanted * (1 - smoothing) + smoothing / outputs.shape[-1]
         _check_same(wanted.shape, outputs.shape)
+        if formula.get("weights"):
+            wanted = wanted * np.asarray(formula["weights"])
         return -anp.sum(wanted * log_probabilities(takes, outputs), axis=-1)
     if takes == "values" or kind == "squared":
         return _distances(formula, outputs, targets)
@@ -102,15 +110,16 @@ def _distances(formula: Formula, outputs: Array, targets: np.ndarray) -> Array:
         case "absolute":
             return anp.abs(away)
         case "huber":
-            size = anp.abs(away)
-            return anp.where(size < 1, away**2 / 2, size - 0.5)
+            size, delta = anp.abs(away), formula.get("delta", 1.0)
+            loss = anp.where(size < delta, away**2 / 2, delta * (size - delta / 2))
+            return loss / delta if formula.get("smooth") else loss
     return away + softplus(-2 * away) - np.log(2.0)
 
 
 def _targets_like(outputs: Array, targets: np.ndarray) -> np.ndarray:
     if outputs.shape[-1] == 1:
         return targets.astype(np.float64).reshape(outputs.shape)
-    wanted = one_hot(targets, outputs.shape[-1])
+    wanted = one_hot(targets, outputs.shape)
     _check_same(wanted.shape, outputs.shape)
     return wanted
 
@@ -146,6 +155,9 @@ def value(
             total = anp.sum(losses) / losses.shape[0]
         case "half_mean":
             total = anp.mean(losses) / 2
+        case "weighted_mean":
+            shares = one_hot(targets, outputs.shape) * np.asarray(formula["weights"])
+            total = anp.sum(losses) / np.sum(shares)
         case _:
             total = anp.mean(losses)
     penalties = formula.get("penalties", {})

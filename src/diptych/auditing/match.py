@@ -10,6 +10,8 @@ from diptych.auditing.kinds.activation import FINAL
 from diptych.auditing.kinds.dense import reordered
 from diptych.auditing.kinds.registry import comparable, kind_of, role_of
 
+COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "average")
+"""Kinds whose inputs may stand in any order."""
 GAP = 0.7
 """What it costs in an alignment to leave a node without a partner; another kind costs more."""
 
@@ -36,10 +38,10 @@ class Match:
 def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | None]:
     """The graph without what changes nothing, and the final activation if it has one.
 
-    Padding joins the convolution that it is for; nodes that do nothing, and reshaping that keeps
-    the order, go, and so does what scales the input, which has a stage of its own. A last softmax
-    or sigmoid is the loss' affair: which of the two has it is a matter of style, as long as the
-    loss knows.
+    Padding joins the convolution or the pool that it is for; nodes that do nothing, and reshaping
+    that keeps the order, go, and so does what scales the input, which has a stage of its own. A
+    last softmax or sigmoid is the loss' affair: which of the two has it is a matter of style, as
+    long as the loss knows.
 
     Args:
         graph: a network.
@@ -48,19 +50,20 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | No
     nodes: list[Node] = []
     instead: dict[str, str] = {}
     pending: dict[str, Node] = {}
-    users = _users(graph)
+    users, positive = _users(graph), _positive(graph)
     shapes = {INPUT: graph.input_shape} | {node.name: node.shape for node in graph.nodes}
     for node in graph.nodes:
         inputs = tuple(instead.get(name, name) for name in node.inputs)
         node = replace(node, inputs=inputs)
+        before = pending.pop(inputs[0], None)
+        if before is not None:
+            whole = _joined(node, before, positive)
+            assert whole is not None
+            node = replace(whole, inputs=before.inputs)
         followers = users[node.name]
-        if len(followers) == 1 and node.kind in kind_of(followers[0]).absorbs:
+        if len(followers) == 1 and _joined(followers[0], node, positive) is not None:
             pending[node.name] = node
             continue
-        if inputs[0] in pending:
-            before = pending[inputs[0]]
-            whole = kind_of(node).absorbs[before.kind](node, before)
-            node = replace(whole, inputs=before.inputs)
         leading = node.kind == "rescale" and inputs[0] == INPUT
         shape = shapes[node.inputs[0]]
         nothing = leading or kind_of(node).does_nothing(node, shape)
@@ -69,12 +72,35 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | No
             continue
         nodes.append(node if keep_shapes else kind_of(node).usual(node, shape))
     final = None
-    if nodes and nodes[-1].kind == "activation":
+    if nodes and nodes[-1].kind == "activation" and nodes[-1].attributes.get("axis", -1) == -1:
         function = nodes[-1].attributes["function"]
         if function in FINAL:
             final = function
             nodes.pop()
     return Graph(graph.input_shape, tuple(_in_order(nodes))), final
+
+
+def _joined(node: Node, before: Node, positive: set[str]) -> Node | None:
+    """A node and the one before it as one, if they can be that.
+
+    Args:
+        node: takes nothing but what the one before gives.
+        before: the node before it.
+        positive: the names of the nodes whose output has no negative numbers.
+    """
+    absorb = kind_of(node).absorbs.get(before.kind)
+    return absorb(node, before, before.inputs[0] in positive) if absorb else None
+
+
+def _positive(graph: Graph) -> set[str]:
+    """The names of the nodes whose output has no negative numbers, whatever the input is."""
+    positive: set[str] = set()
+    for node in graph.nodes:
+        kind = kind_of(node)
+        keeps = kind.keeps_sign and all(name in positive for name in node.inputs)
+        if keeps or kind.is_positive(node):
+            positive.add(node.name)
+    return positive
 
 
 def _users(graph: Graph) -> dict[str, list[Node]]:
@@ -86,8 +112,8 @@ def _users(graph: Graph) -> dict[str, list[Node]]:
 
 
 def _in_order(nodes: list[Node]) -> Iterator[Node]:
-    """Depth first from the output, the longer branch of a sum first: one order for one network,
-    whichever branch the user wrote first."""
+    """Depth first from the output, the longer branch of a sum or the like first: one order for one
+    network, whichever branch the user wrote first."""
     by_name = {node.name: node for node in nodes}
     depth: dict[str, int] = {}
     for node in nodes:
@@ -104,7 +130,7 @@ def _in_order(nodes: list[Node]) -> Iterator[Node]:
             continue
         waiting.append((node, True))
         inputs = list(node.inputs)
-        if node.kind == "add":
+        if node.kind in COMMUTATIVE:
             inputs.sort(key=lambda name: -depth.get(name, 0))
         waiting.extend((by_name[name], False) for name in reversed(inputs) if name in by_name)
 
@@ -114,8 +140,13 @@ def parameter_shapes(node: Node, parameters: Arrays) -> dict[str, tuple[int, ...
     return {role: parameters[name].shape for role, name in node.parameters.items()}
 
 
-def align(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> list[Match]:
-    """Matches two simplified graphs in order, at the least cost (Needleman & Wunsch, 1970)."""
+def cost_of(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> float:
+    """What it costs to match two simplified graphs; 0 where they are alike."""
+    return float(_costs(a, b, of_a, of_b)[-1, -1])
+
+
+def _costs(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> np.ndarray:
+    """The least cost of matching the first nodes of both graphs, for each number of them."""
     one, other = a.nodes, b.nodes
     cost = np.zeros((len(one) + 1, len(other) + 1))
     cost[:, 0] = GAP * np.arange(len(one) + 1)
@@ -124,6 +155,13 @@ def align(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> list[Match]:
         for j, partner in enumerate(other):
             together = cost[i, j] + _difference(node, partner, of_a, of_b)
             cost[i + 1, j + 1] = min(together, cost[i, j + 1] + GAP, cost[i + 1, j] + GAP)
+    return cost
+
+
+def align(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> list[Match]:
+    """Matches two simplified graphs in order, at the least cost (Needleman & Wunsch, 1970)."""
+    one, other = a.nodes, b.nodes
+    cost = _costs(a, b, of_a, of_b)
     matches: list[Match] = []
     i, j = len(one), len(other)
     while i or j:
@@ -194,6 +232,10 @@ class Transfer:
                     if one and other and one[1] == other[1]:
                         orders[name] = (one[1], one[0], other[0])
         return cls(names, orders)
+
+    def with_names(self, names: dict[str, str]) -> "Transfer":
+        """The transfer in which these parameters have these partners."""
+        return Transfer(self.names | names, self.orders)
 
     def to_b(self, parameters: Arrays) -> Arrays:
         """A's parameters, by B's names and in B's order."""

@@ -42,12 +42,30 @@ def adapter_of(spec: Spec) -> Any:
         return keras.Adapter(from_file(spec.where))
     if spec.form == "onnx":
         return _framework("onnx").Adapter(spec.where)
-    build = _function(spec.where, spec.name)
+    sys.path += [path for path in spec.paths if path not in sys.path]
+    return adapter_from(_function(spec.where, spec.name, spec.module), spec.compiled)
+
+
+def adapter_from(build: Callable[[int], Any], compiled: bool = False) -> Any:
+    """The adapter of a side that a function builds, and that is compiled where that is asked for.
+
+    Raises:
+        InputError: as `adapter_of`.
+    """
     first = build(0)
     check_size(4 * _count(first))
     unused = [first]  # It was built to see what it is, and need not be built again.
-    framework = _framework(_framework_of(first))
-    return framework.Adapter(lambda seed: unused.pop() if unused else build(seed))
+    name = _framework_of(first)
+    framework = _framework(name)
+
+    def another(seed: int) -> Any:
+        returned = unused.pop() if unused else build(seed)
+        if compiled:
+            compiling = importlib.import_module(f"diptych.auditing.frameworks.{name}.compiling")
+            compiling.compile_in_place(returned)
+        return returned
+
+    return framework.Adapter(another)
 
 
 def check_size(size: int) -> None:
@@ -65,13 +83,15 @@ def _framework(name: str) -> Any:
     return importlib.import_module(f"diptych.auditing.frameworks.{name}.adapter")
 
 
-def _function(path: str, name: str) -> Callable[[int], Any]:
+def _function(path: str, name: str, within: str) -> Callable[[int], Any]:
     """The user's function, as an adapter's ``build``."""
     global file
-    file = path
+    file = path = str(Path(path).expanduser().absolute())
+    if not Path(path).is_file():
+        raise InputError(f"there is no file {path}")
     linecache.checkcache(path)
     sys.path.insert(0, str(Path(path).parent))  # Files import their neighbours.
-    module = _module(path)
+    module = importlib.import_module(within) if within else _module(path)
     function = getattr(module, name, None)
     if not callable(function):
         there = [
@@ -132,10 +152,14 @@ def _framework_of(returned: Any) -> str:
         return "torch"
     if all(hasattr(first, name) for name in ("variables", "loss", "step")):
         return "tensorflow"
+    optimiser = returned[2] if isinstance(returned, tuple) and len(returned) > 2 else None
+    optimiser = getattr(optimiser, "tx", optimiser)  # Of an nnx.Optimizer.
+    if modules & {"flax", "equinox"} or type(optimiser).__module__.split(".")[0] == "optax":
+        return "jax"
     raise InputError(
         f"the function returned {_described(returned)}; expected a compiled Keras model, "
-        f"(torch.nn.Module, loss, optimizer), or an object with variables, loss(x, y) and "
-        f"step(x, y)"
+        f"(torch.nn.Module, loss, optimizer), (Flax or Equinox module, loss, optax optimiser), or "
+        f"an object with variables, loss(x, y) and step(x, y)"
     )
 
 

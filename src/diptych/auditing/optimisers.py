@@ -6,7 +6,8 @@ least squares; the settings are those under which the rest is rounding.
 
 Sources: Adam (Kingma & Ba, 2015), decoupled weight decay (Loshchilov & Hutter, 2019), RMSprop
 (Tieleman & Hinton, 2012), Adagrad (Duchi et al., 2011), Nesterov's momentum (Sutskever et al.,
-2013).
+2013), AMSGrad (Reddi et al., 2018), Nadam (Dozat, 2016), Adamax (Kingma & Ba, 2015), Adadelta
+(Zeiler, 2012), Lion (Chen et al., 2023).
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,10 @@ FREE = {
     "adam": ("beta_1", "beta_2", "epsilon"),
     "rmsprop": ("rho", "momentum", "epsilon"),
     "adagrad": ("accumulator", "epsilon"),
+    "nadam": ("beta_1", "beta_2", "epsilon"),
+    "adamax": ("beta_1", "beta_2", "epsilon"),
+    "adadelta": ("rho", "epsilon"),
+    "lion": ("beta_1", "beta_2"),
 }
 """The settings that each family has besides its learning rate."""
 STARTS: dict[str, dict[str, tuple[float, ...]]] = {
@@ -31,9 +36,24 @@ STARTS: dict[str, dict[str, tuple[float, ...]]] = {
     "rmsprop": {"rho": (0.9,), "momentum": (0.0, 0.8), "epsilon": (1e-7, 1e-5)},
     "adam": {"beta_1": (0.9,), "beta_2": (0.999, 0.95), "epsilon": (1e-7, 1e-5)},
     "adagrad": {"accumulator": (0.1,), "epsilon": (1e-7,)},
+    "nadam": {"beta_1": (0.9,), "beta_2": (0.999,), "epsilon": (1e-7,)},
+    "adamax": {"beta_1": (0.9,), "beta_2": (0.999,), "epsilon": (1e-7,)},
+    "adadelta": {"rho": (0.95,), "epsilon": (1e-7,)},
+    "lion": {"beta_1": (0.9,), "beta_2": (0.99,)},
 }
 """Where a search begins, if the optimiser says nothing of itself. RMSprop comes before Adam, which
 without beta_1 and at rates of its own choice is the same."""
+EXTRA = ("amsgrad", "centered", "dampening")
+"""Variants of a family, which are tried where the optimiser says that it is one."""
+NAMED = ("nadam", "adamax", "adadelta", "lion")
+"""Families that are tried where the optimiser says that it is one of them."""
+FORMS: dict[str, tuple[str, tuple[Any, ...]]] = {
+    "nadam": ("momentum_decay", (1.0, 0.004)),  # Keras' and PyTorch's.
+    "adamax": ("within", (False, True)),
+    "adadelta": ("inside", (True,)),
+    "lion": ("signed", (True,)),
+}
+"""Of those families, the setting that frameworks have different forms of, and its values."""
 LOGARITHMIC = ("epsilon", "accumulator", "weight_decay")
 SEARCHED = 100
 """Numbers that a search looks at; what it finds is then held against all of them."""
@@ -87,7 +107,8 @@ def directions(family: str, settings: Settings, observed: Observed) -> np.ndarra
     if settings.get("accumulate"):
         gradients = np.cumsum(gradients, axis=0)
     steps = np.zeros_like(gradients)
-    first, second = np.zeros(gradients.shape[1]), np.zeros(gradients.shape[1])
+    first, second, third = (np.zeros(gradients.shape[1]) for _ in range(3))
+    product_of_momenta = 1.0
     if family == "adagrad":
         second += settings["accumulator"]
     decay = settings.get("weight_decay", 0.0)
@@ -98,22 +119,54 @@ def directions(family: str, settings: Settings, observed: Observed) -> np.ndarra
         match family:
             case "sgd":
                 momentum = settings["momentum"]
-                first = momentum * first + gradient
+                share = 1.0 if t == 1 else 1 - settings.get("dampening", 0.0)
+                first = momentum * first + share * gradient
                 step = gradient + momentum * first if settings["nesterov"] else first
             case "adam":
                 first = settings["beta_1"] * first + (1 - settings["beta_1"]) * gradient
                 second = settings["beta_2"] * second + (1 - settings["beta_2"]) * gradient**2
                 bias_1, bias_2 = (1 - settings[f"beta_{i}"] ** t for i in (1, 2))
                 epsilon = settings["epsilon"]
+                third = np.maximum(third, second) if settings.get("amsgrad") else second
                 if settings["hat"]:
-                    step = np.sqrt(bias_2) / bias_1 * first / (np.sqrt(second) + epsilon)
+                    step = np.sqrt(bias_2) / bias_1 * first / (np.sqrt(third) + epsilon)
                 else:
-                    step = first / bias_1 / (np.sqrt(second / bias_2) + epsilon)
+                    step = first / bias_1 / (np.sqrt(third / bias_2) + epsilon)
+            case "nadam":
+                beta_1, beta_2, decay_of = (
+                    settings[name] for name in ("beta_1", "beta_2", "momentum_decay")
+                )
+                now, after = (beta_1 * (1 - 0.5 * 0.96 ** (k * decay_of)) for k in (t, t + 1))
+                product_of_momenta *= now
+                first = beta_1 * first + (1 - beta_1) * gradient
+                second = beta_2 * second + (1 - beta_2) * gradient**2
+                ahead = after * first / (1 - product_of_momenta * after)
+                ahead = ahead + (1 - now) * gradient / (1 - product_of_momenta)
+                step = ahead / (np.sqrt(second / (1 - beta_2**t)) + settings["epsilon"])
+            case "adamax":
+                beta_1, epsilon = settings["beta_1"], settings["epsilon"]
+                first = beta_1 * first + (1 - beta_1) * gradient
+                size = np.abs(gradient) + (epsilon if settings["within"] else 0.0)
+                second = np.maximum(settings["beta_2"] * second, size)
+                root = second + (0.0 if settings["within"] else epsilon)
+                step = first / (1 - beta_1**t) / np.where(root > 0, root, 1.0)
+            case "adadelta":
+                rho, epsilon = settings["rho"], settings["epsilon"]
+                second = rho * second + (1 - rho) * gradient**2
+                step = np.sqrt(first + epsilon) / np.sqrt(second + epsilon) * gradient
+                first = rho * first + (1 - rho) * step**2
+            case "lion":
+                beta_1, beta_2 = settings["beta_1"], settings["beta_2"]
+                step = np.sign(beta_1 * first + (1 - beta_1) * gradient)
+                first = beta_2 * first + (1 - beta_2) * gradient
             case "rmsprop":
                 second = settings["rho"] * second + (1 - settings["rho"]) * gradient**2
-                epsilon = settings["epsilon"]
+                epsilon, spread = settings["epsilon"], second
+                if settings.get("centered"):
+                    third = settings["rho"] * third + (1 - settings["rho"]) * gradient
+                    spread = np.maximum(second - third**2, 0.0)
                 root = (
-                    np.sqrt(second + epsilon) if settings["inside"] else np.sqrt(second) + epsilon
+                    np.sqrt(spread + epsilon) if settings["inside"] else np.sqrt(spread) + epsilon
                 )
                 first = settings["momentum"] * first + gradient / root
                 step = first
@@ -202,30 +255,37 @@ def fit(family: str, start: Settings, observed: Observed) -> Recovered:
 def starts(said: Settings) -> Iterator[tuple[str, Settings]]:
     """Families and settings to begin from: first what the optimiser says of itself."""
     kind = {"adamw": "adam"}.get(said.get("kind", ""), said.get("kind", ""))
-    families = sorted(STARTS, key=lambda family: family != kind)
+    known_here = [family for family in STARTS if family == kind or family not in NAMED]
+    families = sorted(known_here, key=lambda family: family != kind)
     for family in families:
         own = said if family == kind else {}
-        flag, first = {
-            "sgd": ("nesterov", bool(own.get("nesterov"))),
-            "adam": ("hat", not own.get("bias_corrected_epsilon", False)),
-        }.get(family, ("inside", True))
+        flag, forms = FORMS.get(family) or {
+            "sgd": ("nesterov", _both(bool(own.get("nesterov")))),
+            "adam": ("hat", _both(not own.get("bias_corrected_epsilon", False))),
+        }.get(family, ("inside", _both(True)))
+        own_forms: Settings = {name: own[name] for name in EXTRA if own.get(name)}
         known = {name: own[name] for name in FREE[family] if own.get(name) is not None}
         every = product(*STARTS[family].values())
         bases = [dict(zip(STARTS[family], values, strict=True)) for values in every]
         for base in dict.fromkeys(tuple((b | known).items()) for b in bases):
-            for turned in (first, not first):
-                yield family, dict(base) | {flag: turned}
+            for form in forms:
+                yield family, dict(base) | own_forms | {flag: form}
             if family == "sgd":
                 # Keras' momentum is of steps, not of gradients: it matters where rates change.
                 yield family, dict(base) | {flag: False, "holds_steps": True}
 
 
-def recover(observed: Observed, said: Settings) -> Recovered:
+def _both(first: bool) -> tuple[bool, bool]:
+    return first, not first
+
+
+def recover(observed: Observed, said: Settings, search: bool = True) -> Recovered:
     """The optimiser that explains the observed steps; the best one found if none does.
 
     Args:
         observed: gradients and weights.
         said: what the optimiser says of itself, as an adapter's ``optimiser`` gives it.
+        search: whether other settings are looked for than it says and than families begin with.
     """
     decay = said.get("weight_decay") or 0.01
     forms = ["decoupled", "coupled"]
@@ -236,7 +296,7 @@ def recover(observed: Observed, said: Settings) -> Recovered:
         decays = decays[1:] + decays[:1]
     best: Recovered | None = None
     # First as it says, then the search: a fit takes a hundred times as long.
-    for attempt in (_result, fit):
+    for attempt in (_result, fit) if search else (_result,):
         for accumulate in ({}, {"accumulate": True}):
             # Simple families first, with decay or not: an Adam with a huge epsilon is like SGD.
             for family, start in starts(said):

@@ -2,15 +2,21 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from diptych.auditing import reference
 from diptych.auditing.graph import Arrays, Graph
+from diptych.auditing.grouping import grouped, is_group, largest_distance, matched, orders
 from diptych.auditing.kinds.registry import role_of
-from diptych.auditing.match import Match, Transfer, align, simplified
+from diptych.auditing.match import Match, Transfer, simplified
 from diptych.auditing.side import Side
 
 Which = str
 """``a`` or ``b``."""
 SIDES = ("a", "b")
+CLOSE = 1e-3
+"""How far apart, relatively, the outputs of two layers with the same parameters may be."""
+Examples = dict[Which, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -33,9 +39,33 @@ class Pair:
         """Matches two sides, layer by layer."""
         (a, final_a), (b, final_b) = (simplified(graphs[which]) for which in SIDES)
         own = [sides[which].own for which in SIDES]
-        matches = align(a, b, *own)
-        transfer = Transfer.between(a, b, matches, *own)
+        a, b = grouped(a, b, *own)
+        matches, transfer = matched(a, b, *own)
         return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer)
+
+    def settled(self, examples: Examples) -> "Pair":
+        """The pair in which parameters of one shape, in layers that stand for a black box, are
+        matched in an order in which both give the same; as it is where there is none."""
+        pair = self
+        own = [self.sides[which].own for which in SIDES]
+        for match in self.matches:
+            if not (match.a and match.b) or not (is_group(match.a) or is_group(match.b)):
+                continue
+            ways = orders(match, *own)
+            if len(ways) == 1:
+                continue
+            truth = self.sides["a"].record(examples["a"], False)[match.a.name]
+            for names in ways:
+                attempt = replace(pair, transfer=pair.transfer.with_names(names))
+                of_b = own[1] | attempt.transfer.to_b(own[0])
+                self.sides["b"].load(of_b)
+                output = self.sides["b"].record(examples["b"], False)[match.b.name]
+                if largest_distance(truth, output) < CLOSE:
+                    pair = attempt
+                    break
+        for which, side in self.sides.items():
+            side.load(own[0] if which == "a" else own[1])
+        return pair
 
     @property
     def whole(self) -> bool:

@@ -11,6 +11,8 @@ from rich.text import Text
 
 from diptych.auditing.certificate import Coverage, summary
 
+SCHEMA = 1
+"""The number of the schema of `Audit.to_dict`."""
 STAGES = {
     "structure": "layers, shapes and parameters",
     "input": "the data as each side prepares them",
@@ -48,6 +50,15 @@ class Finding:
     """How much it matters, measured."""
     advice: str
     """How to make the two the same."""
+
+    @property
+    def sentence(self) -> str:
+        """The finding in one paragraph."""
+        where = f" at {self.layer}" if self.layer else ""
+        text = f"{self.code}{where} ({self.stage}). A: {self.a}. B: {self.b}."
+        if self.effect:
+            text += f" Effect: {self.effect}."
+        return f"{text} Fix: {self.advice}." if self.advice else text
 
 
 @dataclass
@@ -90,14 +101,21 @@ class Audit:
     frameworks: tuple[str, str]
     stages: list[Stage] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    accepted: list[Finding] = field(default_factory=list)
+    """Differences that the user accepts; they do not count."""
+    only: tuple[str, ...] = ()
+    """The stages that the user asked for; all of them where it is empty."""
     notes: list[str] = field(default_factory=list)
     """What differs by the frameworks' conventions and was not counted, and what was left out."""
+    optimisers: tuple[str, ...] = ()
+    """The kinds of both sides' optimisers, where they say them."""
     no_twins: list[str] = field(default_factory=list)
     """Why the whole functions were compared in float32, where they were."""
 
     @property
     def same(self) -> bool:
-        """Whether no stage found a difference that rounding does not explain.
+        """Whether no stage found a difference that rounding does not explain, apart from accepted
+        ones.
 
         It says nothing of what was not compared; see `complete`.
         """
@@ -111,16 +129,19 @@ class Audit:
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as ``--json`` writes them."""
         return {
-            "schema": 1,
+            "schema": SCHEMA,
             "a": self.a,
             "b": self.b,
             "frameworks": list(self.frameworks),
+            "optimisers": list(self.optimisers),
             "same": self.same,
             "complete": self.complete,
             "conclusion": self.conclusion,
             "no_twins": self.no_twins,
             "stages": [stage.to_dict() for stage in self.stages],
             "findings": [asdict(finding) for finding in self.findings],
+            "accepted": [asdict(finding) for finding in self.accepted],
+            "only": list(self.only),
             "notes": self.notes,
         }
 
@@ -133,6 +154,10 @@ class Audit:
         for number, alike in enumerate(_gathered(self.findings), 1):
             yield Text()
             yield _shown(number, *alike)
+        for finding in self.accepted:
+            where = f" at {finding.layer}" if finding.layer else ""
+            text = f"Accepted: {finding.code}{where}: A {finding.a}; B {finding.b}"
+            yield Padding(Text(text, style="dim"), (1, 0, 0, 0))
         for note in self.notes:
             yield Padding(Text(f"Note: {note}", style="dim"), (1, 0, 0, 0))
         yield Text()
@@ -164,7 +189,13 @@ class Audit:
         if self.same:
             compared = {stage.name: stage.coverage for stage in self.stages if stage.ok}
             absent = {stage.name: stage.note for stage in self.stages if stage.ok is None}
-            return f"No difference found: {summary(compared, absent, self.no_twins)}"
+            answer = "No difference found"
+            if self.accepted:
+                accepted = dict.fromkeys(finding.code for finding in self.accepted)
+                answer += f" but for what is accepted ({', '.join(accepted)})"
+            if self.only:
+                answer += f" in {', '.join(self.only)}, and no other stage was asked for"
+            return f"{answer}: {summary(compared, absent, self.no_twins)}"
         codes = list(dict.fromkeys(finding.code for finding in self.findings))
         failed = [stage.name for stage in self.stages if stage.ok is False]
         first = self.findings[0].stage if self.findings else failed[0]
@@ -181,11 +212,12 @@ class Audit:
             f"<td>{escape('; '.join(s.coverage.left_out))}</td></tr>"
             for s in self.stages
         )
+        accepted = [(f"{f.code} (accepted)", f) for f in self.accepted]
         found = "".join(
             "<tr>"
-            + "".join(f"<td>{escape(str(v))}</td>" for v in (f.code, f.layer or "", f.a, f.b))
+            + "".join(f"<td>{escape(str(v))}</td>" for v in (code, f.layer or "", f.a, f.b))
             + f"<td>{escape(f.effect)}</td><td>{escape(f.advice)}</td></tr>"
-            for f in self.findings
+            for code, f in [*((f.code, f) for f in self.findings), *accepted]
         )
         findings = (
             "<table><tr><th>cause</th><th>where</th><th>A</th><th>B</th><th>effect</th>"

@@ -16,6 +16,11 @@ from diptych.worker import Worker, WorkerError
 
 LIMIT = 60.0
 """Seconds that a side may take for one answer."""
+FAILED = "the worker process failed: "
+"""How `diptych.worker` begins to tell of an exception that is not the user's."""
+FAULT = "a fault of this program"
+COMPILING = 5
+"""How many times as long one answer may take where each shape is compiled first."""
 RUNS = 64
 """Runs of a network in one answer."""
 Batch = tuple[np.ndarray, np.ndarray]
@@ -25,6 +30,10 @@ Ask = Callable[..., tuple[dict[str, Any], Arrays]]
 
 class Unable(Exception):
     """A side cannot be asked such a thing; says why."""
+
+
+class Fault(Unable):
+    """This program failed while it asked a side; says how. It is no fault of the user's."""
 
 
 class Failed(InputError):
@@ -78,9 +87,12 @@ class Answers:
         answer = self.ask("losses", {}, {"outputs": outputs, "targets": targets})[0]
         return np.array(answer["losses"], np.float64)
 
-    def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
-        """The loss and its gradients in training, with dropout off."""
-        answer, gradients = self.ask("gradients", {}, {"x": x, "targets": targets})
+    def loss_and_gradients(
+        self, x: np.ndarray, targets: np.ndarray, draw: int = 0
+    ) -> tuple[float, Arrays]:
+        """The loss and its gradients in training, with dropout off. Random numbers that the side's
+        own code draws are others for another ``draw``."""
+        answer, gradients = self.ask("gradients", {"draw": draw}, {"x": x, "targets": targets})
         return answer["loss"], gradients
 
     def updates(self, plan: Plan) -> Arrays:
@@ -155,13 +167,21 @@ class Side(Answers):
         InputError: as `Answers` says.
     """
 
-    def __init__(self, label: str, spec: Spec, limit: float = LIMIT) -> None:
+    def __init__(
+        self,
+        label: str,
+        spec: Spec,
+        limit: float = LIMIT,
+        worker: Callable[[], Any] | None = None,
+    ) -> None:
+        """Starts the side's process, unless another worker is made that does its jobs."""
         super().__init__(self._ask)
-        self.label, self.spec, self.limit = label, spec, limit
+        self.label, self.spec = label, spec
+        self.limit = COMPILING * limit if spec.compiled else limit
         environment = {"KERAS_BACKEND": spec.backend}
         if spec.form == "file":  # With it, TensorFlow refuses random numbers without a seed.
             environment["TF_DETERMINISTIC_OPS"] = "0"
-        self.worker = Worker(environment)
+        self.worker = worker() if worker else Worker(environment, spec.python, spec.command)
         self._lock = threading.Lock()
         self.twin: Answers | None = None
         """The same side in float64, once `open_twin` was called and where there is one."""
@@ -186,6 +206,11 @@ class Side(Answers):
         self.prepares: bool = facts["prepares"]
         self.targets: str = facts["targets"]
         self.optimiser: dict[str, Any] = facts["optimiser"]
+        self.data: dict[str, Any] = facts["data"]
+        """What can be told of the user's whole data; see `diptych.auditing.frameworks.defaults`."""
+        self.whole = [(int(start), int(stop)) for start, stop in facts["whole"]]
+        """The columns of packed inputs that hold whole numbers."""
+        self.loss_words: str = facts["loss"]
         self.graph = Graph.from_dict(facts["graph"])
 
     def open_twin(self) -> Answers | None:
@@ -231,6 +256,11 @@ class Side(Answers):
             ) from None
         except WorkerError as problem:
             told = str(problem).splitlines()[0]
+            if told.startswith(FAILED) and job != "open":
+                fault = f"{FAULT}: {told.removeprefix(FAILED)} ({self.label}, asked to {doing})"
+                raise Fault(fault) from problem
+            if told.startswith(FAILED):
+                told = f"{FAULT}: {told.removeprefix(FAILED)}"
             if "process ended" in told:
                 told += (
                     f" while asked to {doing} (a side must stay alive: see that it "

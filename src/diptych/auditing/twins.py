@@ -27,6 +27,10 @@ FLOOR = {TWINS: 1e-9, FLOAT32: 2e-5}
 REACH = {TWINS: 4.0, FLOAT32: 64.0}
 """How many times the effect of moving all weights and inputs by `CONSTANTS` rounding may have."""
 
+STILL = {TWINS: 1e-10, FLOAT32: 1e-5}
+"""The relative distance of two answers to the same question that is no randomness."""
+LOOKS = 24
+"""Answers that tell whether a side draws at all, for one that seldom does."""
 COUNT = 230
 """Examples of the epoch by which a side's batch sizes are told; no common size divides it."""
 LARGEST_BATCH = 256
@@ -84,6 +88,27 @@ class Twins:
         except (Failed, Unable):
             return {"steps": True, "updates": True}
         return {k: any(answer[k] for answer in answers.values()) for k in ("steps", "updates")}
+
+    @cached_property
+    def draws(self) -> dict[Which, bool]:
+        """Whether a side's loss or gradients vary from call to call with dropout off: then code of
+        its own draws random numbers."""
+        size = max(1, len(self.examples.x["a"]) // 4)
+
+        def varies(side: Answers, which: Which) -> bool:
+            x = self.typed(self.examples.x[which][:size])
+            y = self.examples.y[which][:size]
+            loss, one = side.loss_and_gradients(x, y, draw=1)
+            others = (side.loss_and_gradients(x, y, draw) for draw in range(2, LOOKS))
+            largest = max(map(_largest, one.values()), default=0.0)
+            bound = self.unit * STILL[self.precision]
+            return any(
+                abs(other_loss - loss) > bound * abs(loss)
+                or any(distance(one[n], other[n]) > bound * largest for n in one.keys() & other)
+                for other_loss, other in others
+            )
+
+        return self.ask(varies)
 
     @property
     def has_float64(self) -> bool:

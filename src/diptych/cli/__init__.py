@@ -3,27 +3,36 @@
 Each module here holds some of the commands; importing it hangs them from the app, in this order.
 """
 
+import errno
 import logging
 import os
 import signal
 import sys
+from typing import TextIO
 
 import typer
 
+from diptych import processes
+
 # In the order in which people meet them.
 # isort: off
-from diptych.cli import runs, audit, code, look, serve, files, describe, bench  # noqa: F401
+from diptych.cli import runs, audit, study, code, look, serve, files, describe, bench  # noqa: F401
 
 # isort: on
 from diptych.cli.app import DONE, INTERRUPTED, NO, WRONG_REQUEST, app
-from diptych.errors import InputError
+from diptych.errors import InputError, explained
+from diptych.printing import EscapedFormatter, say
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point: runs the command and exits with its code."""
-    # A polite request to end, as from a batch system, is Ctrl-C by another name.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    # A request to end, as from a batch system, and a closed terminal are Ctrl-C by another name.
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has a hangup ignored.
+            signal.signal(number, signal.default_int_handler)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(EscapedFormatter())
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("diptych").setLevel(logging.INFO)
     sys.exit(_run(arguments))
 
@@ -31,11 +40,12 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str] | None) -> int:
     given = sys.argv[1:] if arguments is None else arguments
     try:
+        processes.check_address_space(processes.LEAST_FOR_A_COMMAND)
         code = app(given or ["--help"], standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except InputError as problem:
-        print(f"diptych: {problem}", file=sys.stderr)
+        say(f"diptych: {problem}", error=True)
         return WRONG_REQUEST
     except typer.TyperException as problem:
         from pydantic import ValidationError
@@ -46,22 +56,41 @@ def _run(arguments: list[str] | None) -> int:
         where = (
             " ".join(["diptych", *given[:1]]) if given and given[0] in _commands() else "diptych"
         )
-        print(f"diptych: {words} (`{where} --help` lists what there is)", file=sys.stderr)
+        say(f"diptych: {words} (`{where} --help` lists what there is)", error=True)
         return WRONG_REQUEST
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of a pipe, such as `head`, has seen enough; Python would try again at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _lead_nowhere(sys.stdout)
         return DONE
     except Exception as problem:
-        from diptych.training import TrainingFailed
-        from diptych.worker import WorkerError
+        return _failed(problem)
 
-        if not isinstance(problem, TrainingFailed | WorkerError):
-            raise
-        print(f"diptych: {problem}", file=sys.stderr)
-        return NO
+
+def _failed(problem: Exception) -> int:
+    """Tells of what a command could not foresee, if it is known; else raises it again."""
+    is_ours = isinstance(problem, OSError) and not problem.filename
+    if is_ours and getattr(problem, "errno", None) == errno.EIO:  # The terminal has been closed.
+        _lead_nowhere(sys.stdout)
+        _lead_nowhere(sys.stderr)
+        return INTERRUPTED
+    if known := explained(problem):
+        if is_ours:  # It may be what is printed into; Python would try again at its end.
+            _lead_nowhere(sys.stdout)
+        say(f"diptych: {known}", error=True)
+        return WRONG_REQUEST
+    from diptych.training import TrainingFailed
+    from diptych.worker import WorkerError
+
+    if not isinstance(problem, TrainingFailed | WorkerError):
+        raise problem
+    say(f"diptych: {problem}", error=True)
+    return NO
+
+
+def _lead_nowhere(stream: TextIO) -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _commands() -> set[str | None]:

@@ -1,13 +1,12 @@
 """How a command answers: what it shows while it works, its answer, and the same as JSON."""
 
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych.errors import InputError
+from diptych.printing import as_json, say
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -25,7 +24,7 @@ def training_view(json_file: Path | None, trainings: int = 1) -> "Iterator[Train
         with TrainingView(lines, trainings) as view:
             yield view
     except KeyboardInterrupt as stopped:
-        print(f"\n{str(stopped) or 'Stopped.'}", file=sys.stderr)
+        say("", str(stopped) or "Stopped.", error=True)
         raise
 
 
@@ -37,9 +36,9 @@ def answer(value: dict[str, Any], shown: "RenderableType", json_file: Path | Non
     """Prints the answer, and writes it as JSON where that is asked for."""
     from diptych.render import terminal
 
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = as_json(value)
     if to_standard_output(json_file):
-        print(text)
+        say(text)
         return
     console = terminal.console()
     if console.is_terminal:

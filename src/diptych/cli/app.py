@@ -4,6 +4,8 @@ from typing import Annotated
 
 import typer
 
+from diptych.printing import say
+
 DONE, NO, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 """Exit codes: done (or the same), the answer is no, the request was wrong, Ctrl-C."""
 
@@ -20,7 +22,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from diptych import __version__
 
-        print(f"diptych {__version__}")
+        say(f"diptych {__version__}")
         raise typer.Exit
 
 

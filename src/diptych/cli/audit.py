@@ -1,47 +1,112 @@
 """The command that audits."""
 
-import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from diptych.cli.answers import answer
 from diptych.cli.app import DONE, NO, app
-from diptych.cli.options import SIDE, Json
+from diptych.cli.options import SIDE, Json, writable
 from diptych.errors import InputError
+from diptych.printing import say
 
 
 @app.command(short_help="Find where two builds differ, and why.")
 def audit(
     a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
-    b: Annotated[str, typer.Argument(metavar="B", help="The other one.")],
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The other one.")] = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that a side may take for one answer.")
     ] = 60.0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 where something could not be compared.")
     ] = False,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compiled", help="Audit A, FILE.py:FUNCTION, against itself, compiled; without B."
+        ),
+    ] = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CAUSE", help="Do not count findings of this cause; repeatable."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="STAGE", help="Run this stage and no other; repeatable."),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the findings as .sarif, or as .xml for JUnit."),
+    ] = None,
+    command_a: Annotated[
+        str, typer.Option(metavar="COMMAND", help="Run A by this, such as 'ssh host python'.")
+    ] = "",
+    command_b: Annotated[str, typer.Option(metavar="COMMAND", help="Run B by this.")] = "",
     json_file: Json = None,
 ) -> int:
     """Compare two builds: find no difference in their training, or name where they differ and why.
 
     Exit code: 0 where no difference is found, 1 where they differ, 2 where they cannot be audited.
     The last line says what was compared and what was not; with --strict, the exit code is 1 where
-    something was not.
+    something was not. An accepted finding is listed and does not count.
     """
     from diptych.auditing import audit
-    from diptych.render import terminal
+    from diptych.render import audit_files, terminal
+
+    if report is not None:
+        writable(audit_files.checked(report), "--report")
 
     try:
-        with terminal.working("opening both sides") as say:
-            result = audit(a, b, timeout, say)
+        with terminal.working("opening both sides") as working:
+            result = audit(
+                a,
+                b,
+                timeout,
+                working,
+                compiled,
+                accept=accept or (),
+                only=only or (),
+                commands=(command_a, command_b),
+            )
     except InputError:
         raise
     except KeyboardInterrupt:
-        print("diptych: stopped; the processes of both sides have ended", file=sys.stderr)
+        say("diptych: stopped; the processes of both sides have ended", error=True)
         raise
     except Exception as problem:  # Exit code 1 would say that they differ.
         what = f"{type(problem).__name__}: {problem}".splitlines()[0]
-        raise InputError(f"{a} and {b}: could not be audited, by a fault here: {what}") from problem
+        sides = f"{a} and {b}" if b else a
+        raise InputError(f"{sides}: could not be audited, by a fault here: {what}") from problem
+    if report is not None:
+        audit_files.write(result, report)
     answer(result.to_dict(), result, json_file)
     return DONE if result.same and (result.complete or not strict) else NO
+
+
+@app.command(short_help="Write down what one build does, to be compared later.")
+def record(
+    side: Annotated[str, typer.Argument(metavar="SIDE", help=SIDE)],
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="FILE", help="Where to; FILE.diptych.")
+    ],
+    timeout: Annotated[
+        float, typer.Option(min=1, help="Seconds that the side may take for one answer.")
+    ] = 60.0,
+) -> int:
+    """Write down what one build answers to an audit's questions.
+
+    `diptych audit FILE OTHER` compares that later, on another machine, or in continuous
+    integration. Exit code: 0 where the file was written, 1 where the build differs from itself, 2
+    where it cannot be audited.
+    """
+    from diptych.auditing.recording import record as write
+    from diptych.render import terminal
+
+    with terminal.working("opening the side") as say:
+        result = write(side, out, timeout, say)
+    say(f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
+    if not result.same:
+        say(f"The side against itself: {result.conclusion}")
+    return DONE if result.same else NO

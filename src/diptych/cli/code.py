@@ -9,6 +9,7 @@ from diptych.cli.answers import answer
 from diptych.cli.app import app
 from diptych.cli.options import Json, RecipeName
 from diptych.errors import InputError
+from diptych.printing import say
 
 
 @app.command()
@@ -39,7 +40,7 @@ def code(
         raise InputError(f"{side}: expected WORKFLOW:NETWORK, such as tensorflow:article")
     script = write(workflow, network, recipe, data)
     if out is None and json_file is None:
-        print(script, end="")  # As it is: a terminal's width must not break its lines.
+        say(script.removesuffix("\n"))  # A terminal's width must not break its lines.
         return
     if out:
         _save(script, out, force)

@@ -8,6 +8,7 @@ import typer
 from diptych.cli.answers import answer
 from diptych.cli.app import NO, app
 from diptych.cli.options import DataSource, Json, RunFolder, Runs
+from diptych.printing import say
 
 if TYPE_CHECKING:
     from diptych.formats.exporting import Export
@@ -42,7 +43,6 @@ def export(
 
     Exit code 1: the format's own tool does not compute the same of the file, which is not kept.
     """
-    import sys
 
     from diptych.formats.exporting import NotTheSame
     from diptych.formats.exporting import export as write
@@ -50,7 +50,7 @@ def export(
     from diptych.runs import Run
 
     try:
-        with terminal.working(f"starting to write {to}") as say:
+        with terminal.working(f"starting to write {to}") as working:
             made = write(
                 Run.open(run, runs),
                 to,
@@ -59,10 +59,10 @@ def export(
                 uint8_input=uint8_input,
                 check=check,
                 force=force,
-                report=say,
+                report=working,
             )
     except NotTheSame as problem:
-        print(f"diptych: {problem}", file=sys.stderr)
+        say(f"diptych: {problem}", error=True)
         return NO
     answer(made.to_dict(), _exported(made), json_file)
     return None

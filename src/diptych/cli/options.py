@@ -25,8 +25,8 @@ DataSource = Annotated[
     str, typer.Option("--data", help="mnist, fashion-mnist, or a folder of IDX files or images.")
 ]
 SIDE = (
-    "A workflow and network (keras:article), a run's folder, a .keras or .onnx file, or your own "
-    "code as path/to/file.py:function."
+    "A workflow and network (keras:article), a run's folder, a .keras or .onnx file, a recorded "
+    "side, or your own code as path/to/file.py:function or package.module:function."
 )
 Seed = Annotated[int, typer.Option(help="Where all random numbers come from.")]
 Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
@@ -60,16 +60,16 @@ TensorBoard = Annotated[
 ]
 
 
-def writable(file: Path | None) -> Path | None:
+def writable(file: Path | None, option: str = "--json") -> Path | None:
     """Says before the work that an answer could not be written after it."""
-    if file is None or str(file) == "-":
+    if file is None or (option == "--json" and str(file) == "-"):
         return file
     if file.is_dir():
-        raise InputError(f"--json {file}: this is a folder, expected a file")
+        raise InputError(f"{option} {file}: this is a folder, expected a file")
     if not file.absolute().parent.is_dir():
-        raise InputError(f"--json {file}: there is no folder {file.parent} to write it in")
+        raise InputError(f"{option} {file}: there is no folder {file.parent} to write it in")
     if not os.access(file if file.exists() else file.absolute().parent, os.W_OK):
-        raise InputError(f"--json {file}: it cannot be written there")
+        raise InputError(f"{option} {file}: it cannot be written there")
     return file
 
 
@@ -79,7 +79,7 @@ Json = Annotated[
     typer.Option(
         "--json",
         metavar="FILE",
-        callback=writable,
+        callback=lambda file: writable(file),
         help="Write the answer as JSON; - for standard output.",
     ),
 ]

@@ -1,6 +1,5 @@
 """The commands that train, compare and use runs."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,6 +25,7 @@ from diptych.cli.options import (
     Workflow,
 )
 from diptych.errors import InputError, command
+from diptych.printing import say
 
 if TYPE_CHECKING:
     from diptych.comparison import Comparison
@@ -266,16 +266,16 @@ def _answer_comparison(comparison: "Comparison", json_file: Path | None, open_re
     values = comparison.to_dict() | {"report": str(path) if path else None}
     answer(values, comparison_tables(comparison), json_file)
     if not to_standard_output(json_file):
-        print("\nRuns:")
+        say("", "Runs:")
         for side in comparison.sides:
-            print(*(f"  {folder}" for folder in side.runs), sep="\n")
+            say(*(f"  {folder}" for folder in side.runs))
         again = comparison.same_as == comparison.folder
         note = " (made before, of the same runs; nothing was written)" if again else ""
-        print(f"Comparison{note}:\n  {comparison.folder}")
+        say(f"Comparison{note}:", f"  {comparison.folder}")
         if comparison.same_as and not again:
-            print(f"Made before, with the same settings:\n  {comparison.same_as}")
+            say("Made before, with the same settings:", f"  {comparison.same_as}")
         if path:
-            print(f"Report:\n  {path}")
+            say("Report:", f"  {path}")
     if path and open_report:
         typer.launch(path.absolute().as_uri())
 
@@ -288,7 +288,7 @@ def _report(comparison: "Comparison") -> Path | None:
         path = Path(comparison.folder) / NAME
         return path if path.is_file() else report(comparison)
     except InputError as problem:
-        print(f"No report: {problem}", file=sys.stderr)
+        say(f"No report: {problem}", error=True)
         return None
 
 

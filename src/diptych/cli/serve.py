@@ -7,6 +7,7 @@ import typer
 
 from diptych.cli.app import app
 from diptych.cli.options import Runs
+from diptych.printing import say
 
 
 @app.command(short_help="Serve a page to draw digits on, and an API.")
@@ -39,7 +40,7 @@ def serve(
     from diptych.serving import serve as serve_runs
 
     def ready(address: str) -> None:
-        print(f"Page: {address}/   API: {address}/docs   (Ctrl-C stops)", flush=True)
+        say(f"Page: {address}/   API: {address}/docs   (Ctrl-C stops)")
         if open_page:
             webbrowser.open(address)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from diptych.comparison.sides import Group
-from diptych.worker import Report
+from diptych.events import Auditing, Report
 
 
 def audits(groups: Sequence[Group], report: Report | None) -> list[dict[str, Any]]:
@@ -16,7 +16,7 @@ def audits(groups: Sequence[Group], report: Report | None) -> list[dict[str, Any
 
     def say(stage: str) -> None:
         if report:
-            report({"event": "auditing", "stage": stage})
+            report(Auditing(stage))
 
     results, first = [], groups[0].first.folder
     for other in groups[1:]:

@@ -15,10 +15,12 @@ from diptych.comparison.sides import Grouping, grouped
 from diptych.comparison.variants import variants
 from diptych.data import Data
 from diptych.errors import InputError, command
+from diptych.events import Planned, Report
+from diptych.folders import new_folder
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run, new_folder, write_json
-from diptych.worker import Report
+from diptych.runs import Run
+from diptych.whole_files import write_json
 
 LONGEST_NAME = 80
 """Characters of a comparison's folder."""
@@ -122,7 +124,7 @@ def compare_runs(
     _check(opened)
     if report:
         left = sum(run.status != "done" for run in opened)
-        report({"event": "planned", "trainings": left})
+        report(Planned(left))
     try:
         for run in opened:
             training.carry_out(run, report, tensorboard)
@@ -159,7 +161,11 @@ def compare_runs(
     if not written:
         created = datetime.now(UTC).isoformat(timespec="seconds")
         about = {"created": created, "identity": identity.to_dict()}
-        write_json(folder / earlier.FILE, comparison.to_dict() | about)
+        try:
+            write_json(folder / earlier.FILE, comparison.to_dict() | about)
+        except OSError:
+            folder.rmdir()
+            raise
     return comparison
 
 

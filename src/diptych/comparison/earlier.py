@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from diptych.comparison.sides import setting
+from diptych.reading import MOST_JSON_BYTES, read_regular
 from diptych.runs import Run
 
 FILE = "comparison.json"
@@ -57,11 +58,12 @@ def find(root: Path, wanted: Identity, audited: bool) -> tuple[Path | None, dict
 
 def _comparisons(root: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """The comparisons below a folder, newest first; those that cannot be read are left out."""
-    files = sorted(root.glob(f"*/{FILE}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    files = [file for file in root.glob(f"*/{FILE}") if file.is_file()]
+    files.sort(key=lambda file: file.stat().st_mtime, reverse=True)
     for file in files:
         try:
-            written = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            written = json.loads(read_regular(file, MOST_JSON_BYTES))
+        except (ValueError, RecursionError):  # An InputError is a ValueError.
             continue
         if isinstance(written, dict):
             yield file.parent, written

@@ -1,6 +1,7 @@
 """What a data set is to the rest of the package: three splits of images with class numbers."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -33,6 +34,7 @@ class Data:
         train, validation, test: the splits; all three have images of one shape.
         class_names: a name for each class number.
         notice: authors and licence where known, else ``""``.
+        files: the files that the images and labels were read from; empty where there are none.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Data:
     test: Split
     class_names: tuple[str, ...]
     notice: str = ""
+    files: tuple[Path, ...] = ()
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

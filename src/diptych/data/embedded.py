@@ -35,6 +35,7 @@ def load_mnist() -> Data:
         test=test,
         class_names=tuple("0123456789"),
         notice="MNIST by Yann LeCun, Corinna Cortes and Christopher J. C. Burges, CC BY-SA 3.0",
+        files=tuple(FOLDER / f"{name}.xz" for name in IDX_NAMES),
     )
 
 

@@ -71,6 +71,7 @@ def load_idx_folder(folder: Path) -> Data:
         validation=validation,
         test=test,
         class_names=class_names,
+        files=tuple(file.path for file in files),
     )
 
 

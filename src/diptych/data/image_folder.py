@@ -11,10 +11,11 @@ size. If any picture has colour, all get three channels; else all have one. Tran
 become white.
 
 The pictures are decoded once, into IDX files in the user's cache folder, and memory-mapped from
-there; they are decoded again when any picture's name, size or date changes.
+there; they are decoded again when any picture's name, size, date or inode changes.
 """
 
 import hashlib
+import logging
 import shutil
 import tempfile
 import time
@@ -32,13 +33,17 @@ from diptych.data.dataset import Data, Split
 from diptych.data.idx import idx_header, open_idx
 from diptych.data.idx_folder import IDX_NAMES, VALIDATION_SHARE, make_split
 from diptych.errors import InputError
+from diptych.printing import escaped
 from diptych.randomness import generator
+
+logger = logging.getLogger(__name__)
 
 # Part of what the cache is known by: raise it when the same pictures would be converted otherwise.
 CONVERSION = 1
 TEST_SHARE = 10
-# As many pictures as are decoded before they are written out.
 CHUNK = 256
+"""As many pictures are decoded before they are written out, or as many as have so many pixels:"""
+CHUNK_PIXELS = pictures.MOST_PIXELS
 ASIDE = "converting-"
 SPLITS = ("train", "validation", "test")
 
@@ -68,6 +73,7 @@ def load_image_folder(folder: Path) -> Data:
         validation=validation,
         test=test,
         class_names=class_names,
+        files=tuple(converted / f"{split}.{of}" for split in SPLITS for of in ("images", "labels")),
     )
 
 
@@ -75,6 +81,9 @@ def _find(folder: Path) -> tuple[tuple[str, ...], dict[str, list[Picture]]]:
     """The classes and, for each split, its pictures in the order they will have."""
     try:
         subfolders = _subfolders(folder)
+        for leftover in (folder / below / pictures.MACOSX for below in ("", *SPLITS, "val")):
+            if leftover.is_dir():
+                logger.warning("left out: %s, which macOS' archives bring along", leftover)
         if {"train", "test"} <= set(subfolders) and _subfolders(folder / "train"):
             names, splits = _find_split(folder, subfolders)
         else:
@@ -176,11 +185,17 @@ def _nothing(folder: Path) -> str:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    names = [
-        each.name
-        for each in folder.iterdir()
-        if each.is_dir() and not pictures.is_hidden(each.name)
-    ]
+    names = []
+    for each in folder.iterdir():
+        if not each.is_dir() or pictures.is_hidden(each.name):
+            continue
+        try:
+            each.name.encode()
+        except UnicodeEncodeError:
+            raise InputError(
+                f"the name of the class folder {escaped(str(each))} is not UTF-8; rename it"
+            ) from None
+        names.append(each.name)
     return sorted(names, key=pictures.natural_order)
 
 
@@ -227,7 +242,9 @@ def _fingerprint(folder: Path, splits: dict[str, list[Picture]]) -> str:
             for picture in chosen:
                 facts = picture.path.stat()
                 path = picture.path.relative_to(folder)
-                line = f"{split}\0{path}\0{picture.label}\0{facts.st_size}\0{facts.st_mtime_ns}\0"
+                # A picture that was changed and given its old date back has another ctime.
+                times = f"{facts.st_mtime_ns}\0{facts.st_ctime_ns}\0{facts.st_ino}"
+                line = f"{split}\0{path}\0{picture.label}\0{facts.st_size}\0{times}\0"
                 digest.update(line.encode(errors="surrogateescape"))
     except OSError as error:
         raise InputError(f"{folder} cannot be read: {error}") from error
@@ -267,18 +284,20 @@ def _convert(chosen: list[Picture], shape: tuple[int, int, int], target: Path) -
 
 def _decoded(chosen: list[Picture], shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
     def decode(picture: Picture) -> np.ndarray:
-        pixels = pictures.to_array(pictures.open_picture(picture.path), shape[2])
+        pixels = pictures.to_uint8(pictures.open_picture(picture.path), shape[2])
         if pixels.shape != shape:
             height, width = pixels.shape[:2]
             raise InputError(
                 f"{picture.path} is {width}x{height}, but other pictures are "
                 f"{shape[1]}x{shape[0]}; scale them to one size first"
             )
-        return pictures.to_bytes(pixels)
+        return pixels
 
+    # One budget for all threads: as many pictures as there are cores may be decoded at once.
+    count = max(1, min(CHUNK, CHUNK_PIXELS // (shape[0] * shape[1])))
     with ThreadPoolExecutor() as pool:
-        for start in range(0, len(chosen), CHUNK):
-            yield from pool.map(decode, chosen[start : start + CHUNK])
+        for start in range(0, len(chosen), count):
+            yield from pool.map(decode, chosen[start : start + count])
 
 
 def _open_split(converted: Path, split: str) -> Split:

@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Iterable, Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from diptych.errors import InputError
+from diptych.reading import open_regular
 
 # No format that runs another program (EPS) or is only a stub. MPO, what phones write, is a JPEG.
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
@@ -38,6 +40,12 @@ SUFFIXES = frozenset(
 MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 * 2**20
 
+READS, BYTES_PER_READ = 20_000, 256
+"""Reads that decoding may take: so many, and one for so many of the file's bytes."""
+STRIP = 2**20
+"""Pixels that are converted at a time."""
+MACOSX = "__MACOSX"
+"""The folder in macOS' archives with a copy of all folders, whose files only look like pictures."""
 EXIF_ORIENTATION = 0x0112
 BLACK, WHITE = 0.0, 255.0
 
@@ -82,7 +90,8 @@ def open_picture(source: Path | bytes, name: str = "") -> Image.Image:
         InputError: unreadable, truncated, zero-sized or beyond 64 million pixels.
     """
     name = name or (str(source) if isinstance(source, Path) else "the picture")
-    with _one_line(name), _open(source, name) as image:
+    with _one_line(name), opened(source, name) as image:
+        _check_size(image, name)
         image.load()
         return ImageOps.exif_transpose(image)
 
@@ -93,7 +102,8 @@ def peek(path: Path) -> tuple[tuple[int, int], bool]:
     Raises:
         InputError: as ``open_picture``, as far as the header shows it.
     """
-    with _quiet(), _one_line(str(path)), _open(path, str(path)) as image:
+    with _quiet(), _one_line(str(path)), opened(path, str(path)) as image:
+        _check_size(image, str(path))
         width, height = image.size
         # The orientation of other formats is found only by decoding the picture.
         if image.format in ("JPEG", "MPO", "TIFF") and image.getexif().get(EXIF_ORIENTATION, 1) > 4:
@@ -157,6 +167,23 @@ def to_bytes(pixels: np.ndarray) -> np.ndarray:
     return np.rint(pixels).clip(0, 255).astype(np.uint8)
 
 
+def to_uint8(image: Image.Image, channels: int) -> np.ndarray:
+    """A picture of any mode as ``(height, width, channels)`` uint8, as `to_array` and `to_bytes`
+    give it, with little more memory than that takes."""
+    image = plain(image)
+    if (image.mode, channels) in (("L", 1), ("RGB", 3)):
+        return np.asarray(image).reshape(image.height, image.width, channels)
+    if image.mode == "F":  # What its numbers mean depends on all of them, and `plain` has seen to.
+        grey = to_bytes(np.asarray(image))[..., np.newaxis]
+        return np.broadcast_to(grey, (*grey.shape[:2], channels))
+    pixels = np.empty((image.height, image.width, channels), np.uint8)
+    rows = max(1, STRIP // image.width)
+    for top in range(0, image.height, rows):
+        strip = image.crop((0, top, image.width, min(top + rows, image.height)))
+        pixels[top : top + rows] = to_bytes(to_array(strip, channels))
+    return pixels
+
+
 def to_png(pixels: np.ndarray) -> bytes:
     """uint8 (height, width, channels) as a PNG file; of channels that no picture has, the mean."""
     if pixels.shape[2] not in (1, 3, 4):
@@ -169,7 +196,7 @@ def to_png(pixels: np.ndarray) -> bytes:
 
 def is_hidden(name: str) -> bool:
     """Whether a file or folder name is one that people do not mean (``.DS_Store``, ``._x.png``)."""
-    return name.startswith(".")
+    return name.startswith(".") or name == MACOSX
 
 
 def natural_order(name: str) -> tuple[bool, int, str]:
@@ -183,7 +210,7 @@ def pictures_below(folder: Path) -> list[Path]:
     """All picture files in a folder and below, by their suffix, in natural order, none hidden."""
     found = []
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted((each for each in folders if not is_hidden(each)), key=natural_order)
+        folders[:] = sorted((name for name in folders if not is_hidden(name)), key=natural_order)
         found += [
             Path(parent, file)
             for file in sorted(files, key=natural_order)
@@ -217,22 +244,60 @@ def _standard_input() -> bytes:
     return contents
 
 
-def _open(source: Path | bytes, name: str) -> Image.Image:
-    """The picture with its header read and its size checked, nothing decoded yet."""
-    if isinstance(source, Path) and not source.is_file():
-        raise InputError(f"{name} is not a file")
-    size = source.stat().st_size if isinstance(source, Path) else len(source)
-    if size > MOST_BYTES:
-        raise InputError(f"{name} has more than {MOST_BYTES:,} bytes; make the picture smaller")
-    file = source if isinstance(source, Path) else BytesIO(source)
-    image = Image.open(file, formats=FORMATS)
+class Metered:
+    """A file that a decoder reads, and that ends the reading of one that is made to take long.
+
+    Decoders read comments byte by byte, and pass over empty blocks one by one: a few megabytes keep
+    them busy for seconds, in Python, where nothing else runs. No real picture takes so many reads.
+    """
+
+    def __init__(self, file: BinaryIO, size: int) -> None:
+        self._file, self._left = file, READS + size // BYTES_PER_READ
+
+    def read(self, size: int = -1) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("comments or empty blocks without end; save it again")
+        return self._file.read(size)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@contextlib.contextmanager
+def opened(source: Path | bytes, name: str) -> Iterator[Image.Image]:
+    """The picture with its header read, nothing decoded yet."""
+    with (
+        contextlib.closing(_metered(source, name)) as file,
+        Image.open(cast(BinaryIO, file), formats=FORMATS) as image,
+    ):
+        yield image
+
+
+def _check_size(image: Image.Image, name: str) -> None:
     width, height = image.size
-    if 0 < width * height <= MOST_PIXELS:
-        return image
-    image.close()
     if not width * height:
         raise InputError(f"{name} has no pixels: it is {width}x{height}")
-    raise InputError(_too_large(name, f"{width}x{height} pixels"))
+    if width * height > MOST_PIXELS:
+        raise InputError(_too_large(name, f"{width}x{height} pixels"))
+
+
+def _metered(source: Path | bytes, name: str) -> Metered:
+    if isinstance(source, bytes):
+        file, size = BytesIO(source), len(source)
+    else:
+        file = os.fdopen(open_regular(source), "rb")
+        size = os.fstat(file.fileno()).st_size
+    if size > MOST_BYTES:
+        file.close()
+        raise InputError(f"{name} has more than {MOST_BYTES:,} bytes; make the picture smaller")
+    return Metered(file, size)
 
 
 def _too_large(name: str, what: str) -> str:

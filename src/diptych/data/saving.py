@@ -1,5 +1,6 @@
 """A data set as a folder of four gzipped IDX files, which any tool for MNIST reads."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -42,14 +43,19 @@ def save_idx_folder(data: Data, folder: str | Path, *, force: bool = False) -> l
         raise InputError(f"{existing[0]}: the file is there already (--force replaces it)")
     images = np.concatenate([data.validation.images, data.train.images])
     labels = np.concatenate([data.validation.labels, data.train.labels])
+    begun: list[Path] = []
     arrays = (images, labels, np.asarray(data.test.images), data.test.labels)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for path, array in zip(paths, arrays, strict=True):
+            begun.append(path)
             grey = array.ndim == 4 and array.shape[-1] == 1
             write_idx(path, (array[..., 0] if grey else array).astype(np.uint8))
         if data.class_names != tuple(map(str, range(data.classes))):
             (folder / "classes.txt").write_text("\n".join(data.class_names) + "\n", "utf-8")
     except OSError as problem:
+        for path in begun:  # One of them is not whole, and they belong together.
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
         raise InputError(f"{folder}: {problem.strerror or problem}") from None
     return paths

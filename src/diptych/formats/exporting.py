@@ -1,5 +1,6 @@
 """Writes a run's network into a file of another tool, which then shows that it is the same."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -14,7 +15,7 @@ import numpy as np
 from diptych import machine
 from diptych.data import Data, load_data
 from diptych.data.batches import to_float
-from diptych.errors import InputError, command
+from diptych.errors import InputError, command, explained
 from diptych.evaluation import accuracy_interval
 from diptych.formats import registry
 from diptych.formats.card import card
@@ -27,6 +28,8 @@ EXAMPLES = 500
 """Training images that int8 is fitted to."""
 CHECKED = 1000
 """Test images on which a file is held against its run, unless told otherwise."""
+FULL_BYTES = 2**20
+"""With so many bytes or fewer left, a write that failed has failed for that."""
 ROUNDING = 1e-4
 """The share of the largest logit by which float32 in another order may move a logit. What is there
 is below 1e-6; a slope of 0.001 instead of 0 in one layer of the article's network makes 3e-3."""
@@ -124,25 +127,29 @@ def export(
     _check_free(out, form.suffix, force)
 
     about = about_run(run, data, int8, uint8_input, to)
-    with _aside(out) as folder:
-        parameters = {
-            "run": str(run.folder.absolute()),
-            "to": to,
-            "file": str(folder / out.name),
-            "about": about,
-            "data": data.source if data is not None else None,
-            "check": check,
-        }
-        with Worker() as worker:
-            answer, _ = worker.call("formats.exporting:write_job", parameters, report=_said(report))
-        found = Check(**answer["check"]) if answer["check"] else None
-        if found is not None and not int8:
-            _compare(out, found)
-        size = _size(folder / out.name)
-        example = answer["example"].format(file=out.name)
-        text = card(about, form.description, out.name, size, example, answer["check"])
-        (folder / f"{out.name}.md").write_text(text, encoding="utf-8")
-        written = _put(folder, out, force)
+    try:
+        with _aside(out) as folder:
+            parameters = {
+                "run": str(run.folder.absolute()),
+                "to": to,
+                "file": str(folder / out.name),
+                "about": about,
+                "data": data.source if data is not None else None,
+                "check": check,
+            }
+            with Worker() as worker:
+                job = "formats.exporting:write_job"
+                answer, _ = worker.call(job, parameters, report=_said(report))
+            found = Check(**answer["check"]) if answer["check"] else None
+            if found is not None and not int8:
+                _compare(out, found)
+            size = _size(folder / out.name)
+            example = answer["example"].format(file=out.name)
+            text = card(about, form.description, out.name, size, example, answer["check"])
+            (folder / f"{out.name}.md").write_text(text, encoding="utf-8")
+            written = _put(folder, out, force)
+    except OSError as problem:
+        raise explained(problem) or problem from None
     unchecked = (
         "" if found else gone or ("not asked for" if not check else "it holds weights alone")
     )
@@ -288,7 +295,12 @@ def write_job(
         images = data.train.images
         examples = images[:: max(1, len(images) // EXAMPLES)][:EXAMPLES]
     report({"doing": f"writing {to}"})
-    module.write(Content(run.network, run.weights(), about, uint8_input, int8, examples), path)
+    try:
+        module.write(Content(run.network, run.weights(), about, uint8_input, int8, examples), path)
+    except Exception as problem:  # PyTorch says that a write failed, and not why.
+        if explained(problem) or shutil.disk_usage(path.parent).free > FULL_BYTES:
+            raise
+        raise InputError(f"{path.parent.parent}: {os.strerror(errno.ENOSPC)}; make room") from None
     count = parameters["check"]
     if data is None or not count or not registry.FORMATS[to].computes:
         return {"example": module.EXAMPLE, "check": None}, {}

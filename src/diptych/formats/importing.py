@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from diptych import machine, training
 from diptych.data import load_data
 from diptych.errors import InputError
+from diptych.folders import new_folder
 from diptych.formats import registry
 from diptych.formats.archives import LARGEST
 from diptych.formats.protocol import StoredNetwork
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run, new_folder, write_json
-from diptych.training import check_seed
-from diptych.training_job import peak_memory_mib
+from diptych.runs import Run
+from diptych.whole_files import write_json
 from diptych.worker import Arrays, Report, Worker, WorkerError
 from diptych.workflows.progress import Progress
 from diptych.workflows.registry import check, installed
@@ -92,11 +93,11 @@ def import_file(
         # Made whole before it has its name: a run that were found before would be trained.
         run = Run.create(aside, imported, recipe, workflow, loaded, seed)
         came_from = {"file": path.name, "format": form, "sha256": told["sha256"]}
-        description = run.description() | {"imported": came_from, "status": "done"}
         run.save_metrics(Progress())
         run.save_weights(weights)
         run.save_predictions(logits["logits"], loaded.test.labels)
         run.save_result(_result(measured, loaded.test.labels, logits["logits"], seconds))
+        description = run.description() | {"imported": came_from, "status": "done"}
         write_json(run.folder / "run.json", description)
         name = re.sub(r"[^\w.+-]+", "_", f"{workflow}-{imported.name}-imported")
         folder = new_folder(root, name)
@@ -169,7 +170,7 @@ def _training(about: dict[str, Any]) -> tuple[Recipe, int]:
     """The recipe and the seed that an export of ours says it was trained with."""
     try:
         recipe, seed = Recipe.from_dict(about["recipe"]), about["seed"]
-        check_seed(seed)
+        training.check_seed(seed)
     except (InputError, KeyError, TypeError, AttributeError):
         return RECIPE, 0
     return recipe, seed
@@ -233,5 +234,5 @@ def measure_job(
     logits = workflow.logits(data.test.images)
     validation = workflow.logits(data.validation.images).argmax(axis=1)
     accuracy = float(np.mean(validation == data.validation.labels))
-    measured = {"validation_accuracy": accuracy, "peak_memory_mib": peak_memory_mib()}
+    measured = {"validation_accuracy": accuracy, "peak_memory_mib": machine.peak_memory_mib()}
     return measured, {"logits": logits}

@@ -7,17 +7,8 @@ from typing import Any
 
 from diptych.errors import InputError
 from diptych.formats.archives import LARGEST
-from diptych.network import (
-    Activate,
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    MaxPool,
-    Network,
-    Weights,
-)
+from diptych.layers import Activate, AveragePool, BatchNorm, Conv, Dense, Dropout, MaxPool
+from diptych.network import Network, Weights
 
 
 def check_size(network: Network, path: Path) -> None:

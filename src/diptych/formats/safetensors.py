@@ -12,7 +12,7 @@ from diptych.formats.archives import embedded
 from diptych.formats.protocol import Content, StoredNetwork
 from diptych.formats.reading import check_size
 from diptych.network import Network
-from diptych.runs import read_arrays, write_arrays
+from diptych.whole_files import read_arrays, write_arrays
 
 KEY = "diptych"
 """In the metadata: `exporting.about` as JSON, the network among it."""

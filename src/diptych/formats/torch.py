@@ -9,14 +9,14 @@ import math
 import textwrap
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 import torch
 
 from diptych.formats.archives import EMBEDDED
 from diptych.formats.protocol import Content, in_batches
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -24,11 +24,11 @@ from diptych.network import (
     Dense,
     Dropout,
     Flatten,
+    Layer,
     MaxPool,
-    Network,
     Shape,
-    Weights,
 )
+from diptych.network import Network, Weights
 
 EXAMPLE = """\
 import torch
@@ -122,7 +122,7 @@ def source(content: Content) -> str:
     return "\n".join(text) + "\n"
 
 
-def modules(layer: Any, before: Shape, after: Shape) -> list[tuple[str, str]]:
+def modules(layer: Layer, before: Shape, after: Shape) -> list[tuple[str, str]]:
     """The modules that are a layer, each with its name, as Python."""
     name, made = module_name(layer.name), []
     match layer:
@@ -157,6 +157,10 @@ def modules(layer: Any, before: Shape, after: Shape) -> list[tuple[str, str]]:
             made.append(
                 (name, f"nn.BatchNorm{2 if len(before) == 3 else 1}d({before[-1]}, {rest})")
             )
+        case Activate():
+            pass
+        case _:
+            assert_never(layer)
     if isinstance(layer, Activate):
         made.append((name, activation(layer)))
     elif isinstance(layer, Conv | Dense) and layer.activation != "linear":

@@ -2,12 +2,11 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from matplotlib.patches import FancyArrowPatch, Polygon, Rectangle
 
-from diptych.look import style
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -15,11 +14,11 @@ from diptych.network import (
     Dense,
     Dropout,
     Flatten,
-    Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.look import style
+from diptych.network import Network
 
 A_ROW = 5
 """Most blocks in a row."""
@@ -124,7 +123,7 @@ def _blocks(network: Network) -> list[Block]:
     return blocks
 
 
-def _kind(layer: Layer) -> tuple[str, str]:
+def _kind(layer: Conv | MaxPool | AveragePool | Dense | Flatten) -> tuple[str, str]:
     """The sort of block, and what the layer does in a few words."""
     match layer:
         case Conv():
@@ -139,7 +138,8 @@ def _kind(layer: Layer) -> tuple[str, str]:
             return "dense", ", ".join(["dense", *_words(layer)])
         case Flatten():
             return "flatten", "flatten"
-    raise AssertionError(layer)
+        case _:
+            assert_never(layer)
 
 
 def _words(layer: Conv | Dense) -> list[str]:

@@ -5,8 +5,8 @@ from typing import Any
 from matplotlib.patches import Rectangle
 
 from diptych.errors import InputError
+from diptych.layers import Conv, Padding
 from diptych.look import style
-from diptych.network import Conv, Padding
 
 LARGEST = 12
 """Pixels a side that can still be seen one by one."""

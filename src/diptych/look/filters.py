@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from diptych.errors import InputError
+from diptych.layers import Conv, Dense, Flatten, Shape
 from diptych.look import style
 from diptych.look.images import opened
 from diptych.look.layers import MOST_TILES, mosaic
-from diptych.network import Conv, Dense, Flatten, Network, Shape, Weights
+from diptych.network import Network, Weights
 from diptych.runs import Run
 
 MOST_COLUMNS, MOST_ROWS = 16, 8

@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import softmax
 
 from diptych.activations import layer_outputs
+from diptych.layers import Dropout, Flatten
 from diptych.look import style
 from diptych.look.images import Shown, file_part, for_display, image_for, opened
-from diptych.network import Dropout, Flatten
 from diptych.runs import Run
 
 MOST_TILES = 256

@@ -20,7 +20,8 @@ from diptych.look.history import curves
 from diptych.look.images import data_of
 from diptych.look.style import COLOURS, Picture
 from diptych.render.comparison import difference_line, head_lines, side_rows
-from diptych.runs import Run, write_whole
+from diptych.runs import Run
+from diptych.whole_files import write_whole
 
 NAME = "report.html"
 DISAGREEMENTS = 60

@@ -12,10 +12,11 @@ from scipy.special import softmax
 
 from diptych.activations import layer_outputs, logit_gradients
 from diptych.errors import InputError
+from diptych.layers import Activate, BatchNorm, Conv
 from diptych.look import style
 from diptych.look.images import file_part, for_display, image_for, opened
 from diptych.look.layers import title_of
-from diptych.network import Activate, BatchNorm, Conv, Network, Weights
+from diptych.network import Network, Weights
 from diptych.runs import Run
 
 PLACES = 14

@@ -18,7 +18,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from diptych.errors import InputError
-from diptych.runs import write_whole
+from diptych.whole_files import write_whole
 
 WIDTH, HEIGHT = 10.0, 5.6
 """Inches of a whole slide's picture."""

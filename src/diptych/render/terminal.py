@@ -5,8 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
+
+from diptych.printing import escaped
 
 PIPE_WIDTH = 10_000
 """Columns where nobody says how many there are: no line is broken in two, and no path cut off."""
@@ -15,7 +19,21 @@ AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
 
 
 class Output(Console):
-    """A console that tells its caller when the reader of a pipe, such as `head`, has gone."""
+    """A console that prints nothing of a name that a terminal would obey (`diptych.printing`).
+
+    It tells its caller when the reader of a pipe, such as `head`, has gone.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(escaped(text), **options)  # Before its width is measured.
+
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterator[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control is None:  # Texts that were styled before; not Rich's own codes.
+                segment = Segment(escaped(segment.text), segment.style)
+            yield segment
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
@@ -43,14 +61,14 @@ def working(first: str) -> Iterator[Callable[[str], None]]:
 def plain(shown: RenderableType) -> str:
     """The same as plain text, for a pipe or ``print``."""
     text = io.StringIO()
-    lines = Console(file=text, width=PIPE_WIDTH, force_terminal=False, no_color=True, **AS_IT_IS)
+    lines = Output(file=text, width=PIPE_WIDTH, force_terminal=False, no_color=True, **AS_IT_IS)
     lines.print(shown, soft_wrap=True)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 def html(shown: RenderableType) -> str:
     """The same as HTML, for a notebook."""
-    recorder = Console(file=io.StringIO(), width=PIPE_WIDTH, record=True, **AS_IT_IS)
+    recorder = Output(file=io.StringIO(), width=PIPE_WIDTH, record=True, **AS_IT_IS)
     recorder.print(shown)
     return recorder.export_html(code_format="<pre>{code}</pre>", inline_styles=True)
 

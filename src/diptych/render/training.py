@@ -6,8 +6,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from diptych.events import (
+    Auditing,
+    Done,
+    Evaluating,
+    Event,
+    Loading,
+    Planned,
+    Started,
+    Stepped,
+)
+from diptych.lines import line_of
 from diptych.render.terminal import console
-from diptych.training import line_of
 
 
 class TrainingView:
@@ -41,32 +51,32 @@ class TrainingView:
     ) -> None:
         self.bar.stop()
 
-    def __call__(self, event: dict[str, Any]) -> None:
-        match event["event"]:
-            case "planned":
-                self.trainings = event["trainings"]
-            case "loading":
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Planned():
+                self.trainings = event.trainings
+            case Loading():
                 self.training += 1
-                self._bar(f"{event['workflow']}: loading", total=None, completed=0)
-            case "start":
-                if event["epoch"] > 1 or event["step"]:
-                    self._print(f"Resumed in epoch {event['epoch']}, after step {event['step']}")
-            case "steps":
+                self._bar(f"{event.workflow}: loading", total=None, completed=0)
+            case Started():
+                if event.epoch > 1 or event.step:
+                    self._print(f"Resumed in epoch {event.epoch}, after step {event.step}")
+            case Stepped():
                 self._bar(
-                    f"epoch {event['epoch']}/{event['epochs']}",
-                    total=event["steps"] * event["epochs"],
-                    completed=event["steps"] * (event["epoch"] - 1) + event["step"],
-                    loss=f"{event['loss']:.4f}",
-                    accuracy=f"{event['accuracy']:.4f}",
+                    f"epoch {event.epoch}/{event.epochs}",
+                    total=event.steps * event.epochs,
+                    completed=event.steps * (event.epoch - 1) + event.step,
+                    loss=f"{event.loss:.4f}",
+                    accuracy=f"{event.accuracy:.4f}",
                 )
-            case "testing":
+            case Evaluating():
                 self._bar("test images", total=None, completed=0)
-            case "auditing":
-                self._bar(f"audit: {event['stage']}", total=None, completed=0)
-            case "done":
+            case Auditing():
+                self._bar(f"audit: {event.stage}", total=None, completed=0)
+            case Done():
                 self.bar.update(self.task, visible=False)
         if line := line_of(event):
-            counted = event["event"] == "loading" and self.trainings > 1
+            counted = isinstance(event, Loading) and self.trainings > 1
             self._print(f"({self.training} of {self.trainings}) {line}" if counted else line)
 
     def _bar(self, description: str, **values: Any) -> None:

@@ -2,8 +2,9 @@
 
 import keyword
 from collections.abc import Iterator
+from typing import assert_never
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -13,9 +14,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.scripts.jax import activated
 from diptych.scripts.source import call, is_flatten, number, pair, statements, string
 
@@ -91,6 +92,8 @@ def _steps(layer: Layer, before: Shape) -> Iterator[tuple[str, ...]]:
         case Activate():
             if layer.activation != "linear":
                 yield activated(layer, "x", ACTIVATIONS)
+        case _:
+            assert_never(layer)
 
 
 def _attribute(layer: Layer) -> str:

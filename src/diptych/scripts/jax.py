@@ -2,8 +2,9 @@
 
 import itertools
 from collections.abc import Iterator
+from typing import assert_never
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -13,9 +14,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.scripts.source import call, is_flatten, number, statements, string
 
 ACTIVATIONS = {
@@ -80,6 +81,8 @@ def _steps(layer: Layer, before: Shape, numbers: Iterator[int]) -> Iterator[tupl
         case Activate():
             if layer.activation != "linear":
                 yield activated(layer, "x", ACTIVATIONS)
+        case _:
+            assert_never(layer)
 
 
 def activated(

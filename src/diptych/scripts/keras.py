@@ -1,8 +1,9 @@
 """The layers of a network in Keras."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -12,9 +13,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.scripts.source import call, number, pair, string
 
 
@@ -57,6 +58,8 @@ def _calls(layer: Layer, before: Shape) -> Iterator[tuple[str, tuple[str, ...]]]
         case Activate():
             if layer.activation not in ("leaky_relu", "linear"):
                 yield "layers.Activation", (string(layer.activation),)
+        case _:
+            assert_never(layer)
     if isinstance(layer, Conv | Dense | Activate) and layer.activation == "leaky_relu":
         yield "layers.LeakyReLU", (f"negative_slope={number(layer.slope or 0.0)}",)
 

@@ -1,8 +1,9 @@
 """The layers of a network in NumPy, as objects of the classes that the template defines."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -12,9 +13,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.scripts.source import call, is_flatten, number
 
 ACTIVATIONS = {"relu": "ReLU", "elu": "ELU", "gelu": "GELU", "tanh": "Tanh"}
@@ -50,6 +51,10 @@ def _layers(layer: Layer, before: Shape) -> Iterator[tuple[str, ...]]:
         case BatchNorm():
             settings = (f"momentum={number(layer.momentum)}", f"epsilon={number(layer.epsilon)}")
             yield "BatchNorm", str(before[-1]), *settings
+        case Activate():
+            pass
+        case _:
+            assert_never(layer)
     if isinstance(layer, Conv | Dense | Activate):
         if layer.activation == "leaky_relu":
             yield "LeakyReLU", number(layer.slope or 0.0)

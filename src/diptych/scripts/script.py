@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import jinja2
 
 from diptych.errors import InputError
-from diptych.network import BatchNorm, Network
+from diptych.layers import BatchNorm
+from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.scripts.files import Files, files_of
 from diptych.scripts.source import WIDTH, call, fan, kinds, number

@@ -8,7 +8,8 @@ longer lines.
 import re
 from collections.abc import Iterable
 
-from diptych.network import Flatten, Network, Shape
+from diptych.layers import Flatten, Shape
+from diptych.network import Network
 
 WIDTH = 88
 """The formatter's line length where nothing else is configured."""

@@ -1,8 +1,9 @@
 """The layers of a network in low-level TensorFlow: its variables, and what it does with them."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -12,9 +13,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.scripts.source import fan, is_flatten, number, pair, statements, string
 
 ACTIVATIONS = {"relu": "tf.nn.relu", "elu": "tf.nn.elu", "gelu": "tf.nn.gelu", "tanh": "tf.tanh"}
@@ -69,6 +70,8 @@ def _steps(layer: Layer, before: Shape) -> Iterator[tuple[str, ...]]:
             yield "self.batch_norm", "x", string(layer.name), *settings, "training"
         case Activate():
             yield from _activated(layer, "x")
+        case _:
+            assert_never(layer)
 
 
 def _activated(layer: Conv | Dense | Activate, value: str) -> Iterator[tuple[str, ...]]:

@@ -1,8 +1,9 @@
 """The layers of a network in PyTorch."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -12,9 +13,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.scripts.source import call, is_flatten, number, pair
 
 ACTIVATIONS = {"relu": "nn.ReLU", "elu": "nn.ELU", "gelu": "nn.GELU", "tanh": "nn.Tanh"}
@@ -50,6 +51,10 @@ def _modules(layer: Layer, before: Shape) -> Iterator[tuple[str, ...]]:
             name = "nn.BatchNorm2d" if len(before) == 3 else "nn.BatchNorm1d"
             settings = (f"eps={number(layer.epsilon)}", f"momentum={number(1 - layer.momentum)}")
             yield name, str(before[-1]), *settings
+        case Activate():
+            pass
+        case _:
+            assert_never(layer)
     if isinstance(layer, Conv | Dense | Activate):
         if layer.activation == "leaky_relu":
             yield "nn.LeakyReLU", number(layer.slope or 0.0)

@@ -7,12 +7,15 @@ import asyncio
 import contextlib
 import hmac
 import json
+import re
 import time
 from typing import Any
 
 from diptych.serving.metrics import Metrics
 from diptych.serving.settings import Settings
 
+HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(:[0-9]{1,5})?")
+"""A Host header: a name or an address in brackets, and perhaps a port (RFC 9110, 7.2)."""
 OPEN_PATHS = ("/health", "/openapi.json", "/docs")
 """What needs no token besides the page's own files."""
 
@@ -53,6 +56,8 @@ class Guard:
             return
         start, status, sending, ended = time.perf_counter(), 500, False, False
         parts: list[bytes] = []
+        # The server leaves the body away where the request, of which this is a copy, was a HEAD.
+        inner = scope | {"method": "GET"} if scope["method"] == "HEAD" else scope
 
         async def taking() -> dict[str, Any]:
             nonlocal ended
@@ -64,7 +69,11 @@ class Guard:
             nonlocal status, sending
             if message["type"] == "http.response.start":
                 status, sending = message["status"], True
-                message.setdefault("headers", []).extend(SAFE_HEADERS)
+                headers = message.setdefault("headers", [])
+                headers.extend(SAFE_HEADERS)
+                ending = getattr(scope["app"].state, "ending", False)
+                if ending and all(name.lower() != b"connection" for name, _ in headers):
+                    headers.append((b"connection", b"close"))
             await send(message)
 
         async def answering(message: dict[str, Any]) -> None:
@@ -78,7 +87,7 @@ class Guard:
             await self._gather(scope, taking, parts)
             async with clock:
                 clock.reschedule(asyncio.get_running_loop().time() + self.settings.seconds)
-                await self.app(scope, _replay(b"".join(parts), receive), answering)
+                await self.app(inner, _replay(b"".join(parts), receive), answering)
         except Refused as refused:
             linger = not ended and refused.status != 408
             await _refuse(noting, refused, taking if linger else None)
@@ -93,11 +102,13 @@ class Guard:
     def _check(self, scope: dict[str, Any]) -> None:
         headers = dict(scope["headers"])
         if self.settings.hosts is not None:
-            host = headers.get(b"host", b"").decode("latin-1").rpartition("]")
-            name = host[0] + host[1] if host[1] else host[2].partition(":")[0]
-            if name.lower() not in self.settings.hosts:
+            given = headers.get(b"host", b"").decode("latin-1")
+            host = HOST.fullmatch(given)
+            if host is None or host["name"].lower() not in self.settings.hosts:
                 expected = " or ".join(dict.fromkeys(self.settings.hosts))
-                raise Refused(421, f"this server is not {name or 'that host'}, expected {expected}")
+                raise Refused(
+                    421, f"this server is not {given or 'that host'}, expected {expected}"
+                )
         if self.settings.token and self._needs_token(scope["path"]):
             scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
             right = hmac.compare_digest(given.strip(), self.settings.token.encode())

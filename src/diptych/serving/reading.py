@@ -1,6 +1,5 @@
 """From a request's body to images that a network takes."""
 
-import io
 import warnings
 from typing import Any
 
@@ -8,7 +7,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from diptych.data.drawing import prepare_image
-from diptych.data.pictures import FORMATS, open_picture
+from diptych.data.pictures import open_picture, opened
 from diptych.errors import InputError
 from diptych.serving.guard import Refused
 from diptych.serving.models import Model
@@ -75,7 +74,7 @@ def _size(name: str, contents: bytes) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what is refused here anyway.
-            with Image.open(io.BytesIO(contents), formats=FORMATS) as image:
+            with opened(contents, name) as image:
                 return image.size
     except Image.DecompressionBombError:
         raise Refused(413, f"{name}: far too many pixels; scale it down first") from None

@@ -1,7 +1,10 @@
 """The web server itself: listens, says when it answers, and ends well."""
 
 import asyncio
+import signal
 import socket
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +16,8 @@ from diptych.errors import InputError
 
 SECONDS_TO_END = 15
 """For requests under way when the server is asked to stop."""
+SECONDS_TO_DRAIN, MOMENT = 1.0, 0.05
+"""How long connections are still taken once it was asked to stop, and how often is looked."""
 SECONDS_TO_BEGIN = 10.0
 """In which a request's head must have come in; uvicorn itself would wait for ever."""
 
@@ -29,6 +34,19 @@ class Impatient(H11Protocol):
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
         self._watch()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what is no request; of two answers to one request only the first is sent."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            super().send_400_response(msg)
+        elif cycle.more_body and not cycle.response_started:  # Its own body is broken.
+            super().send_400_response(msg)
+            cycle.disconnected = True
+        else:  # What follows it is.
+            cycle.keep_alive = cycle.more_body = False
+        if cycle is not None:
+            cycle.message_event.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -82,9 +100,31 @@ class Server(uvicorn.Server):
         if self.started:
             self.ready(self.address)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Answers what is under way, and what had been sent when the signal came.
+
+        Until then connections are still taken, and each answer says that its connection ends. A
+        socket that is closed with something unread resets the connection instead.
+        """
+        self.config.app.state.ending = True  # type: ignore[union-attr] - it is a FastAPI
+        until = time.monotonic() + SECONDS_TO_DRAIN
+        await asyncio.sleep(MOMENT)
+        while time.monotonic() < until and self.server_state.connections:
+            await asyncio.sleep(MOMENT)
+        for server in self.servers:
+            server.close()
+        until += SECONDS_TO_DRAIN / 4  # What was taken last may not have been read yet.
+        while time.monotonic() < until and self.server_state.connections:
+            await asyncio.sleep(MOMENT)
+        await super().shutdown(sockets)
+
     def run_until_stopped(self, ready: Callable[[str], None]) -> None:
-        """Serves until SIGINT or SIGTERM, answers what it has taken, and returns."""
+        """Serves until a signal asks it to stop, answers what it has taken, and returns."""
         self.ready = ready
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGHUP, signal.SIGQUIT):  # uvicorn sees to the other two.
+                if signal.getsignal(number) is not signal.SIG_IGN:
+                    signal.signal(number, self.handle_exit)
         try:
             self.run([self.socket])
         except KeyboardInterrupt:

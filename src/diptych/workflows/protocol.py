@@ -5,7 +5,8 @@ from typing import Protocol
 import numpy as np
 
 from diptych.data import Data
-from diptych.network import Network, Shape, Weights
+from diptych.layers import Shape
+from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows.progress import Monitor, Progress, State
 

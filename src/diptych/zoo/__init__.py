@@ -1,4 +1,7 @@
-"""The named networks and recipes, as TOML files; a person's own file works wherever a name does."""
+"""The named networks, recipes and studies, as TOML files.
+
+A person's own file works wherever a name does.
+"""
 
 import difflib
 from importlib import resources
@@ -6,8 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 from diptych.errors import InputError
+from diptych.reading import read_regular
+from diptych.toml import MOST_BYTES
 
-Shelf = Literal["networks", "recipes"]
+Shelf = Literal["networks", "recipes", "studies"]
+ONE_OF: dict[Shelf, str] = {"networks": "network", "recipes": "recipe", "studies": "study"}
+"""What one thing on a shelf is called."""
 
 
 def names(shelf: Shelf) -> list[str]:
@@ -32,14 +39,15 @@ def read(shelf: Shelf, name_or_file: str | Path) -> tuple[str, str]:
     if given in names(shelf):
         file = resources.files(__name__) / shelf / f"{given}.toml"
         return file.read_text(encoding="utf-8"), given
-    what = shelf.removesuffix("s")
+    what = ONE_OF[shelf]
     path = Path(given)
     if path.suffix != ".toml":
         meant = hint(given, names(shelf))
         raise InputError(f"{what} {given!r}: no such name ({meant}), and not a .toml file")
     try:
-        return path.read_text(encoding="utf-8-sig"), given  # Windows' editors begin with a mark.
-    except OSError as problem:
-        raise InputError(f"{what} {given}: {problem.strerror or problem}") from None
+        text = read_regular(path, MOST_BYTES).decode("utf-8-sig")  # Windows' editors begin so.
+        return text.replace("\r\n", "\n"), given
+    except InputError as problem:
+        raise InputError(f"{what} {problem}") from None
     except UnicodeDecodeError:
         raise InputError(f"{what} {given}: not a text file (UTF-8 expected)") from None

@@ -6,7 +6,16 @@
 
 import keras
 from keras import layers
-from variants import Variant, batches_of, houses, parse, prepare_images, signals
+from variants import (
+    Variant,
+    batches_of,
+    houses,
+    parse,
+    prepare_images,
+    short_signals,
+    signals,
+    texts,
+)
 
 
 def __getattr__(name: str):
@@ -100,16 +109,33 @@ def build_residual(v: Variant):
     return compiled(v, keras.Model(image, head(v, x, 10)))
 
 
+LAYERS = {
+    "clip": lambda v: layers.ReLU(max_value=v.layer_limit),
+    "group_norm": lambda v: layers.GroupNormalization(v.layer_groups, epsilon=v.layer_epsilon),
+    "layer_norm": lambda v: layers.LayerNormalization(epsilon=v.layer_epsilon),
+    "prelu": lambda v: layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25),
+        shared_axes=[1] if v.layer_shared else None,
+    ),
+    "rms_norm": lambda v: layers.RMSNormalization(epsilon=v.layer_epsilon),
+}
+"""By kind, the layer behind the hidden one of the regression."""
+
+
 def build_regression(v: Variant):
+    activation = "tanh" if v.activation == "leaky_relu" else v.activation
     house = keras.Input((13,))
     hidden = layers.Dense(
         v.units,
-        activation="tanh" if v.activation == "leaky_relu" else v.activation,
+        activation=None if v.layer else activation,
         kernel_regularizer=keras.regularizers.L2(v.penalty) if v.penalty else None,
         **initialisers(v),
     )
     hidden.trainable = not v.frozen
-    return compiled(v, keras.Model(house, head(v, hidden(house), 1)), "mse", houses())
+    x = hidden(house)
+    if v.layer:
+        x = layers.Activation(activation)(LAYERS[v.layer](v)(x))
+    return compiled(v, keras.Model(house, head(v, x, 1)), "mse", houses())
 
 
 def build_signal(v: Variant):
@@ -120,6 +146,34 @@ def build_signal(v: Variant):
     kind = layers.MaxPooling1D if v.pool == "max" else layers.AveragePooling1D
     x = layers.Flatten()(kind(2)(x))
     return compiled(v, keras.Model(wave, head(v, x, 3)), data=signals())
+
+
+def build_series(v: Variant):
+    steps = keras.Input((10, 2))
+    own = {"return_sequences": True}
+    function = "tanh" if v.activation == "leaky_relu" else v.activation
+    x = layers.SimpleRNN(v.units, function, go_backwards=v.backwards, **own)(steps)
+    x = layers.LSTM(5, recurrent_activation=v.gates, **own)(x)
+    last = v.taken == "step"
+    gru = layers.GRU(4, reset_after=v.reset == "after", return_sequences=last)
+    x = layers.Bidirectional(gru)(x)
+    x = x[:, -1] if last else x
+    return compiled(v, keras.Model(steps, head(v, x, 3)), data=short_signals())
+
+
+def build_attention(v: Variant):
+    steps = keras.Input((10, 2))
+    x = layers.Dense(8, **initialisers(v))(steps)
+    attention = layers.MultiHeadAttention(v.heads, 8 // v.heads, dropout=0.0)
+    x = attention(x, x, use_causal_mask=v.causal)
+    x = layers.Flatten()(x)
+    return compiled(v, keras.Model(steps, head(v, x, 3)), data=short_signals())
+
+
+def build_words(v: Variant):
+    text = keras.Input((12,), dtype="int32")
+    x = layers.Flatten()(layers.Embedding(20, v.units)(text))
+    return compiled(v, keras.Model(text, head(v, x, 3)), data=texts())
 
 
 class AgainstEvery(keras.losses.Loss):
@@ -206,4 +260,7 @@ NETWORKS = {
     "residual": build_residual,
     "regression": build_regression,
     "signal": build_signal,
+    "series": build_series,
+    "attention": build_attention,
+    "words": build_words,
 }

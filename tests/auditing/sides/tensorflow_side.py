@@ -5,7 +5,7 @@
 # pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportOperatorIssue=false
 
 import tensorflow as tf
-from variants import Variant, batches_of, houses, parse, prepare_images, signals
+from variants import Variant, batches_of, houses, parse, prepare_images, signals, texts
 
 
 def __getattr__(name: str):
@@ -248,6 +248,46 @@ class Signal(Trained):
         return classification(self.v, self.logits(x), y, self.penalty())
 
 
+def scale_and_offset(v: Variant) -> dict[str, tf.Variable]:
+    return {
+        "layer/gamma": tf.Variable(tf.ones(v.units)),
+        "layer/beta": tf.Variable(tf.zeros(v.units)),
+    }
+
+
+def layer_norm(v: Variant, w, x):
+    mean, variance = tf.nn.moments(x, [-1], keepdims=True)
+    beta, gamma = w["layer/beta"], w["layer/gamma"]
+    return tf.nn.batch_normalization(x, mean, variance, beta, gamma, v.layer_epsilon)
+
+
+def scale(v: Variant) -> dict[str, tf.Variable]:
+    return {"layer/gamma": tf.Variable(tf.ones(v.units))}
+
+
+def rms_norm(v: Variant, w, x):
+    mean_square = tf.reduce_mean(tf.square(x), -1, keepdims=True)
+    return x * tf.math.rsqrt(mean_square + v.layer_epsilon) * w["layer/gamma"]
+
+
+def slopes(v: Variant) -> dict[str, tf.Variable]:
+    return {"layer/slope": tf.Variable(tf.fill([1 if v.layer_shared else v.units], 0.25))}
+
+
+def prelu(v: Variant, w, x):
+    return tf.maximum(x, 0.0) + w["layer/slope"] * tf.minimum(x, 0.0)
+
+
+LAYERS = {
+    "clip": (lambda v: {}, lambda v, w, x: tf.clip_by_value(x, 0.0, v.layer_limit)),
+    "layer_norm": (scale_and_offset, layer_norm),
+    "prelu": (slopes, prelu),
+    "rms_norm": (scale, rms_norm),
+}
+"""By kind, the variables and the computation of the layer behind the hidden one of the
+regression."""
+
+
 class Regression(Trained):
     first = "hidden"
 
@@ -259,6 +299,8 @@ class Regression(Trained):
             "last/kernel": tf.Variable(kernel(v, v.units, 1)),
             "last/bias": tf.Variable(bias(v, 1)),
         }
+        if v.layer:
+            self.variables |= LAYERS[v.layer][0](v)
         self.prepare_training()
         x, y = houses()
         self.data = (x, y[:, 0] if v.broadcast else y)
@@ -267,6 +309,8 @@ class Regression(Trained):
     def logits(self, x):
         w = self.variables
         hidden = x @ w["hidden/kernel"] + w["hidden/bias"]
+        if self.v.layer:
+            hidden = LAYERS[self.v.layer][1](self.v, w, hidden)
         hidden = tf.tanh(hidden) if self.v.activation == "leaky_relu" else tf.nn.relu(hidden)
         return hidden @ w["last/kernel"] + w["last/bias"]
 
@@ -276,4 +320,33 @@ class Regression(Trained):
         return total + self.penalty() if self.v.penalty else total
 
 
-NETWORKS = {"cnn": Cnn, "residual": Residual, "regression": Regression, "signal": Signal}
+class Words(Trained):
+    first = "first"
+
+    def __init__(self, v: Variant) -> None:
+        self.v = v
+        self.variables = {
+            "first/kernel": tf.Variable(tf.random.uniform((20, v.units), -0.05, 0.05)),
+            "last/kernel": tf.Variable(kernel(v, 12 * v.units, 3)),
+            "last/bias": tf.Variable(bias(v, 3)),
+        }
+        self.prepare_training()
+        self.data = texts()
+        self.batches = batches_of(v, 32, seed=3)
+
+    def logits(self, x):
+        w = self.variables
+        x = tf.nn.embedding_lookup(w["first/kernel"], x)
+        return tf.reshape(x, [tf.shape(x)[0], -1]) @ w["last/kernel"] + w["last/bias"]
+
+    def loss(self, x, y):
+        return classification(self.v, self.logits(x), y, self.penalty())
+
+
+NETWORKS = {
+    "cnn": Cnn,
+    "residual": Residual,
+    "regression": Regression,
+    "signal": Signal,
+    "words": Words,
+}

@@ -7,7 +7,16 @@
 import torch
 from torch import nn
 from torch.nn import functional
-from variants import Variant, batches_of, houses, parse, prepare_images, signals
+from variants import (
+    Variant,
+    batches_of,
+    houses,
+    parse,
+    prepare_images,
+    short_signals,
+    signals,
+    texts,
+)
 
 
 def __getattr__(name: str):
@@ -100,15 +109,26 @@ class Residual(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
+LAYERS = {
+    "clip": lambda v: nn.Hardtanh(0.0, v.layer_limit),
+    "group_norm": lambda v: nn.GroupNorm(v.layer_groups, v.units, v.layer_epsilon),
+    "layer_norm": lambda v: nn.LayerNorm(v.units, v.layer_epsilon),
+    "prelu": lambda v: nn.PReLU(1 if v.layer_shared else v.units),
+    "rms_norm": lambda v: nn.RMSNorm(v.units, v.layer_epsilon),
+}
+"""By kind, the layer behind the hidden one of the regression."""
+
+
 class Regression(nn.Module):
     def __init__(self, v: Variant) -> None:
         super().__init__()
         self.hidden = initialised(v, nn.Linear(13, v.units))
+        self.layer = LAYERS[v.layer](v) if v.layer else nn.Identity()
         self.activation = activation(v, "tanh")
         self.last = initialised(v, nn.Linear(v.units, 1))
 
     def forward(self, x):
-        return self.last(self.activation(self.hidden(x)))
+        return self.last(self.activation(self.layer(self.hidden(x))))
 
 
 class Signal(nn.Module):
@@ -124,6 +144,70 @@ class Signal(nn.Module):
         return self.last(self.pool(functional.relu(self.first(x))).flatten(1))
 
 
+def as_in_keras(layer: nn.RNNBase, forget: bool = False, freeze: bool = True) -> nn.RNNBase:
+    """A recurrent layer that starts as Keras' does, and trains one of its two biases."""
+    for name, parameter in layer.named_parameters():
+        if name.startswith("weight_ih"):
+            nn.init.xavier_uniform_(parameter)
+        elif name.startswith("weight_hh"):
+            nn.init.orthogonal_(parameter)
+        else:
+            nn.init.zeros_(parameter)
+            if forget and name.startswith("bias_ih"):
+                with torch.no_grad():
+                    parameter[layer.hidden_size : 2 * layer.hidden_size] = 1.0
+            parameter.requires_grad_(not (freeze and name.startswith("bias_hh")))
+    return layer
+
+
+class Series(nn.Module):
+    def __init__(self, v: Variant) -> None:
+        super().__init__()
+        self.v = v
+        function = "tanh" if v.activation == "leaky_relu" else v.activation
+        first = nn.RNN(2, v.units, nonlinearity=function, batch_first=True)
+        self.first = as_in_keras(first)
+        self.second = as_in_keras(nn.LSTM(v.units, 5, batch_first=True), forget=True)
+        third = nn.GRU(5, 4, batch_first=True, bidirectional=True)
+        self.third = as_in_keras(third, freeze=False)
+        self.last = initialised(v, nn.Linear(8, 3))
+
+    def forward(self, x):
+        x, _ = self.first(x.flip(1) if self.v.backwards else x)
+        x, _ = self.second(x)
+        x, states = self.third(x)
+        x = x[:, -1] if self.v.taken == "step" else torch.cat((states[0], states[1]), 1)
+        return self.last(x)
+
+
+class Attention(nn.Module):
+    def __init__(self, v: Variant) -> None:
+        super().__init__()
+        self.v = v
+        self.first = initialised(v, nn.Linear(2, 8))
+        self.attention = nn.MultiheadAttention(8, v.heads, batch_first=True)
+        for weight in (*self.attention.in_proj_weight.chunk(3), self.attention.out_proj.weight):
+            nn.init.xavier_uniform_(weight)
+        self.last = initialised(v, nn.Linear(80, 3))
+
+    def forward(self, x):
+        x = self.first(x)
+        later = nn.Transformer.generate_square_subsequent_mask(10) if self.v.causal else None
+        x, _ = self.attention(x, x, x, attn_mask=later, need_weights=False)
+        return self.last(x.flatten(1))
+
+
+class Words(nn.Module):
+    def __init__(self, v: Variant) -> None:
+        super().__init__()
+        self.first = nn.Embedding(20, v.units, padding_idx=0 if v.padded else None)
+        nn.init.uniform_(self.first.weight, -0.05, 0.05)
+        self.last = initialised(v, nn.Linear(12 * v.units, 3))
+
+    def forward(self, x):
+        return self.last(self.first(x).flatten(1))
+
+
 class InBfloat16(nn.Module):
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -134,7 +218,15 @@ class InBfloat16(nn.Module):
             return self.module(x).float()
 
 
-NETWORKS = {"cnn": Cnn, "residual": Residual, "regression": Regression, "signal": Signal}
+NETWORKS = {
+    "cnn": Cnn,
+    "residual": Residual,
+    "regression": Regression,
+    "signal": Signal,
+    "series": Series,
+    "attention": Attention,
+    "words": Words,
+}
 
 
 def side(v: Variant, module: nn.Module, network: str):
@@ -154,6 +246,10 @@ def side(v: Variant, module: nn.Module, network: str):
     elif network == "signal":
         x, y = signals()
         extras["data"] = (x.transpose(0, 2, 1).copy(), y)
+    elif network in ("series", "attention"):
+        extras["data"] = short_signals()
+    elif network == "words":
+        extras["data"] = texts()
     else:
         extras["prepare"] = lambda images, labels: prepared(v, images, labels)
     if v.schedule or not v.cleared or v.clip or v.constraint:

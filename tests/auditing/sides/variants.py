@@ -34,6 +34,26 @@ class Variant:
     momentum: float = 0.99
     """Of batch normalisation, the share that is kept."""
     bn_epsilon: float = 1e-3
+    layer: str = ""
+    """A kind of layer behind the hidden one of the regression."""
+    layer_epsilon: float = 1e-3
+    layer_groups: int = 2
+    padded: bool = False
+    """An embedding's row 0 gets no gradient."""
+    layer_limit: float = 2.0
+    layer_shared: bool = False
+    """One slope for all units."""
+    # Sequences.
+    gates: str = "sigmoid"
+    reset: str = "after"
+    """Of the GRU: ``after`` the matrix, or ``before`` it."""
+    taken: str = "states"
+    """What a layer in both directions gives: its last ``states``, or the outputs at the last
+    ``step``."""
+    backwards: bool = False
+    """Whether the first layer goes through the steps from the last to the first."""
+    heads: int = 2
+    causal: bool = False
     # Data.
     scale: float = 1 / 255
     swapped: bool = False
@@ -117,6 +137,18 @@ def signals() -> tuple[np.ndarray, np.ndarray]:
     waves = np.sin(2 * np.pi * (y[:, None] + 1) * time + chance.uniform(0, 6, (64, 1)))
     x = np.stack([waves, np.roll(waves, 3, axis=1)], axis=-1)
     return (x + 0.1 * chance.normal(size=x.shape)).astype(np.float32), y.astype(np.int64)
+
+
+def short_signals() -> tuple[np.ndarray, np.ndarray]:
+    """The signals with every fourth step, (n, 10, 2), and their classes."""
+    x, y = signals()
+    return x[:, ::4].copy(), y
+
+
+def texts() -> tuple[np.ndarray, np.ndarray]:
+    """A classification of texts: 12 words of 20, (n, 12), and three classes."""
+    chance = np.random.default_rng(2)
+    return chance.integers(0, 20, (64, 12)), chance.integers(0, 3, 64)
 
 
 def batches_of(v: Variant, size: int, seed: int):

@@ -13,8 +13,15 @@ IMAGE = (28, 28, 1)
 EXAMPLES = 7
 """How many examples a network is run on when it is only looked at: a number that is hardly one of
 channels, or a batch could be taken for one picture."""
+LABELS = 4_000
+"""Different labels of a side's data that are noted."""
 SELU = 1.6732632423543772, 1.0507009873554805
 """Alpha and scale (Klambauer et al., 2017)."""
+DRAWING = (
+    *("dropout", "spatial_dropout", "drop_path", "alpha_dropout"),
+    *("gaussian_dropout", "gaussian_noise", "augmentation"),
+)
+"""The kinds of layers that draw random numbers in training and pass their input on in inference."""
 Shape = Sequence[int]
 
 
@@ -46,6 +53,31 @@ def default_targets(
     if targets == "one_hot":
         return np.eye(units, dtype=dtype)[labels]
     return None
+
+
+def rows_of(examples: int, count: int) -> np.ndarray:
+    """Which of a side's examples are looked at: evenly from the first to the last, so that what
+    comes late is among them; the same for two sides that have as many."""
+    return np.unique(np.linspace(0, examples - 1, min(count, examples)).astype(int))
+
+
+def told_of(x: np.ndarray, y: np.ndarray) -> dict[str, object]:
+    """What can be told of a side's whole data, however they lie.
+
+    Returns:
+        ``count`` of the examples; ``mean``, ``deviation``, ``smallest`` and ``largest`` of the
+        inputs; ``labels``, the whole numbers among the targets, up to `LABELS` of them.
+    """
+    numbers = x.astype(np.float64)
+    whole = y.dtype.kind in "iu"
+    return {
+        "count": len(x),
+        "mean": float(numbers.mean()),
+        "deviation": float(numbers.std()),
+        "smallest": float(numbers.min()),
+        "largest": float(numbers.max()),
+        "labels": [int(label) for label in np.unique(y)[:LABELS]] if whole else [],
+    }
 
 
 def coded(count: int, shape: Shape, dtype: np.dtype | type) -> np.ndarray:
@@ -95,6 +127,11 @@ def curves(x: np.ndarray, y: np.ndarray) -> dict[str, tuple[np.ndarray, float | 
         "relu": (np.maximum(x, 0), None),
         "relu6": (np.clip(x, 0, 6), None),
         "silu": (x * sigmoid, None),
+        "hard_swish": (x * np.clip(x / 6 + 0.5, 0, 1), None),
+        "hard_sigmoid": (np.clip(x / 6 + 0.5, 0, 1), 1 / 6),
+        "mish": (x * np.tanh(np.logaddexp(x, 0)), None),
+        "softsign": (x / (1 + np.abs(x)), None),
+        "log_sigmoid": (-np.logaddexp(-x, 0), None),
         "gelu": (x * normal, None),
         "gelu_tanh": (x / 2 * (1 + tanh), None),
         "sigmoid": (sigmoid, None),

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from diptych.auditing.gradients import Gradients
 from diptych.auditing.graph import Arrays, Graph
 
 
@@ -30,7 +31,17 @@ class Adapter(Protocol):
     """Whether the user says what is made of raw data; where not, `prepare` has a default."""
     targets: str
     """What its loss takes: ``classes`` (integers (n,)), ``one_hot`` (n, classes), ``binary`` (zeros
-    and ones, (n, 1)) or ``values`` (numbers, (n, *output))."""
+    and ones, (n, 1)), ``values`` (numbers, (n, *output)) or ``own`` (what the side's own data are:
+    none can be made up). Classes are (n, …) where outputs are (n, …, classes)."""
+
+    data_told: dict[str, Any]
+    """What can be told of the user's whole data; an adapter may lack it. See
+    `diptych.auditing.frameworks.defaults.told_of`."""
+    whole: list[tuple[int, int]]
+    """Where several inputs are packed in one, the columns, from and to below, that hold whole
+    numbers; an adapter may lack it. See `diptych.auditing.frameworks.packing`."""
+    loss_words: str
+    """The loss as its user made it, such as ``HuberLoss(delta=10)``; an adapter may lack it."""
 
     def __init__(self, build: Callable[[int], Any]) -> None:
         """Builds the side.
@@ -94,11 +105,25 @@ class Adapter(Protocol):
         """
         ...
 
-    def updates(self, gradients: Iterable[Arrays]) -> Iterable[Arrays]:
+    def own_code(self) -> dict[str, bool]:
+        """Whether graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
+        ``updates``. An adapter that cannot tell has none.
+        """
+        ...
+
+    def seed(self, number: int) -> None:
+        """Has the random numbers that the side's own code draws begin anew, from this seed. Two
+        sides with the same code then draw the same ones. An adapter that cannot do it has none.
+        """
+        ...
+
+    def updates(self, gradients: Iterable[Gradients]) -> Iterable[Arrays]:
         """The parameters after each step of a fresh optimiser on the given gradients.
 
         Everything that training does between a gradient and a parameter is in it: clipping, decay,
         schedule, constraints. A parameter that is not trained is as it was.
+
+        Gradients may be given as a function of the parameters at their step.
 
         Each step may be made only when it is asked for, so that thousands of them take no memory;
         the first begins with the parameters at the time of the call.

@@ -7,6 +7,7 @@ keeps what they print away.
 import contextlib
 import functools
 import io
+import re
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
@@ -60,14 +61,47 @@ def user_line(frame: FrameType | None, made: object = None) -> str | None:
 
 
 def error_line(error: BaseException) -> str | None:
-    """The innermost line of the user's code that an error came through, as ``file.py:12``."""
-    line, traceback = None, error.__traceback__
-    while traceback is not None:
-        file = traceback.tb_frame.f_code.co_filename
-        if is_users(file):
-            line = place(file, traceback.tb_lineno)
-        traceback = traceback.tb_next
+    """The innermost line of the user's code that an error came through, as ``file.py:12``.
+
+    TensorFlow raises what fails in a traced function anew, and lists the lines in its message.
+    """
+    line = None
+    for file, number in _frames(error):
+        if is_users(file) and "__autograph_generated" not in file:
+            line = place(file, number)
+    for file, number in re.findall(r'File "([^"]+)", line ([0-9]+)', str(error)):
+        if is_users(file) and "__autograph_generated" not in file:
+            line = place(file, int(number))
     return line
+
+
+def is_ours(error: BaseException) -> bool:
+    """Whether it was this program's own code that raised an error.
+
+    A library's error counts as whose code called it last.
+    """
+    files = [file for file, _ in _frames(error)]
+    if files and _is_own(files[-1]):
+        return True
+    callers = [file for file in files if _is_own(file) or is_users(file)]
+    return bool(callers) and _is_own(callers[-1]) and error_line(error) is None
+
+
+def is_raised_here(error: BaseException) -> bool:
+    """Whether the line that raised an error is this program's own, not a library's."""
+    files = [file for file, _ in _frames(error)]
+    return bool(files) and _is_own(files[-1])
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
+    traceback = error.__traceback__
+    while traceback is not None:
+        yield traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
+        traceback = traceback.tb_next
+
+
+def _is_own(file: str) -> bool:
+    return Path(file).is_relative_to(PACKAGE) and not is_users(file)
 
 
 def place(file: str, line: int) -> str:
@@ -76,9 +110,33 @@ def place(file: str, line: int) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's type and message, or the first line of a message that has several."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """An error's type, and of its message the line that says what failed."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in str(error).splitlines()]
+    lines = [line for line in lines if line]
+    if len(lines) > 1 and lines[0] == "in user code:":  # Of TensorFlow: the lines, then the error.
+        known = [line for line in lines if re.match(r"[A-Za-z_.]*(Error|Exception)\b", line)]
+        return known[-1] if known else lines[-1]
+    if len(lines) > 1 and lines[0].startswith("Exception encountered when calling"):  # Of Keras.
+        lines = lines[1:]
     return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+
+
+def worded(value: object, settings: dict[str, object]) -> str:
+    """An object or a function as its user made it: ``HuberLoss(delta=10)``, ``dice (b.py:12)``.
+
+    Args:
+        value: the object or the function.
+        settings: those of the object that count; what is no number, text or flag is left out.
+    """
+    code = getattr(value, "__code__", None)
+    if code is not None:
+        line = place(code.co_filename, code.co_firstlineno)
+        return f"{getattr(value, '__name__', 'function')} ({line})"
+    plain = {k: v for k, v in settings.items() if isinstance(v, bool | int | float | str)}
+    inside = ", ".join(
+        f"{k}={v:g}" if isinstance(v, float) else f"{k}={v}" for k, v in plain.items()
+    )
+    return f"{type(value).__name__}({inside})"
 
 
 def listed(names: Iterable[object]) -> str:
@@ -94,13 +152,15 @@ def users_code(task: str) -> Iterator[None]:
         task: the subject of the sentence, such as ``the loss``.
 
     Raises:
-        InputError: the code raised an exception.
+        InputError: the code raised an exception. One that this program itself raised passes.
     """
     try:
         yield
     except InputError:
         raise
     except Exception as error:
+        if is_raised_here(error):
+            raise  # A fault of ours, such as in a hook that watches the user's code.
         line = error_line(error)
         where = f" ({line})" if line else ""
         raise InputError(f"{task} fails: {one_line(error)}{where}") from error

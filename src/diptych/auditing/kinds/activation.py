@@ -1,106 +1,48 @@
-"""Activation functions, by name."""
+"""Activation functions: of every number alone or along an axis, also with trained slopes."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import autograd.numpy as anp
 import numpy as np
-from autograd.scipy.special import erf, expit
-from autograd.tracer import getval
+from autograd.scipy.special import expit
 
 from diptych.auditing.graph import Arrays, Node
+from diptych.auditing.kinds.curves import AXIS, COMMON, FUNCTIONS, PLAIN, POSITIVE, activate
 from diptych.auditing.kinds.kind import (
     Array,
     Difference,
     Kind,
     Parameters,
+    Role,
     Shape,
     Shapes,
     differ,
-    with_those_of,
+    times,
 )
 from diptych.auditing.kinds.rounding import FUNCTION_UNITS
 
-SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
-"""Klambauer et al., 2017, "Self-Normalizing Neural Networks"."""
-
-
-def _expm1_below(x: Array) -> Array:
-    """expm1(x) up to zero; 0 above it, so that nothing overflows."""
-    return anp.expm1(anp.where(x <= 0, x, 0.0))
-
-
-def _gelu_tanh(x: Array) -> Array:
-    return 0.5 * x * (1 + anp.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
-
-
-def log_softmax(x: Array) -> Array:
-    """The logarithm of the softmax over the last axis."""
-    z = x - np.max(getval(x), axis=-1, keepdims=True)  # A constant: softmax is invariant to it.
-    return z - anp.log(anp.sum(anp.exp(z), axis=-1, keepdims=True))
-
-
-def softmax(x: Array) -> Array:
-    """The softmax over the last axis."""
-    powers = anp.exp(x - np.max(getval(x), axis=-1, keepdims=True))
-    return powers / anp.sum(powers, axis=-1, keepdims=True)
-
-
-def softplus(x: Array) -> Array:
-    """log(1 + exp(x))."""
-    return anp.logaddexp(x, 0.0)
-
-
-PLAIN: dict[str, Callable[[Array], Array]] = {
-    # At a kink, as in the frameworks, the gradient is the left one's; `where` has it so.
-    "relu": lambda x: anp.where(x > 0, x, 0.0),
-    "selu": lambda x: SELU_SCALE * anp.where(x < 0, SELU_ALPHA * _expm1_below(x), x),
-    "gelu": lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))),
-    "gelu_tanh": _gelu_tanh,
-    "tanh": anp.tanh,
-    "sigmoid": expit,
-    "softmax": softmax,
-    "log_softmax": log_softmax,
-    "softplus": softplus,
-    "silu": lambda x: x * expit(x),
-    "relu6": lambda x: anp.where((x > 0) & (x < 6), x, anp.where(x > 0, 6.0, 0.0)),
-    "exponential": anp.exp,
-    "linear": lambda x: x,
-}
-"""Activation functions without a parameter; ``gelu`` is the exact one."""
-
-SLOPED: dict[str, Callable[[Array, float], Array]] = {
-    "leaky_relu": lambda x, slope: anp.where(x > 0, x, slope * x),
-    "elu": lambda x, slope: anp.where(x > 0, x, slope * _expm1_below(x)),
-}
-"""Activation functions with a number of their own: leaky_relu's slope on the negative side, elu's
-alpha (1 if there is none)."""
-
-FUNCTIONS = (*PLAIN, *SLOPED)
 FINAL = ("softmax", "sigmoid", "log_softmax")
 """Activations that, behind the last layer, belong to the loss: which of the two applies them is a
 matter of style."""
-
-
-def activate(function: str, slope: float | None, x: Array) -> Array:
-    """Applies the function of this name.
-
-    Raises:
-        ValueError: there is no such function.
-    """
-    if function in SLOPED:
-        return SLOPED[function](x, 1.0 if slope is None else slope)
-    if function not in PLAIN:
-        raise ValueError(f"no activation function {function}")
-    return PLAIN[function](x)
+_CHOOSES = ("relu", "relu6", "linear", "absolute", "hard_shrink", "clip", "threshold")
+_SUBTRACTS = ("tanh_shrink", "capped_relu", "soft_shrink", "squareplus", "log_sigmoid")
+"""Functions of two numbers near the input whose difference is small."""
 
 
 def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
-    """The function of each number; softmax and its logarithm are over the last axis."""
-    return activate(node.attributes["function"], node.attributes.get("slope"), inputs[0])
+    """The function of each number; softmax and its logarithm are over an axis."""
+    attributes = node.attributes
+    return activate(
+        attributes["function"],
+        attributes.get("slope"),
+        inputs[0],
+        attributes.get("limits"),
+        attributes.get("axis", -1),
+    )
 
 
 def rounding(
@@ -108,59 +50,91 @@ def rounding(
 ) -> np.ndarray:
     """Frameworks compute functions to within some units in the last place."""
     (x,), function = inputs, node.attributes["function"]
-    if function in ("relu", "relu6", "linear"):
+    if function in _CHOOSES:
         return 2 * np.abs(y)
-    if "softmax" in function:
+    if function in AXIS:
         return FUNCTION_UNITS * (np.abs(y) + 1) * (1 + np.max(np.abs(x), initial=0.0))
-    extent = 0.0 if function == "leaky_relu" else 1.0
+    if function in _SUBTRACTS:
+        return FUNCTION_UNITS * (np.abs(y) + np.abs(x) + 0.25)
+    extent = 0.0 if function in ("leaky_relu", "square", "square_root") else 1.0
     return FUNCTION_UNITS * (np.abs(y) + np.minimum(np.abs(x), 1.0) * extent + extent * 0.25)
 
 
 def words(node: Node) -> str:
-    """The function, with its slope if it has one."""
-    slope = node.attributes["slope"]
-    of = f" with slope {slope:.6g}" if slope is not None else ""
-    return f"{node.attributes['function']}{of}"
+    """The function, with its slope, its limits or its axis if they are not the usual."""
+    if node.kind == "prelu":
+        return "PReLU"
+    function, slope = node.attributes["function"], node.attributes.get("slope")
+    text = function + (f" with slope {slope:.6g}" if slope is not None else "")
+    if limits := node.attributes.get("limits"):
+        numbers = ("none" if limit is None else f"{limit:.6g}" for limit in limits)
+        text += f" with limits {', '.join(numbers)}"
+    axis = node.attributes.get("axis", -1)
+    return text if axis == -1 else f"{text} over axis {axis}"
 
 
 def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """The function and its slope."""
-    if a.attributes["function"] != b.attributes["function"]:
-        changed = with_those_of(a, b, "function", "slope")
+    """The function, its slope, its limits and its axis; of PReLU, how many slopes it has."""
+    if a.kind == b.kind == "prelu":
+        shapes = [of["slope"] for of in (of_a, of_b)]
+        if shapes[0] == shapes[1]:
+            return []
+        return [Difference("activation", *(f"PReLU with {_slopes(shape)}" for shape in shapes))]
+    if a.kind != b.kind:
+        return [Difference("activation", words(a), words(b))]
+    changed = replace(a, attributes=b.attributes)
+    one, other = a.attributes, b.attributes
+    if one["function"] != other["function"] or one.get("axis", -1) != other.get("axis", -1):
         return [Difference("activation", words(a), words(b), changed=changed)]
-    if differ(a.attributes["slope"], b.attributes["slope"]):
-        changed = with_those_of(a, b, "slope")
+    if differ(one.get("slope"), other.get("slope")):
         return [Difference("activation-slope", words(a), words(b), changed=changed)]
+    limits = zip(one.get("limits", ()), other.get("limits", ()), strict=True)
+    if any(differ(*pair) for pair in limits):
+        return [Difference("activation-limits", words(a), words(b), changed=changed)]
     return []
 
 
 def candidates(node: Node, x: np.ndarray, y: np.ndarray) -> list[Node]:
     """Activation functions that may turn x into y; slopes are taken from the numbers."""
-    kind = replace(node, kind="activation")
-    functions = [
-        replace(kind, attributes={"function": function, "slope": None})
-        for function in PLAIN
-        if function != "linear"
-    ]
+    names = [*PLAIN, *AXIS]
+    settings = [{"function": name, "slope": None} for name in names if name != "linear"]
     negative = x < -1e-3
     if np.any(negative):
         slope = float(np.median(y[negative] / x[negative]))
         alpha = float(np.median(y[negative] / np.expm1(x[negative])))
         for function, value in (("leaky_relu", slope), ("elu", alpha)):
             near = float(np.round(value, 4))  # What somebody would have written.
-            functions += [
-                replace(kind, attributes={"function": function, "slope": number})
-                for number in dict.fromkeys((near, float(np.float32(near)), value))
-            ]
-    return functions
+            numbers = dict.fromkeys((near, float(np.float32(near)), value))
+            settings += [{"function": function, "slope": number} for number in numbers]
+    settings += [
+        {"function": function, "slope": number}
+        for function, numbers in COMMON.items()
+        for number in numbers
+    ]
+    settings += [{"function": "clip", "slope": None, "limits": limits} for limits in _limits(x, y)]
+    kind = replace(node, kind="activation", parameters={})
+    return [usual(replace(kind, attributes=each), node.shape) for each in settings]
+
+
+def _limits(x: np.ndarray, y: np.ndarray) -> Iterator[list[float | None]]:
+    """The lowest and the highest number, as far as there are numbers beyond them."""
+    if x.shape != y.shape or not y.size:
+        return
+    low, high = (float(np.round(value, 4)) for value in (y.min(), y.max()))
+    below, above = x.min() < low, x.max() > high
+    if below or above:
+        yield [low if below else None, high if above else None]
 
 
 def _hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
-    """Other functions, and other slopes of the same one."""
-    code = "activation-slope" if node.attributes["slope"] is not None else "activation"
-    function = node.attributes["function"]
+    """Other functions, and other slopes or limits of the same one."""
+    function, own = node.attributes["function"], "activation"
+    if "limits" in node.attributes:
+        own = "activation-limits"
+    elif node.attributes.get("slope") is not None:
+        own = "activation-slope"
     return [
-        (code if candidate.attributes["function"] == function else "activation", candidate)
+        (own if candidate.attributes["function"] == function else "activation", candidate)
         for candidate in candidates(node, x, y)
     ]
 
@@ -173,7 +147,26 @@ def _guesses(node: Node, inputs: list[np.ndarray], y: np.ndarray) -> list[Node]:
 
 def linear(node: Node) -> Node:
     """The node as one that passes its input on."""
-    return replace(node, kind="activation", attributes={"function": "linear", "slope": None})
+    attributes = {"function": "linear", "slope": None}
+    return replace(node, kind="activation", attributes=attributes, parameters={})
+
+
+def usual(node: Node, shape: Shape) -> Node:
+    """Functions that have another name with those limits or that slope."""
+    function, slope = node.attributes["function"], node.attributes.get("slope")
+    limits = list(node.attributes.get("limits", ()))
+    match function, limits:
+        case ("clip", [0, None]) | ("threshold", [0, 0]):
+            name = "relu"
+        case ("clip", [0, 6]):
+            name = "relu6"
+        case _ if (function, slope) == ("celu", 1):
+            return replace(node, attributes={"function": "elu", "slope": 1.0})
+        case _ if (function, slope) == ("softplus", 1):
+            name = "softplus"
+        case _:
+            return node
+    return replace(node, attributes={"function": name, "slope": None})
 
 
 def _does_nothing(node: Node, shape: Shape) -> bool:
@@ -184,17 +177,93 @@ ACTIVATION = Kind(
     name="activation",
     attributes={
         "function": f"one of {', '.join(FUNCTIONS)}",
-        "slope": "leaky_relu's on the negative side, elu's alpha; None for the others",
+        "slope": "the number of the function, such as leaky_relu's slope on the negative side; "
+        "None for those that have none",
+        "limits": "two numbers of clip, threshold and capped_relu; missing for the others",
+        "axis": "negative int, the axis of softmax and its logarithm; the last one if missing",
     },
+    optional=frozenset({"limits", "axis"}),
     words=words,
     compute=compute,
     rounding=rounding,
     differences=differences,
     hypotheses=_hypotheses,
     guesses=_guesses,
+    comparable=("prelu",),
     does_nothing=_does_nothing,
+    usual=usual,
     keeps_order=True,
+    is_positive=lambda node: node.attributes["function"] in POSITIVE,
 )
 """An activation function, apart from the layer that it was an argument of."""
 
-KINDS = (ACTIVATION,)
+
+def _prelu(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
+    (x,), slope = inputs, parameters["slope"]
+    y = anp.where(x > 0, x, slope * x)
+    if y.shape != x.shape:
+        raise ValueError(f"slopes of the shape {slope.shape} for inputs of {x.shape}")
+    return y
+
+
+def _prelu_rounding(
+    node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
+) -> np.ndarray:
+    return 2 * np.abs(y)
+
+
+def _slopes(shape: Shape) -> str:
+    if len(shape) > 1:
+        return f"a slope for each of {times(shape)} numbers"
+    channels = times(shape)
+    return "one slope" if channels == "1" else f"a slope for each of {channels} channels"
+
+
+PRELU = Kind(
+    name="prelu",
+    attributes={},
+    roles={
+        "slope": Role(
+            "(1,), (channels,), or the input's shape without the batch, of which axes may be 1",
+            initialiser="slope-initialiser",
+            stir="add",
+        )
+    },
+    words=words,
+    compute=_prelu,
+    rounding=_prelu_rounding,
+    differences=differences,
+    comparable=("activation",),
+    keeps_order=True,
+)
+"""A leaky ReLU whose slopes are trained (He et al., 2015)."""
+
+
+def _glu(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
+    first, second = anp.split(inputs[0], 2, axis=node.attributes["axis"])
+    return first * expit(second)
+
+
+def _glu_rounding(
+    node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
+) -> np.ndarray:
+    return FUNCTION_UNITS * np.abs(y)
+
+
+def _glu_guesses(node: Node, inputs: list[np.ndarray], y: np.ndarray) -> list[Node]:
+    if len(inputs) > 1 or inputs[0].size != 2 * y.size:
+        return []
+    return [replace(node, kind="glu", attributes={"axis": axis}) for axis in range(-1, -y.ndim, -1)]
+
+
+GLU = Kind(
+    name="glu",
+    attributes={"axis": "negative int, the axis that is halved"},
+    words=lambda node: "gated linear unit",
+    compute=_glu,
+    rounding=_glu_rounding,
+    guesses=_glu_guesses,
+)
+"""One half of the channels times the sigmoid of the other (Dauphin et al., 2017)."""
+
+KINDS = (ACTIVATION, PRELU, GLU)

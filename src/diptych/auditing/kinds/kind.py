@@ -84,6 +84,11 @@ def always_acts(node: Node, shape: Shape) -> bool:
     return False
 
 
+def may_be_negative(node: Node) -> bool:
+    """A kind whose nodes may give negative numbers."""
+    return False
+
+
 def as_it_is(node: Node, shape: Shape) -> Node:
     """The usual form of a kind that has only one."""
     return node
@@ -109,6 +114,8 @@ class Kind:
     rounding: Rounding | None
     """How far from y rounding may take each number, in units of the unit roundoff: (node,
     parameters by role, inputs, y, training) to an array that broadcasts to y."""
+    optional: frozenset[str] = frozenset()
+    """The attributes that a node may lack."""
     roles: Mapping[str, Role] = field(default_factory=dict)
     shared_rounding: SharedRounding | None = None
     """The errors in training that all numbers of a channel share, since they come from sums over
@@ -128,14 +135,25 @@ class Kind:
     """Whether a node changes nothing: (node, its input's shape without the batch)."""
     usual: Callable[[Node, Shape], Node] = as_it_is
     """The usual form of a node that can be written in several ways."""
-    absorbs: Mapping[str, Callable[[Node, Node], Node]] = field(default_factory=dict)
-    """By the kind of the node before it, how that one becomes part of it: (node, the one before)
-    to the two as one."""
+    absorbs: Mapping[str, Callable[[Node, Node, bool], Node | None]] = field(default_factory=dict)
+    """By the kind of the node before it, how that one becomes part of it: (node, the one before,
+    whether the input of the one before has no negative numbers) to the two as one, None where they
+    stay two."""
+    keeps_sign: bool = False
+    """Whether the output has no negative numbers if no input has any."""
+    is_positive: Callable[[Node], bool] = may_be_negative
+    """Whether the output has no negative numbers whatever the input is."""
     keeps_order: bool = False
     """Whether each number of the output comes from the number at the same place of the input."""
     in_training: Literal["same", "draws", "statistics", "unknown"] = "same"
     """What it does in training that it does not do in inference: draw random numbers, or normalise
     by the batch's own statistics and keep moving averages."""
+
+
+def has_attributes(node: Node, kind: Kind) -> bool:
+    """Whether a node has all the attributes of its kind, but for optional ones, and no others."""
+    required = kind.attributes.keys() - kind.optional
+    return required <= node.attributes.keys() <= kind.attributes.keys()
 
 
 def with_attributes(node: Node, **attributes: Any) -> Node:

@@ -20,8 +20,10 @@ from diptych.auditing.kinds.kind import (
     Shape,
     Shapes,
     times,
+    with_attributes,
     with_those_of,
 )
+from diptych.auditing.kinds.padding import is_of_zeros, joined
 from diptych.auditing.kinds.rounding import LAMBDA, exact
 from diptych.auditing.kinds.windows import (
     PADDING,
@@ -121,6 +123,61 @@ def _average_pool(
     return total(x, size, strides, padding) / counts
 
 
+def with_padding_before(node: Node, pad: Node, positive: bool) -> Node | None:
+    """The pool with the padding of the layer before it, if that is one of its own: the smallest
+    numbers before a maximum (zeros, where nothing is negative), zeros that count in an average."""
+    own = node.attributes["padding"]
+    if node.kind == "average_pool":
+        if not is_of_zeros(pad) or (np.any(own) and not node.attributes["count_padding"]):
+            return None
+        return with_attributes(node, padding=joined(node, pad), count_padding=True)
+    lowest = pad.attributes.get("mode", "constant") == "constant" and (
+        pad.attributes.get("value", 0.0) == -np.inf or (is_of_zeros(pad) and positive)
+    )
+    both = joined(node, pad)
+    # A window that is nothing but padding has no maximum.
+    fits = all(max(p) < size for p, size in zip(both, node.attributes["size"], strict=True))
+    return with_attributes(node, padding=both) if lowest and fits else None
+
+
+def _spans(size: int, wanted: int) -> list[tuple[int, int]]:
+    """Where the windows of an adaptive pool along one axis begin and end, as PyTorch has them."""
+    return [(i * size // wanted, -(-(i + 1) * size // wanted)) for i in range(wanted)]
+
+
+def _adaptive_average(
+    node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
+) -> Array:
+    (y,) = inputs
+    for axis, wanted in enumerate(node.attributes["size"], 1):
+        weights = np.zeros((wanted, y.shape[axis]))
+        for row, (start, end) in zip(weights, _spans(y.shape[axis], wanted), strict=True):
+            row[start:end] = 1 / (end - start)
+        y = anp.moveaxis(anp.tensordot(y, weights, ((axis,), (1,))), -1, axis)
+    return y
+
+
+def _adaptive_max(
+    node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
+) -> Array:
+    (y,) = inputs
+    for axis, wanted in enumerate(node.attributes["size"], 1):
+        before = (slice(None),) * axis
+        parts = [
+            anp.max(y[(*before, slice(*span))], axis=axis) for span in _spans(y.shape[axis], wanted)
+        ]
+        y = anp.stack(parts, axis=axis)
+    return y
+
+
+def _adaptive_rounding(
+    node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
+) -> np.ndarray:
+    (x,) = inputs
+    terms = float(np.prod(x.shape[1:-1]) / max(1, np.prod(y.shape[1:-1]))) + 1
+    return 2 * LAMBDA * np.sqrt(terms) * _adaptive_average(node, {}, [np.abs(x)], training)
+
+
 def _spatial(x: Array) -> tuple[int, ...]:
     return tuple(range(1, x.ndim - 1))
 
@@ -151,6 +208,11 @@ def _words(node: Node) -> str:
     return f"{name} {times(node.attributes['size'])}"
 
 
+def _adaptive_words(node: Node) -> str:
+    name = "max pooling" if node.kind == "adaptive_max_pool" else "average pooling"
+    return f"adaptive {name} to {times(node.attributes['size'])}"
+
+
 def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
     """The kind of pool, its windows, and what padding counts for."""
     differences = []
@@ -158,7 +220,11 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
         as_b = replace(b, name=a.name, inputs=a.inputs)
         words = [POOLS[node.kind].words(node) for node in (a, b)]
         differences.append(Difference("pooling", *words, changed=as_b))
-    if "size" not in a.attributes or "size" not in b.attributes:
+    adaptive = [node.kind.startswith("adaptive") for node in (a, b)]
+    if all(adaptive) and list(a.attributes["size"]) != list(b.attributes["size"]):
+        words = [POOLS[node.kind].words(node) for node in (a, b)]
+        differences.append(Difference("kernel-size", *words))
+    if any("strides" not in node.attributes for node in (a, b)):
         return differences
     differences += window_differences(a, b, a.attributes["size"], b.attributes["size"])
     counts = [node.attributes.get("count_padding", False) for node in (a, b)]
@@ -231,12 +297,14 @@ def _global_guesses(kind: str) -> Guesses:
 
 
 _NAMES = ("global_average_pool", "global_max_pool", "max_pool", "average_pool")
+_NAMES += ("adaptive_average_pool", "adaptive_max_pool")
 _WINDOW = {"size": "list of int, one per spatial axis", "strides": STRIDES, "padding": PADDING}
 
 GLOBAL_AVERAGE_POOL = Kind(
     name="global_average_pool",
     attributes={},
     words=lambda node: "global average pooling",
+    keeps_sign=True,
     compute=_global_average,
     rounding=_average_rounding,
     differences=differences,
@@ -249,6 +317,7 @@ GLOBAL_MAX_POOL = Kind(
     name="global_max_pool",
     attributes={},
     words=lambda node: "global max pooling",
+    keeps_sign=True,
     compute=_global_max,
     rounding=exact,
     differences=differences,
@@ -268,6 +337,8 @@ MAX_POOL = Kind(
     guesses=_guesses("max_pool"),
     comparable=_NAMES,
     usual=_usual,
+    absorbs={"pad": with_padding_before},
+    keeps_sign=True,
 )
 """The maximum of each window; padding never is the maximum."""
 
@@ -282,8 +353,43 @@ AVERAGE_POOL = Kind(
     guesses=_guesses("average_pool"),
     comparable=_NAMES,
     usual=_usual,
+    absorbs={"pad": with_padding_before},
+    keeps_sign=True,
 )
 """The average of each window."""
 
-KINDS = (GLOBAL_AVERAGE_POOL, GLOBAL_MAX_POOL, MAX_POOL, AVERAGE_POOL)
+_ADAPTIVE = {"size": "the output's, list of int, one per spatial axis"}
+
+ADAPTIVE_AVERAGE_POOL = Kind(
+    name="adaptive_average_pool",
+    attributes=_ADAPTIVE,
+    words=_adaptive_words,
+    compute=_adaptive_average,
+    rounding=_adaptive_rounding,
+    differences=differences,
+    comparable=_NAMES,
+    keeps_sign=True,
+)
+"""The average of windows that overlap where the input's size is no multiple of the output's."""
+
+ADAPTIVE_MAX_POOL = Kind(
+    name="adaptive_max_pool",
+    attributes=_ADAPTIVE,
+    words=_adaptive_words,
+    compute=_adaptive_max,
+    rounding=exact,
+    differences=differences,
+    comparable=_NAMES,
+    keeps_sign=True,
+)
+"""The maximum of windows that overlap where the input's size is no multiple of the output's."""
+
+KINDS = (
+    GLOBAL_AVERAGE_POOL,
+    GLOBAL_MAX_POOL,
+    MAX_POOL,
+    AVERAGE_POOL,
+    ADAPTIVE_AVERAGE_POOL,
+    ADAPTIVE_MAX_POOL,
+)
 POOLS = {kind.name: kind for kind in KINDS}

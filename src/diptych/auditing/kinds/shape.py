@@ -1,4 +1,4 @@
-"""Layers that move numbers and compute nothing: flatten, reshape, pad."""
+"""Layers that move numbers and compute nothing: flatten, reshape, …"""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -20,8 +20,8 @@ from diptych.auditing.kinds.kind import (
     with_attributes,
     with_those_of,
 )
+from diptych.auditing.kinds.rearranging import with_rearrangement_before
 from diptych.auditing.kinds.rounding import exact
-from diptych.auditing.kinds.windows import PADDING
 
 
 def _flatten(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
@@ -33,11 +33,6 @@ def _flatten(node: Node, parameters: Parameters, inputs: Sequence[Array], traini
 
 def _reshape(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
     return anp.reshape(inputs[0], (len(inputs[0]), *node.attributes["shape"]))
-
-
-def _pad(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
-    spatial = [tuple(pad) for pad in node.attributes["padding"]]
-    return anp.pad(inputs[0], [(0, 0), *spatial, (0, 0)], "constant")
 
 
 def _other_order(node: Node) -> Node:
@@ -74,6 +69,7 @@ FLATTEN = Kind(
     hypotheses=lambda node, x, y: [("flatten-order", _other_order(node))],
     guesses=_flatten_guesses,
     does_nothing=lambda node, shape: len(shape) == 1,
+    keeps_sign=True,
 )
 """All axes but the batch as one."""
 
@@ -84,16 +80,9 @@ RESHAPE = Kind(
     compute=_reshape,
     rounding=exact,
     does_nothing=lambda node, shape: True,
+    absorbs={"rearrange": with_rearrangement_before},
+    keeps_sign=True,
 )
 """The same numbers in the same order in another shape."""
 
-PAD = Kind(
-    name="pad",
-    attributes={"padding": PADDING},
-    words=lambda node: "pad",
-    compute=_pad,
-    rounding=exact,
-)
-"""Zeros around the spatial axes."""
-
-KINDS = (FLATTEN, RESHAPE, PAD)
+KINDS = (FLATTEN, RESHAPE)

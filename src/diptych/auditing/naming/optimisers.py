@@ -5,12 +5,15 @@ two optimisers differ are named.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
+from diptych.auditing.match import Match
+from diptych.auditing.naming import optimiser_settings
 from diptych.auditing.optimisers import Observed, Recovered, predicted, recover
 from diptych.auditing.pair import SIDES, Pair, Which, trained
 from diptych.auditing.probes import steps as probes
@@ -51,13 +54,47 @@ def explain(pair: Pair, weights: Weights, report: Reporter) -> None:
     moving = {name: places for name, places in probe.places.items() if name not in still}
     observed = {which: _observed(probe, moving, paths[which]) for which in SIDES}
     same = _same(stage, observed["a"], observed["b"])
-    recovered = {"a": recover(observed["a"], pair.sides["a"].optimiser)}
-    recovered["b"] = recovered["a"] if same else recover(observed["b"], pair.sides["b"].optimiser)
+    said = {which: pair.sides[which].optimiser for which in SIDES}
+    recovered = {which: recover(observed[which], said[which], False) for which in SIDES}
+    if not all(each.explained for each in recovered.values()):
+        if not same and _by_layer(pair, probe, moving, paths, report):
+            pair.load(weights)
+            return
+        recovered = {"a": recover(observed["a"], said["a"])}
+        recovered["b"] = recovered["a"] if same else recover(observed["b"], said["b"])
     if not same:
-        _compare(recovered["a"], recovered["b"], report)
+        optimiser_settings.compare(recovered, said, report)
     if moving and recovered["a"].explained and recovered["b"].explained:
         _large(pair, probe, moving, recovered, report)
     pair.load(weights)
+
+
+def _by_layer(
+    pair: Pair,
+    probe: Probe,
+    moving: dict[str, np.ndarray],
+    paths: dict[Which, list[Arrays]],
+    report: Reporter,
+) -> bool:
+    """Whether the optimisers are known for each layer, as with parameter groups; then reports in
+    which settings each layer's differ."""
+    said = {which: pair.sides[which].optimiser for which in SIDES}
+    known: list[tuple[Match, dict[Which, Recovered]]] = []
+    for match in pair.matches:
+        for _, name, _ in match.parameters():
+            if name not in moving:
+                continue
+            places = {name: moving[name]}
+            observed = {which: _observed(probe, places, paths[which]) for which in SIDES}
+            if _same(Stage(NAME), observed["a"], observed["b"]):
+                continue
+            recovered = {which: recover(observed[which], said[which], False) for which in SIDES}
+            if not all(each.explained for each in recovered.values()):
+                return False
+            known.append((match, recovered))
+    for match, recovered in known:
+        optimiser_settings.compare(recovered, said, partial(report, at=match))
+    return bool(known)
 
 
 def _probe(own: Arrays, names: list[str]) -> Probe:
@@ -151,119 +188,6 @@ def _same(stage: Stage, a: Observed, b: Observed) -> bool:
     worst = np.unravel_index(np.argmax(away / bounds), away.shape)
     stage.saw(float(away[worst]), float(bounds[worst]))
     return bool(np.mean(away > bounds) < 0.002)
-
-
-def _compare(a: Recovered, b: Recovered, report: Reporter) -> None:
-    """Names every setting in which two recovered optimisers differ."""
-    for side, optimiser in (("A", a), ("B", b)):
-        if not optimiser.explained:
-            effect = f"{side}'s steps are of no optimiser known here (nearest: {optimiser.family})"
-            report("optimiser", a="its steps", b="other steps", effect=effect)
-            return
-    if a.family != b.family:
-        report("optimiser", a=_described(a), b=_described(b))
-        return
-    added_up = [bool(optimiser.settings.get("accumulate")) for optimiser in (a, b)]
-    if added_up[0] != added_up[1]:
-        words = [
-            "added to those of the steps before" if added else "cleared each step"
-            for added in added_up
-        ]
-        report(
-            "gradients-not-cleared",
-            a=words[0],
-            b=words[1],
-            effect="from the second step on",
-            stage="gradients",
-        )
-    _rates(a, b, report)
-    for name, code in (
-        ("momentum", "momentum"), ("beta_1", "beta-1"), ("beta_2", "beta-2"), ("rho", "beta-2")
-    ):  # fmt: skip
-        if name in a.settings and _apart(1 - a.settings[name], 1 - b.settings[name], 0.01):
-            of_a, of_b = (f"{name} {optimiser.settings[name]:.4g}" for optimiser in (a, b))
-            report(code, a=of_a, b=of_b)
-    if a.settings.get("nesterov", False) != b.settings.get("nesterov", False):
-        of_a, of_b = (
-            "Nesterov's momentum" if optimiser.settings["nesterov"] else "momentum"
-            for optimiser in (a, b)
-        )
-        report("momentum", a=of_a, b=of_b)
-    _epsilon(a, b, report)
-    _decay(a, b, report)
-
-
-def _decay(a: Recovered, b: Recovered, report: Reporter) -> None:
-    decays = [optimiser.settings.get("weight_decay", 0.0) for optimiser in (a, b)]
-    forms = [
-        optimiser.settings.get("decay", "") if decay else ""
-        for optimiser, decay in zip((a, b), decays, strict=True)
-    ]
-    if _apart(decays[0], decays[1], 0.02) or forms[0] != forms[1]:
-        of_a, of_b = (
-            f"{decay:.3g}, {'apart from' if form == 'decoupled' else 'added to'} the gradient"
-            if decay
-            else "none"
-            for decay, form in zip(decays, forms, strict=True)
-        )
-        report("weight-decay", a=of_a, b=of_b)
-
-
-def _apart(a: float, b: float, share: float) -> bool:
-    return abs(a - b) > share * max(abs(a), abs(b))
-
-
-def _rates(a: Recovered, b: Recovered, report: Reporter) -> None:
-    """The learning rate, and how it changes over the steps."""
-    usable = (a.rates != 0) & (b.rates != 0)
-    one, other = a.rates[usable], b.rates[usable]
-    if not one.size:
-        return
-    first = [float(rates[0]) for rates in (one, other)]
-    shapes = [rates / rates[0] for rates in (one, other)]
-    changed = [float(np.abs(shape - 1).max()) > 3e-3 for shape in shapes]
-    if np.abs(shapes[0] - shapes[1]).max() > 3e-3 and any(changed):
-        of_a, of_b = (
-            f"from {rates[0]:.4g} to {rates[-1]:.4g} in {STEPS} steps"
-            if c
-            else f"{rates[0]:.4g} throughout"
-            for rates, c in zip((one, other), changed, strict=True)
-        )
-        report("schedule", a=of_a, b=of_b)
-    if _apart(first[0], first[1], 3e-3):
-        report("learning-rate", a=f"{first[0]:.4g}", b=f"{first[1]:.4g}")
-
-
-def _epsilon(a: Recovered, b: Recovered, report: Reporter) -> None:
-    if "epsilon" not in a.settings:
-        return
-    where = []
-    for optimiser in (a, b):
-        settings = optimiser.settings
-        if optimiser.family == "adam":
-            text = "before" if settings["hat"] else "after"
-            where.append(f"added to the root {text} its bias is corrected")
-        else:
-            where.append("added inside the root" if settings["inside"] else "added to the root")
-    values = [optimiser.settings["epsilon"] for optimiser in (a, b)]
-    if where[0] != where[1] or _apart(values[0], values[1], 0.05):
-        of_a, of_b = (f"{value:.3g}, {place}" for value, place in zip(values, where, strict=True))
-        effect = (
-            "matters where gradients are about as small: a gradient of "
-            f"{max(values):.0e} makes steps of different sizes"
-        )
-        report("epsilon", a=of_a, b=of_b, effect=effect)
-
-
-def _described(each: Recovered) -> str:
-    settings = {
-        name: f"{value:.4g}" if isinstance(value, float) else str(value)
-        for name, value in each.settings.items()
-        if name in ("momentum", "beta_1", "beta_2", "rho", "epsilon")
-    }
-    inside = ", ".join(f"{name} {value}" for name, value in settings.items())
-    rate = next((r for r in each.rates if r), 0.0)
-    return f"{each.family} at {rate:.4g}" + (f" ({inside})" if inside else "")
 
 
 def _large(

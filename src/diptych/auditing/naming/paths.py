@@ -152,6 +152,8 @@ def _rate(differences: list[Difference]) -> Said | None:
             ratios += [float(np.quantile(ratio, q)) for q in (0.05, 0.95)]
     if not ratios or np.ptp(ratios) > 1e-3 * np.abs(ratios).max():
         return None
+    if abs(np.mean(ratios) - 1) < 1e-3:  # Nearly all steps are the same; a few are others.
+        return None
     return "learning-rate", "its steps", f"steps {np.mean(ratios):.6g} times as large"
 
 

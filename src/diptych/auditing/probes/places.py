@@ -54,7 +54,14 @@ def places(twins: Twins) -> list[Place]:
 
 def scales(twins: Twins) -> bool:
     """Whether the inputs are numbers that can be multiplied, on both sides."""
-    return all(twins.examples.x[which].dtype.kind == "f" for which in SIDES)
+    if any(twins.examples.x[which].dtype.kind != "f" for which in SIDES):
+        return False
+    widths = [twins.examples.x[which][0].size for which in SIDES]
+    wholes = [twins.pair.sides[which].whole for which in SIDES]
+    return all(
+        sum(stop - start for start, stop in whole) < width
+        for whole, width in zip(wholes, widths, strict=True)
+    )
 
 
 def weights_at(place: Place, start: Arrays) -> Arrays:
@@ -87,4 +94,7 @@ def inputs_at(
 def scaled(pair: Pair, which: Which, x: np.ndarray, factor: float) -> np.ndarray:
     """Inputs so that what reaches the first layer is multiplied, whatever scales it before."""
     scale, offset = leading_rescale(pair.graphs[which])
-    return (((x * scale + offset) * factor - offset) / scale).astype(x.dtype)
+    result = (((x * scale + offset) * factor - offset) / scale).astype(x.dtype)
+    for start, stop in pair.sides[which].whole:  # Token ids, masks.
+        result[:, start:stop] = x[:, start:stop]
+    return result

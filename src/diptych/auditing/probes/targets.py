@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.auditing.examples import Examples, random_targets, targets_as
+from diptych.auditing.examples import Examples, random_targets, takes_own, targets_as
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.randomness import generator
 
@@ -52,11 +52,16 @@ def batches(pair: Pair, examples: Examples, saturated: bool = True) -> Iterator[
             for spread in spreads:
                 chance = generator(0, "audit/outputs", size)
                 z = scale * spread * chance.standard_normal((size, *shape))
+                name = f"batches of {size}, outputs of deviation {scale * spread:g}"
+                if takes_own(*pair.sides.values()):
+                    rows = chance.integers(min(map(len, examples.raw_y.values())), size=size)
+                    own = {which: examples.raw_y[which][rows] for which in SIDES}
+                    yield Batch(name, scale * spread, z, own)
+                    continue
                 targets = random_targets(first, chance, size)
                 targets = targets * spread if first.targets == "values" else targets
-                name = f"batches of {size}, outputs of deviation {scale * spread:g}"
                 yield Batch(name, scale * spread, z, of_both(pair, examples, targets))
-    if first.targets in ("classes", "one_hot"):
+    if first.targets in ("classes", "one_hot") and not takes_own(*pair.sides.values()):
         yield from _classes(pair, examples, shape)
 
 
@@ -65,7 +70,8 @@ def _classes(pair: Pair, examples: Examples, shape: tuple[int, ...]) -> Iterator
     side, count = pair.sides["a"], shape[-1]
     labels = np.arange(-(-count // CLASSES) * CLASSES) % count
     if side.targets == "classes":
-        own = np.unique(examples.y["a"].astype(np.int64))
+        known = [label for one in pair.sides.values() for label in one.data.get("labels", [])]
+        own = np.union1d(examples.y["a"].astype(np.int64), np.array(known, np.int64))
         others = own[(own < 0) | (own >= count)]
         if others.size:  # Such as a label that the loss ignores.
             labels = np.concatenate([labels, np.resize(others, CLASSES)])

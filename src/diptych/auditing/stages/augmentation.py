@@ -5,6 +5,7 @@ both draw random numbers, how they change the examples is compared as distributi
 epoch and over all.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -209,8 +210,8 @@ def _compare_drawn(
         return a, b, (later["a"].batch, later["b"].batch)
 
     stage.note = "changes of the examples compared as distributions"
-    different = differing(draw, EPOCHS, MORE, CLOSE)
-    first = seen(EPOCHS)
+    different = differing(draw, EPOCHS, MORE, CLOSE, least=1.0)
+    first = _repeated(lambda: seen(EPOCHS))
     changed = {which: _changed(each, original) for which, each in first.items()}
     words = [_words(first[which], changed[which]) for which in SIDES]
     if different:
@@ -228,6 +229,25 @@ def _compare_drawn(
             return
 
 
+def _repeated(ask: Callable[[], dict[Which, Seen]]) -> dict[Which, Seen]:
+    """The first epochs, seen so often that there are `COUNT` examples of each, unless they are the
+    same whenever they are asked for."""
+    parts = [ask()]
+    while sum(int(np.sum(part["a"].epoch == 0)) for part in parts) < COUNT:
+        again = ask()
+        if any(np.array_equal(again[which].x, parts[-1][which].x) for which in SIDES):
+            break
+        for which, part in again.items():
+            part.batch = part.batch + 1 + parts[-1][which].batch.max()
+        parts.append(again)
+    return {
+        which: Seen(*(np.concatenate(columns) for columns in zip(
+            *(vars(part[which]).values() for part in parts), strict=True
+        )))
+        for which in SIDES
+    }  # fmt: skip
+
+
 def _later(seen: Seen, epochs: int) -> Seen:
     """Without the first epochs."""
     kept = seen.epoch >= epochs
@@ -235,6 +255,7 @@ def _later(seen: Seen, epochs: int) -> Seen:
 
 
 def _statistics(seen: Seen, original: np.ndarray) -> Statistics:
-    found = statistics(seen.x, original[seen.numbers])
+    size = float(np.abs(original).max(initial=1e-12))
+    found = statistics(seen.x / size, original[seen.numbers] / size)
     found["the mixing of targets"] = seen.labels - seen.numbers
     return found

@@ -59,7 +59,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Forward:
         for name, ratio in faults[which].items():
             if ratio > PRECISIONS.get(precisions[which], 1.0):
                 _explain(pair, which, name, weights[which], records[which], report)
-    comparison = Comparison(pair, weights, unit, records, False, report)
+    comparison = Comparison(pair, unit, records, False, report)
     for match in pair.matches:
         if match.a and match.b and "custom" in (match.a.kind, match.b.kind):
             stage.coverage.compared(1, layers="unknown ones from outside")

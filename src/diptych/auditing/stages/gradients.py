@@ -2,15 +2,17 @@
 
 import numpy as np
 
+from diptych.auditing.drawn_gradients import compare_drawn
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.losses import Formula
 from diptych.auditing.match import Match
 from diptych.auditing.naming import gradients as naming
 from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.probes.paths import Penalties
 from diptych.auditing.probes.places import Place, inputs_at, places, weights_at
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Failed, Unable
+from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
@@ -19,13 +21,18 @@ CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
 
 
 def check(
-    twins: Twins, formulas: dict[Which, Formula | None], clips: bool, report: Reporter
+    twins: Twins,
+    formulas: dict[Which, Formula | None],
+    decay: Penalties,
+    clips: bool,
+    report: Reporter,
 ) -> Stage:
     """Compares loss and gradients at all places; names the cause where they differ.
 
     Args:
         twins: both sides.
         formulas: of the losses, as far as they are known.
+        decay: penalties that are in one side's loss and in the other's steps; they are left out.
         clips: whether one loss cuts probabilities off near 0, where the other does not.
         report: takes the findings.
     """
@@ -40,9 +47,11 @@ def check(
                 stage.coverage.leave_out(str(place), reason)
                 continue
             try:
-                _at(twins, place, start, stage, worst)
+                _at(twins, place, start, decay, stage, worst)
             except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
+        if worst.ratio > 1 and any(twins.draws.values()):
+            return drawn(twins, start, report)
     stage.ok = worst.ratio <= 1
     if stage.ok:
         return stage
@@ -54,6 +63,28 @@ def check(
         report("unexplained", at=worst.match, a=worst.what, b="another one", effect=worst.effect)
     if len(report.audit.findings) == before:
         stage.note = "as the findings make one expect"
+    return stage
+
+
+def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
+    """Compares loss and gradients as distributions: code of the sides' own draws random numbers,
+    which dropout's switch does not reach."""
+    stage = Stage(NAME)
+    stage.coverage.precision = twins.precision
+    pair = twins.pair
+    own = [side.label for which, side in pair.sides.items() if twins.draws[which]]
+    a, b = (sum(node.kind == "dropout" for node in pair.graphs[which].nodes) for which in SIDES)
+    if len(own) == 1 or a != b:  # What one side draws by itself, the other drops, and that is off.
+        reason = f"code of {' and '.join(own)} draws random numbers, with dropout off too"
+        stage.ok, stage.note = None, reason
+        return stage
+    stage.note = "as distributions: the sides' own code draws random numbers"
+    different = compare_drawn(twins, weights_at(Place("moved", 1.0, 0), start), stage.coverage)
+    stage.ok = different is None
+    if different and not report.has(*CAUSES):
+        name, p = different
+        effect = f"the distributions of {name} differ, p = {p:.1g}"
+        report("unexplained", a="loss and gradients", b="other ones", effect=effect)
     return stage
 
 
@@ -76,16 +107,37 @@ class Worst:
             )
 
 
-def _at(twins: Twins, place: Place, start: Arrays, stage: Stage, worst: Worst) -> None:
+def without(
+    factors: dict[str, float], parameters: Arrays, loss: float, gradients: Arrays
+) -> tuple[float, Arrays]:
+    """A loss and its gradients without penalties on squares."""
+    for name, factor in factors.items():
+        value = parameters[name].astype(np.float64)
+        loss -= factor * float(np.sum(value**2))
+        if name in gradients:
+            gradients = gradients | {name: gradients[name] - 2 * factor * value}
+    return loss, gradients
+
+
+def _at(
+    twins: Twins, place: Place, start: Arrays, decay: Penalties, stage: Stage, worst: Worst
+) -> None:
     """Compares both at one place."""
     pair = twins.pair
     weights = weights_at(place, start)
     x, y = inputs_at(place, twins)
     twins.load(weights)
-    answers = twins.ask(lambda side, which: side.loss_and_gradients(x[which], y[which]))
-    side = twins.answers["a"]
-    side.load(moved(weights))
+    of_side = {"a": weights, "b": pair.transfer.to_b(weights)}
+
+    def ask(side: Answers, which: Which) -> tuple[float, Arrays]:
+        answer = side.loss_and_gradients(x[which], y[which])
+        return without(decay[which], of_side[which], *answer)
+
+    answers = twins.ask(ask)
+    side, close = twins.answers["a"], moved(weights)
+    side.load(close)
     near = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
+    near = without(decay["a"], close, *near)
     losses = [np.array(answers[which][0]) for which in SIDES]
     bound = twins.bound(losses[0], np.array(near[0]))
     difference = distance(losses[0], losses[1])

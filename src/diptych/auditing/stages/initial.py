@@ -9,6 +9,7 @@ from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.kinds.convolution import flipped
 from diptych.auditing.kinds.dense import reordered
+from diptych.auditing.kinds.recurrent import other_gate_order
 from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.match import Match, flattened_by
 from diptych.auditing.pair import Pair, Which
@@ -35,7 +36,12 @@ def check(pair: Pair, report: Reporter) -> Stage:
     own = {which: side.own for which, side in pair.sides.items()}
     read = {side.spec.form for side in pair.sides.values()} & {"keras", "onnx", "run"}
     if copied(pair, own["a"], own["b"]):
-        _compare_copies(pair, stage, own["a"], own["b"], report)
+        drawn = {} if read else _drawn(pair)
+        _compare_copies(pair, stage, own["a"], own["b"], set(drawn), report)
+        for name, (match, role, draws_a, draws_b) in drawn.items():
+            _compare(match, role, draws_a, draws_b, report)
+            stage.ok = stage.ok and not report.has_at(match)
+            stage.coverage.compared(1, new_on_both_sides=name)
         stage.coverage.compared(len(pair.transfer.names), weights="the numbers themselves")
         stage.note = "one side has the other's weights" if stage.ok else "copied weights"
         return stage
@@ -64,6 +70,25 @@ def check(pair: Pair, report: Reporter) -> Stage:
     stage.ok = not report.has(NAME)
     stage.note = f"{compared} parameters, Kolmogorov–Smirnov at p = {CHANCE:g} each"
     return stage
+
+
+Drawn = dict[str, tuple[Match, str, np.ndarray, np.ndarray]]
+"""By A's name of a parameter: where it is, its role, and what the builds of each side drew."""
+
+
+def _drawn(pair: Pair) -> Drawn:
+    """The parameters that every build of either side draws anew: a new head on copied weights."""
+    draws = _count(pair)
+    a, b = (_draws(pair, which, draws) for which in ("a", "b"))
+    if not (a and b):
+        return {}
+    return {
+        name: (match, role, a[name], b[partner])
+        for match in pair.matches
+        for role, name, partner in match.parameters()
+        if a[name].shape == b[partner].shape
+        and not any(np.array_equal(v[0], v[-1]) for v in (a[name], b[partner]))
+    }
 
 
 def _count(pair: Pair) -> int:
@@ -147,14 +172,17 @@ def copied(pair: Pair, a: Arrays, b: Arrays) -> bool:
     return False
 
 
-def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays, report: Reporter) -> None:
-    """Compares weights of which some are the same on both sides, so that all should be."""
+def _compare_copies(
+    pair: Pair, stage: Stage, a: Arrays, b: Arrays, drawn: set[str], report: Reporter
+) -> None:
+    """Compares weights of which some are the same on both sides, so that all should be, but for
+    those that are drawn anew."""
     moved = pair.transfer.to_a(b)
     for match in pair.matches:
         if not (match.a and match.b):
             continue
         for name in match.a.parameters.values():
-            if name not in moved:
+            if name not in moved or name in drawn:
                 continue
             difference = float(np.abs(a[name] - moved[name]).max(initial=0.0))
             bound = 2e-7 * float(np.abs(a[name]).max(initial=0.0))
@@ -179,6 +207,12 @@ def _compare_copies(pair: Pair, stage: Stage, a: Arrays, b: Arrays, report: Repo
             if match.a.kind == "conv" and flipped(a[name], raw):
                 words = "its kernels, turned by 180 degrees"
                 report("kernel-flipped", at=match, a="its kernels", b=words)
+                continue
+            order = other_gate_order(match.a.kind, a[name], moved[name])
+            if order is not None:
+                words = f"the same numbers, with the gates in the order {order}"
+                effect = "each gate computes with another one's weights"
+                report("weights", at=match, a=f"its {name}", b=words, effect=effect)
                 continue
             report(
                 "weights",

@@ -2,13 +2,16 @@
 
 import numpy as np
 
-from diptych.auditing.examples import Examples, effective, targets_as
+from diptych.auditing.examples import Examples, effective, leading_rescale, targets_as
 from diptych.auditing.findings import Reporter
 from diptych.auditing.kinds.arithmetic import line
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
 NAME = "input"
+WHOLE = 1e-5
+"""How far the mean of all data may be off, relative to the largest number."""
+REVERSED = "channels in the other order, as BGR to RGB"
 CLOSE = 4e-6
 """Scaling takes a few operations in float32, each right to 6e-8 of the largest number."""
 
@@ -33,30 +36,83 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
         if difference > bound:
             stage.ok = False
             _explain(a, b, report)
+    if stage.ok:
+        _whole_data(pair, stage, report)
     _targets(pair, examples, stage, report)
     return stage
 
 
+def _whole_data(pair: Pair, stage: Stage, report: Reporter) -> None:
+    """Compares how many examples both sides bring, and what can be told of all of them."""
+    a, b = (pair.sides[which].data for which in ("a", "b"))
+    if not (a and b):
+        return
+    spans = [max(abs(data["smallest"]), abs(data["largest"]), 1e-12) for data in (a, b)]
+    numbers = ("mean", "deviation", "smallest", "largest")
+    scaled = any(np.any(leading_rescale(graph)[0] != 1) for graph in pair.graphs.values())
+    apart = [name for name in numbers if abs(a[name] - b[name]) > WHOLE * max(spans)]
+    if a["count"] != b["count"] or (apart and not scaled):
+        words = [
+            f"{data['count']:,} examples, from {data['smallest']:.6g} to {data['largest']:.6g}, "
+            f"mean {data['mean']:.6g}"
+            for data in (a, b)
+        ]
+        stage.ok = False
+        report("examples", a=words[0], b=words[1], effect="the data as a whole")
+    else:
+        stage.coverage.compared(1, data_of=f"{a['count']:,} examples as a whole")
+
+
 def _explain(a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
     """Names what was done differently to the inputs: turned, scaled, or both."""
-    fitted = [
-        (name, turned, *line(turned, b)) for name, turned in _turned(a) if turned.shape == b.shape
-    ]
-    for name, turned, scale, offset in fitted:
+    turned_ways = [(name, turned) for name, turned in _turned(a) if turned.shape == b.shape]
+    for name, turned in turned_ways:
+        scale, offset = line(turned, b)
         size = float(np.abs(b).max(initial=1e-12))
         if np.abs(turned * scale + offset - b).max(initial=0.0) > 4 * CLOSE * size:
             continue
-        if name:
-            report("input-layout", a="as they are", b=name, effect=_span(a, b))
+        _report_turn(name, a, b, report)
         if abs(scale - 1) > 1e-5 or abs(offset) > 1e-5 * size:
             line_of_b = f"A's times {scale:.6g}"
             line_of_b += f" plus {offset:.6g}" if abs(offset) > 1e-6 else ""
             words = f"{_range(b)}: {line_of_b}"
             report("input-scale", a=_range(a), b=words, effect=_span(a, b))
         return
+    for name, turned in turned_ways:
+        by_channel = _by_channel(turned, b)
+        if by_channel is None:
+            continue
+        _report_turn(name, a, b, report)
+        scales, offsets = (", ".join(f"{v:.4g}" for v in values[:4]) for values in by_channel)
+        more = ", …" if len(by_channel[0]) > 4 else ""
+        words = f"{_range(b)}: by channel, A's times {scales}{more} plus {offsets}{more}"
+        report("input-scale", a=_range(a), b=words, effect=_span(a, b))
+        return
     code = "input-scale" if a.ndim < 3 else "input-layout"
     effect = f"no scaling, turning or mirroring gives B's; {_span(a, b)}"
     report(code, a=_range(a), b=_range(b), effect=effect)
+
+
+def _report_turn(name: str, a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
+    if name:
+        code = "channel-order" if name == REVERSED else "input-layout"
+        report(code, a="as they are", b=name, effect=_span(a, b))
+
+
+def _by_channel(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """The scale and the offset of each channel that make B's inputs of A's; None if none do."""
+    if a.ndim < 2 or a.shape[-1] == 1:
+        return None
+    one, other = (values.reshape(-1, a.shape[-1]) for values in (a, b))
+    centred = one - one.mean(0)
+    squares = np.sum(centred**2, axis=0)
+    if not np.all(squares > 0):
+        return None
+    scales = np.sum(centred * (other - other.mean(0)), axis=0) / squares
+    offsets = other.mean(0) - scales * one.mean(0)
+    size = float(np.abs(b).max(initial=1e-12))
+    away = float(np.abs(one * scales + offsets - other).max(initial=0.0))
+    return (scales, offsets) if away <= 16 * CLOSE * size else None
 
 
 def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
@@ -69,7 +125,7 @@ def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
         swapped = a.swapaxes(1, 2)
         candidates += [
             ("height and width swapped", swapped),
-            ("channels in the other order", a[..., ::-1]),
+            (REVERSED, a[..., ::-1]),
             ("upside down", a[:, ::-1]),
             ("left and right swapped", a[:, :, ::-1]),
             ("turned by 180 degrees", a[:, ::-1, ::-1]),

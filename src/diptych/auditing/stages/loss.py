@@ -5,30 +5,30 @@ outputs, for several batch sizes, and on large weights for penalties. The formul
 its name.
 """
 
+import contextlib
 from dataclasses import dataclass
-from itertools import islice, product
+from itertools import islice
 
 import numpy as np
 
-from diptych.auditing import losses
-from diptych.auditing.examples import Examples, random_targets, targets_as
+from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.kinds.activation import activate
+from diptych.auditing.kinds.curves import activate
 from diptych.auditing.losses import Formula
+from diptych.auditing.naming import penalties
+from diptych.auditing.naming.losses import SIZES, Outputs, recovered
+from diptych.auditing.naming.penalties import zeros
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.probes import targets as probes
+from diptych.auditing.probes.paths import Penalties
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import CONSTANTS, Twins
-from diptych.auditing.weights import Weights
-from diptych.randomness import generator
 
 NAME = "loss"
 CLOSE = 2e-5
 """How far a loss of a few examples may be from its formula, relatively."""
-SIZES = (6, 4)
-"""Batch sizes that tell a mean from a sum."""
 
 TAKES: dict[tuple[str | None, str], str] = {
     (None, "logits"): "logits",
@@ -58,9 +58,12 @@ REDUCTIONS = {
     "sum": "sum over the batch",
     "sum_of_outputs": "sum over the outputs, mean over the batch",
     "half_mean": "half the mean over the batch",
+    "weighted_mean": "sum over the batch, divided by the sum of its examples' weights",
 }
 
 
+DISTANCES = ("squared", "absolute", "huber", "log_cosh")
+"""Losses that take any numbers: an activation before them is no affair of theirs."""
 Formulas = dict[Which, Formula | None]
 """By side; None where no formula known here gives the side's values."""
 
@@ -71,6 +74,8 @@ class Losses:
 
     stage: Stage
     formulas: Formulas
+    decay: Penalties
+    """The penalties on squares that are in one side's loss and in the other's steps."""
     clips: bool = False
     """Whether one loss takes probabilities, which it may cut off near 0, and the other takes what
     they are made of."""
@@ -83,33 +88,66 @@ def check(twins: Twins, report: Reporter) -> Losses:
     values: dict[Which, list[float]] = {}
     formulas: Formulas = {}
     for which in SIDES:
-        outputs = _Outputs(pair, which, examples.raw_y[which])
-        pair.sides[which].load(_zeros(twins.weights[which]))
-        formula, values[which] = _formula(outputs, close)
-        if formula is not None:
-            formula["final"] = pair.final[which]
-            formula["penalties"] = _penalties(outputs, twins.weights[which])
-        formulas[which] = formula
-        pair.sides[which].load(twins.weights[which])
+        formulas[which], values[which] = _recovered(twins, which, close, stage)
     a, b = formulas["a"], formulas["b"]
+    decay: Penalties = {}
+    words = {which: str(getattr(pair.sides[which], "loss_words", "")) for which in SIDES}
     if a is None or b is None:
-        _compare_values(stage, values, formulas, close, report)
+        _compare_values(stage, values, formulas, close, words, report)
     else:
         _compare(a, b, _effect(pair, examples), report)
-        _compare_penalties(pair, twins.weights, a, b, report)
+        decay = penalties.decayed(twins, a, b)
+        if decay:
+            report.note(
+                "one side's penalty on squares is the other's weight decay: the steps are the same"
+            )
+        else:
+            penalties.compare(pair, twins.weights, a, b, report)
     named = report.has(NAME)
+    decay = decay or {which: {} for which in SIDES}
     clips = bool(a and b and a["takes"] != b["takes"] and _taken(a) == _taken(b))
-    effect = _different(twins, clips, close, stage)
+    effect = _different(twins, decay, clips, close, stage)
     if effect and not named:
-        report("loss", a=_described(a), b=_described(b), effect=effect)
+        of_a, of_b = _described(a, words["a"]), _described(b, words["b"])
+        code, ends = "loss", [pair.final[which] for which in SIDES]
+        if of_a == of_b and ends[0] != ends[1]:
+            code = "activation"
+            of_a, of_b = (f"{end or 'none (linear)'} at the end" for end in ends)
+        report(code, a=of_a, b=of_b, effect=effect)
     stage.ok = not report.has(NAME)
     if a and stage.ok:
         reduction = REDUCTIONS.get(a["reduction"], a["reduction"])
         stage.note = f"{a['kind'].replace('_', ' ')}, {reduction}"
-    return Losses(stage, formulas, clips)
+    return Losses(stage, formulas, decay, clips)
 
 
-def _different(twins: Twins, clips: bool, close: float, stage: Stage) -> str:
+def _recovered(
+    twins: Twins, which: Which, close: float, stage: Stage
+) -> tuple[Formula | None, list[float]]:
+    """A side's formula with its penalties, if there is one, and the values that it is told from.
+
+    Raises:
+        Failed: the side's loss fails on its own examples.
+    """
+    pair, examples, side = twins.pair, twins.examples, twins.pair.sides[which]
+    with contextlib.suppress(Unable):
+        side.loss_and_gradients(examples.x[which], examples.y[which])
+    outputs = Outputs(pair, which, examples.raw_y[which])
+    side.load(zeros(twins.weights[which]))
+    try:
+        formula, values = recovered(outputs, close)
+        if formula is not None:
+            formula["final"] = pair.final[which]
+            formula["penalties"] = penalties.measured(outputs, twins.weights[which])
+        return formula, values
+    except (Failed, Unable) as problem:  # On outputs and targets that are the audit's.
+        stage.coverage.leave_out(f"the formula of {side.label}", str(problem))
+        return None, []
+    finally:
+        side.load(twins.weights[which])
+
+
+def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> str:
     """The effect of the largest difference of values that rounding does not explain, or nothing."""
     worst, effect = 1.0, ""
     if clips:
@@ -126,10 +164,17 @@ def _different(twins: Twins, clips: bool, close: float, stage: Stage) -> str:
                 except (Failed, Unable) as problem:
                     stage.coverage.leave_out(batch.name, str(problem))
                     continue
+                if not np.isfinite([a, b]).any():
+                    stage.coverage.leave_out(batch.name, "neither loss is a number there")
+                    continue
+                if weights == "random":
+                    a, b = (
+                        loss - penalties.value(decay[which], _random(twins, which))
+                        for which, loss in zip(SIDES, (a, b), strict=True)
+                    )
                 stage.coverage.compared(1, **_extents(twins, batch, weights))
                 bound = relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
-                away = 0.0 if not np.isfinite([a, b]).any() else abs(a - b)
-                away = away if np.isfinite(away) else float("inf")
+                away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
                 stage.saw(away, bound)
                 if away > worst * bound:
                     worst = away / bound
@@ -155,17 +200,22 @@ def _load(twins: Twins, weights: str) -> None:
     """Zeros, on which no penalty has a value, or numbers on which each has a large one."""
     if weights == "no":
         for which, side in twins.answers.items():
-            zeros = _zeros(twins.weights[which])
-            side.load({name: twins.typed(value) for name, value in zeros.items()})
+            nothing = zeros(twins.weights[which])
+            side.load({name: twins.typed(value) for name, value in nothing.items()})
         return
+    for which, side in twins.answers.items():
+        side.load(_random(twins, which))
+
+
+def _random(twins: Twins, which: Which) -> Arrays:
+    """Numbers on which each penalty has a large value, by a side's names."""
     random = np.random.default_rng(2)
-    twins.load(
-        {
-            name: np.abs(random.standard_normal(value.shape)).astype(value.dtype)
-            for name, value in twins.start().items()
-            if value.dtype.kind == "f"
-        }
-    )
+    of_a = {
+        name: np.abs(random.standard_normal(value.shape)).astype(value.dtype)
+        for name, value in twins.start().items()
+        if value.dtype.kind == "f"
+    }
+    return of_a if which == "a" else twins.pair.transfer.to_b(of_a)
 
 
 def _losses(twins: Twins, batch: probes.Batch) -> tuple[float, float]:
@@ -180,135 +230,16 @@ def _losses(twins: Twins, batch: probes.Batch) -> tuple[float, float]:
     return answers["a"], answers["b"]
 
 
-def candidates(targets: str) -> list[Formula]:
-    """The formulas that a loss with such targets may be; likelier ones first."""
-    if targets in ("classes", "one_hot"):
-        kinds = [
-            ("cross_entropy", "logits"),
-            ("cross_entropy", "probabilities"),
-            ("cross_entropy", "clipped"),
-            ("cross_entropy", "unnormalised"),
-            ("cross_entropy", "log_probabilities"),
-            ("cross_entropy", "softmax_twice"),
-            ("cross_entropy", "softmax_thrice"),
-            ("squared", "logits"),
-            ("squared", "probabilities_of_logits"),
-            ("binary_cross_entropy", "logits"),
-            ("binary_cross_entropy", "probabilities"),
-        ]
-    elif targets == "binary":
-        kinds = [
-            ("binary_cross_entropy", "logits"),
-            ("binary_cross_entropy", "probabilities"),
-            ("binary_cross_entropy", "sigmoid_twice"),
-            ("squared", "logits"),
-        ]
-    else:
-        kinds = [(k, "values") for k in ("squared", "absolute", "huber", "log_cosh")]
-    reductions = ("mean", "sum", "sum_of_outputs", "half_mean", "broadcast")
-    formulas: list[Formula] = [
-        {"kind": kind, "takes": takes, "reduction": reduction}
-        for (kind, takes), reduction in product(kinds, reductions)
-    ]
-    if targets in ("classes", "one_hot"):
-        formulas += [
-            {"kind": "cross_entropy", "takes": "logits", "reduction": "mean", "smoothing": share}
-            for share in (0.05, 0.1, 0.2)
-        ]
-    return formulas
-
-
-def _zeros(weights: Arrays) -> Arrays:
-    """Weights on which no penalty has a value."""
-    return {name: np.zeros_like(value) for name, value in weights.items()}
-
-
-@dataclass(frozen=True)
-class _Outputs:
-    """Outputs and targets of our choice, to see what a side's loss makes of them."""
-
-    pair: Pair
-    which: Which
-    like: np.ndarray
-    """Targets as the side prepares them: (n,) is not (n, 1)."""
-
-    def of_size(self, size: int) -> tuple[np.ndarray, np.ndarray]:
-        """Outputs of the last layer and targets, the same for both sides; (size, …)."""
-        first, side = self.pair.sides["a"], self.pair.sides[self.which]
-        random = generator(0, "audit/outputs", size)
-        shape = self.pair.a.nodes[-1].shape
-        z = (2 * random.standard_normal((size, *shape))).astype(np.float32)
-        targets = targets_as(random_targets(first, random, size), side.targets, first)
-        if targets.size == size * int(np.prod(self.like.shape[1:])):
-            targets = targets.reshape(size, *self.like.shape[1:])
-        final = self.pair.final[self.which]
-        if final:
-            z = np.asarray(activate(final, None, z.astype(np.float64)), np.float32)
-        return z, targets
-
-    def loss(self, size: int) -> float:
-        """What the side's loss is for them."""
-        return self.pair.sides[self.which].loss(*self.of_size(size))
-
-
-def _formula(outputs: _Outputs, close: float) -> tuple[Formula | None, list[float]]:
-    """The first formula that gives the side's values, and the values.
-
-    Args:
-        outputs: what the values are for.
-        close: how far from its formula a loss may be, relatively.
-    """
-    side = outputs.pair.sides[outputs.which]
-    fitting, values = candidates(side.targets), []
-    for size in SIZES:
-        z, targets = outputs.of_size(size)
-        value = side.loss(z, targets)
-        values.append(value)
-        expectations = losses.values(fitting, z, targets)
-        near = close * max(1e-3, abs(value))
-        fitting = [
-            formula
-            for formula, expected in zip(fitting, expectations, strict=True)
-            if expected is not None and abs(expected - value) <= near
-        ]
-    return (dict(fitting[0]) if fitting else None), values
-
-
-def _penalties(outputs: _Outputs, weights: Arrays) -> dict[str, dict[str, float]]:
-    """The factors of squared and absolute parameters in the loss, measured one by one."""
-    side = outputs.pair.sides[outputs.which]
-    random = np.random.default_rng(2)
-    whole = {
-        name: random.normal(0, 1, value.shape).astype(np.float32) for name, value in weights.items()
-    }
-    zeros = _zeros(weights)
-    bare = outputs.loss(SIZES[0])
-
-    def extra(parameters: Arrays) -> float:
-        side.load(zeros | parameters)
-        return outputs.loss(SIZES[0]) - bare
-
-    factors: dict[str, dict[str, float]] = {"squares": {}, "absolutes": {}}
-    if abs(extra(whole)) > 1e-5 * max(1.0, abs(bare)):
-        for name, value in whole.items():
-            once = extra({name: value})
-            if abs(once) <= 1e-6 * max(1.0, abs(bare)):
-                continue
-            power = np.log2(abs(extra({name: 2 * value}) / once))
-            if power > 1.5:
-                squares = float(np.sum(np.square(value, dtype=np.float64)))
-                factors["squares"][name] = once / squares
-            else:
-                factors["absolutes"][name] = once / float(np.sum(np.abs(value), dtype=np.float64))
-    side.load(zeros)
-    return factors
-
-
 def _compare(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
     takes = [_taken(formula) for formula in (a, b)]
     if a["kind"] != b["kind"]:
         kinds = [formula["kind"].replace("_", " ") for formula in (a, b)]
         report("loss", a=kinds[0], b=kinds[1], effect=effect)
+    elif a["kind"] in DISTANCES:
+        ends = [_end(formula) for formula in (a, b)]
+        if ends[0] != ends[1]:
+            words = [f"{end} at the end" if end else "none (linear) at the end" for end in ends]
+            report("activation", a=words[0], b=words[1], effect=effect)
     elif takes[0] != takes[1]:
         words = [WORDS.get(taken) or taken for taken in takes]
         report("logits-or-probabilities", a=words[0], b=words[1], effect=effect)
@@ -323,8 +254,40 @@ def _compare(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
         words = [REDUCTIONS.get(f["reduction"], str(f["reduction"])) for f in (a, b)]
         report("loss-reduction", a=words[0], b=words[1], effect=effect)
     smoothing = [formula.get("smoothing", 0.0) for formula in (a, b)]
-    if smoothing[0] != smoothing[1]:
+    if not np.isclose(*smoothing, rtol=1e-3, atol=1e-9):
         report("label-smoothing", a=f"smoothing {smoothing[0]:g}", b=f"smoothing {smoothing[1]:g}")
+    _compare_numbers(a, b, effect, report)
+
+
+def _compare_numbers(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
+    """Compares the weights of the classes and the thresholds of robust losses."""
+    weights = [np.asarray(formula.get("weights", [1.0])) for formula in (a, b)]
+    if a["reduction"] != b["reduction"]:  # Divided by their sum, weights have no scale.
+        weights = [weight / weight[0] for weight in weights]
+    if not np.allclose(*np.broadcast_arrays(*weights), rtol=1e-3):
+        words = [
+            f"classes weighted {_listed(weight)}" if "weights" in formula else "classes weigh alike"
+            for weight, formula in zip(weights, (a, b), strict=True)
+        ]
+        report("loss", a=words[0], b=words[1], effect=effect)
+    deltas = [(formula.get("delta", 1.0), formula.get("smooth", False)) for formula in (a, b)]
+    if a["kind"] == b["kind"] == "huber" and deltas[0] != deltas[1]:
+        words = [
+            f"Huber's loss with a threshold of {delta:g}" + (", divided by it" if smooth else "")
+            for delta, smooth in deltas
+        ]
+        report("loss", a=words[0], b=words[1], effect=effect)
+
+
+def _listed(weights: np.ndarray) -> str:
+    text = ", ".join(f"{weight:.4g}" for weight in weights[:6])
+    return f"{text}, …" if len(weights) > 6 else text
+
+
+def _end(formula: Formula) -> str | None:
+    """The activation that comes before a distance, in the network or in the loss."""
+    inside = formula["takes"] == "probabilities_of_logits"
+    return "softmax" if inside and formula["final"] is None else formula["final"]
 
 
 def _taken(formula: Formula) -> str:
@@ -334,34 +297,8 @@ def _taken(formula: Formula) -> str:
 
 def _effect(pair: Pair, examples: Examples) -> str:
     """The loss of each side on the same outputs."""
-    values = [_Outputs(pair, which, examples.raw_y[which]).loss(SIZES[0]) for which in SIDES]
+    values = [Outputs(pair, which, examples.raw_y[which]).loss(SIZES[0]) for which in SIDES]
     return f"on the same outputs the losses are {values[0]:.6g} and {values[1]:.6g}"
-
-
-def _compare_penalties(
-    pair: Pair, weights: Weights, a: Formula, b: Formula, report: Reporter
-) -> None:
-    for form, words in (("squares", "the sum of squares"), ("absolutes", "the sum of absolutes")):
-        of_a, of_b = a["penalties"][form], b["penalties"][form]
-        for match in pair.matches:
-            for role, name, partner in match.parameters():
-                factors = of_a.get(name, 0.0), of_b.get(partner, 0.0)
-                difference = abs(factors[0] - factors[1])
-                if difference <= 0.01 * max(factors):
-                    continue
-                squares = float(np.sum(np.square(weights["a"][name], dtype=np.float64)))
-                penalties = [
-                    f"{factor:.3g} times {words} of the {role}" if factor else "no penalty"
-                    for factor in factors
-                ]
-                effect = f"{difference * squares:.3g} of the loss at the present weights"
-                report(
-                    "regularisation",
-                    at=match,
-                    a=penalties[0],
-                    b=penalties[1],
-                    effect=effect if form == "squares" else "",
-                )
 
 
 def _compare_values(
@@ -369,25 +306,29 @@ def _compare_values(
     values: dict[Which, list[float]],
     formulas: Formulas,
     close: float,
+    words: dict[Which, str],
     report: Reporter,
 ) -> None:
     """Compares the values of losses of which one has no formula here."""
-    for a, b in zip(values["a"], values["b"], strict=True):
+    for a, b in zip(values["a"], values["b"], strict=False):  # A side may have given none.
         bound = close * max(1e-3, abs(a))
         stage.saw(abs(a - b), bound)
         both_broken = not np.isfinite(a) and not np.isfinite(b)
         if not abs(a - b) <= bound and not both_broken:
             report(
-                "loss" if any(formulas.values()) else "unexplained",
-                a=_described(formulas["a"]),
-                b=_described(formulas["b"]),
+                "loss",
+                a=_described(formulas["a"], words["a"]),
+                b=_described(formulas["b"], words["b"]),
                 effect=f"on the same outputs the losses are {a:.6g} and {b:.6g}",
             )
             return
 
 
-def _described(formula: Formula | None) -> str:
+def _described(formula: Formula | None, words: str) -> str:
+    """A loss in words: by its formula, and by what its side says of it."""
     if formula is None:
-        return "a loss of its own"
+        return words or "a loss of its own"
     takes = _taken(formula)
-    return f"{formula['kind'].replace('_', ' ')} that {WORDS.get(takes, takes)}"
+    told = WORDS.get(takes, takes)
+    text = formula["kind"].replace("_", " ") + ("" if takes == "values" else f" that {told}")
+    return f"{text} ({words})" if words else text

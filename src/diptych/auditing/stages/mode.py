@@ -43,7 +43,7 @@ def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report:
         which: side.record(examples.x[which], True) | {INPUT: examples.x[which]}
         for which, side in pair.sides.items()
     }
-    comparison = Comparison(pair, weights, unit, records, True, report)
+    comparison = Comparison(pair, unit, _in_inference(pair, examples), True, report)
     normalised: list[tuple[Node, Node]] = []
     for match in pair.matches:
         if match.a is None or match.b is None:
@@ -55,7 +55,7 @@ def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report:
         if match.a.kind != match.b.kind:
             continue
         in_training = kind_of(match.a).in_training
-        if in_training == "draws":
+        if match.a.kind == "dropout":
             _dropout(match, records, report)
         if in_training == "statistics":
             normalised.append((match.a, match.b))
@@ -68,6 +68,16 @@ def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report:
     _unbiased_variances(pair, normalised, examples, weights, records, report)
     stage.ok = not report.has(NAME)
     return Mode(stage, pair)
+
+
+def _in_inference(pair: Pair, examples: Examples) -> dict[Which, Arrays]:
+    """What reaches each layer in inference; nothing where no layer is a black box."""
+    if all(node.kind != "custom" for graph in (pair.a, pair.b) for node in graph.nodes):
+        return {which: {} for which in SIDES}
+    return {
+        which: side.record(examples.x[which], False) | {INPUT: examples.x[which]}
+        for which, side in pair.sides.items()
+    }
 
 
 def _dropout(match: Match, records: Records, report: Reporter) -> None:

@@ -22,12 +22,16 @@ RUNS, MORE, FEWEST = 256, 1_024, 24
 """Runs of the first sample, of the second one, and the fewest of either."""
 BUDGET = 400_000_000
 """Activations that all runs of a sample together may go through."""
+LOOKS, FEWEST_LOOKS = 64, 8
+"""Runs that tell whether a side draws at all: a path that is dropped once in ten runs is seen."""
+LOOK_BUDGET = 50_000_000
+"""Activations that these may go through."""
 PROJECTIONS = 8
 CLOSE = {TWINS: 1e-9, "float32": 1e-5}
 """The relative distance of two statistics that rounding explains."""
 STILL = {TWINS: 1e-12, "float32": 2e-6}
 """The relative distance of two runs that is no randomness."""
-CODES = ("dropout-rate", "training-mode", "layer-missing", "layer-kind")
+CODES = ("dropout-rate", "noise", "augmentation", "training-mode", "layer-missing", "layer-kind")
 """Findings that explain another randomness."""
 FUNCTION = ("structure", "forward", "mode", "predictions")
 """Stages whose findings mean that the networks are other functions: so are the distributions of
@@ -41,14 +45,15 @@ def check(twins: Twins, report: Reporter) -> Stage:
     with twins.used(stage.coverage):
         weights = weights_at(Place("moved", 1.0, EXAMPLES), twins.start())
         twins.load(weights)
-        few = twins.ask(lambda side, which: side.outputs(x[which], training=True, runs=4))
+        looks = int(np.clip(LOOK_BUDGET // _activations(twins), FEWEST_LOOKS, LOOKS))
+        few = twins.ask(lambda side, which: side.outputs(x[which], training=True, runs=looks))
         varies = {which: _varies(y, twins) for which, y in few.items()}
         if not any(varies.values()):
             _compare_still(twins, stage, x, few, weights, report)
         elif all(varies.values()):
             _compare_drawn(twins, stage, x, report)
         else:
-            stage.coverage.compared(1, runs=4)
+            stage.coverage.compared(1, runs=looks)
             stage.ok = False
             said = [
                 f"draws random numbers in training: outputs vary by {_spread(few[which]):.3g}"
@@ -58,6 +63,11 @@ def check(twins: Twins, report: Reporter) -> Stage:
             ]
             _report(report, *said)
     return stage
+
+
+def _activations(twins: Twins) -> int:
+    """The numbers that one run goes through."""
+    return max(1, EXAMPLES * sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes))
 
 
 def _varies(y: np.ndarray, twins: Twins) -> bool:
@@ -88,7 +98,7 @@ def _compare_still(
     near, _ = as_one(pair, {"a": near[0], "b": few["b"][0]})
     bound = twins.bound(a, near)
     difference = distance(a, b)
-    stage.coverage.compared(1, runs=4)
+    stage.coverage.compared(1, runs=len(few["a"]))
     stage.saw(difference, bound)
     stage.note = "neither side draws random numbers; outputs in training are compared"
     stage.ok = difference <= bound
@@ -101,8 +111,7 @@ def _compare_drawn(
     twins: Twins, stage: Stage, x: dict[Which, np.ndarray], report: Reporter
 ) -> None:
     pair = twins.pair
-    activations = sum(int(np.prod(node.shape)) for node in pair.a.nodes) * EXAMPLES
-    affordable = BUDGET // max(1, activations)
+    affordable = BUDGET // _activations(twins)
     runs, more = (int(np.clip(affordable, FEWEST, most)) for most in (RUNS, MORE))
     center: list[np.ndarray] = []
     spreads: dict[Which, float] = {}

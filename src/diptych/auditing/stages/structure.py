@@ -1,9 +1,11 @@
 """Structure: layers matched in order, and in which settings they differ."""
 
+from dataclasses import replace
+
 from diptych.auditing.effects import effect_of
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
-from diptych.auditing.graph import Graph, Node
+from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.activation import linear
 from diptych.auditing.kinds.registry import comparable, kind_of, words
 from diptych.auditing.match import Match, parameter_shapes
@@ -11,17 +13,25 @@ from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
 NAME = "structure"
+FAR = 100
+"""By how much inputs are multiplied to reach a limit that they do not reach."""
+JOINS = ("concatenate", "stack")
+"""Kinds whose inputs have an order."""
 
 
 def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     """Compares each pair of matched layers; the parameter counts follow from them."""
-    for match in pair.matches:
-        if match.a is None or match.b is None:
+    moved = _moved(pair)
+    for number, match in enumerate(pair.matches):
+        if number in moved:
+            _report_order(pair, number, moved[number], report)
+        elif match.a is None or match.b is None:
             _missing(pair, examples, match, report)
         elif "custom" in (match.a.kind, match.b.kind):
             continue  # By behaviour, in the stage forward.
         elif comparable(match.a, match.b):
             _compare(pair, examples, match, match.a, match.b, report)
+            _compare_order(pair, examples, match, match.a, match.b, report)
         else:
             report("layer-kind", at=match, a=words(match.a), b=words(match.b))
     counts = [
@@ -45,6 +55,56 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     return stage
 
 
+AROUND = 2
+"""Matched layers that a layer may stand before on one side, and behind on the other."""
+Moved = dict[int, int | None]
+
+
+def _moved(pair: Pair) -> Moved:
+    """Layers that both sides have, one a little further on: for the place of the first of the two
+    the place of the other, and None for that."""
+    moved: Moved = {}
+    for number, match in enumerate(pair.matches):
+        if number in moved or (match.a and match.b):
+            continue
+        for further in range(number + 1, min(number + 2 + AROUND, len(pair.matches))):
+            other = pair.matches[further]
+            if further not in moved and _is_one_layer(pair, match, other):
+                moved |= {number: further, further: None}
+                break
+    return moved
+
+
+def _is_one_layer(pair: Pair, match: Match, other: Match) -> bool:
+    """Whether two matches without a partner are the same layer, one on each side."""
+    nodes = (match.a or other.a, match.b or other.b)
+    a, b = nodes
+    if (match.a and match.b) or (other.a and other.b) or a is None or b is None:
+        return False
+    if a.kind != b.kind or a.kind in ("custom", "flatten"):
+        return False
+    shapes = [
+        parameter_shapes(node, side.own)
+        for node, side in zip(nodes, pair.sides.values(), strict=True)
+        if node
+    ]
+    return shapes[0] == shapes[1] and not kind_of(a).differences(a, b, *shapes)
+
+
+def _report_order(pair: Pair, number: int, further: int | None, report: Reporter) -> None:
+    if further is None:
+        return  # Reported at the first of the two.
+    match, other = pair.matches[number], pair.matches[further]
+    between = [each.a or each.b for each in pair.matches[number + 1 : further]]
+    name = words(between[0]) if between and between[0] else "the next layer"
+    both = Match(match.a or other.a, match.b or other.b)
+    node = both.a or both.b
+    assert node
+    before, behind = f"{words(node)} before {name}", f"{words(node)} behind {name}"
+    a, b = (before, behind) if match.a else (behind, before)
+    report("layer-order", at=both, a=a, b=b)
+
+
 def _without_partner(graph: Graph, names: set[str]) -> str:
     """The parameters of a side that have no place in the other.
 
@@ -61,13 +121,14 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
     assert node
     if node.kind == "flatten":
         return  # Nothing is computed in it; what follows says whether the shapes fit.
-    if node.kind == "dropout" and not all(side.trains for side in pair.sides.values()):
+    draws = kind_of(node).in_training == "draws"
+    if draws and not all(side.trains for side in pair.sides.values()):
         return  # A file for inference need not have it.
     code = "activation" if node.kind == "activation" else "layer-missing"
     absent = "none (linear)" if code == "activation" else "no such layer"
     a, b = (words(node), absent) if match.a else (absent, words(node))
     words_of_effect = ""
-    if node.kind == "dropout":
+    if draws:
         words_of_effect = "in training only"
     elif match.a and node.kind == "activation":
         effect = effect_of(pair, examples.x["a"], {node.name: linear(node)})
@@ -88,12 +149,35 @@ def _compare(
             continue
         words_of_effect = difference.effect
         if difference.changed is not None:
-            effect = effect_of(pair, examples.x["a"], {a.name: difference.changed})
+            x, changes = examples.x["a"], {a.name: difference.changed}
+            effect = effect_of(pair, x, changes)
             if effect is not None:
-                if effect.moved == 0:
-                    continue
                 words_of_effect = effect.words
+                if effect.moved == 0:
+                    # A limit that these inputs do not reach is one all the same.
+                    effect = effect_of(pair, FAR * x, changes)
+                    if effect is None or effect.moved == 0:
+                        continue
+                    words_of_effect = f"none on these inputs; on {FAR} times these {effect.words}"
         report(difference.code, at=match, a=difference.a, b=difference.b, effect=words_of_effect)
+
+
+def _compare_order(
+    pair: Pair, examples: Examples, match: Match, a: Node, b: Node, report: Reporter
+) -> None:
+    """Reports two nodes that join the same inputs in another order."""
+    if a.kind != b.kind or a.kind not in JOINS:
+        return
+    partners = {m.a.name: m.b.name for m in pair.matches if m.a and m.b} | {INPUT: INPUT}
+    of_b = [partners.get(name, "") for name in a.inputs]
+    if of_b == list(b.inputs) or sorted(of_b) != sorted(b.inputs):
+        return
+    inputs = tuple(a.inputs[of_b.index(name)] for name in b.inputs)
+    effect = effect_of(pair, examples.x["a"], {a.name: replace(a, inputs=inputs)})
+    if effect is not None and effect.moved == 0:
+        return
+    one, other = (f"joins {', '.join(node.inputs)}, in this order" for node in (a, b))
+    report("axis", at=match, a=one, b=other, effect=effect.words if effect else "")
 
 
 def _one_convention(pair: Pair) -> bool:

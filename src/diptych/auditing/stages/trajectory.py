@@ -6,6 +6,7 @@ other. Over all steps, which parameters move and how far is compared; that does 
 rounding.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
+from diptych.auditing.match import Match
 from diptych.auditing.naming import steps as naming
 from diptych.auditing.pair import SIDES, Pair, Which, trained
 from diptych.auditing.report import Stage
@@ -153,11 +155,18 @@ def _close(
     stage.note = f"weights compared exactly to step {max(1, last):,}, root mean square"
     if differences[step] <= bounds[step]:
         return
+    if any(twins.draws.values()):
+        reason = "code of the sides' own draws random numbers, each step others"
+        stage.coverage.leave_out("the weights after each step", reason)
+        stage.note = "which parameters move, and how far"
+        return
     stage.ok = False
     if report.has():
         stage.note += "; as the findings make one expect"
         return
     if naming.explain(twins.pair, twins.examples, twins.weights, report):
+        return
+    if _frozen(twins.pair, (a, b, near), learned, report):
         return
     first = 1 + int(np.argmax(~(ratios <= 1)))
     report(
@@ -181,35 +190,51 @@ def _movements(
     pair: Pair, stage: Stage, paths: tuple[Path, Path, Path], learned: set[str], report: Reporter
 ) -> None:
     """Compares which parameters move at which steps, and how far in a window of steps."""
+    if _frozen(pair, paths, learned, report):
+        stage.ok = False
+        return
+    for match, name, steps in _moving(pair, paths, learned):
+        window = _window(*steps)
+        if window is not None:
+            start, ratio = window
+            report(
+                "unexplained",
+                at=match,
+                a="its steps",
+                b=f"steps {ratio:.3g} times as large",
+                effect=f"parameter {name}, from step {start + 1} to {start + WINDOW}",
+            )
+            stage.ok = False
+            return
+
+
+def _frozen(
+    pair: Pair, paths: tuple[Path, Path, Path], learned: set[str], report: Reporter
+) -> bool:
+    """Reports the first parameter that one side alone moves for some steps, if there is one."""
+    moving = list(_moving(pair, paths, learned))
+    largest = max((float(steps[0].max(initial=0.0)) for _, _, steps in moving), default=0.0)
+    for match, name, steps in moving:
+        moves = [step > STILL * largest for step in steps]
+        first = _first_still(*moves)
+        if first is not None:
+            words = ["is trained", f"does not move from step {first} on"]
+            of_a, of_b = words if moves[0][first - 1] else words[::-1]
+            effect = f"parameter {name}, of {len(moves[0]):,} steps"
+            report("frozen-parameter", at=match, a=of_a, b=of_b, effect=effect)
+            return True
+    return False
+
+
+def _moving(
+    pair: Pair, paths: tuple[Path, Path, Path], learned: set[str]
+) -> Iterator[tuple[Match, str, list[np.ndarray]]]:
+    """Each learned parameter with its layer, and its movement in each step of A, B and near A."""
     a, b, near = (path.weights for path in paths)
-    names = learned & a.keys() & b.keys()
-    largest = max((float(_steps(a[name]).max(initial=0.0)) for name in names), default=0.0)
     for match in pair.matches:
         for name in match.a.parameters.values() if match.a and match.b else ():
-            if name not in names:
-                continue
-            steps = [_steps(weights[name]) for weights in (a, b, near)]
-            moves = [step > STILL * largest for step in steps]
-            first = _first_still(*moves)
-            if first is not None:
-                words = ["is trained", f"does not move from step {first} on"]
-                of_a, of_b = words if moves[0][first - 1] else words[::-1]
-                effect = f"parameter {name}, of {len(moves[0]):,} steps"
-                report("frozen-parameter", at=match, a=of_a, b=of_b, effect=effect)
-                stage.ok = False
-                return
-            window = _window(*steps)
-            if window is not None:
-                start, ratio = window
-                report(
-                    "unexplained",
-                    at=match,
-                    a="its steps",
-                    b=f"steps {ratio:.3g} times as large",
-                    effect=f"parameter {name}, from step {start + 1} to {start + WINDOW}",
-                )
-                stage.ok = False
-                return
+            if name in learned and name in a and name in b:
+                yield match, name, [_steps(weights[name]) for weights in (a, b, near)]
 
 
 def _steps(path: np.ndarray) -> np.ndarray:

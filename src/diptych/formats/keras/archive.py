@@ -16,6 +16,10 @@ from diptych.formats.archives import EMBEDDED, LARGEST, embedded, unzipped
 
 RUN_CODE = ("Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer")
 """Classes of Keras that take code with them into a file."""
+MOST_OBJECTS = 40_000
+"""That a file may describe. A layer has about five: itself, its initializers and its dtype."""
+DEEPEST = 200
+"""Lists and tables within each other: a model within a model takes four."""
 UNPACKED = 2**26
 """Bytes that the arrays of any file may take: too few to matter."""
 
@@ -55,7 +59,27 @@ def opened(path: Path, limit: int | None = None) -> Archive:
                 f"{path.name} is not a whole .keras file ({reason}): save it again with "
                 "model.save('model.keras')"
             ) from None
+    _check_config(path, config)
     return Archive(path, config, about, weights)
+
+
+def _check_config(path: Path, config: Any) -> None:
+    """Raises InputError where a description is larger, or nested deeper, than a model's can be."""
+    objects, waiting = 0, [(config, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        if depth > DEEPEST:
+            raise InputError(f"{path.name}: its layers are nested more than {DEEPEST} deep")
+        if isinstance(value, dict):
+            objects += "class_name" in value
+            waiting += [(inner, depth + 1) for inner in value.values()]
+        elif isinstance(value, list):
+            waiting += [(inner, depth + 1) for inner in value]
+    if objects > MOST_OBJECTS:
+        raise InputError(
+            f"{path.name} describes {objects:,} layers, initializers and the like; expected up to "
+            f"{MOST_OBJECTS:,}"
+        )
 
 
 def check_arrays(archive: Archive) -> None:

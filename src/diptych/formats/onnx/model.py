@@ -4,12 +4,12 @@ ONNX's operators are at https://onnx.ai/onnx/operators. Its images have channels
 them last, so the graph transposes once at the start, and back before it flattens.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, assert_never
 
 import numpy as np
 
 from diptych import extras
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -19,10 +19,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
-    Weights,
 )
+from diptych.network import Network, Weights
 
 if TYPE_CHECKING:
     import onnx
@@ -153,6 +152,8 @@ def _layer(graph: _Graph, layer: Layer, before: Shape, weights: Weights, x: str)
             return graph.add("Flatten", f"{layer.name}/flat", x, axis=1)
         case Dropout():
             return x
+        case _:
+            assert_never(layer)
 
 
 def _window(layer: Conv | MaxPool | AveragePool, before: Shape) -> dict[str, list[int]]:

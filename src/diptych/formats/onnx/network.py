@@ -17,7 +17,8 @@ from diptych.formats.onnx.operation import NodeDraft
 from diptych.formats.onnx.reader import INPUT, Reader, reading
 from diptych.formats.protocol import StoredNetwork
 from diptych.formats.reading import as_described, check_size, layer_name
-from diptych.network import Conv, Network, Weights
+from diptych.layers import Conv
+from diptych.network import Network, Weights
 
 KEY = "diptych"
 """The key in the file's metadata of `exporting.about_run` as JSON."""
@@ -156,7 +157,7 @@ class _NetworkReader:
                 self._new(draft, "dropout", rate=float(values["rate"]))
             case "activation":
                 return self._activation(draft, last)
-            case "pad":
+            case "pad" if values["mode"] == "constant" and not values["value"]:
                 self.pad = [list(map(int, pair)) for pair in values["padding"]]
                 return len(self.pad) == 2
             case _:
@@ -224,7 +225,7 @@ class _NetworkReader:
         function, slope = draft.attributes["function"], draft.attributes.get("slope")
         if function in ("softmax", "log_softmax"):
             return last  # It belongs to the loss.
-        if function not in ACTIVATIONS or (function == "elu" and slope not in (None, 1.0)):
+        if function not in ACTIVATIONS or (function != "leaky_relu" and slope not in (None, 1.0)):
             return False
         values: dict[str, Any] = {"activation": function}
         if function == "leaky_relu":

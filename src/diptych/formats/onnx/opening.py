@@ -1,13 +1,21 @@
 """Opening ONNX files, which may come from anywhere, and running them."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from diptych import extras
 from diptych.errors import InputError
 from diptych.formats.archives import LARGEST
+from diptych.reading import read_regular
+
+MOST_NODES = 20_000
+"""Each takes some 30 kB in reading; the largest networks that people export have a few thousand."""
+DEEPEST = 100
+"""Functions within functions, or graphs within nodes."""
+LARGEST_FILE = 2**31
+"""Bytes: no protocol buffer is larger."""
 
 try:
     import onnx
@@ -27,12 +35,16 @@ def opened(path: str | Path) -> onnx.ModelProto:
             that it holds a tensor too large for a network.
     """
     name = Path(path).name
+    contents = read_regular(Path(path), LARGEST_FILE)
     try:
-        model = onnx.load(path, load_external_data=False)
+        model = onnx.load_model_from_string(contents)
     except Exception as problem:
         raise InputError(f"{name} is damaged or no ONNX file: export it again") from problem
     if not model.graph.node:
         raise InputError(f"{name} holds no network (no nodes): is it an ONNX file?")
+    count = _nodes(model)
+    if count > MOST_NODES:
+        raise InputError(f"{name} has {_many(count)} nodes; expected up to {MOST_NODES:,}")
     for tensor in _tensors(model.graph):
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             raise InputError(
@@ -42,6 +54,35 @@ def opened(path: str | Path) -> onnx.ModelProto:
         if math.prod(tensor.dims) > LARGEST or any(size < 0 for size in tensor.dims):
             raise InputError(f"{name}: {tensor.name} has shape {tuple(tensor.dims)}")
     return onnx.inliner.inline_local_functions(model) if model.functions else model
+
+
+def _nodes(model: onnx.ModelProto) -> int:
+    """How many nodes the model has once its functions are written out where they are called.
+
+    Functions may call functions, so that a small file stands for any number of nodes.
+    """
+    functions = {(each.domain, each.name): each for each in model.functions}
+    known: dict[tuple[str, str], int] = {}
+
+    def count(nodes: Iterable[onnx.NodeProto], depth: int) -> int:
+        if depth > DEEPEST:
+            return MOST_NODES + 1
+        total = 0
+        for node in nodes:
+            called = (node.domain, node.op_type)
+            if called in functions and called not in known:
+                known[called] = count(functions[called].node, depth + 1)
+            total += known.get(called, 1)
+            for attribute in node.attribute:
+                for graph in (attribute.g, *attribute.graphs):
+                    total += count(graph.node, depth + 1)
+        return total
+
+    return count(model.graph.node, 0)
+
+
+def _many(count: int) -> str:
+    return f"{count:,}" if count < 10**9 else "far too many"
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

@@ -97,6 +97,7 @@ class Operation:
         kind: str,
         inputs: list[View],
         axes: Axes,
+        /,
         array_shape: tuple[int, ...] | None = None,
         parameters: dict[str, str] | None = None,
         output: str | None = None,
@@ -126,11 +127,11 @@ class Operation:
         return self.emit(kind, [view], view.axes, view.shape, **attributes)
 
     def emit_activation(
-        self, function: str, slope: float | None = None, view: View | None = None
+        self, function: str, slope: float | None = None, view: View | None = None, **more: Any
     ) -> bool:
         """Makes a node that is an activation function of the first input, or of ``view``."""
         view = view or self.reader.views[self.inputs[0]]
-        return self.emit_elementwise("activation", view, function=function, slope=slope)
+        return self.emit_elementwise("activation", view, function=function, slope=slope, **more)
 
     def alias(self, view: View, axes: Axes | None = None) -> bool:
         """Makes the output another view of an array, with its axes as before or as given."""
@@ -149,6 +150,10 @@ class Operation:
         kind, attributes = "custom", {"class": "Transpose"}
         if same:
             kind, attributes = "reshape", {"shape": list(wanted.shape)}
+        elif all(set(each.axes) == set(range(len(axes))) for each in (view, wanted)):
+            order = [(view.axes[axes.index(axis)] or 0) - 1 for axis in range(1, len(axes))]
+            kind = "rearrange"
+            attributes = {"shape": list(view.shape), "steps": [["transpose", order]]}
         source = reader.drafts[view.node].output if view.node in reader.drafts else reader.input
         name = reader.unique(f"{view.tensor}/turned")
         result = View(name, view.tensor, axes, wanted.shape)

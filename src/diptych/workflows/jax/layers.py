@@ -6,15 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
-from diptych.network import (
-    Activate,
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    MaxPool,
-)
+from diptych.layers import Activate, AveragePool, BatchNorm, Conv, Dense, Dropout, MaxPool
 
 # By default JAX multiplies in less than float32 where the hardware is faster so.
 jax.config.update("jax_default_matmul_precision", "highest")

@@ -1,6 +1,7 @@
 """The network in JAX: pure functions of a dictionary of weights, and the loss's gradient."""
 
 from functools import partial
+from typing import assert_never
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 from jax import Array
 
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -17,9 +18,9 @@ from diptych.network import (
     Dropout,
     Flatten,
     MaxPool,
-    Network,
     margins,
 )
+from diptych.network import Network
 from diptych.workflows.jax.layers import (
     Params,
     activate,
@@ -71,6 +72,8 @@ def forward(
                 moving |= new
             case Activate():
                 x = activate(layer, x)
+            case _:
+                assert_never(layer)
         outputs[layer.name] = x
     return outputs, moving
 

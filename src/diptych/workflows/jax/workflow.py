@@ -10,7 +10,8 @@ import optax
 from jax import Array
 
 from diptych.data import Data, Split
-from diptych.network import NOT_TRAINED, Network, Shape, Weights
+from diptych.layers import NOT_TRAINED, Shape
+from diptych.network import Network, Weights
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 from diptych.workflows.jax import training

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from diptych.network import AveragePool, Shape, margins
+from diptych.layers import AveragePool, Shape, margins
 
 
 class Margins(layers.Layer):

@@ -5,22 +5,13 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 import keras
 from keras import layers
 
-from diptych.network import (
-    Activate,
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    MaxPool,
-    Network,
-)
+from diptych.layers import Activate, AveragePool, BatchNorm, Conv, Dense, Dropout, Flatten, MaxPool
+from diptych.network import Network
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 from diptych.workflows.keras.layers import AveragePooling2D, LeakyReLU, Margins
@@ -83,6 +74,8 @@ def build(
                 )
             case Activate():
                 model.add(layers.Activation(activation(layer, policy), **common))
+            case _:
+                assert_never(layer)
     return model
 
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from diptych.data import Data
 from diptych.data.batches import to_float
-from diptych.network import Network, Shape, Weights
+from diptych.layers import Shape
+from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows.keras import model as networks
 from diptych.workflows.keras import training

@@ -6,11 +6,12 @@ workflows to it.
 """
 
 from functools import partial
+from typing import assert_never
 
 import numpy as np
 
 from diptych.data.batches import to_float
-from diptych.network import (
+from diptych.layers import (
     NOT_TRAINED,
     Activate,
     AveragePool,
@@ -21,9 +22,8 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
-    Weights,
 )
+from diptych.network import Network, Weights
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 from diptych.workflows.numpy import operations as does
@@ -72,6 +72,8 @@ class Model:
             case Dropout():
                 chance = generator(self.seed, f"dropout/{layer.name}", self.steps_taken)
                 return [partial(does.drop, layer.rate, chance)] if training else []
+            case _:
+                assert_never(layer)
 
     def pixels(self, images: np.ndarray) -> Array:
         """uint8 images as numbers in [0, 1], scaled in float32 as all workflows have them."""

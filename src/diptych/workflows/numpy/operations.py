@@ -10,17 +10,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from scipy.special import ndtr
 
-from diptych.network import (
-    Activate,
-    AveragePool,
-    BatchNorm,
-    Conv,
-    Dense,
-    MaxPool,
-    Shape,
-    Weights,
-    margins,
-)
+from diptych.layers import Activate, AveragePool, BatchNorm, Conv, Dense, MaxPool, Shape, margins
+from diptych.network import Weights
 
 Array = np.ndarray
 """Always float64; images are (n, height, width, channels)."""

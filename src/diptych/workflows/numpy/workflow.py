@@ -3,7 +3,8 @@
 import numpy as np
 
 from diptych.data import Data, Split
-from diptych.network import Network, Shape, Weights
+from diptych.layers import Shape
+from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows.numpy import training
 from diptych.workflows.numpy.model import Model

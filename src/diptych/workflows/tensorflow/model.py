@@ -1,12 +1,13 @@
 """The network in low-level TensorFlow: variables, ``tf.nn``, a loss, a tape. No Keras."""
 
+from typing import assert_never
+
 # TensorFlow has no types of its own; the stubs for it take no arrays where TensorFlow takes them.
 # pyright: reportArgumentType=false, reportReturnType=false
-
 import numpy as np
 import tensorflow as tf
 
-from diptych.network import (
+from diptych.layers import (
     NOT_TRAINED,
     Activate,
     AveragePool,
@@ -16,9 +17,9 @@ from diptych.network import (
     Dropout,
     Flatten,
     MaxPool,
-    Network,
     margins,
 )
+from diptych.network import Network
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 from diptych.workflows.tensorflow.dropout import drop
@@ -96,6 +97,8 @@ class Model:
                     x = self.batch_norm(layer, x, training, moving)
                 case Activate():
                     x = activate(layer, x)
+                case _:
+                    assert_never(layer)
             if outputs is not None:
                 outputs[layer.name] = x
         return tf.cast(x, tf.float32)

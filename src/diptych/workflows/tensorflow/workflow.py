@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from diptych.data import Data, Split
-from diptych.network import Network, Shape, Weights
+from diptych.layers import Shape
+from diptych.network import Network, Weights
 from diptych.recipe import Recipe
 from diptych.workflows.progress import Monitor, Progress, State
 from diptych.workflows.tensorflow import training

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from diptych.network import Shape, margins
+from diptych.layers import Shape, margins
 
 
 def at_least_float32(x: Tensor) -> Tensor:

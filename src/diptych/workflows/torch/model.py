@@ -1,6 +1,7 @@
 """The network in PyTorch: modules, their loss, and one step of ``torch.optim``."""
 
 from collections.abc import Iterator
+from typing import assert_never
 
 import numpy as np
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.data.batches import to_float
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -18,9 +19,9 @@ from diptych.network import (
     Flatten,
     Layer,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.workflows.torch.layers import BiasedBatchNorm, FlattenChannelsLast, at_least_float32
 
 
@@ -62,6 +63,10 @@ def modules(layer: Layer, shape: Shape) -> Iterator[nn.Module]:
             yield nn.Linear(shape[0], layer.units)
         case BatchNorm():
             yield BiasedBatchNorm(shape[-1], layer.epsilon, momentum=1 - layer.momentum)
+        case Activate():
+            pass
+        case _:
+            assert_never(layer)
     if isinstance(layer, Conv | Dense | Activate):
         match layer.activation:
             case "relu":

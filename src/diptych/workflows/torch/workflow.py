@@ -6,7 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diptych.data import Data, Split
-from diptych.network import BatchNorm, Network, Shape, Weights
+from diptych.layers import BatchNorm, Shape
+from diptych.network import Network, Weights
 from diptych.randomness import generator
 from diptych.recipe import Recipe
 from diptych.workflows.progress import Monitor, Progress, State

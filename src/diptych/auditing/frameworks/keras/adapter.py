@@ -8,20 +8,21 @@ are watched while it does so.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
 import importlib.metadata
-from collections.abc import Callable
+import inspect
+import sys
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
 import numpy as np
 
-from diptych.auditing.frameworks.keras import fit, optimisers
+from diptych.auditing.frameworks.keras import fit, losses, optimisers
 from diptych.auditing.frameworks.keras.arrays import Batch, to_array
 from diptych.auditing.frameworks.keras.batching import Batching
 from diptych.auditing.frameworks.keras.holding import restored, without_gradients
 from diptych.auditing.frameworks.keras.keras_file import FromFile, WideFile
-from diptych.auditing.frameworks.keras.losses import loss_targets
 from diptych.auditing.frameworks.keras.network import Network
-from diptych.auditing.frameworks.keras.submission import submitted
+from diptych.auditing.frameworks.keras.submission import FIRST_SEED, submitted
 from diptych.auditing.frameworks.keras.training import (
     Training,
     as_fit_feeds,
@@ -30,8 +31,13 @@ from diptych.auditing.frameworks.keras.training import (
 )
 from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
+from diptych.auditing.frameworks.packing import OWN
+from diptych.auditing.frameworks.users import is_users
+from diptych.auditing.gradients import Gradients
 from diptych.auditing.graph import Arrays, Graph
 
+SEEDS_APART = 1_000
+"""Between the first seed generators of a model that begin anew from two numbers."""
 BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 
 
@@ -40,6 +46,18 @@ def framework() -> str:
     backend = keras.config.backend()
     version = importlib.metadata.version(backend).split("+")[0]
     return f"Keras {keras.__version__} on {BACKENDS.get(backend, backend)} {version}"
+
+
+def user(model: keras.Model) -> keras.Model:
+    """The model that the user made, where something was put around it."""
+    return vars(model).get("_user", model)
+
+
+def is_of_a_user(thing: Any) -> bool:
+    """Whether a user has written the function, or the class of the object."""
+    code = thing if inspect.isfunction(thing) else type(thing)
+    file = getattr(sys.modules.get(code.__module__), "__file__", None)
+    return code.__module__ == "__main__" if file is None else is_users(file)
 
 
 class Adapter:
@@ -61,8 +79,17 @@ class Adapter:
         self.trains = model.compiled and model.optimizer is not None and has_loss(model)
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
-        self.targets = loss_targets(model.loss, self.graph().nodes[-1].shape)
-        self.batching = Batching(self.submission, self.network, self.targets)
+        self.takes_outputs = "_alone" not in vars(model)
+        """Whether its loss is one of given outputs, and not of its inputs alone."""
+        shape = self.graph().nodes[-1].shape
+        self.targets = losses.loss_targets(model.loss, shape) if self.takes_outputs else OWN
+        packing = getattr(model, "_packing", None)
+        self.whole = packing.whole if packing else []
+        self.loss_words = losses.words(model.loss)
+        self.batching = Batching(
+            self.submission, self.network, self.targets, lambda: submitted(build, 0).extras
+        )
+        self.data_told = self.batching.told
         self.training = Training(self.network, self.batching, self.extras)
         self.prepares = self.batching.prepares
         self.callers: dict[bool, Callable[[Any], Any]] = {}
@@ -119,13 +146,25 @@ class Adapter:
 
     # Training.
 
+    def own_code(self) -> dict[str, bool]:
+        optimiser = any(map(is_of_a_user, optimisers.optimisers(self.model.optimizer)))
+        parts = [self.model, *self.model._flatten_layers(), *keras.tree.flatten(self.model.loss)]
+        return {"steps": optimiser or any(map(is_of_a_user, parts)), "updates": optimiser}
+
+    def seed(self, number: int) -> None:
+        keras.utils.set_random_seed(FIRST_SEED + number)
+        states = [v for v in self.model.non_trainable_variables if "seed_generator" in v.path]
+        with without_gradients():
+            for place, state in enumerate(states):
+                state.assign([SEEDS_APART * number + place, 0])
+
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         return self.training.loss(outputs, targets)
 
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self.training.loss_and_gradients(x, targets)
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Gradients]) -> list[Arrays]:
         return self.training.updates(gradients)
 
     def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:
@@ -155,7 +194,7 @@ class Adapter:
     def fresh_parameters(self, seed: int) -> Arrays:
         """The parameters of another build, by the names of this one's."""
         model = submitted(self.build, seed).model
-        if model is self.model:  # The user's function returns what was built once.
+        if user(model) is user(self.model):  # The user's function returns what was built once.
             return dict(self.first)
         if len(model.weights) != len(self.model.weights):  # Some are made when it is first called.
             with without_gradients():
@@ -181,7 +220,7 @@ class Adapter:
         """
         result = self.build(seed)
         model = result[0] if isinstance(result, tuple | list) and result else result
-        if model is self.model:
+        if model is user(self.model):
             raise NotImplementedError(
                 f"the function returns the model {model.name} that was made before it was "
                 "called, in float32: make the model in the function"

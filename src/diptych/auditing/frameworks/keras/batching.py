@@ -3,7 +3,7 @@
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from diptych.auditing.frameworks import defaults
 from diptych.auditing.frameworks.keras.arrays import Batch, to_array, to_numbers
 from diptych.auditing.frameworks.keras.network import Network
 from diptych.auditing.frameworks.keras.submission import FIRST_SEED, Submission, described
+from diptych.auditing.frameworks.packing import OWN
 from diptych.errors import InputError
 
 
@@ -44,20 +45,35 @@ class BatchProbe(keras.Model):
 class Batching:
     """A side's inputs and targets, and its batches of them."""
 
-    def __init__(self, submission: Submission, network: Network, targets: str) -> None:
+    def __init__(
+        self,
+        submission: Submission,
+        network: Network,
+        targets: str,
+        fresh_extras: Callable[[], dict[str, Any]],
+    ) -> None:
         """Takes the user's extras.
 
         Args:
             submission: with the extras.
             network: that the inputs are for.
             targets: what the loss takes, as `Adapter.targets` says.
+            fresh_extras: gives the extras of another build.
         """
+        self.fresh_extras = fresh_extras
         self.extras, self.seeded = submission.extras, submission.seeded
         self.network, self.targets = network, targets
 
     @property
     def prepares(self) -> bool:
         return "prepare" in self.extras or "data" in self.extras
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What can be told of the user's whole data; nothing where they bring none."""
+        if "prepare" in self.extras or "data" not in self.extras:
+            return {}
+        return defaults.told_of(*map(to_numbers, self.extras["data"]))
 
     @property
     def by_fit(self) -> bool:
@@ -75,12 +91,15 @@ class Batching:
             return self.to_graph(*batch)
         if "data" in self.extras:
             x, y = self.extras["data"]
-            return self.to_graph(x[: len(images)], y[: len(images)])
+            rows = defaults.rows_of(len(x), len(images))
+            return self.to_graph(to_numbers(x)[rows], to_numbers(y)[rows])
         return self.default_input(images), self.default_targets(labels)
 
     def to_graph(self, x: Any, y: Any) -> Batch:
         """The user's input and targets in the graph's layout."""
-        network, x, y = self.network, to_array(x), to_numbers(y)
+        network, y = self.network, to_numbers(y)
+        x = np.asarray(to_array(x))
+        x = x.astype(np.int64) if network.takes_whole_numbers else x
         if [n for n in x.shape[1:] if n != 1] != [n for n in network.input_shape if n != 1]:
             raise InputError(
                 f"prepare or data gives inputs of shape {x.shape[1:]}: the model "
@@ -120,8 +139,11 @@ class Batching:
 
     def made_up_targets(self, count: int) -> np.ndarray:
         """Some targets of the shape and type that the loss takes, in the graph's layout."""
+        shape = self.network.graph.nodes[-1].shape
+        if self.targets == OWN:
+            return self.extras["data"][1][np.arange(count) % len(self.extras["data"][1])]
         if self.targets == "classes":
-            return np.zeros(count, np.int64)
+            return np.zeros((count, *shape[:-1]), np.int64)
         y = np.zeros((count, *self.network.graph.nodes[-1].shape), np.float32)
         if self.targets == "one_hot":
             y[..., 0] = 1
@@ -132,24 +154,28 @@ class Batching:
     def coded(self, count: int, epochs: int) -> list[list[Batch]] | None:
         """The batches of examples that can be told apart; see the protocol's ``batches``."""
         x = defaults.coded(count, self.network.input_shape, np.float32)
-        y = np.arange(count)
-        if self.targets != "classes":
+        if self.targets == OWN:
+            y = defaults.coded(count, self.extras["data"][1].shape[1:], np.float32)
+        elif self.targets == "classes":
+            y = defaults.coded(count, self.network.output_shape(count)[1:-1], np.int64)
+        else:
             y = defaults.coded(count, self.network.output_shape(count)[1:], np.float32)
         return self.epochs(x, y, epochs)
 
     def epochs(self, x: np.ndarray, y: np.ndarray, count: int) -> list[list[Batch]] | None:
         """The batches of examples in Keras' layout; None where the user does not say."""
         if "batches" in self.extras:
-            epochs = [self.of_the_user(x, y) for _ in range(count)]
+            make = self.fresh_extras()["batches"]  # The code may count its epochs.
+            epochs = [self.of_the_user(make, x, y) for _ in range(count)]
         elif self.by_fit:
             epochs = self.of_fit(x, y, count)
         else:
             return None
         return [[self.to_graph(*batch) for batch in epoch] for epoch in epochs]
 
-    def of_the_user(self, x: np.ndarray, y: np.ndarray) -> list[Batch]:
+    def of_the_user(self, make: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> list[Batch]:
         """An epoch's batches by the user's own function."""
-        result = self.extras["batches"](x, y)
+        result = make(x, y)
         if isinstance(result, keras.utils.PyDataset):
             result = (result[i] for i in range(result.num_batches))
         if not isinstance(result, Iterable):

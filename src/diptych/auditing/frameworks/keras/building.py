@@ -32,19 +32,29 @@ def check_ends(model: keras.Model) -> None:
             )
 
 
-def input_shape(model: keras.Model) -> Shape:
-    """The input's shape as Keras has it, without the batch.
+FREE = 32
+"""The size of an axis whose size the model leaves free, where the user brings no data."""
+
+
+def input_shape(model: keras.Model, extras: dict[str, Any]) -> Shape:
+    """The input's shape as Keras has it, without the batch; that of the user's data where the model
+    leaves a size free.
 
     Raises:
-        InputError: the model does not say it, or not in numbers.
+        InputError: the model does not say it, or the data have another number of axes.
     """
-    shape = (model.inputs[0].shape if walkable(model) else built_shape(model))[1:]
-    if None in shape:
+    shape = tuple((model.inputs[0].shape if walkable(model) else built_shape(model))[1:])
+    if None not in shape:
+        return shape
+    if "data" not in extras:
+        return tuple(FREE if size is None else size for size in shape)
+    own = tuple(np.asarray(extras["data"][0]).shape[1:])
+    if len(own) != len(shape):
         raise InputError(
-            f"the model {model.name} takes inputs of shape {tuple(shape)}: an audit needs "
-            "numbers; give it a keras.Input(shape=…) with them"
+            f"the model {model.name} takes inputs of shape {shape}, and data gives {own}: "
+            "expected as many axes"
         )
-    return tuple(shape)
+    return tuple(size if free is None else free for size, free in zip(own, shape, strict=True))
 
 
 def built_shape(model: keras.Model) -> tuple[Any, ...]:

@@ -1,7 +1,7 @@
 """Nodes while they are being read, and the registry of the functions that read them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -26,6 +26,13 @@ class ShapedCall:
     channels_first: bool
     """Whether the layer itself has the channels first."""
 
+    def argument(self, name: str, position: int) -> Any:
+        """One of the call's arguments, None where it is not given."""
+        if self.arguments is None:
+            return None
+        args = self.arguments.args
+        return args[position] if len(args) > position else self.arguments.kwargs.get(name)
+
     @property
     def spatial(self) -> bool:
         """Whether the input has more axes than the channels."""
@@ -34,6 +41,15 @@ class ShapedCall:
     @property
     def data_format(self) -> str:
         return "channels_first" if self.channels_first else "channels_last"
+
+    def graph_axis(self, axis: int) -> int:
+        """Which axis of the graph's array, counted without the batch, a layer's ``axis`` is; -1 for
+        the batch's."""
+        rank = len(self.inputs[0]) + 1
+        axis %= rank
+        if not self.channels_first or axis == 0 or rank < 3:
+            return axis - 1
+        return rank - 2 if axis == 1 else axis - 2
 
     def is_channel_axis(self, axis: int) -> bool:
         """Whether a layer's ``axis`` is the channels of its input."""
@@ -48,12 +64,20 @@ class NodeDraft:
     kind: str
     attributes: dict[str, Any]
     variables: dict[str, Any]
+    shapes: dict[str, Shape] = field(default_factory=dict)
+    """By role, the shape that the graph gives a variable where that is not its own."""
 
 
-def draft(kind: str, variables: dict[str, Any] | None = None, **attributes: Any) -> NodeDraft:
+def draft(
+    kind: str,
+    variables: dict[str, Any] | None = None,
+    shapes: dict[str, Shape] | None = None,
+    /,
+    **attributes: Any,
+) -> NodeDraft:
     """Drafts a node; variables that a layer does not have are left out."""
     present = {role: value for role, value in (variables or {}).items() if value is not None}
-    return NodeDraft(kind, attributes, present)
+    return NodeDraft(kind, attributes, present, shapes or {})
 
 
 Read = Callable[[Any, ShapedCall], NodeDraft | None]
@@ -77,4 +101,7 @@ def reader_of(thing: Any) -> Read | None:
 def read_call(call: ShapedCall) -> NodeDraft | None:
     """Drafts the node of a call before the layer's own activation; None if no kind fits."""
     read = reader_of(call.layer)
-    return read(call.layer, call) if read else None
+    try:
+        return read(call.layer, call) if read else None
+    except (IndexError, KeyError, TypeError, ValueError, AttributeError):
+        return None  # A form that the reader was not written for: from outside, then.

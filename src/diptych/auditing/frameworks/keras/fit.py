@@ -314,6 +314,10 @@ def settings(extras: dict[str, Any], optimiser: Any, batches_shown: bool) -> dic
     return words | of_optimiser(optimiser)
 
 
+SEEN = 20
+"""Steps over which the accumulation of gradients shows in an optimiser's first steps."""
+
+
 def of_optimiser(optimiser: Any) -> dict[str, str]:
     """What an optimiser does that shows late in training, or only when it ends."""
     words: dict[str, str] = {}
@@ -326,7 +330,7 @@ def of_optimiser(optimiser: Any) -> dict[str, str]:
                 f"averages the weights (momentum {each.ema_momentum:g}), and puts the averages in "
                 f"their place {when}when training ends"
             )
-        if each.gradient_accumulation_steps:
+        if (each.gradient_accumulation_steps or 0) > SEEN:
             words[f"gradient_accumulation_steps{of}"] = str(each.gradient_accumulation_steps)
         if each.loss_scale_factor:
             words[f"loss_scale_factor{of}"] = f"{each.loss_scale_factor:g}"

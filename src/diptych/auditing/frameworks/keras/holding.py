@@ -3,15 +3,16 @@
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import wraps
 from typing import Any
 
 import keras
 import numpy as np
 
 from diptych.auditing.frameworks.keras.arrays import to_array
-from diptych.auditing.frameworks.keras.layer_classes import RANDOM
+from diptych.auditing.frameworks.keras.layer_classes import AUGMENTATIONS, RANDOM
 
 
 @contextmanager
@@ -52,13 +53,49 @@ def restored(variables: list[Any]) -> Iterator[None]:
 
 @contextmanager
 def without_dropout(model: keras.Model) -> Iterator[None]:
-    """Drops nothing for the time, however deep in the model."""
+    """Drops nothing for the time, however deep in the model. Normal noise that the user's code
+    draws by itself, as a variational autoencoder does, is zero."""
     with ExitStack() as stack:
+        for module in noise_modules():
+            stack.enter_context(shadowed(module, "normal", still(module.normal)))
         for layer in model._flatten_layers():
             for kind, attributes in RANDOM.items():
                 for attribute in attributes if isinstance(layer, kind) else ():
                     stack.enter_context(shadowed(layer, attribute, 0.0))
+            if isinstance(layer, AUGMENTATIONS):
+                stack.enter_context(shadowed(layer, "call", passing_on(layer)))
         yield
+
+
+def passing_on(layer: keras.Layer) -> Callable[..., Any]:
+    """A layer's call as it is in inference."""
+    call = layer.call
+
+    @wraps(call)
+    def still(data: Any, training: bool = True) -> Any:
+        return call(data, training=False)
+
+    return still
+
+
+def noise_modules() -> list[Any]:
+    """The modules whose ``normal`` a user's code draws noise by."""
+    modules: list[Any] = [keras.random]
+    if keras.config.backend() == "tensorflow":
+        import tensorflow as tf
+
+        modules.append(tf.random)
+    return modules
+
+
+def still(draw: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that draws normal numbers, times zero."""
+
+    @wraps(draw)
+    def drawn(*args: Any, **kwargs: Any) -> Any:
+        return draw(*args, **kwargs) * 0
+
+    return drawn
 
 
 @contextmanager

@@ -7,10 +7,30 @@ from typing import Any
 
 import keras
 from keras import activations, layers
+from keras.src.applications.convnext import StochasticDepth  # Keras has no public name for it.
 
 SPATIAL = (
     layers.Conv1D,
     layers.Conv2D,
+    layers.Conv3D,
+    layers.Conv3DTranspose,
+    layers.MaxPooling3D,
+    layers.AveragePooling3D,
+    layers.GlobalAveragePooling3D,
+    layers.GlobalMaxPooling3D,
+    layers.AdaptiveAveragePooling1D,
+    layers.AdaptiveAveragePooling2D,
+    layers.AdaptiveAveragePooling3D,
+    layers.AdaptiveMaxPooling1D,
+    layers.AdaptiveMaxPooling2D,
+    layers.AdaptiveMaxPooling3D,
+    layers.ZeroPadding3D,
+    layers.Cropping2D,
+    layers.Cropping3D,
+    layers.UpSampling3D,
+    layers.SpatialDropout2D,
+    layers.SpatialDropout3D,
+    layers.Resizing,
     layers.DepthwiseConv1D,
     layers.DepthwiseConv2D,
     layers.SeparableConv1D,
@@ -47,6 +67,13 @@ WITH_ACTIVATION = (
 )
 """Layers that end with the activation that they have as an argument."""
 
+AUGMENTATIONS = tuple(
+    cls
+    for name, cls in sorted(vars(layers).items())
+    if name in ("AugMix", "RandAugment") or (name.startswith("Random") and name != "RandomCrop")
+)
+"""Layers that change images at random in training, and pass them on in inference."""
+
 WITHOUT_EFFECT = (layers.InputLayer, layers.Identity, layers.ActivityRegularization)
 """Layers that return their input."""
 
@@ -55,6 +82,7 @@ RANDOM = {
     layers.GaussianDropout: ("rate",),
     layers.AlphaDropout: ("rate",),
     layers.GaussianNoise: ("stddev",),
+    StochasticDepth: ("drop_path_rate",),
     layers.SimpleRNNCell: ("dropout", "recurrent_dropout"),
     layers.GRUCell: ("dropout", "recurrent_dropout"),
     layers.LSTMCell: ("dropout", "recurrent_dropout"),

@@ -6,6 +6,7 @@ import keras
 
 from diptych.auditing.frameworks.keras.arrays import Shape
 from diptych.auditing.frameworks.keras.layer_classes import class_name
+from diptych.auditing.frameworks.users import worded
 
 TARGETS = {
     "sparsecategoricalcrossentropy": "classes",
@@ -31,8 +32,25 @@ TARGETS = {
 """What Keras' losses take, by their names or classes, without capitals and underscores."""
 
 
+def words(loss: Any) -> str:
+    """A compiled model's loss as its user made it."""
+    loss = getattr(loss, "user", loss)
+    if isinstance(loss, str):
+        return loss
+    if isinstance(loss, dict):
+        return ", ".join(f"{name}: {words(part)}" for name, part in loss.items())
+    if isinstance(loss, list | tuple):
+        return ", ".join(map(words, loss))
+    if isinstance(loss, keras.losses.Loss):
+        config = loss.get_config()
+        return worded(loss, {k: v for k, v in config.items() if k not in ("name", "dtype")})
+    return worded(loss, {}) if callable(loss) else ""
+
+
 def loss_targets(loss: Any, output_shape: Shape) -> str:
     """What a compiled model's loss takes, for an output of this shape."""
+    if targets := getattr(loss, "targets", None):
+        return str(targets)
     while isinstance(loss, dict | list | tuple) and len(loss) == 1:
         loss = next(iter(loss.values() if isinstance(loss, dict) else loss))
     if isinstance(loss, str):

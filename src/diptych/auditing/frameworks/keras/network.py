@@ -59,7 +59,7 @@ class Network:
         if not model.built:
             building.build_on_data(model, submission.extras)
         building.check_ends(model)
-        self.input_shape = building.input_shape(model)
+        self.input_shape = building.input_shape(model, submission.extras)
         if walkable(model):
             self.calls = walk(model)
         else:
@@ -113,7 +113,25 @@ class Network:
     def typed(self, x: np.ndarray) -> np.ndarray:
         """Whole numbers for a model that takes them."""
         dtype = self.model.inputs[0].dtype if walkable(self.model) else "float32"
-        return x.astype(dtype) if "int" in dtype else x
+        if "int" in dtype:
+            return x.astype(dtype)
+        return x.astype(keras.config.floatx()) if x.dtype.kind in "iu" else x
+
+    @property
+    def vocabulary(self) -> int | None:
+        """How many token ids an embedding knows that takes the input; None where none does."""
+        sizes = [
+            call.operation.input_dim
+            for call in self.calls
+            if isinstance(call.operation, keras.layers.Embedding) and call.inputs == (-1,)
+        ]
+        return min(sizes, default=None)
+
+    @property
+    def takes_whole_numbers(self) -> bool:
+        """Whether the input is token ids, or declared to be whole numbers."""
+        declared = walkable(self.model) and "int" in self.model.inputs[0].dtype
+        return declared or self.vocabulary is not None
 
     def input_of(self, x: np.ndarray) -> np.ndarray:
         """An input in the graph's layout as the model takes it."""

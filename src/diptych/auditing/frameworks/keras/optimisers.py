@@ -20,12 +20,15 @@ SETTINGS = {
     "epsilon": "epsilon",
     "momentum": "momentum",
     "nesterov": "nesterov",
+    "initial_accumulator_value": "accumulator",
     "weight_decay": "weight_decay",
     "clipnorm": "clip_norm",
     "clipvalue": "clip_value",
     "global_clipnorm": "clip_global_norm",
 }
 """Keras' names of settings, and the audit's."""
+VARIANTS = ("amsgrad", "centered")
+"""Flags that make another optimiser, which are told where they are set."""
 
 
 def optimisers(optimiser: Any) -> list[Any]:
@@ -70,6 +73,7 @@ def words(optimiser: Any) -> dict[str, Any]:
     if hasattr(inner, "optimizers"):
         return {"kind": kind}  # It says nothing for itself.
     settings = {ours: getattr(inner, theirs, None) for theirs, ours in SETTINGS.items()}
+    settings |= {name: getattr(inner, name, None) or None for name in VARIANTS}
     if not isinstance(inner._learning_rate, keras.Variable):
         settings["schedule"] = class_name(inner._learning_rate)
     return {"kind": kind, "learning_rate": float(to_array(inner.learning_rate))} | {

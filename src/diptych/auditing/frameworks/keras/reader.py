@@ -20,10 +20,21 @@ from diptych.auditing.frameworks.keras.operations.convolution import (
     kernel_shape,
     separated,
 )
+from diptych.auditing.frameworks.keras.operations.masks import (
+    mask_place,
+    masks_of_zeros,
+    with_mask,
+)
 from diptych.auditing.frameworks.keras.submission import Submission
 from diptych.auditing.frameworks.keras.trace import Call
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.errors import InputError
+
+NOT_EXPRESSED: dict[str, str] = {
+    "dot_product_attention": "its function for it takes the steps before the heads: a black box",
+    "learned_offset": "a layer that adds a parameter is the user's own, and a black box",
+}
+"""Kinds that it does not have, or that are not read, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -66,24 +77,39 @@ class Reader:
         """
         shape_of = dict(enumerate(shapes)) | {-1: input_shape}
         node_of = {-1: INPUT}
+        zeros = masks_of_zeros(self.calls)
         for number, call in enumerate(self.calls):
+            if number in zeros:
+                node_of[number] = node_of[zeros[number]]
+                continue
+            place = mask_place(call)
+            inputs = [source for i, source in enumerate(call.inputs) if i != place]
             shaped = ShapedCall(
                 call.operation,
                 call.arguments,
-                [shape_of[source] for source in call.inputs],
+                [shape_of[source] for source in inputs],
                 shapes[number],
                 self.turned,
             )
-            sources = tuple(node_of[source] for source in call.inputs)
-            node_of[number] = self.add(number, shaped, sources)
+            mask = None if place is None else node_of[call.inputs[place]]
+            node_of[number] = self.add(number, shaped, tuple(node_of[i] for i in inputs), mask)
         if not self.nodes:
             raise InputError(
                 f"the model {self.submission.model.name} has no layer that does anything"
             )
         return Graph(input_shape, tuple(self.nodes))
 
-    def add(self, number: int, call: ShapedCall, sources: tuple[str, ...]) -> str:
-        """Adds a call's nodes, from none to three; returns the one that gives its output."""
+    def add(
+        self, number: int, call: ShapedCall, sources: tuple[str, ...], mask: str | None = None
+    ) -> str:
+        """Adds a call's nodes, from none to three; returns the one that gives its output.
+
+        Args:
+            number: of the call.
+            call: with the shapes that it sees.
+            sources: the nodes that it takes.
+            mask: the node whose zeros are steps to skip, if there is one.
+        """
         layer = call.layer
         if has_no_effect(layer):
             return sources[0]
@@ -94,7 +120,10 @@ class Reader:
             self.add_node(name, Outlet(number, 1), call, (f"{name}/depthwise",), second)
             part = 1
         else:
-            self.add_node(name, Outlet(number, 0), call, sources, read_call(call))
+            draft = read_call(call)
+            if mask is not None:
+                draft, sources = with_mask(draft), (*sources, mask)
+            self.add_node(name, Outlet(number, 0), call, sources, draft)
         if own is None:
             return name
         after = ShapedCall(own, None, [call.shape], call.shape, call.channels_first)
@@ -118,6 +147,7 @@ class Reader:
         shape = kernel_shape(layer)
         if shape and outlet.part == 0 and draft.kind == "conv":
             self.kernels[parameters["kernel"]] = shape
+        self.kernels |= {parameters[role]: shape for role, shape in draft.shapes.items()}
         where = self.submission.places.get(id(layer))
         self.nodes.append(
             Node(name, draft.kind, sources, call.shape, draft.attributes, parameters, where)

@@ -14,6 +14,7 @@ import keras
 
 from diptych.auditing.frameworks.keras import fit as fit_arguments
 from diptych.auditing.frameworks.keras.keras_file import FromFile
+from diptych.auditing.frameworks.keras.packed import packed
 from diptych.auditing.frameworks.users import user_line
 from diptych.errors import InputError
 
@@ -64,6 +65,8 @@ def submitted(build: Callable[[int], Any], seed: int) -> Submission:
             f"the function returned the model {model.name} uncompiled: expected {EXPECTED}; "
             "call model.compile(optimizer=…, loss=…) before `return model`"
         )
+    if not isinstance(build, FromFile):
+        model, extras = packed(model, extras)
     return Submission(model, extras, places, seed_in_force() is not None)
 
 

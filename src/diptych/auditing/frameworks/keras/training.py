@@ -4,7 +4,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 # pyright: reportOptionalSubscript=false, reportCallIssue=false
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -22,6 +22,7 @@ from diptych.auditing.frameworks.keras.holding import (
 from diptych.auditing.frameworks.keras.network import Network
 from diptych.auditing.frameworks.keras.optimisers import optimisers, step_of
 from diptych.auditing.frameworks.keras.trace import Trace, traced
+from diptych.auditing.gradients import Gradients, at
 from diptych.auditing.graph import Arrays
 from diptych.errors import InputError
 
@@ -33,6 +34,7 @@ def has_loss(model: keras.Model) -> bool:
         model.loss is not None
         or cls.compute_loss is not keras.Model.compute_loss
         or has_own_step(model)
+        or bool(model.losses)
     )
 
 
@@ -74,8 +76,12 @@ class Training:
         """
         for metric in self.model._metrics:
             metric.reset_state()  # A user's own running mean, which Keras may not know of.
+        alone = "_alone" in vars(self.model)  # It takes no targets.
         logs = self.model.train_on_batch(
-            x, y, sample_weight=self.sample_weight(y), return_dict=True
+            x,
+            None if alone else y,
+            sample_weight=None if alone else self.sample_weight(y),
+            return_dict=True,
         )
         if "loss" not in logs:
             raise InputError(
@@ -99,6 +105,10 @@ class Training:
         return np.array([weights.get(int(number), 1.0) for number in classes], floatx)
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
+        if "_alone" in vars(self.model):
+            raise NotImplementedError(
+                "the model computes its own loss of its inputs: it takes no other outputs"
+            )
         y_pred, y = self.network.tensor(outputs), self.batching.targets_from_graph(targets)
         weights = self.sample_weight(y)
         with without_gradients():
@@ -151,12 +161,13 @@ class Training:
                 self.step(x, y)  # At the first, Keras builds losses and metrics without values.
             return traced(self.network.calls, lambda: self.step(x, y))
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Gradients]) -> list[Arrays]:
         trained, after = self.model.trainable_variables, []
         if self.optimiser_step is None:
             self.optimiser_step = step_of(self.model)
         with self.network.experiment(), without_gradients():
-            for step in gradients:
+            for given in gradients:
+                step = at(given, self.network.parameters() if callable(given) else {})
                 values = [self.gradient(step, variable) for variable in trained]
                 self.optimiser_step(values)
                 after.append(self.network.parameters() | self.averages())

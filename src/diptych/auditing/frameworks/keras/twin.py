@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from diptych.auditing.frameworks.defaults import IMAGE
 from diptych.auditing.frameworks.keras.optimisers import optimisers
 from diptych.auditing.frameworks.users import error_line, one_line
 
@@ -255,13 +256,21 @@ def refuse_coarse(adapter: Any) -> None:
     """
     before, chance = adapter.parameters(), np.random.default_rng(0)
     x = chance.standard_normal((2, *adapter.graph().input_shape))
+    for start, stop in adapter.whole:  # Token ids come from the user's data.
+        own, _ = adapter.prepare(np.zeros((2, *IMAGE), np.uint8), np.zeros(2, np.int64))
+        x[:, start:stop] = own[:, start:stop]
     way = {name: chance.standard_normal(value.shape) for name, value in before.items()}
     way[""] = chance.standard_normal(x.shape)
+    if adapter.network.takes_whole_numbers:
+        x = chance.integers(adapter.network.vocabulary or 2, size=x.shape)
+        way[""] = np.zeros(x.shape)
+    for start, stop in adapter.whole:
+        way[""][:, start:stop] = 0
 
     def moved(step: float) -> dict[str, np.ndarray]:
         adapter.load({name: value * (1 + step * way[name]) for name, value in before.items()})
         try:
-            return adapter.record(x * (1 + step * way[""]), False)
+            return adapter.record((x * (1 + step * way[""])).astype(x.dtype), False)
         finally:
             adapter.load(before)
 
@@ -276,9 +285,10 @@ def refuse_coarse(adapter: Any) -> None:
         return
     targets = adapter.batching.made_up_targets(len(x))
     last = adapter.graph().nodes[-1].name
-    losses = [np.array(adapter.loss(outputs[last], targets)) for outputs in (start, near, far)]
-    if coarse(*losses):
-        raise NotImplementedError("the loss computes in fewer digits than float64 has")
+    if adapter.takes_outputs:
+        losses = [np.array(adapter.loss(outputs[last], targets)) for outputs in (start, near, far)]
+        if coarse(*losses):
+            raise NotImplementedError("the loss computes in fewer digits than float64 has")
     adapter.loss_and_gradients(x, targets)
 
 

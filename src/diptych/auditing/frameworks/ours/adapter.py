@@ -41,6 +41,7 @@ class Adapter:
         if not isinstance(given, tuple) or not isinstance(given[0], Workflow):
             raise InputError(f"given a {type(given).__name__}: expected NumPy's workflow")
         self.workflow, self.every_rate = exact(given[0]), given[1]
+        self.runs_in_training = 0
         self.parts = [
             (layer, nodes_of(layer, before, after))
             for layer, before, after in self.workflow.network.steps()
@@ -107,9 +108,12 @@ class Adapter:
         return images, labels.astype(np.int64)
 
     def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
-        """The logits, (runs, n, classes); each run in training has dropout of its own."""
+        """The logits, (runs, n, classes); each run in training has dropout of its own, in this
+        call and in those after it."""
         workflow, result = self.fresh(dropout=True), []
-        for run in range(runs):
+        first = self.runs_in_training
+        self.runs_in_training += runs if training else 0
+        for run in range(first, first + runs):
             workflow.steps_taken = run
             result.append(workflow.run(x, training)[0][-1])
         return np.stack(result)

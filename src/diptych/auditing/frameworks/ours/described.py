@@ -6,7 +6,7 @@ import numpy as np
 
 from diptych.auditing.frameworks.ours.submission import Arrays, Epochs, steps_of
 from diptych.auditing.graph import INPUT, Graph, Node
-from diptych.network import (
+from diptych.layers import (
     Activate,
     AveragePool,
     BatchNorm,
@@ -15,13 +15,61 @@ from diptych.network import (
     Dropout,
     Flatten,
     MaxPool,
-    Network,
     Shape,
 )
+from diptych.network import Network
 from diptych.recipe import Recipe
 
 RESCALE = "rescale_1"
 """The node that makes numbers in [0, 1] of images."""
+NOT_EXPRESSED: dict[str, str] = {
+    "add": "a network's description is a chain",
+    "average": "a network's description is a chain",
+    "concatenate": "a network's description is a chain",
+    "custom": "every layer of a description is known",
+    "divide": "a network's description is a chain",
+    "dot_product_attention": "no description has it",
+    "embedding": "no description has it",
+    "glu": "no description has it",
+    "global_average_pool": "no description has it",
+    "global_max_pool": "no description has it",
+    "group_norm": "no description has it",
+    "gru": "no description has it",
+    "layer_norm": "no description has it",
+    "learned_offset": "no description has it",
+    "learned_scale": "no description has it",
+    "lstm": "no description has it",
+    "matmul": "a network's description is a chain",
+    "maximum": "a network's description is a chain",
+    "minimum": "a network's description is a chain",
+    "multi_head_attention": "no description has it",
+    "multiply": "a network's description is a chain",
+    "pad": "padding is part of a convolution or a pool",
+    "prelu": "no description has it",
+    "reshape": "no description has it",
+    "rms_norm": "no description has it",
+    "simple_rnn": "no description has it",
+    "subtract": "a network's description is a chain",
+    "adaptive_average_pool": "no description has it",
+    "adaptive_max_pool": "no description has it",
+    "alpha_dropout": "no description has it",
+    "augmentation": "no description has it",
+    "conv_transpose": "no description has it",
+    "depth_to_space": "no description has it",
+    "drop_path": "no description has it",
+    "gaussian_dropout": "no description has it",
+    "gaussian_noise": "no description has it",
+    "rearrange": "no description has it",
+    "reduce": "no description has it",
+    "repeat": "no description has it",
+    "resize": "no description has it",
+    "roll": "no description has it",
+    "slice": "no description has it",
+    "space_to_depth": "no description has it",
+    "spatial_dropout": "no description has it",
+    "stack": "no description has it",
+}
+"""Kinds that no description of a network has, each with the reason."""
 
 
 def graph_of(network: Network) -> Graph:

@@ -154,8 +154,9 @@ def model(spec: Any) -> Any:
         if spec.name:  # The arithmetic in which two runs are held against each other.
             recipe = recipe.with_changes(precision=spec.name)
     framework = registry.module(name)
-    package = "ours" if framework == "numpy" else framework
-    adapter = importlib.import_module(f"diptych.auditing.frameworks.{package}.adapter")
+    own = {"numpy": "ours.adapter", "jax": "ours.jax_adapter"}
+    module = own.get(framework, f"{framework}.adapter")
+    adapter = importlib.import_module(f"diptych.auditing.frameworks.{module}")
     return adapter.Adapter(build(name, network, recipe, weights))
 
 

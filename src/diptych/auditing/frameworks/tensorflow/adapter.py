@@ -8,12 +8,13 @@ batch normalisation. A stretch that is nothing known becomes one ``custom`` node
 """
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from diptych.auditing.frameworks.defaults import told_of
 from diptych.auditing.frameworks.tensorflow import horizon, inputs
 from diptych.auditing.frameworks.tensorflow.averages import Averages
 from diptych.auditing.frameworks.tensorflow.builds import Builds
@@ -21,6 +22,7 @@ from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES
 from diptych.auditing.frameworks.tensorflow.network import Network
 from diptych.auditing.frameworks.tensorflow.training import Training
 from diptych.auditing.frameworks.tensorflow.twin import explained, widened
+from diptych.auditing.gradients import Gradients
 from diptych.auditing.graph import Arrays, Graph
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -52,6 +54,8 @@ class Adapter:
                 self._training = Training(self._builds, self._network, training)
                 self._averages = Averages(self._builds, self._network)
                 self._averages.graph = graph
+        data = self._builds.first.data
+        self.data_told = told_of(*map(np.array, data)) if data is not None else {}
         self.prepares, self.targets = self._builds.first.prepares, self._inputs.targets
 
     def twin(self) -> "Adapter":
@@ -114,7 +118,7 @@ class Adapter:
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self._training.loss_and_gradients(x, targets)
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Sequence[Gradients]) -> list[Arrays]:
         return self._training.updates(gradients)
 
     def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import tensorflow as tf
+
 from diptych.auditing.frameworks.tensorflow.dominators import Dominators
 from diptych.auditing.frameworks.tensorflow.operation_types import (
     ADDITIONS,
@@ -16,6 +18,7 @@ from diptych.auditing.frameworks.tensorflow.operation_types import (
     NOT_ELEMENTWISE,
     POOLS,
     PRODUCTS,
+    TRANSPOSED,
 )
 from diptych.auditing.frameworks.tensorflow.trace import Trace
 
@@ -119,18 +122,27 @@ def joined(trace: Trace, blocks: list[Block]) -> list[Block]:
         if (
             maker
             and block.core.type == "Reshape"
-            and maker.core.type == "Transpose"
             and len(users(maker)) == 1
+            and block.output.shape.rank == 2
+            and turns_channels_first(maker.core)
         ):
             block.operations, block.inputs = maker.operations + block.operations, maker.inputs
             blocks.remove(maker)
-        if block.core.type in CONVOLUTIONS | PRODUCTS:
+        if block.core.type in CONVOLUTIONS | TRANSPOSED | PRODUCTS:
             following = users(block)
             bias = bias_of(trace, following[0], block) if len(following) == 1 else None
             if bias:
                 put(following[0], block)
                 block.bias = bias
     return blocks
+
+
+def turns_channels_first(operation: Operation) -> bool:
+    """Whether an operation moves the last axis to the front, behind the examples, and no other."""
+    if operation.type != "Transpose":
+        return False
+    order, rank = tf.get_static_value(operation.inputs[1]), operation.inputs[0].shape.rank
+    return order is not None and [*order] == [0, rank - 1, *range(1, rank - 1)]
 
 
 def bias_of(trace: Trace, block: Block, layer: Block) -> str | None:

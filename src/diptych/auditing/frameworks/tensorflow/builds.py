@@ -4,6 +4,8 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
 
+import sys
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +16,14 @@ from diptych.auditing.frameworks.tensorflow.twin import DoubleSubmission, Types
 from diptych.errors import InputError
 
 Built = Submission | DoubleSubmission
+
+
+def begin_names_anew() -> None:
+    """Has Keras number the layers that a user has not named from the first on, so that operations
+    have the same names in every build."""
+    state = sys.modules.get("keras.src.backend.common.global_state")
+    if hasattr(state, "set_global_attribute"):
+        state.set_global_attribute("object_name_uids", defaultdict(int))
 
 
 class Builds:
@@ -28,13 +38,18 @@ class Builds:
         """
         tf.get_logger().setLevel("ERROR")  # It warns of tracing again, as each fresh build must.
         self._function, self._types = function, types
+        self._names: list[str] = []
         self._kept: dict[str, DoubleSubmission] = {}
         self.first = self.another(0)
 
     def another(self, seed: int) -> Built:
         """A build that nothing has happened to."""
         tf.random.set_seed(seed)
+        begin_names_anew()
         submission = Submission(self._function(seed))
+        self._names = self._names or list(submission.variables)
+        if len(self._names) == len(submission.variables):
+            submission.take_names(self._names)
         return submission if self._types is None else DoubleSubmission(submission, self._types)
 
     def fresh(self, purpose: str) -> Built:

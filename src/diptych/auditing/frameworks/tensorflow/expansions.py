@@ -1,6 +1,7 @@
 """What stands in float64 for TensorFlow's operations that lose precision or have no float64.
 
-`LeakyRelu` keeps its slope in float32; the fused batch normalisations compute in float32 alone.
+`LeakyRelu` keeps its slope in float32; the fused batch normalisations and bilinear resizing compute
+in float32 alone.
 """
 
 # TensorFlow has no types of its own.
@@ -88,6 +89,46 @@ def batch_norm_gradient(node: Node) -> Callable[..., list[Tensor]]:
         to_x = to_x * along(node, x, scale) / deviation
         nothing = tf.zeros(0, tf.float64)
         return [to_x, to_scale, to_offset, nothing, nothing]
+
+    return compute
+
+
+def interpolation(node: Node, size: Tensor, wanted: Tensor) -> Tensor:
+    """What bilinear resizing does along one axis: (wanted, size)."""
+    size, wanted = tf.cast(size, tf.float64), tf.cast(wanted, tf.float64)
+    at, ratio = tf.range(wanted, dtype=tf.float64), size / wanted
+    if node.attr["align_corners"].b:
+        ratio = tf.math.divide_no_nan(size - 1, wanted - 1)
+    places = at * ratio
+    if node.attr["half_pixel_centers"].b:
+        places = (at + 0.5) * ratio - 0.5
+    below = tf.floor(places)
+    columns = tf.range(size, dtype=tf.float64)
+
+    def hits(places: Tensor) -> Tensor:
+        inside = tf.clip_by_value(places, 0.0, size - 1)
+        return tf.cast(tf.equal(inside[:, None], columns[None]), tf.float64)
+
+    share = (places - below)[:, None]
+    return hits(below) * (1 - share) + hits(below + 1) * share
+
+
+@expands("ResizeBilinear")
+def resize(node: Node) -> Callable[..., list[Tensor]]:
+    def compute(x: Tensor, size: Tensor) -> list[Tensor]:
+        rows = interpolation(node, tf.shape(x)[1], size[0])
+        columns = interpolation(node, tf.shape(x)[2], size[1])
+        return [tf.einsum("nhjc,ih->nijc", tf.einsum("nhwc,jw->nhjc", x, columns), rows)]
+
+    return compute
+
+
+@expands("ResizeBilinearGrad")
+def resize_gradient(node: Node) -> Callable[..., list[Tensor]]:
+    def compute(gradient: Tensor, x: Tensor) -> list[Tensor]:
+        rows = interpolation(node, tf.shape(x)[1], tf.shape(gradient)[1])
+        columns = interpolation(node, tf.shape(x)[2], tf.shape(gradient)[2])
+        return [tf.einsum("nhjc,jw->nhwc", tf.einsum("nijc,ih->nhjc", gradient, rows), columns)]
 
     return compute
 

@@ -11,7 +11,13 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from diptych.auditing.frameworks.defaults import IMAGE, coded, default_input, default_targets
+from diptych.auditing.frameworks.defaults import (
+    IMAGE,
+    coded,
+    default_input,
+    default_targets,
+    rows_of,
+)
 from diptych.auditing.frameworks.tensorflow.builds import Built
 from diptych.auditing.frameworks.tensorflow.output import network_output
 from diptych.auditing.frameworks.tensorflow.trace import Trace, as_type
@@ -124,7 +130,8 @@ def prepared(
     """
     if submission.data is not None:
         x, y = submission.data
-        return np.array(x[: len(images)]), np.array(y[: len(images)])
+        rows = rows_of(len(x), len(images))
+        return np.array(x)[rows], np.array(y)[rows]
     assert submission.prepare is not None
     try:
         x, y = submission.prepare(images, labels)

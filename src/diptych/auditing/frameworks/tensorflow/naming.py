@@ -17,9 +17,9 @@ class Names:
     def new(self, found: NodeDraft, befores: tuple[str, ...]) -> str:
         """A name for what was found after the nodes of the given names."""
         name = ""
-        if found.kind in ("conv", "dense", "batch_norm") and found.parameters:
+        if found.parameters and found.kind != "custom":
             name = next(iter(found.parameters.values())).rsplit("/", 1)[0]
-            self.layers |= {name} if found.kind != "batch_norm" else set()
+            self.layers |= {name} if found.kind in ("conv", "dense") else set()
         elif found.kind == "activation" and befores[0] in self.layers:
             name = f"{befores[0]}/activation"
         while not name or name in self.taken:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from diptych.auditing.frameworks.defaults import DRAWING
 from diptych.auditing.frameworks.tensorflow import layout
 from diptych.auditing.frameworks.tensorflow.builds import Built
 from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES, Inputs
@@ -34,6 +35,7 @@ class Network:
         """
         self.submission, self.inputs = submission, inputs
         self._traces: dict[tuple[int, bool], Trace] = {}
+        self._runs = 0  # Of `outputs_in_training`.
         trace = self.trace(EXAMPLES, True)
         if of is None:
             self.output: str = network_output(trace)[0].name
@@ -107,7 +109,7 @@ class Network:
         if training:
             return result
         for node in self.reading.nodes:
-            if node.kind == "dropout" and node.name not in result:
+            if node.kind in DRAWING and node.name not in result:
                 given = x if node.inputs[0] == INPUT else result.get(node.inputs[0])
                 result |= {} if given is None else {node.name: given}
         return result
@@ -117,7 +119,7 @@ class Network:
         trace = self.trace(len(x), True)
         feeds = {trace.x.name: x} | ({trace.y[0].name: y} if y is not None else {})
         for node in self.reading.nodes:
-            if node.kind == "dropout":
+            if node.kind in DRAWING:
                 known = {name: value for name, value in feeds.items() if name != trace.y[0].name}
                 [value] = trace.run(known, self.reading.inputs[node.name])
                 feeds[self.reading.outputs[node.name]] = value
@@ -126,7 +128,7 @@ class Network:
     def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
         reading = self.reading if training or self.inference is None else self.inference
         node = next((node for node in self.reading.nodes if node.name == name), None)
-        if not training and node and (node.kind == "dropout" or name not in reading.outputs):
+        if not training and node and (node.kind in DRAWING or name not in reading.outputs):
             return to_numpy(inputs[0])
         trace = self.trace(len(inputs[0]), reading is self.reading)
         feeds = dict(zip(reading.inputs[name], inputs, strict=True))
@@ -145,7 +147,7 @@ class Network:
         Predicting, it is the user's own ``logits`` that is called, as it is; without one, the
         network of the loss with its dropout off. In training the network is a piece of the loss,
         which is run in a graph of its own, with the random numbers that it draws; counters that it
-        reads go up by one from run to run, as they do from step to step.
+        reads go up by one from run to run, as they do from step to step, and from call to call.
         """
         feed = self.inputs.feed_x(x)
         if training:
@@ -166,6 +168,10 @@ class Network:
         if isinstance(self.submission, DoubleSubmission):
             moved = self.submission.counters
         before, results = [counter.numpy() for counter in moved], []
+        # A call that began where the last one did would draw the same random numbers again.
+        for counter in moved:
+            counter.assign_add(tf.cast(self._runs, counter.dtype))
+        self._runs += runs
         try:
             for _ in range(runs):
                 [output] = trace.run({trace.x.name: x}, [self.output])

@@ -1,20 +1,42 @@
 """TensorFlow's names for the operations that networks are made of, by what they have in common."""
 
 PASSES = {"Identity", "IdentityN", "StopGradient", "PreventGradient", "CheckNumerics", "Snapshot"}
-CONVOLUTIONS = {"Conv2D", "DepthwiseConv2dNative"}
+CONVOLUTIONS = {"Conv2D", "Conv3D", "DepthwiseConv2dNative"}
+TRANSPOSED = {"Conv2DBackpropInput", "Conv3DBackpropInputV2"}
 PRODUCTS = {"MatMul", "BatchMatMulV2"}
-POOLS = {"MaxPool": "max_pool", "AvgPool": "average_pool"}
-GLOBAL_POOLS = {"Mean": "global_average_pool", "Max": "global_max_pool"}
+POOLS = {
+    "MaxPool": "max_pool",
+    "MaxPool3D": "max_pool",
+    "AvgPool": "average_pool",
+    "AvgPool3D": "average_pool",
+}
+RESIZES = {"ResizeBilinear": "linear", "ResizeNearestNeighbor": "nearest", "ResizeBicubic": "keys"}
+BLOCKS = {"DepthToSpace": "depth_to_space", "SpaceToDepth": "space_to_depth"}
+REDUCTIONS = {"Mean": "mean", "Sum": "sum", "Max": "max", "Min": "min"}
+GLOBAL_POOLS = {"mean": "global_average_pool", "max": "global_max_pool"}
 FUSED_NORMS = {"FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"}
 ADDITIONS = {"AddV2", "Add", "BiasAdd"}
 RESHAPES = {"Reshape", "Squeeze", "ExpandDims"}
-PADS = {"Pad", "PadV2"}
-BARRIERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS, *PADS, "ConcatV2", "Conv3D"}
+PADS = {"Pad", "PadV2", "MirrorPad"}
+GATHERS = {"GatherV2", "ResourceGather"}
+BARRIERS = {
+    *(*CONVOLUTIONS, *TRANSPOSED, *PRODUCTS, *POOLS, *FUSED_NORMS, *PADS, *GATHERS, "ConcatV2"),
+    *(*RESIZES, *BLOCKS, "ReverseV2", "Roll", "Tile", "Pack"),
+}
 """What is a node of its own wherever it stands, and never part of a stretch of arithmetic."""
-NOT_ELEMENTWISE = {*BARRIERS, *RESHAPES, *GLOBAL_POOLS, "Transpose", "StridedSlice", "MirrorPad"}
-LAYERS = {*CONVOLUTIONS, *PRODUCTS, *POOLS, *FUSED_NORMS}
+NOT_ELEMENTWISE = {*BARRIERS, *RESHAPES, *REDUCTIONS, "Transpose", "StridedSlice"}
+LAYERS = {*CONVOLUTIONS, *TRANSPOSED, *PRODUCTS, *POOLS, *FUSED_NORMS}
 """What says by itself what a block is, whatever else is in the block."""
 SUMS = ("AddV2", "Add", "AddN")
+JOINS = {
+    **dict.fromkeys(SUMS, "add"),
+    "Sub": "subtract",
+    "Mul": "multiply",
+    "RealDiv": "divide",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+}
+"""What combines tensors number by number, and the graph's names of it."""
 CROSS_ENTROPIES = {"SparseSoftmaxCrossEntropyWithLogits", "SoftmaxCrossEntropyWithLogits"}
 LOSS_ARITHMETIC = {
     *("Log", "Log1p", "LogSoftmax", "Neg", "Cast", "Identity"),
@@ -32,6 +54,7 @@ ACTIVATION_OPERATIONS = {
     "Softmax": "softmax",
     "LogSoftmax": "log_softmax",
     "Softplus": "softplus",
+    "Softsign": "softsign",
     "Exp": "exponential",
     "LeakyRelu": "leaky_relu",
 }

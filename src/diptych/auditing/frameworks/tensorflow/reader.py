@@ -15,24 +15,44 @@ from diptych.auditing.frameworks.tensorflow.behaviour import Stretch, scalar_con
 from diptych.auditing.frameworks.tensorflow.blocks import Block, cut
 from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft
 from diptych.auditing.frameworks.tensorflow.naming import Names
-from diptych.auditing.frameworks.tensorflow.operation_types import LAYERS, RESHAPES, SUMS
+from diptych.auditing.frameworks.tensorflow.operation_types import JOINS, LAYERS, RESHAPES
 from diptych.auditing.frameworks.tensorflow.operations import (
     convolution,
     dense,
+    embedding,
     pooling,
     shape,
 )
-from diptych.auditing.frameworks.tensorflow.operations.activation import activation
-from diptych.auditing.frameworks.tensorflow.operations.arithmetic import rescale
+from diptych.auditing.frameworks.tensorflow.operations.activation import activation, prelu
+from diptych.auditing.frameworks.tensorflow.operations.arithmetic import rescale, with_parameter
 from diptych.auditing.frameworks.tensorflow.operations.dropout import dropout
-from diptych.auditing.frameworks.tensorflow.operations.normalisation import batch_norm
+from diptych.auditing.frameworks.tensorflow.operations.normalisation import normalisation
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace, where
 from diptych.auditing.graph import INPUT, Node
 
 Tensor = Any
-FAMILIES = (convolution, dense, pooling, shape)
+FAMILIES = (convolution, dense, embedding, pooling, shape)
 """The files of readers that nothing here calls by name: importing them registers their readers."""
+NOT_EXPRESSED: dict[str, str] = {
+    "dot_product_attention": "it has no operation: one written out is products and a softmax",
+    "multi_head_attention": "it has no operation: one written out is products and a softmax",
+    "gru": "a loop over the steps is a black box",
+    "lstm": "a loop over the steps is a black box",
+    "simple_rnn": "a loop over the steps is a black box",
+    "average": "it has no operation: one written out is a sum and a line",
+    "matmul": "a product of two tensors that depend on the input is a black box",
+    "glu": "it has no operation: one written out is read as its halves, which are black boxes",
+    "group_norm": "it has no operation of its own: one written out is read as its reshapes and "
+    "what is between them",
+    "adaptive_average_pool": "it has no operation of it",
+    "adaptive_max_pool": "it has no operation of it",
+    "alpha_dropout": "it has no operation of it",
+    "augmentation": "it is the data's affair",
+    "gaussian_dropout": "it has no operation of it",
+    "gaussian_noise": "it has no operation of it",
+}
+"""Kinds that it does not have, or that are not read, each with the reason."""
 
 
 class Reader:
@@ -57,7 +77,7 @@ class Reader:
         several = (*LAYERS, *RESHAPES)
         if len(block.operations) > 1 and kind not in several:
             return None
-        if len(block.inputs) > 1 and kind not in (*LAYERS, *SUMS, "ConcatV2"):
+        if len(block.inputs) > 1 and kind not in (*LAYERS, *JOINS, "ConcatV2", "Pack"):
             return None
         return read(self.trace, block)
 
@@ -72,7 +92,7 @@ class Reader:
             blocks[-1].output,
             [float(v) for v in map(scalar_constant, [*operations, *aside]) if v is not None],
         )
-        if stretch.input.shape != stretch.output.shape:
+        if not stretch.input.shape.rank or stretch.input.shape != stretch.output.shape:
             return None
         names = self.trace.variables_of(operations)
         if any("Random" in each for each in types):
@@ -80,8 +100,9 @@ class Reader:
         if not names and (found := rescale(stretch) or activation(stretch)):
             return found
         if types & {"Rsqrt", "Sqrt", "Pow"}:
-            return batch_norm(stretch, {name: self.variables[name] for name in names})
-        return None
+            return normalisation(stretch, {name: self.variables[name] for name in names})
+        variables = {name: self.variables[name] for name in names}
+        return prelu(stretch, variables) or with_parameter(stretch, variables)
 
 
 @dataclass

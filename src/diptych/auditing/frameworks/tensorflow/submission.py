@@ -4,8 +4,10 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cached_property
 from typing import Any, Protocol
 
 import tensorflow as tf
@@ -41,6 +43,12 @@ class Submission:
         self.asked: list[str] = []
         """The variables whose gradients its steps have asked for."""
 
+    def take_names(self, names: list[str]) -> None:
+        """Gives the variables, in their order, the names that they have in another build: Keras
+        numbers layers that the user has not named, and goes on counting."""
+        self.variables = dict(zip(names, self.variables.values(), strict=True))
+        self.watched = {id(variable): name for name, variable in self.variables.items()}
+
     @property
     def prepares(self) -> bool:
         """Whether the user says what is made of raw images and labels, or brings data."""
@@ -51,11 +59,21 @@ class Submission:
         value = getattr(self.returned, name, None)
         return value() if callable(value) else value
 
+    @cached_property
+    def eager(self) -> bool:
+        """Whether nothing of the object is a ``tf.function``: then it runs operation by
+        operation, and Keras' losses see numbers instead of operations."""
+        own = [*vars(self.returned).values()] if hasattr(self.returned, "__dict__") else []
+        of_class = [value for cls in type(self.returned).__mro__ for value in vars(cls).values()]
+        return not any(hasattr(value, "python_function") for value in (*own, *of_class))
+
     def loss(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.returned.loss(x, y)
+        with as_if_eager() if self.eager else nullcontext():
+            return self.returned.loss(x, y)
 
     def step(self, x: Tensor, y: Tensor) -> Any:
-        return self.returned.step(x, y)
+        with as_if_eager() if self.eager else nullcontext():
+            return self.returned.step(x, y)
 
     def loss_and_gradients(
         self, names: list[str], x: Tensor, y: Tensor
@@ -84,6 +102,26 @@ class Submission:
             variable.assign(as_type(value.reshape(variable.shape), variable.dtype))
 
 
+@contextmanager
+def as_if_eager() -> Iterator[None]:
+    """Has Keras' losses do in a graph what they do without one.
+
+    In a graph they look for the operation that made their input, and take the logits before a
+    softmax or a sigmoid, whatever their ``from_logits`` says. Without one they cannot.
+    """
+    losses = sys.modules.get("keras.src.backend.tensorflow.nn")
+    if not hasattr(losses, "_get_logits"):
+        yield
+        return
+
+    def by_the_tensor(output: Tensor, from_logits: bool, *_: Any) -> tuple[Tensor, bool]:
+        logits = getattr(output, "_keras_logits", None)
+        return (output, from_logits) if logits is None else (logits, True)
+
+    with patched((losses, "_get_logits", by_the_tensor)):
+        yield
+
+
 def named_variables(variables: Any) -> dict[str, tf.Variable]:
     """The variables by name: a dictionary's keys, or their own names, made unique."""
     if isinstance(variables, dict):
@@ -99,10 +137,10 @@ def named_variables(variables: Any) -> dict[str, tf.Variable]:
         raise InputError("variables is empty: expected every tf.Variable of the network")
     result: dict[str, tf.Variable] = {}
     for name, variable in pairs:
+        variable = underlying(variable)
         if not isinstance(variable, tf.Variable):
-            hint = ": give its .value" if hasattr(variable, "value") else ""
             raise InputError(
-                f"variables holds a {type(variable).__name__} ({name}), expected tf.Variable{hint}"
+                f"variables holds a {type(variable).__name__} ({name}), expected tf.Variable"
             )
         unique, number = name, 1
         while unique in result:
@@ -112,8 +150,16 @@ def named_variables(variables: Any) -> dict[str, tf.Variable]:
     return result
 
 
+def underlying(variable: Any) -> Any:
+    """TensorFlow's variable of a variable of Keras'; anything else as it is."""
+    value = getattr(variable, "value", None)
+    return value if isinstance(value, tf.Variable) else variable
+
+
 def own_name(variable: Any, number: int) -> str:
-    name = str(getattr(variable, "name", "Variable")).split(":")[0]
+    """The name that a variable has by itself; Keras' with its layer's."""
+    own = getattr(variable, "path", None) or getattr(variable, "name", "Variable")
+    name = str(own).split(":")[0]
     return f"variable_{number}" if name == "Variable" else name
 
 
@@ -146,7 +192,7 @@ def gradients_from(
             sources = named.get("sources", named.get("xs"))
             sources = sources if sources is not None else arguments[place]
             flat = tf.nest.flatten(sources)
-            known = [names.get(id(source)) for source in flat]
+            known = [names.get(id(underlying(source))) for source in flat]
             asked.extend(name for name in known if name)
             if answer is None or not all(known):
                 return original(*arguments, **named)

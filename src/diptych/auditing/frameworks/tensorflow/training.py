@@ -4,17 +4,20 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
 
+from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from diptych.auditing.frameworks.defaults import DRAWING
 from diptych.auditing.frameworks.tensorflow.builds import Builds
 from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES
 from diptych.auditing.frameworks.tensorflow.network import Network
 from diptych.auditing.frameworks.tensorflow.submission import gradients_from
 from diptych.auditing.frameworks.tensorflow.trace import Trace, without_dropout
+from diptych.auditing.gradients import Gradients, at
 from diptych.auditing.graph import Arrays
 
 Tensor = Any
@@ -43,7 +46,7 @@ class Training:
     @cached_property
     def keeps_its_dropout(self) -> bool:
         """Whether there is dropout in the loss that is not one of TensorFlow's functions."""
-        if not any(node.kind == "dropout" for node in self.network.reading.nodes):
+        if not any(node.kind in DRAWING for node in self.network.reading.nodes):
             return False
         with without_dropout():
             side = self.builds.fresh("loss")
@@ -81,11 +84,11 @@ class Training:
         pairs = zip(gradients, values, strict=True)
         return float(value), {name: self.network.to_graph(name, g.numpy()) for name, g in pairs}
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Sequence[Gradients]) -> list[Arrays]:
         x, y = self.inputs.example(self.submission, EXAMPLES)
         side = self.builds.fresh("given gradients")
         before = self.network.parameters_of(side)
-        holders = {name: side.holder(name) for name in gradients[0]}
+        holders = {name: side.holder(name) for name in at(gradients[0], before)}
 
         def answer(name: str) -> Tensor | None:
             return holders[name].read_value() if name in holders else None
@@ -93,7 +96,8 @@ class Training:
         result = []
         with gradients_from(side, answer) as asked:
             for given in gradients:
-                for name, value in given.items():
+                present = self.network.parameters_of(side) if callable(given) else {}
+                for name, value in at(given, present).items():
                     side.hold(holders[name], self.network.from_graph(name, value))
                 side.step(self.inputs.feed_x(x), self.inputs.feed_y(y))
                 if not asked:

@@ -296,10 +296,14 @@ def _expansion(node: node_def_pb2.NodeDef, in_function: bool) -> Iterator[node_d
     """The nodes in the place of one; the last has its name, and all of its outputs in order."""
     inputs = [source for source in node.input if not source.startswith("^")]
     control = [source for source in node.input if source.startswith("^")]
-    compute, wide = EXPANSIONS[node.op](node), tf.TensorSpec(None, tf.float64)
+    compute, integer = EXPANSIONS[node.op](node), tf.int32.as_datatype_enum
+    types = [
+        tf.int32 if argument.type == integer else tf.float64
+        for argument in op_def_registry.get(node.op).input_arg
+    ]
     with tf.init_scope():
         concrete = tf.function(compute, autograph=False).get_concrete_function(
-            *[wide for _ in inputs]
+            *[tf.TensorSpec(None, dtype) for dtype in types]
         )
     if in_function:
         definition = concrete.function_def

@@ -6,22 +6,23 @@ is run under a `TorchFunctionMode`, which sees each call that the code makes, wi
 each, and the line of code that each stands on, whatever Python decides on the way.
 """
 
+import random
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from diptych.auditing.frameworks.defaults import coded, default_input, default_targets
-from diptych.auditing.frameworks.torch import horizon, parameters, rounding
+from diptych.auditing.frameworks.torch import horizon, rounding
+from diptych.auditing.frameworks.torch.batching import Batch, Batching
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.compiling import (
     graphs_compiled,
     is_compiled,
     room_for_graphs,
 )
-from diptych.auditing.frameworks.torch.inputs import as_array, find, pair, prepared
+from diptych.auditing.frameworks.torch.inputs import find
 from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_numpy
 from diptych.auditing.frameworks.torch.network import Network
 from diptych.auditing.frameworks.torch.optimizers import described
@@ -36,11 +37,10 @@ from diptych.auditing.frameworks.torch.schedule import LOOKED_AT, Followed, Foll
 from diptych.auditing.frameworks.torch.submission import Submission
 from diptych.auditing.frameworks.torch.training import Training
 from diptych.auditing.frameworks.torch.twin import default_dtype, in_own_precision
-from diptych.auditing.frameworks.users import users_code
+from diptych.auditing.frameworks.users import worded
+from diptych.auditing.gradients import Gradients, at
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
-
-Batch = tuple[np.ndarray, np.ndarray]
 
 
 class Adapter:
@@ -64,12 +64,24 @@ class Adapter:
         self._build = build
         self._builds = Builds(build, precision)
         self._module, self._extras = self._builds.module, self._builds.first.extras
-        self.prepares = "prepare" in self._extras or "data" in self._extras
         graphs = graphs_compiled()
         self._inputs = find(self._builds, precision)
         self.targets = self._inputs.targets
+        packing = self._builds.first.packing
+        self.whole = packing.whole if packing else []
+        loss = getattr(self._builds.first.loss, "user", self._builds.first.loss)
+        own = {
+            name: v
+            for name, v in getattr(loss, "__dict__", {}).items()
+            if name[:1] != "_" and name != "training"
+        }
+        self.loss_words = getattr(loss, "told", "") or worded(
+            loss, own if isinstance(loss, torch.nn.Module) else {}
+        )
         compiled = is_compiled(self._builds.first) or graphs_compiled() > graphs
         self._network = Network(self._builds, self._inputs)
+        self._batching = Batching(self._builds, self._inputs, self._network)
+        self.prepares, self.data_told = self._batching.prepares, self._batching.told
         dropout_line = self._network.reading(True).dropout_line
         self._training = Training(self._builds, self._inputs, compiled, dropout_line)
         self._runs = 0
@@ -104,44 +116,15 @@ class Adapter:
 
     @in_own_precision
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> Batch:
-        if self.prepares:
-            x, y = map(as_array, prepared(self._extras, images, labels))
-            if self.precision is not None and x.dtype.kind == "f":
-                x = x.astype(np.float64)
-            return np.ascontiguousarray(to_graph(x, self._network.layout)), y
-        shape = self.graph().input_shape
-        if images[0].size != np.prod(shape):
-            raise InputError(
-                f"the network takes {shape}, which does not hold the {images[0].size} numbers of "
-                "an image: give `prepare` or `data` in extras"
-            )
-        dtype = to_numpy(self._inputs.x[:0]).dtype
-        targets = default_targets(labels, self.targets, self._inputs.output.shape[-1], dtype)
-        if targets is None:
-            raise InputError(
-                f"the loss takes {self.targets}, which digits are not: give `prepare` or `data` in "
-                "extras"
-            )
-        return default_input(images, shape, dtype), targets
-
-    def batches(self, count: int, epochs: int) -> list[list[Batch]] | None:
-        x, y = as_array(self._inputs.x), as_array(self._inputs.target(self._inputs.y))
-        coded_x, coded_y = (coded(count, part.shape[1:], part.dtype) for part in (x, y))
-        return self._batches(torch.tensor(coded_x), torch.tensor(coded_y), epochs)
-
-    def batches_of(self, x: np.ndarray, y: np.ndarray, epochs: int) -> list[list[Batch]] | None:
-        return self._batches(self._network.input(x).cpu(), self._inputs.target(y).cpu(), epochs)
+        return self._batching.prepare(images, labels, self.precision)
 
     @in_own_precision
-    def _batches(self, x: Tensor, y: Tensor, epochs: int) -> list[list[Batch]] | None:
-        if "batches" not in self._extras:
-            return None
-        made, source = [], "`batches` in extras"
-        with users_code(source):
-            for _ in range(epochs):
-                epoch = [pair(batch, source) for batch in self._extras["batches"](x, y)]
-                made.append([(to_graph(inputs, self._network.layout), y) for inputs, y in epoch])
-        return made
+    def batches(self, count: int, epochs: int) -> list[list[Batch]] | None:
+        return self._batching.coded(count, epochs)
+
+    @in_own_precision
+    def batches_of(self, x: np.ndarray, y: np.ndarray, epochs: int) -> list[list[Batch]] | None:
+        return self._batching.epochs(x, y, epochs)
 
     # Whole functions, and the same side in float64.
 
@@ -194,6 +177,16 @@ class Adapter:
         self._seen = self._seen or self._follower().look(LOOKED_AT)
         return self._seen
 
+    @cached_property
+    def _accumulated(self) -> int:
+        """Over how many of the user's own steps gradients accumulate."""
+        if "step" not in self._extras or self._training.compiled:
+            return 1  # Steps that are followed with another network would leave their graphs.
+        try:
+            return self._first_steps().accumulated()
+        except NotImplementedError:
+            return 1
+
     def _follower(self) -> Follower:
         count = len(self._inputs.x)
         x, y = self._inputs.batch(count), self._inputs.batch_targets(count)
@@ -205,34 +198,42 @@ class Adapter:
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         reading = self._network.reading(True)
         array = from_graph(outputs, reading.output_layout, reading.output_dimensions)
-        output, y = self._inputs.tensor(array), self._inputs.target(targets)
-        return self._training.loss_of_outputs(output, y)
+        output, y = self._inputs.tensor(array), self._batching.target(targets)
+        return self._training.loss_of_outputs(output, y, self._accumulated)
 
     @in_own_precision
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         with room_for_graphs():
-            given, y = self._network.input(x), self._inputs.target(targets)
-            submission, loss = self._training.loss_in_training(given, y)
+            given, y = self._network.input(x), self._batching.target(targets)
+            submission, loss, value = self._training.loss_in_training(given, y, self._accumulated)
             for parameter in submission.module.parameters():
                 parameter.grad = None
             if loss.requires_grad:
                 loss.backward()
-        gradients = {
-            name: parameters.to_graph(to_numpy(parameter.grad), self._network.turn(name))
-            for name, parameter in submission.module.named_parameters()
-            if parameter.grad is not None
-        }
-        return loss.item(), gradients
+        return value, self._network.gradients_of(submission.module)
+
+    def seed(self, number: int) -> None:
+        random.seed(number)
+        np.random.seed(number)  # noqa: NPY002 - the user's code may draw from it.
+        torch.manual_seed(number)
 
     @in_own_precision
-    def updates(self, gradients: Iterable[Arrays]) -> Iterator[Arrays]:
+    def updates(self, gradients: Iterable[Gradients]) -> Iterator[Arrays]:
         submission = self._training.fresh()
         count = len(self._inputs.x)
         x, y = self._inputs.batch(count), self._inputs.batch_targets(count)
 
         def steps() -> Iterator[Arrays]:
-            for arrays in gradients:
-                given = {n: self._network.as_parameter(n, array) for n, array in arrays.items()}
+            for step_gradients in gradients:
+                arrays = at(
+                    step_gradients,
+                    self._network.parameters_of(submission.module)
+                    if callable(step_gradients)
+                    else {},
+                )
+                # Each of several batches whose gradients accumulate has its share of the gradient.
+                shares = {n: array / self._accumulated for n, array in arrays.items()}
+                given = self._network.as_gradients(shares)
                 with default_dtype(self.precision):
                     step_on(submission, given, x, y)
                 yield self._network.parameters_of(submission.module)
@@ -244,7 +245,7 @@ class Adapter:
         def run(submission: Submission) -> tuple[list[float], list[Arrays]]:
             losses, after = [], []
             for x, targets in batches:
-                given, y = self._network.input(x), self._inputs.target(targets)
+                given, y = self._network.input(x), self._batching.target(targets)
                 losses.append(step(submission, given, y))
                 after.append(self._network.parameters_of(submission.module))
             return losses, after

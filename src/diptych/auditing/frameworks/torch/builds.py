@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from diptych.auditing.frameworks.torch.parameters import named_tensors
+from diptych.auditing.frameworks.torch.packed import packed
+from diptych.auditing.frameworks.torch.parameters import as_array, named_tensors
 from diptych.auditing.frameworks.torch.running import forward, mode, own_randomness
 from diptych.auditing.frameworks.torch.schedulers import schedulers_made
 from diptych.auditing.frameworks.torch.submission import Submission
@@ -30,6 +31,7 @@ class Builds:
             precision: float64 to convert what is built, None to leave it as it is.
         """
         self._function, self._precision = function, precision
+        self._several: bool | None = None
         self.rounded: set[str] = set()
         """Buffers of a float64 build that hold numbers which were rounded to float32."""
         with creation_lines() as self.lines, own_randomness():
@@ -39,7 +41,8 @@ class Builds:
     def _submitted(self, seed: int) -> Submission:
         with users_code("the function"), schedulers_made() as schedulers:
             returned = self._function(seed)
-        submission = Submission.of(returned, schedulers)
+        submission = packed(Submission.of(returned, schedulers), as_array, self._several)
+        self._several = submission.several
         if self._precision is not None:
             self.rounded = convert(submission)
         return submission
@@ -55,7 +58,7 @@ class Builds:
             InputError: the function gives the same module again.
         """
         submission = self._submitted(seed)
-        if submission.module is self.module:
+        if submission.called is self.first.called:
             raise InputError(
                 "the function gives the same module whenever it is called: make the module, the "
                 "loss and the optimizer inside it"

@@ -22,6 +22,7 @@ DUNDERS = {
     "subtract": "sub",
     "negative": "neg",
     "mm": "matmul",
+    "bmm": "matmul",
     "clip": "clamp",
     "concat": "cat",
     "concatenate": "cat",

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from diptych.auditing.frameworks.torch.calls import ALIASES, AXES, SHAPES, tensors
 from diptych.auditing.frameworks.torch.channels import Uses, guess_layout
+from diptych.auditing.frameworks.torch.combining import Combination
 from diptych.auditing.frameworks.torch.layout import FIRST, POOLED
 from diptych.auditing.frameworks.torch.parameters import PLAIN, named_tensors
 from diptych.auditing.frameworks.torch.trace import Event, Trace
@@ -70,6 +71,9 @@ class Snapshot:
     values: dict[int, Activation | Weight]
     turns: dict[str, str]
     constants: set[str]
+    combined: dict[str, Combination]
+    states: dict[int, tuple[tuple[int, int], ...]]
+    single_states: dict[int, tuple[tuple[int, int], ...]]
 
 
 class Drafts:
@@ -95,6 +99,17 @@ class Drafts:
         """By parameter, how it lies to the graph's layout."""
         self.constants: set[str] = set()
         """Buffers that stand in a node's attributes."""
+        self.combined: dict[str, Combination] = {}
+        """Parameters that are made of others, by name."""
+        self.states: dict[int, tuple[tuple[int, int], ...]] = {}
+        """Values (layers * directions, n, units): for each row, whose last state it is, as the
+        draft and which of its directions."""
+        self.packed: dict[int, Any] = {}
+        """Packed sequences, as `diptych.auditing.frameworks.torch.lengths.Packed`."""
+        self.unsorted: dict[int, Activation] = {}
+        """Values with their examples in another order, by what they are in their own."""
+        self.single_states: dict[int, tuple[tuple[int, int], ...]] = {}
+        """Values (n, units) of these, or several of them joined."""
         self.values: dict[int, Activation | Weight] = {
             number: Weight((name,), "whole") for number, name in trace.weights.items()
         }
@@ -102,12 +117,16 @@ class Drafts:
 
     def snapshot(self) -> Snapshot:
         """A copy of everything, for `restore`."""
-        return Snapshot(list(self.drafts), dict(self.values), dict(self.turns), set(self.constants))
+        kept = dict(self.turns), set(self.constants), dict(self.combined)
+        kept += dict(self.states), dict(self.single_states)
+        return Snapshot(list(self.drafts), dict(self.values), *kept)
 
     def restore(self, before: Snapshot) -> None:
         """Forgets what was read since the snapshot."""
         self.drafts, self.values = before.drafts, before.values
         self.turns, self.constants = before.turns, before.constants
+        self.combined, self.states = before.combined, before.states
+        self.single_states = before.single_states
 
     def needed(self, last: int) -> list[int]:
         """The drafts that a draft depends on, itself included, in order."""
@@ -165,6 +184,23 @@ class Drafts:
                 roles[role] = name
         self.turns |= {roles[role]: turn for role, (_, turn) in given.items() if role in roles}
         return roles
+
+    def combined_parameter(self, event: Event, parts: list[Any], **how: Any) -> str | None:
+        """The name of a parameter that is made of others; None where these are not parameters.
+
+        Args:
+            event: the call that takes them.
+            parts: the tensors that it is made of.
+            how: as `Combination` has it.
+        """
+        names = [self._parameter(event, tensor, PLAIN) for tensor in parts]
+        if None in names:
+            return None
+        combination = Combination(tuple(filter(None, names)), **how)
+        if self.combined.setdefault(combination.name, combination) != combination:
+            return None  # It is made of them in another way elsewhere.
+        self.turns |= dict.fromkeys(combination.parts, PLAIN)
+        return combination.name
 
     def _parameter(self, event: Event, tensor: Any, turn: str) -> str | None:
         """A parameter's name where a tensor is one and may be turned that way."""

@@ -8,9 +8,14 @@ from torch.overrides import TorchFunctionMode
 from diptych.auditing.frameworks.torch.calls import DROPOUTS, operation
 from diptych.auditing.frameworks.torch.trace import Event, Trace
 
+NOISES = ("randn", "randn_like")
+"""Functions that draw normal numbers."""
+
 
 class Quiet(TorchFunctionMode):
     """Switches dropout off, however it is called, and leaves the modules' modes as they are.
+
+    Normal noise that the code draws by itself, as a variational autoencoder does, is zero.
 
     It breaks compiled graphs.
     """
@@ -20,6 +25,7 @@ class Quiet(TorchFunctionMode):
         for part in module.modules():
             if isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
                 part.dropout = 0.0  # They drop out inside one call.
+            set_branches_to_zero(part)
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
@@ -28,6 +34,9 @@ class Quiet(TorchFunctionMode):
         name = operation(func)
         if name in DROPOUTS:
             return args[0] if args else kwargs["input"]
+        if name in NOISES:
+            drawn = func(*args, **kwargs)
+            return drawn * 0
         if name == "scaled_dot_product_attention":
             args, kwargs = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args, dict(kwargs)
             kwargs.pop("dropout_p", None)
@@ -41,6 +50,14 @@ def set_rates_to_zero(module: nn.Module) -> None:
             part.p = 0.0
         elif isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
             part.dropout = 0.0
+        set_branches_to_zero(part)
+
+
+def set_branches_to_zero(part: nn.Module) -> None:
+    """Sets the rate of torchvision's and timm's modules that drop whole branches to 0."""
+    attribute = {"StochasticDepth": "p", "DropPath": "drop_prob"}.get(type(part).__name__)
+    if attribute is not None and hasattr(part, attribute):
+        setattr(part, attribute, 0.0)
 
 
 def called_as_function(trace: Trace) -> str | None:

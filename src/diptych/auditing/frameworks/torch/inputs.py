@@ -1,6 +1,7 @@
 """What a module and its loss take, and what they are fed with where the user does not say."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE
+from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE, rows_of
 from diptych.auditing.frameworks.torch.builds import Builds
+from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.users import users_code
 from diptych.errors import InputError
 
 IMAGE_SHAPES = [(1, 28, 28), (28, 28), (784,), (28, 28, 1)]
 """How a raw image may be given to a module."""
+LENGTHS = (12, 16, 32, 64)
+"""How many token ids may be given to a module."""
 F = nn.functional
 CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 CLASS_FUNCTIONS = (F.cross_entropy, F.nll_loss)
@@ -80,7 +84,7 @@ def find(builds: Builds, precision: torch.dtype | None) -> Inputs:
         else:
             x = _own_precision(builds.module, np.asarray(given), precision)
         output, y = builds.run(x), as_array(targets)
-        kind = _targets(submission.loss, output, y)
+        kind = submission.targets or _targets(submission.loss, output, y)
     else:
         x, output = _runnable(builds, precision)
         kind = _targets(submission.loss, output, None)
@@ -94,11 +98,16 @@ def prepared(extras: dict[str, Any], images: np.ndarray, labels: np.ndarray) -> 
     if "prepare" not in extras:
         pair(extras["data"], "`data` in extras")
         x, y = extras["data"]
-        return x[: len(images)], y[: len(images)]
+        rows = rows_of(len(x), len(images))
+        return _rows(x, rows), _rows(y, rows)
     with users_code("`prepare` in extras"):
         made = extras["prepare"](images, labels)
     pair(made, "`prepare` in extras")
     return made
+
+
+def _rows(values: Any, rows: np.ndarray) -> Any:
+    return values[torch.as_tensor(rows)] if isinstance(values, Tensor) else np.asarray(values)[rows]
 
 
 def pair(value: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
@@ -113,19 +122,13 @@ def pair(value: Any, source: str) -> tuple[np.ndarray, np.ndarray]:
     return x, y
 
 
-def as_array(value: Any) -> np.ndarray:
-    """A tensor's numbers, or the array that it is; types that NumPy does not have as float32."""
-    if not isinstance(value, Tensor):
-        return np.asarray(value)
-    value = value.detach().cpu()
-    short = value.dtype in (torch.bfloat16, torch.float16)
-    return value.float().numpy() if short else value.numpy()
-
-
 def _runnable(builds: Builds, precision: torch.dtype | None) -> tuple[Tensor, Tensor]:
     """Random inputs of the first likely shape on which the module runs, and its output."""
     numbers = np.random.Generator(np.random.Philox(0))
     failures = []
+    for x in tokens(builds.module):
+        with contextlib.suppress(InputError):
+            return x, builds.run(x)
     for shape in dict.fromkeys([*_likely_shapes(builds.module), *IMAGE_SHAPES]):
         numbers_of_shape = numbers.random((EXAMPLES, *shape), np.float32)
         x = _own_precision(builds.module, numbers_of_shape, precision)
@@ -137,6 +140,19 @@ def _runnable(builds: Builds, precision: torch.dtype | None) -> tuple[Tensor, Te
         f"{failures[0]}: say what it takes by `data` or `prepare` in extras, such as "
         "{'data': (x, y)}"
     )
+
+
+def tokens(module: nn.Module) -> Iterator[Tensor]:
+    """Token ids of likely lengths, int64 (EXAMPLES, length), where the first layer with parameters
+    is an embedding."""
+    first = next((m for m in module.modules() if next(m.parameters(False), None) is not None), None)
+    if not isinstance(first, nn.Embedding):
+        return
+    widths = [m.in_features for m in module.modules() if isinstance(m, nn.Linear)]
+    fitting = [width // first.embedding_dim for width in widths if width % first.embedding_dim == 0]
+    for length in dict.fromkeys([n for n in fitting if n > 1] + list(LENGTHS)):
+        numbers = np.random.Generator(np.random.Philox(0))
+        yield torch.tensor(numbers.integers(first.num_embeddings, size=(EXAMPLES, length)))
 
 
 def _own_precision(module: nn.Module, x: np.ndarray, precision: torch.dtype | None) -> Tensor:
@@ -165,7 +181,8 @@ def _likely_shapes(module: nn.Module) -> list[tuple[int, ...]]:
 
 def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
     """What the loss takes: told by its kind or by the user's own targets, or else tried."""
-    units = output.shape[-1] if output.ndim > 1 else 1
+    axes = output.shape[1:]
+    units = 1 if not axes else int(axes[0] if _is_by_channel(loss, output, y) else axes[-1])
     if isinstance(loss, CLASS_LOSSES) or loss in CLASS_FUNCTIONS:
         return "classes" if y is None or y.ndim == output.ndim - 1 else "one_hot"
     if isinstance(loss, BINARY_LOSSES) or loss in BINARY_FUNCTIONS:
@@ -173,9 +190,19 @@ def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
     if isinstance(loss, VALUE_LOSSES) or loss in VALUE_FUNCTIONS:
         return "values"
     if y is not None:
-        integers = y.ndim == 1 and np.issubdtype(y.dtype, np.integer)
-        return "classes" if integers and units > 1 else "values"
+        integers = np.issubdtype(y.dtype, np.integer)
+        classes = integers and y.shape in (output.shape[:-1], (*output.shape[:1], *axes[1:]))
+        return "classes" if classes and units > 1 else "values"
     return "classes" if units > 1 and _takes_classes(loss, output) else "values"
+
+
+def _is_by_channel(loss: Loss, output: Tensor, y: np.ndarray | None) -> bool:
+    """Whether the outputs for one place lie along the second axis, as PyTorch's losses have it."""
+    if output.ndim < 3:
+        return False
+    if y is not None and y.ndim == output.ndim - 1:
+        return y.shape != output.shape[:-1]
+    return output.ndim > 3 or isinstance(loss, CLASS_LOSSES) or loss in CLASS_FUNCTIONS
 
 
 def _takes_classes(loss: Loss, output: Tensor) -> bool:

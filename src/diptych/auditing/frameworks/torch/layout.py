@@ -1,14 +1,17 @@
 """How PyTorch's tensors lie to the arrays of the graph's nodes, which have their channels last."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-LAST, FIRST, POOLED = "last", "first", "pooled"
+LAST, FIRST, POOLED, TIME, STATES = "last", "first", "pooled", "time", "states"
 """How a tensor lies to the array of its node: as it is; with the channels in front of the spatial
-axes; with spatial axes of one that the node (a global pool) has dropped."""
+axes; with spatial axes of one that the node (a global pool) has dropped; with the steps of a
+sequence in front of the examples; as the last states of recurrent layers, (directions, n, units),
+which the node has as (n, directions * units), with the number of directions as in ``states:2``."""
 
 
 def per_axis(axes: int, value: Any) -> list[int]:
@@ -20,6 +23,27 @@ def per_axis(axes: int, value: Any) -> list[int]:
 def channel_axis(layout: str, dimensions: int) -> int:
     """Which axis of a tensor the channels are."""
     return dimensions - 1 if layout == LAST else 1
+
+
+def graph_axis(layout: str, axis: int, dimensions: int) -> int:
+    """Which axis of a node's array an axis of its tensor is; both count the batch."""
+    axis %= dimensions
+    if layout == LAST or axis == 0:
+        return axis
+    return dimensions - 1 if axis == 1 else axis - 1
+
+
+def in_graph(layout: str, values: Sequence[Any]) -> list[Any]:
+    """Values for the axes of a tensor, the batch's among them, in the order of the node's array
+    and without the batch's."""
+    values = list(values)
+    return values[2:] + values[1:2] if layout == FIRST else values[1:]
+
+
+def without_axes(layout: str, dimensions: int, dropped: Sequence[int]) -> str:
+    """How a tensor lies that lacks some axes of one that lies so."""
+    kept = dimensions - len(dropped)
+    return FIRST if layout == FIRST and 1 not in dropped and kept > 2 else LAST
 
 
 def by_channel(tensor: Tensor, layout: str, dimensions: int) -> bool:
@@ -65,6 +89,10 @@ def to_graph(array: np.ndarray, layout: str) -> np.ndarray:
     """A tensor's numbers in its node's layout."""
     if layout == POOLED:
         return array.reshape(array.shape[:2])
+    if layout == TIME:
+        return np.swapaxes(array, 0, 1)
+    if layout.startswith(STATES):
+        return np.swapaxes(array, 0, 1).reshape(array.shape[1], -1)
     return np.moveaxis(array, 1, -1) if layout == FIRST else array
 
 
@@ -72,4 +100,9 @@ def from_graph(array: np.ndarray, layout: str, dimensions: int) -> np.ndarray:
     """The reverse of `to_graph`."""
     if layout == POOLED:
         return array.reshape(array.shape + (1,) * (dimensions - 2))
+    if layout == TIME:
+        return np.swapaxes(array, 0, 1)
+    if layout.startswith(STATES):
+        directions = int(layout.split(":")[1])
+        return np.swapaxes(array.reshape(len(array), directions, -1), 0, 1)
     return np.moveaxis(array, -1, 1) if layout == FIRST else array

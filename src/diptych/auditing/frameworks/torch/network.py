@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from diptych.auditing.frameworks.defaults import DRAWING
 from diptych.auditing.frameworks.torch import parameters as layouts
 from diptych.auditing.frameworks.torch.builds import Builds
+from diptych.auditing.frameworks.torch.combining import Combination
 from diptych.auditing.frameworks.torch.compiling import uncompiled
 from diptych.auditing.frameworks.torch.inputs import Inputs
 from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_numpy
@@ -34,13 +36,14 @@ class Network:
         Raises:
             InputError: it has no parameter of a name, or one of another shape.
         """
-        own = named_tensors(self._module)
-        unknown = [name for name in parameters if name not in own]
+        own, combined = named_tensors(self._module), self.combined
+        unknown = [name for name in parameters if name not in own and name not in combined]
         if unknown:
             raise InputError(f"the module has no parameter {listed(unknown)}: it has {listed(own)}")
         with torch.no_grad():
             for name, array in parameters.items():
-                own[name].copy_(self.as_parameter(name, array))
+                for part, tensor in self.as_parameters(name, array).items():
+                    own[part].copy_(tensor)
 
     def record(self, x: np.ndarray, training: bool) -> Arrays:
         """As `Adapter.record`."""
@@ -52,11 +55,11 @@ class Network:
             arrays = Reader(trace, self._builds.lines, self.layout).read().arrays
         for node in self.reading(True).nodes:
             # `if self.training:` around a dropout.
-            if node.name not in arrays and node.kind == "dropout":
+            if node.name not in arrays and node.kind in DRAWING:
                 (source,) = node.inputs
                 arrays[node.name] = x if source == INPUT else arrays[source]
         if training:
-            averages = changed.keys() - dict(self._module.named_parameters()).keys()
+            averages = changed.keys() & dict(self._module.named_buffers()).keys()
             arrays |= {f"parameter:{name}": changed[name] for name in sorted(averages)}
         return arrays
 
@@ -105,11 +108,70 @@ class Network:
 
     def parameters_of(self, module: nn.Module) -> Arrays:
         """A copy of the parameters of a build's module, in the graph's layout."""
+        raw = {name: to_numpy(tensor) for name, tensor in named_tensors(module).items()}
+        combined = self.combined
         return {
-            name: layouts.to_graph(to_numpy(tensor), self.turn(name))
-            for name, tensor in named_tensors(module).items()
-            if name not in self.reading(True).constants
+            name: layouts.to_graph(array, self.turn(name))
+            for name, array in raw.items()
+            if name not in self.reading(True).constants and name not in self._parts
+        } | {name: combination.to_graph(raw) for name, combination in combined.items()}
+
+    def gradients_of(self, module: nn.Module) -> Arrays:
+        """The gradients that a build's parameters have, in the graph's layout."""
+        raw = {
+            name: to_numpy(parameter.grad)
+            for name, parameter in module.named_parameters()
+            if parameter.grad is not None
         }
+        combined = {n: combination.gradient(raw) for n, combination in self.combined.items()}
+        return {
+            name: layouts.to_graph(array, self.turn(name))
+            for name, array in raw.items()
+            if name not in self._parts
+        } | {name: gradient for name, gradient in combined.items() if gradient is not None}
+
+    def as_gradients(self, gradients: Arrays) -> dict[str, Tensor]:
+        """Gradients in the graph's layout as those of the module's own trained parameters."""
+        own, tensors = named_tensors(self._module), {}
+        for name, array in gradients.items():
+            if name not in self.combined:
+                tensors[name] = self.as_parameter(name, array)
+                continue
+
+            def current(part: str) -> np.ndarray:
+                return to_numpy(tensors.get(part, torch.zeros_like(own[part])))
+
+            for part, value in self.combined[name].spread(array, current).items():
+                if own[part].requires_grad:
+                    tensors[part] = self._like(part, value)
+        return tensors
+
+    @property
+    def combined(self) -> dict[str, Combination]:
+        """The parameters that are made of several of the module's."""
+        return self.reading(True).combined
+
+    @property
+    def _parts(self) -> set[str]:
+        """The parameters that others are made of."""
+        return {part for combination in self.combined.values() for part in combination.parts}
+
+    def as_parameters(self, name: str, array: np.ndarray) -> dict[str, Tensor]:
+        """The module's own tensors that make up a parameter, by their names.
+
+        Raises:
+            InputError: the array has another shape.
+        """
+        if name not in self.combined:
+            return {name: self.as_parameter(name, array)}
+        own = named_tensors(self._module)
+        try:
+            parts = self.combined[name].from_graph(array, lambda part: to_numpy(own[part]))
+        except (ValueError, IndexError):
+            raise InputError(
+                f"{name} was given the shape {array.shape}, which does not fit"
+            ) from None
+        return {part: self._like(part, value) for part, value in parts.items()}
 
     def as_parameter(self, name: str, array: np.ndarray) -> Tensor:
         """An array in the graph's layout as a tensor like the parameter of that name.
@@ -123,9 +185,13 @@ class Network:
         except ValueError:
             shape = layouts.to_graph(to_numpy(own), self.turn(name)).shape
             raise InputError(f"{name} was given the shape {array.shape}: it has {shape}") from None
-        # As autograd does: a gradient lies in memory as its parameter does, and optimizers that
-        # take a tensor for a row of numbers rely on it.
-        return torch.empty_like(own.detach()).copy_(torch.tensor(back))
+        return self._like(name, back)
+
+    def _like(self, name: str, array: np.ndarray) -> Tensor:
+        """An array as a tensor that lies in memory as a tensor of the module's does."""
+        # As autograd does: optimizers that take a tensor for a row of numbers rely on it.
+        own = named_tensors(self._module)[name]
+        return torch.empty_like(own.detach()).copy_(torch.tensor(np.ascontiguousarray(array)))
 
     def input(self, x: np.ndarray) -> Tensor:
         """Inputs in the graph's layout as the module takes them."""

@@ -1,13 +1,18 @@
 """A module's parameters, and how they lie in PyTorch's layout and in the graph's."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-KERNEL, MATRIX, VECTOR, PLAIN = "kernel", "matrix", "vector", "plain"
+KERNEL, MATRIX, VECTOR, MOVED, BARE, PLAIN = (
+    *("kernel", "matrix", "vector", "moved", "bare", "plain"),
+)
 """How a parameter of PyTorch's lies to that of the graph: a convolution's kernel (outputs, inputs,
 height, width) against (height, width, inputs, outputs); a matrix (units, inputs) against (inputs,
-units); a vector with further axes of one; as it is."""
+units); a vector with further axes of one; numbers (channels, *spatial) against (*spatial,
+channels); numbers without axes of one in front; as it is."""
 
 
 def named_tensors(module: nn.Module) -> dict[str, Tensor]:
@@ -33,6 +38,11 @@ def to_graph(array: np.ndarray, turn: str) -> np.ndarray:
         array = array.T
     elif turn == VECTOR:
         array = array.reshape(-1)
+    elif turn == MOVED:
+        array = np.moveaxis(array, 0, -1)
+    elif turn == BARE:
+        long = [axis for axis, size in enumerate(array.shape[:-1]) if size > 1]
+        array = array.reshape(array.shape[min(long, default=array.ndim - 1) :])
     return np.array(array, order="C")
 
 
@@ -46,4 +56,15 @@ def from_graph(array: np.ndarray, turn: str, shape: torch.Size) -> np.ndarray:
         array = np.moveaxis(array, (-1, -2), (0, 1))
     elif turn == MATRIX:
         array = array.T
+    elif turn == MOVED:
+        array = np.moveaxis(array, -1, 0)
     return np.ascontiguousarray(array).reshape(shape)
+
+
+def as_array(value: Any) -> np.ndarray:
+    """A tensor's numbers, or the array that it is; types that NumPy does not have as float32."""
+    if not isinstance(value, Tensor):
+        return np.asarray(value)
+    value = value.detach().cpu()
+    short = value.dtype in (torch.bfloat16, torch.float16)
+    return value.float().numpy() if short else value.numpy()

@@ -8,25 +8,58 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing.frameworks.torch import dropout
+from diptych.auditing.frameworks.torch import dropout, lengths, states
 from diptych.auditing.frameworks.torch.calls import ALIASES
+from diptych.auditing.frameworks.torch.combining import Combination
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, NodeDraft
 from diptych.auditing.frameworks.torch.layout import to_graph, to_numpy
 from diptych.auditing.frameworks.torch.operations import (
     activation,
     arithmetic,
+    attention,
     convolution,
     dense,
+    embedding,
     normalisation,
     pooling,
+    recurrent,
+    reduction,
+    resampling,
+    selection,
     shape,
 )
-from diptych.auditing.frameworks.torch.operations.registry import reads
+from diptych.auditing.frameworks.torch.operations import dropout as dropouts
+from diptych.auditing.frameworks.torch.operations.registry import reads, reads_modules
 from diptych.auditing.frameworks.torch.trace import Event, Trace
 from diptych.auditing.graph import INPUT, Arrays, Node
 
-FAMILIES = (activation, arithmetic, convolution, dense, normalisation, pooling, shape)
+FAMILIES = (
+    activation,
+    arithmetic,
+    attention,
+    convolution,
+    dense,
+    dropouts,
+    embedding,
+    normalisation,
+    pooling,
+    recurrent,
+    reduction,
+    resampling,
+    selection,
+    shape,
+)
 """The modules whose functions `reads` has registered."""
+FIRST_READERS = (lengths.read, states.turns_time, states.read)
+"""Readers that look at every call before those of its function do: what a value is, is known to
+them from earlier calls."""
+NOT_EXPRESSED: dict[str, str] = {
+    "average": "it has no function: one written out is a sum and a line",
+    "augmentation": "it is the data's affair",
+    "gaussian_dropout": "it has no layer of it",
+    "gaussian_noise": "it has no layer of it",
+}
+"""Kinds that it does not have, or that are not read, each with the reason."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +77,8 @@ class Reading:
     """By parameter, how it lies to the graph's layout."""
     constants: set[str]
     """Buffers that stand in a node's attributes."""
+    combined: dict[str, Combination]
+    """Parameters that are made of several of the module's, or of a piece of one."""
     dropout_line: str | None
     """The user's line that calls dropout as a function, if any does."""
 
@@ -84,8 +119,15 @@ class Reader:
             self._trace.copies[root.outputs[0]].ndim,
             drafts.turns,
             drafts.constants,
+            self._combined(
+                {name for draft in needed.values() for name in draft.parameters.values()}
+            ),
             dropout.called_as_function(self._trace),
         )
+
+    def _combined(self, used: set[str]) -> dict[str, Combination]:
+        """The combined parameters that are used."""
+        return {n: c for n, c in self._drafts.combined.items() if n in used}
 
     # Nodes.
 
@@ -96,7 +138,12 @@ class Reader:
         layer = self._layer(draft.event)
         made = self._lines.get(id(layer.module)) if layer is not None else None
         where = made or draft.event.where
-        return Node(names[i], draft.kind, inputs, shape, attributes, draft.parameters, where)
+        parameters = {
+            role: next((n for n, c in self._drafts.combined.items() if name in c.parts), name)
+            if draft.kind == "custom" else name
+            for role, name in draft.parameters.items()
+        }  # fmt: skip
+        return Node(names[i], draft.kind, inputs, shape, attributes, parameters, where)
 
     def _names(self, needed: dict[int, NodeDraft]) -> dict[int, str]:
         """The path of PyTorch's own layers and of black boxes; ``PATH.relu_1`` for the rest."""
@@ -141,6 +188,9 @@ class Reader:
             self._drafts.black_box(event)
             return
         before = self._drafts.snapshot()
+        known = reads_modules.get(event.name)
+        if known is not None and self._reads(known, event):
+            return
         index = event.index + 1
         while index < event.end:
             inner = self._trace.events[index]
@@ -155,10 +205,24 @@ class Reader:
         # What a module makes of its input for itself, such as new moving averages, is no node.
         needed = {i for draft in last if draft is not None for i in self._drafts.needed(draft)}
         drafts, new = self._drafts.drafts, len(before.drafts)
-        unnamed = any(drafts[i].kind == "custom" for i in needed if i >= new)
+        if lengths.packs(self._trace, event) and not self._unpacked(needed):
+            self._drafts.restore(before)
+            self._drafts.black_box(event)
+            return
+        unnamed = any(states.is_unnamed(drafts[i]) for i in needed if i >= new)
         if unnamed and event.owner is not None and self._is_leaf(event):
             self._drafts.restore(before)
             self._drafts.black_box(event)
+
+    def _unpacked(self, needed: set[int]) -> bool:
+        """Whether no node is left of what packs and unpacks sequences, or gives packed ones."""
+        drafts = [self._drafts.drafts[i] for i in needed]
+        loose = {"pack_padded_sequence", "pad_packed_sequence", "index_select"}
+        return not any(
+            draft.number in self._drafts.packed
+            or (draft.kind == "custom" and draft.event.name in loose)
+            for draft in drafts
+        )
 
     def _function(self, event: Event) -> None:
         given = self._drafts.given(event)
@@ -166,6 +230,10 @@ class Reader:
             self._drafts.derive(event)
         elif event.name in ALIASES and isinstance(given[0], Activation):
             self._drafts.alias(event)
+        elif any(read(self._drafts, event) for read in FIRST_READERS):
+            return
+        elif states.lies_wrong(self._drafts, event):
+            self._drafts.black_box(event)
         else:
             reader = reads.get(event.name)
             if reader is None or not self._reads(reader, event):
@@ -178,4 +246,7 @@ class Reader:
             bound = inspect.signature(reader).bind(*arguments, **event.kwargs)
         except TypeError:
             return False
-        return reader(*bound.args, **bound.kwargs)
+        try:
+            return reader(*bound.args, **bound.kwargs)
+        except (IndexError, KeyError, TypeError, ValueError, AttributeError):
+            return False  # A form that the reader was not written for: from outside, then.

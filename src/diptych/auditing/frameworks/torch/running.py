@@ -68,16 +68,23 @@ def mode(module: nn.Module, training: bool) -> Iterator[None]:
 
 @contextmanager
 def buffers_kept(module: nn.Module) -> Iterator[None]:
-    """Puts moving averages and counters back, whether they were changed or replaced."""
+    """Puts moving averages and counters back, whether they were changed or replaced, and plain
+    numbers that a module has, which may count its calls."""
     kept = [
         (part._buffers, name, buffer, buffer.detach().clone())
         for part in module.modules()
         for name, buffer in part._buffers.items()
         if buffer is not None and not is_lazy(buffer)
     ]
+    counters = {
+        part: {n: v for n, v in vars(part).items() if type(v) in (int, float) and n != "training"}
+        for part in module.modules()
+    }
     try:
         yield
     finally:
+        for part, numbers in counters.items():
+            vars(part).update(numbers)
         with torch.no_grad():
             for buffers, name, buffer, numbers in kept:
                 buffer.copy_(numbers)
@@ -117,6 +124,21 @@ def loss_of_step(submission: Submission, x: Tensor, y: Tensor) -> Tensor | None:
     except Reached as reached:
         return reached.value
     return None
+
+
+def loss_of_accumulation(
+    submission: Submission, x: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor] | None:
+    """What the first of several of the user's steps, whose gradients accumulate, calls `backward`
+    on, and the loss that it returns (which it may have divided by their number). None where it
+    does not do both. The optimizer must not step in it."""
+    passed: list[Tensor] = []
+    with backward_by(passed.append), users_code(STEP):
+        returned = submission.extras["step"](x, y)
+    if not passed or returned is None:
+        return None
+    returned = torch.as_tensor(returned)
+    return (passed[0], returned) if returned.numel() == 1 else None
 
 
 # Training steps.

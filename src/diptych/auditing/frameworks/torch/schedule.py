@@ -71,6 +71,12 @@ class Followed:
         gaps = {after - before for before, after in pairwise(self.moves(scheduler))}
         return gaps.pop() if len(gaps) == 1 else None
 
+    def accumulated(self) -> int:
+        """Over how many of the user's steps the optimizer's own steps accumulate gradients."""
+        moves = self.moves(OPTIMIZER)
+        period = self.period(OPTIMIZER)
+        return period if period is not None and moves[0] == period - 1 else 1
+
     def pattern(self) -> int | None:
         """The shortest period after which all calls repeat, and None where there is none."""
         for period in range(1, len(self.calls) // 3):
@@ -230,6 +236,8 @@ class Follower:
     def _replace_network(self) -> None:
         """Puts the output of one run in the place of the network, and one loss in the loss's."""
         submission = self.submission
+        if submission.called is not submission.module:
+            return  # What it gives is no one tensor.
         with uncompiled(), torch.no_grad():
             output = submission.module(self.x)
         # What was computed once may be changed in place by the user's code.

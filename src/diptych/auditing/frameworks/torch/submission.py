@@ -1,13 +1,12 @@
 """What the user's function returned: a module, its loss, its optimizer, and more that they say."""
 
-import inspect
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from diptych.auditing.frameworks.packing import Packing
 from diptych.auditing.frameworks.torch.schedulers import Scheduler
 from diptych.auditing.frameworks.users import listed
 from diptych.errors import InputError
@@ -25,11 +24,20 @@ class Submission:
     """What the user calls: the module itself, or what `torch.compile` made of it."""
     module: nn.Module
     """The module, as it was before it was compiled."""
-    loss: Callable[..., Any]
+    loss: Any
+    """The user's, of an output and targets; None where the module computes its own."""
     optimizer: torch.optim.Optimizer
     extras: dict[str, Any]
     schedulers: list[Scheduler]
     """The learning-rate schedulers of the optimizer."""
+    called: nn.Module
+    """What the user's own step calls, before it was compiled."""
+    targets: str = ""
+    """What the loss takes, where that is known already."""
+    several: bool | None = None
+    """Whether the module's own output is more than one tensor, where that was looked at."""
+    packing: Packing | None = None
+    """How several inputs lie in the one that `module` takes."""
 
     @classmethod
     def of(cls, returned: Any, schedulers: list[Scheduler]) -> "Submission":
@@ -58,8 +66,7 @@ class Submission:
             kinds = ", a ".join(type(part).__name__ for part in returned[:3])
             raise InputError(f"the things returned are a {kinds}, in this order: return {SHAPE}")
         module = getattr(network, "_orig_mod", network)
-        _check_inputs(module)
-        if not callable(loss):
+        if loss is not None and not callable(loss):
             raise InputError(
                 f"the loss is a {type(loss).__name__}: return a callable loss(output, target), "
                 "such as torch.nn.CrossEntropyLoss()"
@@ -71,24 +78,7 @@ class Submission:
             )
         _check_extras(extras)
         own = [scheduler for scheduler in schedulers if scheduler.moves(optimizer)]
-        return cls(network, module, loss, optimizer, extras, own)
-
-
-def _check_inputs(module: nn.Module) -> None:
-    """Raises InputError where the module's forward needs more than one input."""
-    parameters = inspect.signature(module.forward).parameters.values()
-    if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
-        return
-    needed = [
-        parameter.name
-        for parameter in parameters
-        if parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD
-    ]
-    if len(needed) > 1:
-        raise InputError(
-            f"the module's forward takes {len(needed)} inputs ({', '.join(needed)}): "
-            "an audit is of modules with one; return one that makes the others of it"
-        )
+        return cls(network, module, loss, optimizer, extras, own, module)
 
 
 def _check_extras(extras: Any) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from diptych.auditing.frameworks.torch.calls import FACTORIES, operation, replaced, tensors
+from diptych.auditing.frameworks.torch.layers import are_several, one_by_one
 from diptych.auditing.frameworks.torch.parameters import named_tensors
 from diptych.auditing.frameworks.users import user_line
 
@@ -126,14 +127,21 @@ class Trace(TorchFunctionMode):
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        if are_several(operation(func), args):
+            with self:
+                return one_by_one(func, args)
         event = self._event(operation(func), args, kwargs or {}, function=func)
-        args, kwargs = self._swapped(event)
+        args, kwargs = event.args, event.kwargs
+        # A constant is no event; its number is that of the event after it.
+        constant = all(number is None for number in event.numbers) or event.name in FACTORIES
+        if not constant:
+            args, kwargs = self._swapped(event)
         given = list(tensors((args, kwargs)))
         versions = [tensor._version for tensor in given]
         result = func(*args, **kwargs)
         changed = [t for t, version in zip(given, versions, strict=True) if t._version != version]
         event.mutates = bool(given and changed and changed[0] is given[0])
-        if all(number is None for number in event.numbers) or event.name in FACTORIES:
+        if constant:
             return result
         if any(result is tensor for tensor in given) and not event.mutates:
             result = result.view_as(result)  # Or the input's other uses would seem to be of this.
@@ -187,12 +195,15 @@ class Trace(TorchFunctionMode):
         given = list(tensors((event.args, event.kwargs)))
         with torch._C.DisableTorchFunction():
             for position, tensor in swaps.items():
+                if position >= len(given) or event.numbers[position] is None:
+                    continue  # A call that is no event of its own, such as `torch.zeros`.
                 cast = tensor.to(given[position].dtype)
                 if position == 0 and given[0].shape == cast.shape and event.module is None:
                     # The code may go on with the tensor that it has, changed in place.
                     given[0].data = cast
                 else:
-                    given[position] = cast
+                    original = given[position]
+                    given = [cast if other is original else other for other in given]
         return replaced((event.args, event.kwargs), iter(given))
 
     def _check(self, event: Event, made: list[Tensor]) -> None:

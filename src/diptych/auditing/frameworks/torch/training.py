@@ -14,7 +14,13 @@ from diptych.auditing.frameworks.torch.compiling import (
 )
 from diptych.auditing.frameworks.torch.dropout import Quiet, set_rates_to_zero
 from diptych.auditing.frameworks.torch.inputs import Inputs
-from diptych.auditing.frameworks.torch.running import forward, loss_of, loss_of_step
+from diptych.auditing.frameworks.torch.packed import PackedModule
+from diptych.auditing.frameworks.torch.running import (
+    forward,
+    loss_of,
+    loss_of_accumulation,
+    loss_of_step,
+)
 from diptych.auditing.frameworks.torch.submission import Submission
 
 Result = TypeVar("Result")
@@ -41,6 +47,11 @@ class Training:
         """A build with a fresh optimizer and the present parameters."""
         return self._builds.fresh(self._inputs.batch(len(self._inputs.x)))
 
+    @property
+    def compiled(self) -> bool:
+        """Whether anything that was run so far is compiled."""
+        return self._compiled
+
     def without_dropout(self, run: Callable[[Submission], Result]) -> Result:
         """Computes with a fresh build that has its dropout off and else runs as its user runs it.
 
@@ -65,27 +76,45 @@ class Training:
         with room_for_graphs():
             return run(submission)
 
-    def loss_in_training(self, x: Tensor, y: Tensor) -> tuple[Submission, Tensor]:
-        """The loss on a batch, that of the user's own step if they have one, and its build."""
+    def loss_in_training(
+        self, x: Tensor, y: Tensor, accumulated: int = 1
+    ) -> tuple[Submission, Tensor, float]:
+        """The build, what it calls `backward` on for a batch, and the loss itself.
+
+        Args:
+            x, y: the batch.
+            accumulated: over how many steps of the user's own gradients accumulate. What they call
+                `backward` on then counts as often, as if all of those batches were this one.
+        """
+        if accumulated > 1:
+            submission, both = self.without_dropout(lambda s: (s, loss_of_accumulation(s, x, y)))
+            if both is not None:
+                return submission, both[0] * accumulated, both[1].item()
         if "step" in self._builds.first.extras:
             submission, loss = self.without_dropout(lambda s: (s, loss_of_step(s, x, y)))
             if loss is not None:
-                return submission, loss
-        return self.without_dropout(lambda s: (s, loss_of(s, forward(s, x), y)))
+                loss = loss * accumulated
+                return submission, loss, loss.item()
+        submission, loss = self.without_dropout(lambda s: (s, loss_of(s, forward(s, x), y)))
+        return submission, loss, loss.item()
 
-    def loss_of_outputs(self, output: Tensor, y: Tensor) -> float:
+    def loss_of_outputs(self, output: Tensor, y: Tensor, accumulated: int = 1) -> float:
         """The loss for given outputs of the network, with all that the user's own step adds."""
         if "step" in self._builds.first.extras:
             submission, replaced = self.fresh(), []
 
-            def replace(module: nn.Module, args: Any, own: Tensor) -> Tensor:
+            def replace(module: nn.Module, args: Any, own: Any) -> Any:
                 replaced.append(own)
+                if isinstance(submission.module, PackedModule):
+                    return submission.module.with_outputs(own, output)
                 return output.to(own.dtype) if own.dtype == torch.float64 else output
 
-            submission.module.register_forward_hook(replace)
+            submission.called.register_forward_hook(replace)
             with uncompiled(), Quiet(submission.module):
-                loss = loss_of_step(submission, self._inputs.batch(len(output)), y)
+                x = self._inputs.batch(len(output))
+                both = loss_of_accumulation(submission, x, y) if accumulated > 1 else None
+                loss = both[1] if both else loss_of_step(submission, x, y)
             if loss is not None and replaced:
-                return loss.item()
+                return loss.item() * (1 if both else accumulated)
         with room_for_graphs():
             return loss_of(self._builds.first, output, y).item()

@@ -7,8 +7,12 @@ from diptych.formats.onnx.operations import (
     convolution,
     dense,
     dropout,
+    embedding,
     normalisation,
     pooling,
+    recurrent,
+    resampling,
+    selection,
     shape,
 )
 
@@ -18,8 +22,12 @@ __all__ = [
     "convolution",
     "dense",
     "dropout",
+    "embedding",
     "normalisation",
     "pooling",
     "reads",
+    "recurrent",
+    "resampling",
+    "selection",
     "shape",
 ]

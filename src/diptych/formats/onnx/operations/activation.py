@@ -11,6 +11,12 @@ PLAIN = {
     "Sigmoid": "sigmoid",
     "Softplus": "softplus",
     "Exp": "exponential",
+    "HardSwish": "hard_swish",
+    "Mish": "mish",
+    "Softsign": "softsign",
+    "Abs": "absolute",
+    "Sqrt": "square_root",
+    "Log": "logarithm",
 }
 """Operators without attributes, see https://onnx.ai/onnx/operators."""
 
@@ -60,13 +66,54 @@ def clip(operation: Operation, min: float | None = None, max: float | None = Non
         if constant is None and operation.takes(position):
             return False
         limits.append(float(constant.item()) if constant is not None else attribute)
-    low, high = limits
-    if low != 0:
+    most = float(np.finfo(np.float32).max)
+    low, high = (None if limit is None or abs(limit) >= most else limit for limit in limits)
+    if low == 0 and high in (None, 6):
+        return operation.emit_activation("relu" if high is None else "relu6")
+    written = [None if limit is None else as_written(limit) for limit in (low, high)]
+    return operation.emit_activation("clip", limits=written)
+
+
+@reads("Celu")
+def celu(operation: Operation, alpha: float = 1.0) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__Celu.html"""
+    return operation.emit_activation("celu", as_written(alpha))
+
+
+@reads("HardSigmoid")
+def hard_sigmoid(operation: Operation, alpha: float = 0.2, beta: float = 0.5) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__HardSigmoid.html"""
+    sixth = abs(alpha - 1 / 6) < 1e-6
+    slope = 1 / 6 if sixth else as_written(alpha)
+    return beta == 0.5 and operation.emit_activation("hard_sigmoid", slope)
+
+
+@reads("Shrink")
+def shrink(operation: Operation, bias: float = 0.0, lambd: float = 0.5) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__Shrink.html"""
+    if bias not in (0, lambd):
         return False
-    if high == 6:
-        return operation.emit_activation("relu6")
-    unlimited = high is None or high >= float(np.finfo(np.float32).max)
-    return unlimited and operation.emit_activation("relu")
+    function = "soft_shrink" if bias else "hard_shrink"
+    return operation.emit_activation(function, as_written(lambd))
+
+
+@reads("ThresholdedRelu")
+def thresholded_relu(operation: Operation, alpha: float = 1.0) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__ThresholdedRelu.html"""
+    return operation.emit_activation("threshold", limits=[as_written(alpha), 0.0])
+
+
+@reads("PRelu")
+def prelu(operation: Operation) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__PRelu.html"""
+    view, slope = operation.view(), operation.constant(1)
+    if view is None or slope is None or slope.ndim > len(view.axes):
+        return False
+    long = [i for i, size in enumerate(slope.shape, len(view.axes) - slope.ndim) if size > 1]
+    if [view.axes[i] for i in long] not in ([], [len(view.shape)]):
+        return False
+    parameters = {"slope": operation.weight(1, shape=(slope.size,))}
+    return operation.emit("prelu", [view], view.axes, view.shape, parameters=parameters)
 
 
 @reads("Softmax")

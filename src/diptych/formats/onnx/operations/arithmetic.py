@@ -25,6 +25,8 @@ def add(operation: Operation) -> bool:
 def subtract(operation: Operation) -> bool:
     """https://onnx.ai/onnx/operators/onnx__Sub.html"""
     position = _constant_position(operation)
+    if position is None:
+        return _joined(operation, "subtract")
     if position == 0:
         return _rescale(operation, lambda value: (-1.0, value), 0)
     return position == 1 and _rescale(operation, lambda value: (1.0, -value), 1)
@@ -34,15 +36,36 @@ def subtract(operation: Operation) -> bool:
 def multiply(operation: Operation) -> bool:
     """https://onnx.ai/onnx/operators/onnx__Mul.html"""
     position = _constant_position(operation)
-    return position is not None and _rescale(operation, lambda value: (value, 0.0), position)
+    if position is None:
+        return _joined(operation, "multiply")
+    return _rescale(operation, lambda value: (value, 0.0), position)
 
 
 @reads("Div")
 def divide(operation: Operation) -> bool:
     """https://onnx.ai/onnx/operators/onnx__Div.html"""
-    if _constant_position(operation) != 1:
-        return False
-    return _rescale(operation, lambda value: (1.0 / value, 0.0), 1)
+    position = _constant_position(operation)
+    if position is None:
+        return _joined(operation, "divide")
+    return position == 1 and _rescale(operation, lambda value: (1.0 / value, 0.0), 1)
+
+
+@reads("Max")
+def maximum(operation: Operation) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__Max.html"""
+    return _joined(operation, "maximum")
+
+
+@reads("Min")
+def minimum(operation: Operation) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__Min.html"""
+    return _joined(operation, "minimum")
+
+
+@reads("Mean")
+def average(operation: Operation) -> bool:
+    """https://onnx.ai/onnx/operators/onnx__Mean.html"""
+    return _joined(operation, "average")
 
 
 @reads("Neg")
@@ -57,16 +80,21 @@ def negate(operation: Operation) -> bool:
 @reads("Sum")
 def add_branches(operation: Operation) -> bool:
     """https://onnx.ai/onnx/operators/onnx__Sum.html"""
+    return _joined(operation, "add")
+
+
+def _joined(operation: Operation, kind: str) -> bool:
+    """Makes a node of several tensors that broadcast to each other, all with as many axes."""
     views = [operation.view(position) for position in range(len(operation.inputs))]
     known = [view for view in views if view is not None]
-    shapes = {operation.file.shape(name) for name in operation.inputs}
-    if len(known) != len(views) or len(shapes) > 1 or len(known) < 2:
+    ranks = {len(operation.file.shape(name)) for name in operation.inputs}
+    if len(known) != len(views) or len(ranks) > 1 or len(known) < 2:
         return False
-    first, *others = known
-    aligned = [first, *(operation.laid_out(view, first.axes) for view in others)]
-    if any(view.shape != first.shape for view in aligned):
+    first = max(known, key=lambda view: int(np.prod(view.shape)))
+    aligned = [operation.laid_out(view, first.axes) for view in known]
+    if any(len(view.shape) != len(first.shape) for view in aligned):
         return False
-    return operation.emit("add", aligned, first.axes, first.shape)
+    return operation.emit(kind, aligned, first.axes, first.shape)
 
 
 @reads("Concat")
@@ -78,9 +106,11 @@ def concatenate(operation: Operation, axis: int) -> bool:
         return False
     first, *others = known
     aligned = [first, *(operation.laid_out(view, first.axes) for view in others)]
-    if first.axes[axis % len(first.axes)] != len(first.shape):
+    where = first.axes[axis % len(first.axes)]
+    if not where or None in first.axes:
         return False
-    return operation.emit("concatenate", aligned, first.axes)
+    where = -1 if where == len(first.shape) else where - 1
+    return operation.emit("concatenate", aligned, first.axes, axis=where)
 
 
 def _constant_position(operation: Operation) -> int | None:
@@ -106,7 +136,7 @@ def _rescale(operation: Operation, change: Callable[[Any], tuple[Any, Any]], pos
 def _bias(operation: Operation, view: View, position: int) -> bool:
     """Takes an addition for the bias of the layer before it, where it can be that."""
     value, draft = operation.constant(position), operation.reader.drafts.get(view.node)
-    if value is None or draft is None or draft.kind not in ("conv", "dense"):
+    if value is None or draft is None or draft.kind not in ("conv", "conv_transpose", "dense"):
         return False
     if "bias" in draft.parameters or _by_channel(value, view) is None:
         return False

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from diptych.formats.onnx.operation import Operation, reads
+from diptych.formats.onnx.operations.selection import reduced
 from diptych.formats.onnx.operations.windows import chosen, paddings
 
 
@@ -123,7 +124,11 @@ def _reduce(operation: Operation, kind: str, axes: list[int] | None, keepdims: i
     axes = constant.tolist() if constant is not None else axes
     if view is None or not axes:
         return False
-    return _global(operation, kind, [i % len(view.axes) for i in axes], bool(keepdims))
+    over = [i % len(view.axes) for i in axes]
+    if _global(operation, kind, over, bool(keepdims)):
+        return True
+    function = "mean" if kind == "global_average_pool" else "max"
+    return reduced(operation, function, axes, keepdims)
 
 
 def _global(operation: Operation, kind: str, over: Iterable[int], kept: bool) -> bool:

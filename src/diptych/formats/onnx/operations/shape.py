@@ -23,6 +23,8 @@ CHANNELS_FIRST = (
     *("GlobalAveragePool", "GlobalMaxPool", "Resize", "InstanceNormalization"),
 )
 """Operators that take their channels first."""
+MODES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+"""By ONNX's name, how `Pad` fills."""
 COPIES = ("Identity", "Dropout", "Cast")
 
 
@@ -57,6 +59,9 @@ def reshape(operation: Operation, **attributes: Any) -> bool:
     """
     view, file = operation.view(), operation.file
     before, after = file.shape(operation.inputs[0]), file.shape(operation.output)
+    kept = [i for i, axis in enumerate(view.axes) if axis is not None] if view else []
+    if view is not None and after == tuple(before[i] for i in kept):
+        return operation.alias(view, tuple(view.axes[i] for i in kept))
     if view is None or not after or view.axes[0] != 0 or before[0] != after[0]:
         return False
     if len(after) == 2 and len(view.shape) > 1:
@@ -69,9 +74,16 @@ def reshape(operation: Operation, **attributes: Any) -> bool:
     axes = channels_first(len(after)) if first else tuple(range(len(after)))
     shape = shape_of(after, axes)
     result = View("", operation.output, axes, shape)
-    if any(order_of(each) != sorted(order_of(each)) for each in (view, result)):
+    if all(order_of(each) == sorted(order_of(each)) for each in (view, result)):
+        return operation.emit("reshape", [view], axes, shape=list(shape))
+    if sorted(axis for axis in view.axes if axis is not None) != list(range(len(view.axes))):
         return False
-    return operation.emit("reshape", [view], axes, shape=list(shape))
+    steps: list[list[Any]] = [
+        ["transpose", [axis - 1 for axis in view.axes[1:] if axis]],
+        ["reshape", list(after[1:])],
+        ["transpose", [axes.index(axis) - 1 for axis in range(1, len(axes))]],
+    ]
+    return operation.emit("rearrange", [view], axes, shape=list(view.shape), steps=steps)
 
 
 def _feeds_channels_first(operation: Operation, tensor: str) -> bool:
@@ -95,7 +107,7 @@ def pad(
     assert view is not None
     amounts, fill, axes = (operation.constant(position) for position in (1, 2, 3))
     pads = amounts.tolist() if amounts is not None else pads
-    if pads is None or mode != "constant" or (fill.item() if fill is not None else value):
+    if pads is None or mode not in MODES:
         return False
     rank = len(view.axes)
     padded = range(rank) if axes is None else [int(i) % rank for i in axes]
@@ -106,4 +118,5 @@ def pad(
         return False
     padding = [by_axis.get(axis, [0, 0]) for axis in spatial]
     shape = [n + sum(p) for n, p in zip(view.shape, [*padding, [0, 0]], strict=True)]
-    return operation.emit("pad", [view], view.axes, tuple(shape), padding=padding)
+    settings = {"mode": MODES[mode], "value": float(fill.item() if fill is not None else value)}
+    return operation.emit("pad", [view], view.axes, tuple(shape), padding=padding, **settings)

@@ -3,21 +3,31 @@
 from diptych.auditing.frameworks.keras.operations import (
     activation,
     arithmetic,
+    attention,
     convolution,
     dense,
     dropout,
+    embedding,
     normalisation,
     pooling,
+    recurrent,
+    resampling,
+    selection,
     shape,
 )
 
 __all__ = [
     "activation",
     "arithmetic",
+    "attention",
     "convolution",
     "dense",
     "dropout",
+    "embedding",
     "normalisation",
     "pooling",
+    "recurrent",
+    "resampling",
+    "selection",
     "shape",
 ]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from diptych.auditing.frameworks.keras.drafts import NodeDraft, ShapedCall, draft, reads
+from diptych.auditing.frameworks.keras.layer_classes import public_class
 
 
 def by_channel(numbers: Any) -> float | list[float]:
@@ -23,14 +24,63 @@ def rescaling(layer: Any, call: ShapedCall) -> NodeDraft | None:
     return draft("rescale", scale=by_channel(layer.scale), offset=by_channel(layer.offset))
 
 
-@reads("Add")
-def addition(layer: Any, call: ShapedCall) -> NodeDraft | None:
-    return draft("add") if set(call.inputs) == {call.shape} else None
+LAYERS = {
+    "Add": "add",
+    "Subtract": "subtract",
+    "Multiply": "multiply",
+    "Maximum": "maximum",
+    "Minimum": "minimum",
+    "Average": "average",
+}
+"""Layers that combine their inputs number by number, and the graph's names of them."""
 
 
-@reads("Concatenate")
+@reads(*LAYERS)
+def combination(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    return joined(LAYERS[public_class(layer).__name__], call)
+
+
+def joined(kind: str, call: ShapedCall) -> NodeDraft | None:
+    """Drafts the combination of several inputs with as many axes."""
+    alike = len(call.inputs) > 1 and {len(shape) for shape in call.inputs} == {len(call.shape)}
+    return draft(kind) if alike else None
+
+
+@reads("LayerScale")
+def layer_scale(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    return None if call.channels_first else draft("learned_scale", {"scale": layer.gamma})
+
+
+@reads("ops.Maximum", "ops.Minimum")
+def extreme(operation: Any, call: ShapedCall) -> NodeDraft | None:
+    if len(call.inputs) == 1:
+        return limited(operation, call)
+    return joined(type(operation).__name__.lower(), call)
+
+
+def limited(operation: Any, call: ShapedCall) -> NodeDraft | None:
+    """Drafts the larger or the smaller of a number and each of the input's."""
+    limits = [number(argument) for argument in call.arguments.args]
+    limit = next((limit for limit in limits if limit is not None), None)
+    if limit is None or len(limits) != 2:
+        return None
+    bounds = [limit, None] if type(operation).__name__ == "Maximum" else [None, limit]
+    return draft("activation", function="clip", slope=None, limits=bounds)
+
+
+@reads("ops.Matmul")
+def matmul(operation: Any, call: ShapedCall) -> NodeDraft | None:
+    ranks = {len(shape) for shape in (*call.inputs, call.shape)}
+    alike = len(call.inputs) == 2 and len(ranks) == 1 and ranks.pop() > 1
+    return draft("matmul") if alike and not call.channels_first else None
+
+
+@reads("Concatenate", "ops.Concatenate")
 def concatenation(layer: Any, call: ShapedCall) -> NodeDraft | None:
-    return draft("concatenate") if call.is_channel_axis(layer.axis) else None
+    if call.is_channel_axis(layer.axis):
+        return draft("concatenate", axis=-1)
+    axis = call.graph_axis(layer.axis)
+    return None if axis < 0 else draft("concatenate", axis=axis)
 
 
 def number(argument: Any) -> float | None:
@@ -40,6 +90,8 @@ def number(argument: Any) -> float | None:
 
 @reads("ops.Multiply")
 def product(operation: Any, call: ShapedCall) -> NodeDraft | None:
+    if len(call.inputs) == 2:
+        return joined("multiply", call)
     match [number(argument) for argument in call.arguments.args]:
         case [None, float(value)] | [float(value), None]:
             return draft("rescale", scale=value, offset=0.0)
@@ -48,6 +100,8 @@ def product(operation: Any, call: ShapedCall) -> NodeDraft | None:
 
 @reads("ops.TrueDivide", "ops.Divide")
 def quotient(operation: Any, call: ShapedCall) -> NodeDraft | None:
+    if len(call.inputs) == 2:
+        return joined("divide", call)
     match [number(argument) for argument in call.arguments.args]:
         case [None, float(value)]:
             return draft("rescale", scale=1 / value, offset=0.0)
@@ -57,7 +111,7 @@ def quotient(operation: Any, call: ShapedCall) -> NodeDraft | None:
 @reads("ops.Add")
 def total(operation: Any, call: ShapedCall) -> NodeDraft | None:
     if len(call.inputs) == 2:
-        return addition(operation, call)
+        return joined("add", call)
     match [number(argument) for argument in call.arguments.args]:
         case [None, float(value)] | [float(value), None]:
             return draft("rescale", scale=1.0, offset=value)
@@ -66,6 +120,8 @@ def total(operation: Any, call: ShapedCall) -> NodeDraft | None:
 
 @reads("ops.Subtract")
 def difference(operation: Any, call: ShapedCall) -> NodeDraft | None:
+    if len(call.inputs) == 2:
+        return joined("subtract", call)
     match [number(argument) for argument in call.arguments.args]:
         case [None, float(value)]:
             return draft("rescale", scale=1.0, offset=-value)

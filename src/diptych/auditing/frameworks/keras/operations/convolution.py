@@ -28,7 +28,7 @@ def padded(
     return same_padding(spatial, window, strides, dilation)
 
 
-@reads("Conv1D", "Conv2D", "DepthwiseConv1D", "DepthwiseConv2D")
+@reads("Conv1D", "Conv2D", "Conv3D", "DepthwiseConv1D", "DepthwiseConv2D")
 def convolution(layer: Any, call: ShapedCall) -> NodeDraft | None:
     if layer.data_format != call.data_format:
         return None
@@ -43,6 +43,34 @@ def convolution(layer: Any, call: ShapedCall) -> NodeDraft | None:
         ),
         dilation=list(layer.dilation_rate),
         groups=channels if depthwise else layer.groups,
+    )
+
+
+@reads("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+def transposed(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    if layer.data_format != call.data_format:
+        return None
+    per_axis = zip(
+        call.inputs[0][:-1],
+        call.shape[:-1],
+        layer.kernel_size,
+        layer.strides,
+        layer.dilation_rate,
+        strict=True,
+    )
+    cropping = []
+    for size, wanted, window, stride, step in per_axis:
+        beyond = (size - 1) * stride + (window - 1) * step + 1 - wanted
+        # The smaller half is cut off in front; `valid` cuts off nothing and may add zeros behind.
+        before = max(0, beyond // 2) if layer.padding == "same" else 0
+        cropping.append([before, beyond - before])
+    return draft(
+        "conv_transpose",
+        {"kernel": layer.kernel, "bias": layer.bias},
+        strides=list(layer.strides),
+        cropping=cropping,
+        dilation=list(layer.dilation_rate),
+        groups=1,
     )
 
 

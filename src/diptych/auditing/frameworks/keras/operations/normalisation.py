@@ -32,3 +32,37 @@ def feature_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
     mean, variance = (to_array(value).astype(np.float64) for value in (layer.mean, layer.variance))
     scale = 1 / np.maximum(np.sqrt(variance), keras.config.epsilon())
     return draft("rescale", scale=by_channel(scale), offset=by_channel(-mean * scale))
+
+
+@reads("LayerNormalization")
+def layer_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    axes = None if layer.rms_scaling else axes_of(layer.axis, call)
+    if axes is None:
+        return None
+    variables = {"gamma": layer.gamma, "beta": layer.beta}
+    return draft("layer_norm", variables, epsilon=layer.epsilon, axes=axes)
+
+
+@reads("RMSNormalization")
+def rms_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    axes = axes_of(layer.axis, call)
+    if axes is None:
+        return None
+    return draft("rms_norm", {"gamma": layer.scale}, epsilon=layer.epsilon, axes=axes)
+
+
+def axes_of(axis: int | list[int], call: ShapedCall) -> list[int] | None:
+    """A layer's axes as the graph has them; None if its parameters' axes are in another order."""
+    rank = len(call.inputs[0]) + 1
+    axes = [each % rank - rank for each in ([axis] if isinstance(axis, int) else axis)]
+    if call.channels_first and call.spatial:
+        return [-1] if axes == [1 - rank] else None
+    return axes if axes == sorted(axes) and -rank not in axes else None
+
+
+@reads("GroupNormalization")
+def group_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    if not call.is_channel_axis(layer.axis):
+        return None
+    variables = {"gamma": layer.gamma, "beta": layer.beta}
+    return draft("group_norm", variables, epsilon=layer.epsilon, groups=layer.groups)

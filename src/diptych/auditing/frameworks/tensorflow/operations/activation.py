@@ -4,7 +4,10 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
 
+import math
+
 import numpy as np
+import tensorflow as tf
 
 from diptych.auditing.frameworks.defaults import curves
 from diptych.auditing.frameworks.tensorflow.behaviour import Stretch, close
@@ -13,6 +16,7 @@ from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft, clean
 from diptych.auditing.frameworks.tensorflow.operation_types import ACTIVATION_OPERATIONS
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace
+from diptych.auditing.frameworks.tensorflow.trying import restored, varied
 
 
 @reads(*ACTIVATION_OPERATIONS)
@@ -32,9 +36,37 @@ def activation(stretch: Stretch) -> NodeDraft | None:
         return None
     known = {name: (y - e, s) for name, (e, s) in curves(x, y).items() if close(stretch, y, e)}
     if not known:
-        return None
+        return clip(stretch)
     name = min(known, key=lambda name: np.max(np.abs(known[name][0])))
     slope = known[name][1]
     if slope is not None:
         slope = clean(stretch.written(slope))
     return NodeDraft("activation", {"function": name, "slope": slope})
+
+
+def clip(stretch: Stretch) -> NodeDraft | None:
+    """All numbers between two limits, of which one may be missing."""
+    x = stretch.numbers(-4, 8)
+    x = np.where(np.arange(x.size).reshape(x.shape) % 4, x, 8 * x)  # Some beyond usual limits.
+    y = stretch(x)
+    low, high = (stretch.written(float(limit)) for limit in (y.min(), y.max()))
+    inside = np.sum((low < x) & (x < high)) > 3  # Or it could be another curve with such limits.
+    beyond = x.min() < low or x.max() > high
+    if not (inside and beyond and close(stretch, y, np.clip(x, low, high))):
+        return None
+    limits = [clean(low) if x.min() < low else None, clean(high) if x.max() > high else None]
+    return NodeDraft("activation", {"function": "clip", "slope": None, "limits": limits})
+
+
+def prelu(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """A leaky ReLU whose slopes are a variable, one for all numbers or one for each channel."""
+    if len(variables) != 1:
+        return None
+    [(name, variable)] = variables.items()
+    if math.prod(variable.shape) not in (1, stretch.input.shape[-1]):
+        return None
+    x = stretch.numbers(-4, 8)
+    with restored(variables):
+        slope, y = varied(variables)[name].ravel(), stretch(x)
+    same = close(stretch, y, np.where(x > 0, x, slope * x))
+    return NodeDraft("prelu", {}, {"slope": name}) if same else None

@@ -10,29 +10,35 @@ import tensorflow as tf
 from diptych.auditing.frameworks.tensorflow.behaviour import Stretch, close
 from diptych.auditing.frameworks.tensorflow.blocks import Block
 from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft
-from diptych.auditing.frameworks.tensorflow.operation_types import SUMS
+from diptych.auditing.frameworks.tensorflow.operation_types import JOINS
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace
+from diptych.auditing.frameworks.tensorflow.trying import restored, varied
 
 
-@reads(*SUMS)
-def add(trace: Trace, block: Block) -> NodeDraft | None:
-    same = all(tensor.shape == block.output.shape for tensor in block.inputs)
-    everything = len(block.inputs) == len(block.core.inputs)
-    return NodeDraft("add") if same and everything else None
+@reads(*JOINS)
+def join(trace: Trace, block: Block) -> NodeDraft | None:
+    alike = all(tensor.shape.rank == block.output.shape.rank for tensor in block.inputs)
+    everything = 1 < len(block.inputs) == len(block.core.inputs)
+    return NodeDraft(JOINS[block.core.type]) if alike and everything else None
 
 
 @reads("ConcatV2")
 def concatenate(trace: Trace, block: Block) -> NodeDraft | None:
     rank, axis = block.output.shape.rank, int(tf.get_static_value(block.core.inputs[-1]))
     everything = 1 < len(block.inputs) == len(block.core.inputs) - 1
-    return NodeDraft("concatenate") if everything and axis % rank == rank - 1 else None
+    if not everything or axis % rank == 0:
+        return None
+    last = axis % rank == rank - 1
+    return NodeDraft("concatenate", {"axis": -1 if last else axis % rank - 1})
 
 
 def rescale(stretch: Stretch) -> NodeDraft | None:
     """y = scale * x + offset, the same for all numbers or for all of a channel."""
     x = stretch.numbers(-2, 2)
     y = stretch(x)
+    far = x if stretch.input.dtype.is_integer else 32 * x  # Where a hard sigmoid is no line.
+    there = stretch(far)
     axes = tuple(range(x.ndim - 1))
     for over in (None, axes):
         middle, height = x.mean(over, keepdims=True), y.mean(over, keepdims=True)
@@ -40,7 +46,8 @@ def rescale(stretch: Stretch) -> NodeDraft | None:
             ((x - middle) ** 2).sum(over, keepdims=True), 1e-12
         )
         offset = height - scale * middle
-        if close(stretch, y, scale * x + offset) and np.all(scale):
+        line = close(stretch, y, scale * x + offset)
+        if line and np.all(scale) and close(stretch, there, scale * far + offset):
             break
     else:
         return None
@@ -54,3 +61,20 @@ def rescale(stretch: Stretch) -> NodeDraft | None:
             return NodeDraft("nothing")
         return NodeDraft("rescale", {"scale": scales[0], "offset": offsets[0]})
     return NodeDraft("rescale", {"scale": scales, "offset": offsets})
+
+
+def with_parameter(stretch: Stretch, variables: dict[str, tf.Variable]) -> NodeDraft | None:
+    """A sum or a product with one variable."""
+    if len(variables) != 1:
+        return None
+    [(name, variable)] = variables.items()
+    x = stretch.numbers(-2, 2)
+    if variable.shape.rank >= x.ndim:
+        return None
+    with restored(variables):
+        value, y = varied(variables)[name], stretch(x)
+    ways = {("learned_scale", "scale"): x * value, ("learned_offset", "offset"): x + value}
+    for (kind, role), expected in ways.items():
+        if expected.shape == x.shape and close(stretch, y, expected):
+            return NodeDraft(kind, {}, {role: name})
+    return None

@@ -20,4 +20,18 @@ def dropout(stretch: Stretch) -> NodeDraft | None:
     one_sided = growth - float(ratios[:, x < 0].max()) > stretch.tolerance * 2  # A relu is in it.
     if growth <= 1 + stretch.tolerance or one_sided or not np.all(whole):
         return None
-    return NodeDraft("dropout", {"rate": clean(stretch.written(1 - 1 / growth))})
+    rate = clean(stretch.written(1 - 1 / growth))
+    return NodeDraft(shared(np.abs(ratios) > growth / 2), {"rate": rate})
+
+
+def shared(kept: np.ndarray) -> str:
+    """The kind of dropout that keeps these numbers, (runs, n, …): what is dropped together."""
+    if kept.ndim < 3 or np.all(kept):
+        return "dropout"
+    flat = kept.reshape(*kept.shape[:2], -1)
+    if np.all(flat == flat[:, :, :1]) and flat.shape[2] > 1:
+        return "drop_path"
+    by_channel = kept.reshape(*kept.shape[:2], -1, kept.shape[-1])
+    if np.all(by_channel == by_channel[:, :, :1]) and by_channel.shape[2] > 1:
+        return "spatial_dropout"
+    return "dropout"

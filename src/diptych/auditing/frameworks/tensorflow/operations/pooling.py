@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from diptych.auditing.frameworks.tensorflow.blocks import Block
 from diptych.auditing.frameworks.tensorflow.drafts import NodeDraft
-from diptych.auditing.frameworks.tensorflow.operation_types import GLOBAL_POOLS, POOLS
+from diptych.auditing.frameworks.tensorflow.operation_types import GLOBAL_POOLS, POOLS, REDUCTIONS
 from diptych.auditing.frameworks.tensorflow.operations.convolution import channels_last, pixels
 from diptych.auditing.frameworks.tensorflow.operations.registry import reads
 from diptych.auditing.frameworks.tensorflow.trace import Trace
@@ -22,23 +22,31 @@ def pool(trace: Trace, block: Block) -> NodeDraft | None:
     core = block.core
     if not channels_last(core):
         return None
-    size = list(core.get_attr("ksize"))[1:3]
+    size = list(core.get_attr("ksize"))[1:-1]
     attributes: dict[str, Any] = {
         "size": size,
-        "strides": list(core.get_attr("strides"))[1:3],
-        "padding": pixels(core, size, [1, 1]),
+        "strides": list(core.get_attr("strides"))[1:-1],
+        "padding": pixels(core, size, [1] * len(size)),
     }
     if block.inputs[0].shape.rank == 3:
         attributes = {key: value[1:] for key, value in attributes.items()}
-    if core.type == "AvgPool":
+    if core.type.startswith("AvgPool"):
         attributes["count_padding"] = False
     return NodeDraft(POOLS[core.type], attributes)
 
 
-@reads(*GLOBAL_POOLS)
-def global_pool(trace: Trace, block: Block) -> NodeDraft | None:
+@reads(*REDUCTIONS)
+def reduction(trace: Trace, block: Block) -> NodeDraft | None:
+    """A function over axes; over all of an image it is a global pool."""
     rank = block.inputs[0].shape.rank
-    axes = np.atleast_1d(tf.get_static_value(block.core.inputs[1])) % rank
-    if rank < 3 or sorted(axes) != list(range(1, rank - 1)):
+    axes = tf.get_static_value(block.core.inputs[1])
+    if axes is None:
         return None
-    return NodeDraft(GLOBAL_POOLS[block.core.type])
+    over = sorted(int(axis) % rank for axis in np.atleast_1d(axes))
+    if not over or 0 in over:
+        return None
+    function, kept = REDUCTIONS[block.core.type], bool(block.core.get_attr("keep_dims"))
+    if over == list(range(1, rank - 1)) and function in GLOBAL_POOLS and not kept:
+        return NodeDraft(GLOBAL_POOLS[function])
+    axes = [axis - 1 for axis in over]
+    return NodeDraft("reduce", {"function": function, "over": axes, "keepdims": kept})

@@ -7,9 +7,9 @@ import numpy as np
 from torch import Tensor
 
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, Weight
-from diptych.auditing.frameworks.torch.layout import by_channel, channel_axis
+from diptych.auditing.frameworks.torch.layout import LAST, by_channel, channel_axis, graph_axis
 from diptych.auditing.frameworks.torch.operations.registry import reads
-from diptych.auditing.frameworks.torch.parameters import PLAIN, VECTOR, named_tensors
+from diptych.auditing.frameworks.torch.parameters import BARE, PLAIN, VECTOR, named_tensors
 from diptych.auditing.frameworks.torch.trace import Event
 
 Line = Callable[[Any], tuple[Any, Any]]
@@ -20,9 +20,11 @@ Line = Callable[[Any], tuple[Any, Any]]
 def add(drafts: Drafts, event: Event, input: Any, other: Any, *, alpha: float = 1) -> bool:
     first, second = drafts.of(event, input), drafts.of(event, other)
     if isinstance(first, Activation) and isinstance(second, Activation):
-        return alpha == 1 and _sum(drafts, event, input, other)
+        return alpha == 1 and _joined(drafts, event, "add", input, other)
     x, other = (input, other) if isinstance(first, Activation) else (other, input)
     if alpha == 1 and isinstance(other, Tensor) and _bias(drafts, event, x, other):
+        return True
+    if alpha == 1 and _learned(drafts, event, "learned_offset", x, offset=other):
         return True
     return _rescale(drafts, event, x, other, lambda c: (1.0, alpha * c))
 
@@ -30,6 +32,8 @@ def add(drafts: Drafts, event: Event, input: Any, other: Any, *, alpha: float = 
 @reads("sub")
 def subtract(drafts: Drafts, event: Event, input: Any, other: Any, *, alpha: float = 1) -> bool:
     if isinstance(drafts.of(event, input), Activation):
+        if isinstance(drafts.of(event, other), Activation):
+            return alpha == 1 and _joined(drafts, event, "subtract", input, other)
         return _rescale(drafts, event, input, other, lambda c: (1.0, -alpha * c))
     return _rescale(drafts, event, other, input, lambda c: (-alpha, c))
 
@@ -45,6 +49,10 @@ def subtract_from(
 def multiply(drafts: Drafts, event: Event, input: Any, other: Any) -> bool:
     first = isinstance(drafts.of(event, input), Activation)
     x, other = (input, other) if first else (other, input)
+    if isinstance(drafts.of(event, other), Activation):
+        return _joined(drafts, event, "multiply", input, other)
+    if _learned(drafts, event, "learned_scale", x, scale=other):
+        return True
     return _rescale(drafts, event, x, other, lambda c: (c, 0.0))
 
 
@@ -54,7 +62,14 @@ def divide(
 ) -> bool:
     if rounding_mode is not None or not isinstance(drafts.of(event, input), Activation):
         return False
+    if isinstance(drafts.of(event, other), Activation):
+        return _joined(drafts, event, "divide", input, other)
     return _rescale(drafts, event, input, other, lambda c: (1.0 / c, 0.0))
+
+
+@reads("maximum", "minimum")
+def extreme(drafts: Drafts, event: Event, input: Tensor, other: Tensor) -> bool:
+    return _joined(drafts, event, event.name, input, other)
 
 
 @reads("neg")
@@ -70,24 +85,48 @@ def concatenate(drafts: Drafts, event: Event, tensors: Sequence[Tensor], dim: in
         return False
     layout = layouts.pop()
     dimensions = tensors[0].ndim
-    if dimensions < 2 or dim % dimensions != channel_axis(layout, dimensions):
+    if dimensions < 2 or dim % dimensions == 0:
         return False
-    return drafts.emit(event, "concatenate", list(tensors), layout)
+    axis = graph_axis(layout, dim, dimensions)
+    axis = -1 if axis == dimensions - 1 else axis - 1
+    return drafts.emit(event, "concatenate", list(tensors), layout, axis=axis)
 
 
-def _sum(drafts: Drafts, event: Event, x: Tensor, y: Tensor) -> bool:
-    if x.shape != y.shape:
-        return False
+def _joined(drafts: Drafts, event: Event, kind: str, x: Tensor, y: Tensor) -> bool:
+    """Reads the combination of two values that depend on the input."""
     first, second = drafts.activation(event, x), drafts.activation(event, y)
     if first is None or second is None or first.layout != second.layout:
         return False
-    return drafts.emit(event, "add", [x, y], first.layout)
+    same_batch = x.ndim == y.ndim and x.shape[:1] == y.shape[:1]
+    return same_batch and drafts.emit(event, kind, [x, y], first.layout)
+
+
+def _learned(drafts: Drafts, event: Event, kind: str, x: Any, **given: Any) -> bool:
+    """Reads the sum or the product with a parameter, which is given by its role."""
+    [(role, other)] = given.items()
+    value, weight = drafts.activation(event, x), drafts.of(event, other)
+    if value is None or not isinstance(weight, Weight) or weight.view != "whole":
+        return False
+    spread = [1] * (x.ndim - other.ndim) + list(other.shape)
+    fits = len(spread) == x.ndim and spread[0] == 1
+    if not fits or set(weight.sources) <= drafts.buffers:
+        return False
+    if by_channel(other, value.layout, x.ndim):
+        turn = PLAIN if other.ndim == 1 else VECTOR
+    elif value.layout == LAST:
+        turn = BARE
+    else:
+        return False
+    parameters = drafts.roles(event, **{role: (other, turn)})
+    if parameters is None or drafts.trace.copies[event.outputs[0]].shape != x.shape:
+        return False
+    return drafts.emit(event, kind, [x], value.layout, parameters)
 
 
 def _bias(drafts: Drafts, event: Event, x: Tensor, other: Tensor) -> bool:
     """Makes the addition of a parameter the bias of the layer that gave ``x``."""
     weight = drafts.of(event, other)
-    index = drafts.joinable(event, x, "dense", "conv")
+    index = drafts.joinable(event, x, "dense", "conv", "conv_transpose")
     if index is None or not isinstance(weight, Weight):
         return False
     draft = drafts.drafts[index]

@@ -13,7 +13,7 @@ from diptych.auditing.frameworks.torch.trace import Event
 Sizes = int | Sequence[int]
 
 
-@reads("conv1d", "conv2d")
+@reads("conv1d", "conv2d", "conv3d")
 def convolution(
     drafts: Drafts,
     event: Event,
@@ -41,3 +41,31 @@ def convolution(
         pads = [[pad, pad] for pad in per_axis(axes, 0 if padding == "valid" else padding)]
     attributes = {"strides": strides, "padding": pads, "dilation": steps, "groups": groups}
     return drafts.emit(event, "conv", [input], FIRST, parameters, **attributes)
+
+
+@reads("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def transposed_convolution(
+    drafts: Drafts,
+    event: Event,
+    input: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    output_padding: Sizes = 0,
+    groups: int = 1,
+    dilation: Sizes = 1,
+) -> bool:
+    value = drafts.activation(event, input)
+    axes = input.ndim - 2
+    if value is None or value.layout != FIRST:
+        return False
+    strides, steps, cut, more = (
+        per_axis(axes, v) for v in (stride, dilation, padding, output_padding)
+    )
+    parameters = drafts.roles(event, kernel=(weight, KERNEL), bias=(bias, PLAIN))
+    if parameters is None:
+        return False
+    cropping = [[pixels, pixels - extra] for pixels, extra in zip(cut, more, strict=True)]
+    attributes = {"strides": strides, "cropping": cropping, "dilation": steps, "groups": groups}
+    return drafts.emit(event, "conv_transpose", [input], FIRST, parameters, **attributes)

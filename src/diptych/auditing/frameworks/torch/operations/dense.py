@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from diptych.auditing.frameworks.torch.drafts import Drafts, Weight
-from diptych.auditing.frameworks.torch.layout import LAST
+from diptych.auditing.frameworks.torch.layout import LAST, TIME
 from diptych.auditing.frameworks.torch.operations.registry import reads
 from diptych.auditing.frameworks.torch.parameters import MATRIX, PLAIN
 from diptych.auditing.frameworks.torch.trace import Event
@@ -20,6 +20,10 @@ def linear(
 
 @reads("matmul")
 def matmul(drafts: Drafts, event: Event, input: Tensor, other: Tensor) -> bool:
+    values = [drafts.activation(event, tensor) for tensor in (input, other)]
+    if all(value is not None and value.layout == LAST for value in values):
+        fits = input.ndim == other.ndim > 2
+        return fits and drafts.emit(event, "matmul", [input, other], LAST)
     return _product(drafts, event, input, other, None, from_units=False)
 
 
@@ -43,7 +47,9 @@ def _product(
 ) -> bool:
     """Reads a product with a matrix that is (units, inputs), or else (inputs, units)."""
     value, matrix = drafts.activation(event, x), drafts.of(event, weight)
-    if value is None or value.layout != LAST or not isinstance(matrix, Weight):
+    if value is None or value.layout not in (LAST, TIME):
+        return False
+    if not isinstance(matrix, Weight):
         return False
     if weight.ndim != 2 or matrix.view not in ("whole", "turned"):
         return False
@@ -53,4 +59,4 @@ def _product(
     if parameters is None or drafts.turns.get(name, turn) != turn:
         return False
     drafts.turns[name] = turn
-    return drafts.emit(event, "dense", [x], LAST, {"kernel": name} | parameters)
+    return drafts.emit(event, "dense", [x], value.layout, {"kernel": name} | parameters)

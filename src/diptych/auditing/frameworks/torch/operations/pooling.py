@@ -6,14 +6,19 @@ from typing import Any
 from torch import Tensor
 
 from diptych.auditing.frameworks.torch.drafts import Drafts
-from diptych.auditing.frameworks.torch.layout import FIRST, LAST, POOLED, channel_axis, per_axis
+from diptych.auditing.frameworks.torch.layout import FIRST, POOLED, per_axis
 from diptych.auditing.frameworks.torch.operations.registry import reads
 from diptych.auditing.frameworks.torch.trace import Event
 
 Sizes = int | Sequence[int]
 
 
-@reads("max_pool1d", "max_pool2d", "max_pool1d_with_indices", "max_pool2d_with_indices")
+DIMENSIONS = ("1d", "2d", "3d")
+MAX_POOLS = [f"max_pool{d}{indices}" for d in DIMENSIONS for indices in ("", "_with_indices")]
+ADAPTIVE_MAX = [f"adaptive_{name}" for name in MAX_POOLS]
+
+
+@reads(*MAX_POOLS)
 def max_pool(
     drafts: Drafts,
     event: Event,
@@ -30,7 +35,7 @@ def max_pool(
     return _pool(drafts, event, "max_pool", input, kernel_size, stride, padding)
 
 
-@reads("avg_pool1d", "avg_pool2d")
+@reads("avg_pool1d", "avg_pool2d", "avg_pool3d")
 def average_pool(
     drafts: Drafts,
     event: Event,
@@ -48,36 +53,16 @@ def average_pool(
     return _pool(drafts, event, "average_pool", input, kernel_size, stride, padding, **counted)
 
 
-@reads("adaptive_avg_pool1d", "adaptive_avg_pool2d")
+@reads("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d")
 def adaptive_average(drafts: Drafts, event: Event, input: Tensor, output_size: Sizes) -> bool:
-    return _adaptive(drafts, event, input, "average_pool")
+    return _adaptive(drafts, event, input, "average_pool", "adaptive_average_pool")
 
 
-@reads("adaptive_max_pool1d", "adaptive_max_pool2d")
+@reads(*ADAPTIVE_MAX)
 def adaptive_max(
     drafts: Drafts, event: Event, input: Tensor, output_size: Sizes, return_indices: bool = False
 ) -> bool:
-    return _adaptive(drafts, event, input, "max_pool")
-
-
-@reads("mean")
-def mean(
-    drafts: Drafts,
-    event: Event,
-    input: Tensor,
-    dim: Sizes | None = None,
-    keepdim: bool = False,
-    *,
-    dtype: Any = None,
-) -> bool:
-    return _global(drafts, event, "global_average_pool", input, dim, keepdim)
-
-
-@reads("amax")
-def largest(
-    drafts: Drafts, event: Event, input: Tensor, dim: Sizes | None = None, keepdim: bool = False
-) -> bool:
-    return _global(drafts, event, "global_max_pool", input, dim, keepdim)
+    return _adaptive(drafts, event, input, "max_pool", "adaptive_max_pool")
 
 
 def _pool(
@@ -111,28 +96,15 @@ def _pool(
     return drafts.emit(event, kind, [x], FIRST, size=windows, strides=strides, padding=pads, **more)
 
 
-def _adaptive(drafts: Drafts, event: Event, x: Tensor, kind: str) -> bool:
+def _adaptive(drafts: Drafts, event: Event, x: Tensor, plain: str, kind: str) -> bool:
     spatial, wanted = x.shape[2:], drafts.trace.copies[event.outputs[0]].shape[2:]
     value = drafts.activation(event, x)
     if value is None or value.layout != FIRST:
         return False
     if all(size == 1 for size in wanted):
-        return drafts.emit(event, f"global_{kind}", [x], POOLED)
+        return drafts.emit(event, f"global_{plain}", [x], POOLED)
     if any(size % to for size, to in zip(spatial, wanted, strict=True)):
-        return False
+        return drafts.emit(event, kind, [x], FIRST, size=list(wanted))
     windows = [size // to for size, to in zip(spatial, wanted, strict=True)]
-    counted = {"count_padding": False} if kind == "average_pool" else {}
-    return _pool(drafts, event, kind, x, windows, windows, 0, **counted)
-
-
-def _global(
-    drafts: Drafts, event: Event, kind: str, x: Tensor, dim: Sizes | None, keepdim: bool
-) -> bool:
-    value = drafts.activation(event, x)
-    if value is None or x.ndim < 3 or dim is None:
-        return False
-    axes = {axis % x.ndim for axis in ([dim] if isinstance(dim, int) else dim)}
-    channels = {0, channel_axis(value.layout, x.ndim)}
-    if axes != set(range(x.ndim)) - channels or (keepdim and value.layout == LAST):
-        return False
-    return drafts.emit(event, kind, [x], POOLED if keepdim else LAST)
+    counted = {"count_padding": False} if plain == "average_pool" else {}
+    return _pool(drafts, event, plain, x, windows, windows, 0, **counted)

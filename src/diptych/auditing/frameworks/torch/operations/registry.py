@@ -9,3 +9,5 @@ from collections.abc import Callable
 from diptych.readers import Readers
 
 reads: Readers[Callable[..., bool]] = Readers()
+reads_modules: Readers[Callable[..., bool]] = Readers()
+"""By the name of their class, modules of other libraries that are read as they are called."""

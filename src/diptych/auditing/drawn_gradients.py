@@ -1,0 +1,63 @@
+"""Loss and gradients as distributions, where code of a side's own draws random numbers."""
+
+import numpy as np
+
+from diptych.auditing.certificate import TWINS, Coverage
+from diptych.auditing.distributions import Drawn, Statistics, differing
+from diptych.auditing.graph import Arrays
+from diptych.auditing.pair import SIDES
+from diptych.auditing.twins import Twins
+
+EXAMPLES = 8
+RUNS, MORE, FEWEST = 64, 256, 16
+"""Draws of the first sample, of the second one, and the fewest of either."""
+BUDGET = 100_000_000
+"""Numbers that all gradients of a sample together may have."""
+APART = 1_000_000
+"""B's draws have other seeds than A's: the two samples are independent."""
+CLOSE = {TWINS: 1e-9, "float32": 1e-5}
+"""The relative distance of two statistics that rounding explains."""
+
+
+def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> tuple[str, float] | None:
+    """The statistic whose distributions differ most, and its p-value; None where none does."""
+    twins.load(weights)
+    x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
+    y = {which: twins.examples.y[which][:EXAMPLES] for which in SIDES}
+    size = sum(value.size for value in weights.values())
+    runs, more = (int(np.clip(BUDGET // max(1, size), FEWEST, most)) for most in (RUNS, MORE))
+    first = 1
+
+    def draw(count: int) -> Drawn:
+        nonlocal first
+        seeds = range(first, first + count)
+        first += count
+        coverage.compared(count, draws="of both sides")
+        answers = twins.ask(
+            lambda side, which: [
+                side.loss_and_gradients(x[which], y[which], seed + APART * (which == "b"))
+                for seed in seeds
+            ]
+        )
+        b = [(loss, twins.pair.transfer.to_a(arrays)) for loss, arrays in answers["b"]]
+        return _statistics(answers["a"], weights), _statistics(b, weights), None
+
+    return differing(draw, runs, more, CLOSE[twins.precision])
+
+
+def _statistics(answers: list[tuple[float, Arrays]], weights: Arrays) -> Statistics:
+    """The loss, and each gradient's size and its part along a direction, one for each draw."""
+    chance = np.random.default_rng(9)
+    statistics: Statistics = {"the loss": np.array([loss for loss, _ in answers], np.float64)}
+    for name, value in weights.items():
+        direction = chance.standard_normal(value.size)
+        gradients = [arrays.get(name) for _, arrays in answers]
+        if all(gradient is None for gradient in gradients):
+            continue
+        zeros = np.zeros(value.size)  # What a dropped path gives its parameters.
+        rows = np.stack([zeros if g is None else g.astype(np.float64).ravel() for g in gradients])
+        rows = np.nan_to_num(rows, nan=1e300, posinf=1e300, neginf=-1e300)
+        with np.errstate(over="ignore", invalid="ignore"):
+            statistics[f"the gradient of {name}"] = rows @ direction
+            statistics[f"the size of the gradient of {name}"] = np.linalg.norm(rows, axis=1)
+    return statistics

@@ -1,0 +1,146 @@
+"""The loss, its gradients and training steps with optax, with dropout off."""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from diptych.auditing.frameworks.jax.marks import without_dropout
+from diptych.auditing.frameworks.jax.network import Network
+from diptych.auditing.frameworks.jax.reader import random
+from diptych.auditing.frameworks.jax.trace import Trace
+from diptych.auditing.frameworks.users import users_code
+from diptych.auditing.gradients import Gradients, at
+from diptych.auditing.graph import Arrays
+
+
+class Training:
+    """Trains a build's network from the parameters that were loaded last; they stay as they are."""
+
+    def __init__(self, network: Network) -> None:
+        """Takes the network, which knows its build."""
+        self.network, self.side = network, network.side
+
+    def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
+        """As `Adapter.loss`."""
+        network = self.network
+        own = jnp.asarray(network.layout.from_graph(outputs), network.dtype)
+        with users_code("the loss"):
+            return float(self.side.loss_of(network.params, own, network.target(targets)))
+
+    def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        """As `Adapter.loss_and_gradients`."""
+        self._check_dropout()
+        network = self.network
+        run = network.jitted(("gradients", len(x)), lambda: self._gradients)
+        with self._dropless(), users_code("the loss"):
+            value, _, gradients = run(
+                network.params, network.state, network.input(x), network.target(targets)
+            )
+        return float(value), network.named(gradients, None)
+
+    def updates(self, gradients: Iterable[Gradients]) -> Iterator[Arrays]:
+        """As `Adapter.updates`, from the parameters at the time of the call."""
+        network = self.network
+        params, state = network.params, network.state
+        step = network.jitted("update", lambda: self._stepped)
+        with jax.enable_x64(network.dtype == np.float64):
+            moments = self.side.optimiser.init(params)
+            zeros = jax.tree.map(jnp.zeros_like, params)
+
+        def steps(params: Any, moments: Any) -> Iterator[Arrays]:
+            for step_gradients in gradients:
+                with jax.enable_x64(network.dtype == np.float64):
+                    now = network.named(params, state) if callable(step_gradients) else {}
+                    own, _ = network.filled(zeros, at(step_gradients, now))
+                    with users_code("the optimiser"):
+                        params, moments = step(params, moments, own)
+                    after = network.named(params, state)
+                yield after
+
+        return steps(params, moments)
+
+    def steps(
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[list[float], list[Arrays]]:
+        """As `Adapter.steps`."""
+        self._check_dropout()
+
+        def step(params: Any, state: Any, moments: Any, x: Any, y: Any) -> Any:
+            value, state, gradients = self._gradients(params, state, x, y)
+            return value, state, *self._stepped(params, moments, gradients)
+
+        network = self.network
+        params, state = network.params, network.state
+        moments = self.side.optimiser.init(params)
+        losses, after = [], []
+        with self._dropless(), users_code("a training step"):
+            for x, targets in batches:
+                run = network.jitted(("step", len(x)), lambda: step)
+                given = network.input(x), network.target(targets)
+                value, state, params, moments = run(params, state, moments, *given)
+                losses.append(float(value))
+                after.append(network.named(params, state))
+        return losses, after
+
+    def counts(self) -> dict[str, bool]:
+        """Whether anything can tell one step from another, in ``steps`` and in ``updates``.
+
+        Functions of arrays can do so only by a number in their state, such as the count of an optax
+        schedule. The counts of nnx' random numbers are none.
+        """
+        network = self.network
+        moments = jax.tree.leaves(jax.eval_shape(self.side.optimiser.init, network.params))
+        state = jax.tree.leaves(network.state, is_leaf=lambda v: type(v).__name__ == "RngCount")
+        updates = any(leaf.shape == () for leaf in moments)
+        numbers = [v for v in state if type(v).__name__ != "RngCount" and v.shape == ()]
+        keys = [jnp.issubdtype(number.dtype, jax.dtypes.prng_key) for number in numbers]
+        return {"steps": updates or not all(keys), "updates": updates}
+
+    def _gradients(self, params: Any, state: Any, x: Any, y: Any) -> Any:
+        """The loss, the state after it, and the gradients."""
+
+        def loss(params: Any) -> Any:
+            outputs, after = self.network.apply(params, state, x, True)
+            return self.side.loss_of(params, outputs, y), after
+
+        (value, after), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        return value, after, gradients
+
+    def _stepped(self, params: Any, moments: Any, gradients: Any) -> Any:
+        import optax
+
+        updates, moments = self.side.optimiser.update(gradients, moments, params)
+        return optax.apply_updates(params, updates), moments
+
+    @contextlib.contextmanager
+    def _dropless(self) -> Iterator[None]:
+        """Has the network's dropout drop nothing meanwhile."""
+        with without_dropout():
+            if self.network.users_jit:
+                jax.clear_caches()
+            yield
+        if self.network.users_jit:
+            jax.clear_caches()
+
+    def _check_dropout(self) -> None:
+        """Raises NotImplementedError where random numbers are drawn that cannot be left out."""
+        if self._draws:
+            raise NotImplementedError("it draws random numbers in a way that cannot be left out")
+
+    @cached_property
+    def _draws(self) -> bool:
+        """Whether it draws random numbers with its frameworks' dropout off."""
+        network = self.network
+        x = network.inputs.x
+        with self._dropless():
+            trace = Trace(
+                lambda params, state, x: network.apply(params, state, x, True),
+                (network.params, network.state, x.astype(network.type_of(x))),
+                lambda *_: None,
+            )
+        return random(trace, trace.outputs[:1])

@@ -1,0 +1,159 @@
+"""The last states of recurrent layers, followed through what users do to get at them.
+
+PyTorch gives them as (layers * directions, n, units). Users take rows of it, join them, or take the
+last step of the outputs instead.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor
+
+from diptych.auditing.frameworks.torch.calls import AXES, tensors
+from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, NodeDraft
+from diptych.auditing.frameworks.torch.layout import LAST, TIME
+from diptych.auditing.frameworks.torch.trace import Event
+from diptych.auditing.kinds.directions import BOTH, RECURRENT, SEQUENCE, STATE, STEP
+
+CELL = "the cell's last state"
+"""The class of the node that gives an LSTM's second state."""
+LAST_STEP = (-1, (slice(None), -1), (slice(None), -1, slice(None)), (-1, slice(None)))
+
+
+def read(drafts: Drafts, event: Event) -> bool:
+    """Reads a call that picks states, or the last step of the outputs; False for all others."""
+    values = drafts.given(event)
+    if not values or not isinstance(values[0], Activation):
+        return False
+    number = event.numbers[0]
+    if number in drafts.states:
+        return _picks(drafts, event, number)
+    if number in drafts.single_states:
+        return _joins(drafts, event)
+    source = None if values[0].draft is None else drafts.drafts[values[0].draft]
+    if event.name == "cat" and source is not None and source.attributes.get("class") == CELL:
+        return second_output(drafts, event)
+    return _last_step(drafts, event)
+
+
+def _picks(drafts: Drafts, event: Event, number: int) -> bool:
+    """Reads what takes rows of (layers * directions, n, units)."""
+    states, index = drafts.states[number], _index(event)
+    output = event.outputs[0]
+    if isinstance(index, int) and -len(states) <= index < len(states):
+        return _single(drafts, event, (states[index],))
+    if event.name == "cat" and event.kwargs.get("dim", (*event.args[1:], 0)[0]) == 0:
+        rows = [drafts.states.get(n) for n in event.numbers if n is not None]
+        if all(row is not None for row in rows):
+            second_output(drafts, event)
+            drafts.states[output] = tuple(state for row in rows for state in row or ())
+            return True
+    if isinstance(index, slice):
+        drafts.black_box(event)
+        drafts.states[output] = states[index]
+        return True
+    return False
+
+
+def second_output(drafts: Drafts, event: Event) -> bool:
+    """Makes a call a node that is no layer of its own, but what one gives besides its output."""
+    drafts.black_box(event)
+    last = drafts.drafts[-1]
+    drafts.drafts[-1] = replace(last, attributes={"class": CELL})
+    return True
+
+
+def is_unnamed(draft: NodeDraft) -> bool:
+    """Whether a draft is something without a name, and not a layer's second output."""
+    return draft.kind == "custom" and draft.attributes["class"] != CELL
+
+
+def _index(event: Event) -> Any:
+    """The row or the rows that a call takes; None for another call."""
+    arguments = event.args[1:]
+    match event.name:
+        case "getitem":
+            return arguments[0]
+        case "select" if arguments[:1] == (0,):
+            return arguments[1]
+        case "squeeze" if arguments[:1] == (0,) or event.kwargs.get("dim") == 0:
+            return 0
+    return None
+
+
+def _joins(drafts: Drafts, event: Event) -> bool:
+    """Reads a join of single states (n, units) along the units."""
+    if event.name != "cat":
+        return False
+    axis = event.kwargs.get("dim", (*event.args[1:], 0)[0])
+    rows = [drafts.single_states.get(n) for n in event.numbers if n is not None]
+    if axis not in (1, -1) or any(row is None for row in rows) or len(rows) != len(event.numbers):
+        return False
+    return _single(drafts, event, tuple(state for row in rows for state in row or ()))
+
+
+def _single(drafts: Drafts, event: Event, states: tuple[tuple[int, int], ...]) -> bool:
+    """Makes a call's output a layer's last states where it is all of them, in their order."""
+    output, (draft, _) = event.outputs[0], states[0]
+    both = drafts.drafts[draft].attributes["direction"] == BOTH
+    if states == tuple((draft, i) for i in range(2 if both else 1)):
+        drafts.values[output] = Activation(draft, LAST)
+    else:
+        drafts.black_box(event)
+    drafts.single_states[output] = states
+    return True
+
+
+def _last_step(drafts: Drafts, event: Event) -> bool:
+    """Reads ``outputs[:, -1]``, or ``outputs[-1]`` where the steps come first, as the layer's own
+    setting, where the layer's other outputs are not used."""
+    x = next(tensors((event.args, event.kwargs)))
+    value = drafts.of(event, x)
+    if not isinstance(value, Activation) or not isinstance(x, Tensor) or x.ndim != 3:
+        return False
+    by_step = 0 if value.layout == TIME else 1
+    index = event.args[1] if event.name == "getitem" and len(event.args) > 1 else None
+    if isinstance(index, tuple) and index and index[-1] is ...:
+        index = index[:-1]
+    taken = index in LAST_STEP and (isinstance(index, int) or index[0] == -1) == (by_step == 0)
+    if event.name == "select":
+        taken = tuple(event.args[1:]) in ((by_step, -1), (by_step, x.shape[by_step] - 1))
+    if not taken:
+        return False
+    draft = drafts.joinable(event, x, *RECURRENT)
+    if draft is None or drafts.drafts[draft].attributes["returns"] != SEQUENCE:
+        return False
+    attributes = drafts.drafts[draft].attributes
+    forward = attributes["direction"] == "forward" and not attributes["masked"]
+    returns = {"returns": STATE if forward else STEP}
+    drafts.merge(event, draft, attributes=attributes | returns, layout=LAST)
+    drafts.values[event.outputs[0]] = Activation(draft, LAST)
+    return True
+
+
+def turns_time(drafts: Drafts, event: Event) -> bool:
+    """Reads an exchange of the examples and the steps, the first two axes."""
+    values = drafts.given(event)
+    if event.name not in AXES or not values or not isinstance(values[0], Activation):
+        return False
+    x = next(tensors((event.args, event.kwargs)))
+    if x.ndim < 3 or event.axes_order() != [1, 0, *range(2, x.ndim)]:
+        return False
+    if values[0].layout not in (LAST, TIME):
+        return False
+    return drafts.alias(event, TIME if values[0].layout == LAST else LAST)
+
+
+BY_POSITION = {
+    *("linear", "dropout", "add", "layer_norm", "relu", "gelu", "tanh", "sigmoid", "silu"),
+    *("lstm", "gru", "rnn_tanh", "rnn_relu", "multi_head_attention_forward"),
+}
+"""Functions whose readers take inputs with the steps in front of the examples."""
+
+
+def lies_wrong(drafts: Drafts, event: Event) -> bool:
+    """Whether a call takes an input with the steps in front that its reader would misread."""
+    layouts = {v.layout for v in drafts.given(event) if isinstance(v, Activation)}
+    if any(layout.startswith("states") for layout in layouts):
+        return True
+    return TIME in layouts and (event.name not in BY_POSITION or len(layouts) > 1)

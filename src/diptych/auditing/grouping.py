@@ -1,0 +1,157 @@
+"""A black box on one side that is several layers on the other: those are taken together.
+
+A layer that a user wrote in one framework (a gate, a residual block) is one box there, and its
+parts are seen in the other framework. Where the parts have as many parameters of the same shapes as
+the box, they stand for it, and are compared with it from outside.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice, permutations, product
+
+import numpy as np
+
+from diptych.auditing.graph import Arrays, Graph, Node
+from diptych.auditing.match import Match, Transfer, align, cost_of
+
+TOGETHER = "together"
+"""The attribute of a node that stands for several: their names."""
+MOST = 120
+"""Nodes of a side; in longer ones, nothing is taken together."""
+FURTHER = 6
+"""Nodes without parameters that may follow the last one with some."""
+ORDERS = 24
+"""Orders of parameters of one shape that are tried."""
+Shape = tuple[int, ...]
+
+
+def grouped(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[Graph, Graph]:
+    """Both graphs, simplified, in which layers that stand for a black box are one node.
+
+    Args:
+        a: A's graph.
+        b: B's graph.
+        of_a: A's parameters.
+        of_b: B's parameters.
+    """
+    if max(len(a.nodes), len(b.nodes)) > MOST:
+        return a, b
+    b = _with_groups(a, b, of_a, of_b)
+    return _with_groups(b, a, of_b, of_a), b
+
+
+def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays) -> Graph:
+    """The second graph, with groups for the boxes of the first, where that aligns them better."""
+    alone = [
+        match.a
+        for match in align(boxes, parts, of_boxes, of_parts)
+        if match.a and not (match.b and _shapes(match.a, of_boxes) == _shapes(match.b, of_parts))
+    ]
+    for box in alone:
+        if box.kind != "custom" or not box.parameters or TOGETHER in box.attributes:
+            continue
+        least, best = cost_of(boxes, parts, of_boxes, of_parts), parts
+        for candidate in _candidates(box, parts, of_boxes, of_parts):
+            cost = cost_of(boxes, candidate, of_boxes, of_parts)
+            if cost < least - 1e-6:
+                least, best = cost, candidate
+        parts = best
+    return parts
+
+
+def _candidates(box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays) -> Iterator[Graph]:
+    """The graph with each stretch of nodes as one that may be the box."""
+    wanted = _shapes(box, of_box)
+    nodes = graph.nodes
+    for start in range(len(nodes)):
+        shapes: Counter[Shape] = Counter()
+        after = 0
+        for stop in range(start + 1, len(nodes) + 1):
+            own = _shapes(nodes[stop - 1], of_graph)
+            shapes += own
+            if shapes - wanted:
+                break
+            if shapes != wanted:
+                continue
+            after += not own
+            if after > FURTHER:
+                break
+            stretch = nodes[start:stop]
+            if stop - start > 1 and stretch[-1].shape == box.shape and _is_closed(stretch, nodes):
+                yield _as_one(graph, stretch)
+
+
+def _shapes(node: Node, parameters: Arrays) -> Counter[Shape]:
+    """How many parameters of each shape a node has."""
+    return Counter(parameters[name].shape for name in node.parameters.values())
+
+
+def _is_closed(stretch: tuple[Node, ...], nodes: tuple[Node, ...]) -> bool:
+    """Whether nothing outside uses what is inside but the last output, and none is a group."""
+    inside = {node.name for node in stretch[:-1]}
+    outside = [node for node in nodes if node not in stretch]
+    used = any(name in inside for node in outside for name in node.inputs)
+    ends = stretch[-1].name in {nodes[-1].name, *(n for node in outside for n in node.inputs)}
+    return not used and ends and not any(TOGETHER in node.attributes for node in stretch)
+
+
+def _as_one(graph: Graph, stretch: tuple[Node, ...]) -> Graph:
+    own = {node.name for node in stretch}
+    inputs = dict.fromkeys(name for node in stretch for name in node.inputs if name not in own)
+    names = [name for node in stretch for name in node.parameters.values()]
+    last = stretch[-1]
+    whole = replace(
+        last,
+        kind="custom",
+        inputs=tuple(inputs),
+        attributes={
+            "class": " + ".join(node.name for node in stretch),
+            TOGETHER: [node.name for node in stretch],
+        },
+        parameters={str(number): name for number, name in enumerate(dict.fromkeys(names))},
+    )
+    nodes = [whole if node is last else node for node in graph.nodes if node not in stretch[:-1]]
+    return replace(graph, nodes=tuple(nodes))
+
+
+def is_group(node: Node | None) -> bool:
+    """Whether a node stands for several."""
+    return node is not None and TOGETHER in node.attributes
+
+
+def orders(match: Match, of_a: Arrays, of_b: Arrays) -> list[dict[str, str]]:
+    """The ways in which the parameters of a box may be those of the layers that stand for it.
+
+    Returns:
+        B's names by A's, the likeliest first: parameters of one shape in their order.
+    """
+    assert match.a and match.b
+    by_shape: dict[Shape, tuple[list[str], list[str]]] = {}
+    for place, (node, arrays) in enumerate(((match.a, of_a), (match.b, of_b))):
+        for name in node.parameters.values():
+            by_shape.setdefault(arrays[name].shape, ([], []))[place].append(name)
+    ways = [
+        [dict(zip(names, other, strict=False)) for other in permutations(others)]
+        for names, others in by_shape.values()
+    ]
+    chosen = islice(product(*ways), ORDERS)
+    return [{k: v for part in parts for k, v in part.items()} for parts in chosen]
+
+
+def matched(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[list[Match], Transfer]:
+    """The matches and the transfer of two graphs; a group's parameters in the likeliest order."""
+    matches = align(a, b, of_a, of_b)
+    transfer = Transfer.between(a, b, matches, of_a, of_b)
+    for match in matches:
+        if match.a and match.b and (is_group(match.a) or is_group(match.b)):
+            transfer = transfer.with_names(orders(match, of_a, of_b)[0])
+    return matches, transfer
+
+
+def largest_distance(a: np.ndarray, b: np.ndarray) -> float:
+    """How far two outputs are apart, relative to the largest number."""
+    if a.shape != b.shape:
+        return float("inf")
+    size = max(float(np.abs(a).max(initial=0.0)), 1e-30)
+    return float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) / size

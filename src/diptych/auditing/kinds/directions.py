@@ -1,0 +1,6 @@
+"""Words for the directions and the results of recurrent layers. It needs nothing but Python."""
+
+FORWARD, BACKWARD, BOTH = "forward", "backward", "both"
+SEQUENCE, STATE, STEP = "sequence", "state", "step"
+RECURRENT = ("lstm", "gru", "simple_rnn")
+"""The recurrent kinds, whose computations are in `diptych.auditing.kinds.recurrent`."""

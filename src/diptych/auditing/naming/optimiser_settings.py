@@ -1,0 +1,184 @@
+"""The settings in which two optimisers differ that were recovered from their steps."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from diptych.auditing.optimisers import Recovered
+from diptych.auditing.pair import SIDES, Which
+
+Report = Callable[..., None]
+"""Takes a finding: all of a `diptych.auditing.findings.Reporter`, or for one layer."""
+
+
+def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report) -> None:
+    """Names every setting in which two recovered optimisers differ."""
+    a, b = recovered["a"], recovered["b"]
+    if not (a.explained and b.explained):
+        _compare_words(recovered, said, report)
+        return
+    if a.family != b.family:
+        report("optimiser", a=_described(a), b=_described(b))
+        return
+    for name, words, code in VARIANTS:
+        values = [optimiser.settings.get(name) or 0 for optimiser in (a, b)]
+        if values[0] != values[1]:
+            of_a, of_b = (words.format(value) if value else "without it" for value in values)
+            report(code, a=of_a, b=of_b)
+    added_up = [bool(optimiser.settings.get("accumulate")) for optimiser in (a, b)]
+    if added_up[0] != added_up[1]:
+        words = [
+            "added to those of the steps before" if added else "cleared each step"
+            for added in added_up
+        ]
+        report(
+            "gradients-not-cleared",
+            a=words[0],
+            b=words[1],
+            effect="from the second step on",
+            stage="gradients",
+        )
+    _rates(a, b, report)
+    for name, code in (
+        ("momentum", "momentum"), ("beta_1", "beta-1"), ("beta_2", "beta-2"), ("rho", "beta-2")
+    ):  # fmt: skip
+        if name in a.settings and _apart(1 - a.settings[name], 1 - b.settings[name], 0.01):
+            of_a, of_b = (f"{name} {optimiser.settings[name]:.4g}" for optimiser in (a, b))
+            report(code, a=of_a, b=of_b)
+    if a.settings.get("nesterov", False) != b.settings.get("nesterov", False):
+        of_a, of_b = (
+            "Nesterov's momentum" if optimiser.settings["nesterov"] else "momentum"
+            for optimiser in (a, b)
+        )
+        report("momentum", a=of_a, b=of_b)
+    _epsilon(a, b, report)
+    _decay(a, b, report)
+
+
+VARIANTS = (
+    ("amsgrad", "AMSGrad: the largest second moment so far", "optimiser"),
+    ("centered", "centred: the variance of the gradients", "optimiser"),
+    ("dampening", "dampening {:g}", "momentum"),
+    ("momentum_decay", "momentum that grows by 0.96 ** ({:g} * step)", "momentum"),
+)
+"""Settings that make another optimiser of a family, in words, and their code."""
+SAID = {
+    "learning_rate": "learning-rate",
+    "momentum": "momentum",
+    "nesterov": "momentum",
+    "beta_1": "beta-1",
+    "beta_2": "beta-2",
+    "rho": "beta-2",
+    "epsilon": "epsilon",
+    "weight_decay": "weight-decay",
+}
+"""By what an optimiser says of itself, the code of a difference in it."""
+
+
+def _compare_words(
+    recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report
+) -> None:
+    """Compares what optimisers say of themselves where their steps are of none that is known."""
+    unknown = [which.upper() for which in SIDES if not recovered[which].explained]
+    effect = f"the steps of {' and '.join(unknown)} are of no optimiser whose formula is known here"
+    a, b = said["a"], said["b"]
+    if a.get("kind") == b.get("kind") and len(unknown) == 2:
+        different = [name for name in SAID if name in a and name in b and a[name] != b[name]]
+        for name in different:
+            of_a, of_b = (f"{name} {_short(settings[name])}" for settings in (a, b))
+            report(SAID[name], a=of_a, b=of_b, effect=effect)
+        if different:
+            return
+    words = [
+        _described(recovered[which]) if recovered[which].explained else _told(said[which])
+        for which in SIDES
+    ]
+    report("optimiser", a=words[0], b=words[1], effect=effect)
+
+
+def _told(settings: dict[str, Any]) -> str:
+    """What an optimiser says of itself, such as ``lamb (learning_rate 0.001, beta_1 0.9)``."""
+    inside = [f"{name} {_short(value)}" for name, value in settings.items() if name != "kind"]
+    kind = settings.get("kind", "an optimiser of its own")
+    return f"{kind} ({', '.join(inside)})" if inside else str(kind)
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _decay(a: Recovered, b: Recovered, report: Report) -> None:
+    decays = [optimiser.settings.get("weight_decay", 0.0) for optimiser in (a, b)]
+    forms = [
+        optimiser.settings.get("decay", "") if decay else ""
+        for optimiser, decay in zip((a, b), decays, strict=True)
+    ]
+    if _apart(decays[0], decays[1], 0.02) or forms[0] != forms[1]:
+        of_a, of_b = (
+            f"{decay:.3g}, {'apart from' if form == 'decoupled' else 'added to'} the gradient"
+            if decay
+            else "none"
+            for decay, form in zip(decays, forms, strict=True)
+        )
+        report("weight-decay", a=of_a, b=of_b)
+
+
+def _apart(a: float, b: float, share: float) -> bool:
+    return abs(a - b) > share * max(abs(a), abs(b))
+
+
+def _rates(a: Recovered, b: Recovered, report: Report) -> None:
+    """The learning rate, and how it changes over the steps."""
+    usable = (a.rates != 0) & (b.rates != 0)
+    one, other = a.rates[usable], b.rates[usable]
+    if not one.size:
+        return
+    first = [float(rates[0]) for rates in (one, other)]
+    shapes = [rates / rates[0] for rates in (one, other)]
+    changed = [float(np.abs(shape - 1).max()) > 3e-3 for shape in shapes]
+    if np.abs(shapes[0] - shapes[1]).max() > 3e-3 and any(changed):
+        of_a, of_b = (
+            f"from {rates[0]:.4g} to {rates[-1]:.4g} in {len(a.rates)} steps"
+            if c
+            else f"{rates[0]:.4g} throughout"
+            for rates, c in zip((one, other), changed, strict=True)
+        )
+        report("schedule", a=of_a, b=of_b)
+    if _apart(first[0], first[1], 3e-3):
+        report("learning-rate", a=f"{first[0]:.4g}", b=f"{first[1]:.4g}")
+
+
+def _epsilon(a: Recovered, b: Recovered, report: Report) -> None:
+    if "epsilon" not in a.settings:
+        return
+    where = []
+    for optimiser in (a, b):
+        settings = optimiser.settings
+        if "hat" in settings:
+            text = "before" if settings["hat"] else "after"
+            where.append(f"added to the root {text} its bias is corrected")
+        elif "within" in settings:
+            where.append("added to the gradient" if settings["within"] else "added to the norm")
+        else:
+            inside = settings.get("inside")
+            where.append("added inside the root" if inside else "added to the root")
+    values = [optimiser.settings["epsilon"] for optimiser in (a, b)]
+    if where[0] != where[1] or _apart(values[0], values[1], 0.05):
+        of_a, of_b = (f"{value:.3g}, {place}" for value, place in zip(values, where, strict=True))
+        effect = (
+            "matters where gradients are about as small: a gradient of "
+            f"{max(values):.0e} makes steps of different sizes"
+        )
+        report("epsilon", a=of_a, b=of_b, effect=effect)
+
+
+def _described(each: Recovered) -> str:
+    settings = {
+        name: f"{value:.4g}" if isinstance(value, float) else str(value)
+        for name, value in each.settings.items()
+        if name in ("momentum", "beta_1", "beta_2", "rho", "epsilon")
+    }
+    inside = ", ".join(f"{name} {value}" for name, value in settings.items())
+    rate = next((r for r in each.rates if r), 0.0)
+    return f"{each.family} at {rate:.4g}" + (f" ({inside})" if inside else "")

@@ -1,0 +1,73 @@
+"""Studies: the table of arms, and the verdict in a sentence."""
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from diptych.render.terminal import table
+from diptych.study.description import Answer, Study
+from diptych.study.study import Outcome
+from diptych.study.verdict import Contrast
+
+SHARES = ("test_accuracy", "accuracy_moved", "accuracy_turned", "accuracy_scaled")
+STYLES = {"yes": "green", "no": "bold red", "not decided": "yellow"}
+
+
+def study_table(studies: list[Study]) -> RenderableType:
+    """A row per study."""
+    rows = table("Study", "Question", left=2)
+    rows.columns[1].no_wrap = False
+    for study in studies:
+        rows.add_row(study.name, study.question)
+    return rows
+
+
+def outcome(result: Outcome) -> RenderableType:
+    """The whole outcome of one study."""
+    study, answer = result.study, result.study.answer
+    lines: list[RenderableType] = [Text(study.question, style="bold")]
+    if study.claim:
+        lines.append(Text(f"The article: “{study.claim}”", style="italic"))
+    rows = table("", "Mean", "Spread", "Difference", "95% interval", "p", "")
+    contrasts = {contrast.arm: contrast for contrast in result.verdict.contrasts}
+    for arm in result.verdict.arms:
+        spread = "–" if arm.spread is None else _value(answer, arm.spread)
+        rows.add_row(
+            arm.name, _value(answer, arm.mean), spread, *_cells(answer, contrasts.get(arm.name))
+        )
+    lines += [rows, Text(sentence(result), style=STYLES[result.verdict.word])]
+    if result.quick:
+        lines.append(Text("This is the quick study: fewer seeds, shorter trainings.", style="dim"))
+    return Group(*lines)
+
+
+def _cells(answer: Answer, contrast: Contrast | None) -> tuple[str, str, str, str]:
+    if contrast is None:
+        return "", "", "", ""
+    interval = "–"
+    if contrast.interval:
+        interval = " to ".join(_value(answer, end) for end in contrast.interval)
+    p_value = "–" if contrast.p_value is None else f"{contrast.p_value:.2g}"
+    return _value(answer, contrast.difference), interval, p_value, contrast.word
+
+
+def _value(answer: Answer, value: float) -> str:
+    return f"{100 * value:.2f}%" if answer.measure in SHARES else f"{value:.4g}"
+
+
+def sentence(result: Outcome) -> str:
+    """The verdict in a sentence."""
+    answer, names = result.study.answer, list(result.study.arms)
+    what = answer.measure.replace("_", " ")
+    if answer.kind == "below":
+        assert answer.limit is not None
+        claim = f"all of {', '.join(names)} stay below {_value(answer, answer.limit)} in {what}"
+    elif answer.kind == "higher":
+        claim = f"{names[0]} is higher than {', '.join(names[1:])} in {what}"
+    else:
+        assert answer.margin is not None
+        claim = (
+            f"{', '.join(names[1:])} {'is' if len(names) == 2 else 'are'} within "
+            f"{_value(answer, answer.margin)} of {names[0]} in {what}"
+        )
+    seeds = f"{result.seeds} seed{'s' if result.seeds > 1 else ''}"
+    return f"{result.verdict.word.capitalize()}: {claim} ({seeds} per arm)."

@@ -1,0 +1,1 @@
+"""Studies: many runs to answer one question."""

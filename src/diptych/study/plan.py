@@ -1,0 +1,167 @@
+"""A study's folder: its plan, which names its runs, and the runs themselves.
+
+The plan is written before anything is trained. Whatever is killed, the study goes on with the runs
+that have not ended.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diptych import training
+from diptych.comparison.sides import setting
+from diptych.data import Data, Split, load_data
+from diptych.data.saving import save_idx_folder
+from diptych.errors import InputError, command
+from diptych.randomness import generator
+from diptych.runs import Run, find
+from diptych.study.description import Arm, Study
+from diptych.whole_files import write_json
+
+PLAN = "plan.json"
+SCHEMA = 1
+SHUFFLED = "shuffled-pixels"
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a study."""
+
+    arm: str
+    seed: int
+    run: str
+    """The run's folder, relative to the folder of all runs."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study with its runs."""
+
+    study: Study
+    quick: bool
+    runs: list[Planned]
+    root: Path
+    """The folder of all runs."""
+
+    @property
+    def folder(self) -> Path:
+        """The study's own folder."""
+        return folder_of(self.root, self.study.name, self.quick)
+
+    def opened(self) -> Iterator[tuple[Planned, Run]]:
+        """Each run, in the order of the plan.
+
+        Raises:
+            InputError: a run is not there any more, or is damaged.
+        """
+        for planned in self.runs:
+            yield planned, Run.open(self.root / planned.run)
+
+    def unfinished(self) -> list[Run]:
+        """The runs that have not ended, each once."""
+        runs = {run.folder: run for _, run in self.opened() if run.status != "done"}
+        return list(runs.values())
+
+
+def folder_of(root: Path, name: str, quick: bool) -> Path:
+    """Where a study of that name has its folder."""
+    return root / f"study-{name}{'-quick' if quick else ''}"
+
+
+def planned(study: Study, root: Path, quick: bool = False, seeds: int | None = None) -> Plan:
+    """The plan of a study: the one that is there, or a new one, written.
+
+    A run that another study has made already, of the same settings and seed, is taken.
+
+    Args:
+        study: the study.
+        root: the folder of all runs.
+        quick: with fewer seeds, and what else the study says of ``--quick``.
+        seeds: another number of seeds.
+
+    Raises:
+        InputError: an arm cannot be trained, or the study has changed since its plan was made.
+            Nothing is written then.
+    """
+    folder = folder_of(root, study.name, quick)
+    count = seeds or (study.quick_seeds if quick else study.seeds)
+    if (folder / PLAN).exists():
+        known = read(folder)
+        if known.study != study or len({run.seed for run in known.runs}) != count:
+            raise InputError(
+                f"study {study.name}: {folder} holds one with other arms or seeds: remove that "
+                f"folder, or give this one another name"
+            )
+        return known
+    arms = study.complete_arms(quick)
+    prepared = {name: _prepared(name, arm, root) for name, arm in arms.items()}  # Checks them all.
+    existing = {(setting(run.description()), run.seed): run for run in find(root)}
+    runs = []
+    for seed in range(count):
+        for name, (network, recipe, data, workflow) in prepared.items():
+            run = Run.create(root, network, recipe, workflow, data, seed)
+            same = existing.get((setting(run.description()), seed))
+            if same is not None:
+                (run.folder / "run.json").unlink()
+                run.folder.rmdir()
+                run = same
+            existing[setting(run.description()), seed] = run
+            runs.append(Planned(name, seed, str(run.folder.relative_to(root))))
+    plan = Plan(study, quick, runs, root)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "schema": SCHEMA,
+        "study": study.model_dump(mode="json", exclude_unset=True),
+        "quick": quick,
+        "runs": [asdict(run) for run in runs],
+    }
+    write_json(folder / PLAN, content)
+    return plan
+
+
+def read(folder: Path) -> Plan:
+    """The plan in a study's folder.
+
+    Raises:
+        InputError: there is none, or it is damaged.
+    """
+    try:
+        content: dict[str, Any] = json.loads((folder / PLAN).read_text(encoding="utf-8"))
+        runs = [Planned(**run) for run in content["runs"]]
+        study = Study.from_dict(content["study"], str(folder))
+        return Plan(study, content["quick"], runs, folder.parent)
+    except FileNotFoundError:
+        raise InputError(
+            f"study {folder}: no {PLAN} there; {command('study', 'run', folder.name)} makes one"
+        ) from None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise InputError(f"{folder / PLAN}: the file is damaged") from None
+
+
+def _prepared(name: str, arm: Arm, root: Path) -> tuple[Any, ...]:
+    """Network, recipe, data and workflow of an arm, known to fit each other."""
+    data = load_data(arm.data or "mnist")
+    if arm.shuffled:
+        data = _shuffled(data, root / SHUFFLED / data.name)
+    network, recipe = training.fitted(arm.described_network(name), arm.described_recipe(), data)
+    return network, recipe, data, arm.workflow or "tensorflow"
+
+
+def _shuffled(data: Data, folder: Path) -> Data:
+    """The data with the pixels of all images in one other order, the same for every study."""
+    if not folder.exists():
+        pixels = int(np.prod(data.image_shape[:2]))
+        order = generator(0, "study/pixels").permutation(pixels)
+
+        def shuffled(split: Split) -> Split:
+            rows = np.asarray(split.images).reshape(len(split), pixels, -1)
+            return Split(rows[:, order].reshape(split.images.shape), split.labels)
+
+        train, validation, test = map(shuffled, (data.train, data.validation, data.test))
+        changed = replace(data, train=train, validation=validation, test=test)
+        save_idx_folder(changed, folder)
+    return load_data(folder)

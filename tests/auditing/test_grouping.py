@@ -1,0 +1,65 @@
+"""Layers that are one black box on the other side are taken together."""
+
+import numpy as np
+import pytest
+
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.grouping import grouped, is_group, matched, orders
+
+DENSE = {"kernel": "out.kernel", "bias": "out.bias"}
+BOX = Graph(
+    (6,),
+    (
+        Node("gated", "custom", (INPUT,), (5,), {"class": "Gated"}, {"0": "w", "1": "v"}),
+        Node("out", "dense", ("gated",), (1,), {}, DENSE),
+    ),
+)
+PARTS = Graph(
+    (6,),
+    (
+        Node("w", "dense", (INPUT,), (5,), {}, {"kernel": "w.weight"}),
+        Node("v", "dense", (INPUT,), (5,), {}, {"kernel": "v.weight"}),
+        Node("sigmoid", "activation", ("v",), (5,), {"function": "sigmoid", "slope": None}),
+        Node("product", "custom", ("w", "sigmoid"), (5,), {"class": "mul"}),
+        Node("out", "dense", ("product",), (1,), {}, DENSE),
+    ),
+)
+HEAD: Arrays = {"out.kernel": np.zeros((5, 1)), "out.bias": np.zeros(1)}
+OF_BOX = HEAD | {"w": np.zeros((6, 5)), "v": np.zeros((6, 5))}
+OF_PARTS = HEAD | {"w.weight": np.zeros((6, 5)), "v.weight": np.zeros((6, 5))}
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_parts_of_a_gate_stand_for_it(turned: bool) -> None:
+    sides = [(BOX, OF_BOX), (PARTS, OF_PARTS)]
+    (a, of_a), (b, of_b) = sides[::-1] if turned else sides
+    one, other = grouped(a, b, of_a, of_b)
+    matches, transfer = matched(one, other, of_a, of_b)
+    assert [(m.a and m.a.kind, m.b and m.b.kind) for m in matches] == [
+        ("custom", "custom"),
+        ("dense", "dense"),
+    ]
+    group = (matches[0].a if turned else matches[0].b) or BOX.nodes[0]
+    assert is_group(group) and group.name == "product" and group.inputs == (INPUT,)
+    assert group.attributes["class"] == "w + v + sigmoid + product"
+    names = {"w": "w.weight", "v": "v.weight"}
+    wanted = {v: k for k, v in names.items()} if turned else names
+    assert wanted.items() <= transfer.names.items()
+    assert orders(matches[0], of_a, of_b) == [
+        wanted,
+        dict(zip(wanted, reversed(wanted.values()), strict=True)),
+    ]
+
+
+def test_what_has_other_parameters_is_left_apart() -> None:
+    of_box = OF_BOX | {"v": np.zeros((6, 4))}
+    assert grouped(BOX, PARTS, of_box, OF_PARTS) == (BOX, PARTS)
+
+
+def test_what_is_used_from_outside_is_left_apart() -> None:
+    end = Node("sum", "add", ("product", "w"), (5,))
+    out = Node("out", "dense", ("sum",), (1,), {}, DENSE)
+    graph = Graph((6,), (*PARTS.nodes[:-1], end, out))
+    a, b = grouped(BOX, graph, OF_BOX, OF_PARTS)
+    groups = [node for node in b.nodes if is_group(node)]
+    assert a == BOX and [node.name for node in groups] == ["sum"]  # Not the product alone.
