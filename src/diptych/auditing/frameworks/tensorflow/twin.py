@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from diptych.auditing.frameworks.tensorflow.python_state import fingerprint
 from diptych.auditing.frameworks.tensorflow.submission import Submission
 from diptych.auditing.frameworks.tensorflow.trace import as_type, inlined
 from diptych.auditing.frameworks.tensorflow.widening import Widened, exact_constants, exact_numbers
@@ -51,6 +52,8 @@ class DoubleSubmission:
         self.compiled: dict[tuple, Any] = {}
         self.steps_by_shape: dict[tuple, Any] = {}
         """Steps that were traced once for all, by the shapes of x and y."""
+        self.state: str | None = None
+        """Of what its Python can reach, after the step that was traced last."""
         self.counters: list[tf.Variable] = []
         """The whole numbers that its loss has read."""
         self.variables = {
@@ -69,8 +72,8 @@ class DoubleSubmission:
 
     @property
     def counts_in_python(self) -> bool:
-        """True where its Python may do something else in each step, as it is taken to unless the
-        user's object has ``counts_in_python = False``."""
+        """False where the object says by ``counts_in_python = False`` that its Python does the same
+        in each step."""
         return bool(getattr(self.own.returned, "counts_in_python", True))
 
     def put_back(self) -> None:
@@ -142,8 +145,8 @@ class DoubleSubmission:
     def step(self, x: Tensor, y: Tensor) -> Any:
         """One step of the user's training, in float64; what it returns (None where nothing).
 
-        A step is traced each time, since its Python may count; where it does not, it is traced
-        once.
+        A step is traced each time, since its Python may count, until a step leaves all that its
+        Python can reach as it was.
 
         Raises:
             NotImplementedError: it cannot be traced, or something in it is float32 alone.
@@ -161,14 +164,29 @@ class DoubleSubmission:
             results = tf.nest.flatten(graph.structured_outputs, expand_composites=True)
             results = [each for each in results if isinstance(each, tf.Tensor)]
             function = Widened(graph.graph, results, self.shadow)
-            if function.key not in self.compiled:
+            again = function.key in self.compiled
+            if not again:
                 wide = [tf.TensorSpec(each.shape, each.dtype) for each in (x, y)]
                 compiled = tf.function(lambda *xy: function(*xy), autograph=False)
                 self.compiled[function.key] = compiled.get_concrete_function(*wide)
             values = self.compiled[function.key](x, y)
-            if not self.counts_in_python:
+            if self.is_settled(again):
                 self.steps_by_shape[shapes] = self.compiled[function.key]
         return values[0] if values else None
+
+    def is_settled(self, again: bool) -> bool:
+        """Whether the step that was just traced will be the same from now on.
+
+        Args:
+            again: whether an earlier one was the same.
+        """
+        if not self.counts_in_python:
+            return True
+        before, self.state = self.state, fingerprint(self.own.returned)
+        if self.state is None or self.state != before:
+            self.steps_by_shape.clear()
+            return False
+        return again
 
     def holder(self, name: str) -> tf.Variable:
         """A variable for the gradient that a step is to take for that of another variable."""

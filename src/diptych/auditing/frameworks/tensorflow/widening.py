@@ -198,6 +198,8 @@ def _widened_nodes(
         node.CopyFrom(original)
         _check(node)
         node.ClearField("experimental_type")
+        # It has another number in each trace; gradients are derived before the types change.
+        node.attr.pop("_gradient_op_type", None)
         if in_function:
             inputs = [_renamed(source, expanded) for source in node.input]
             del node.input[:]
