@@ -418,3 +418,29 @@ def test_a_constant_in_front_of_a_call_is_not_given_the_calls_numbers() -> None:
     for node in model.graph().nodes:
         inputs = [x if name == "input" else record[name] for name in node.inputs]
         close(model.run_node(node.name, inputs, True), record[node.name])
+
+
+class Tied(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(12, 8)
+        self.head = nn.Linear(8, 12, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, x):
+        return self.head(torch.relu(self.words(x).mean(1)))
+
+
+def test_a_tied_weight_has_one_name() -> None:
+    def build(_: int) -> Any:
+        module = Tied()
+        data = RNG.integers(0, 12, (8, 5)), RNG.integers(0, 12, 8)
+        optimizer = torch.optim.SGD(module.parameters(), 0.1)
+        return module, nn.CrossEntropyLoss(), optimizer, {"data": data}
+
+    model = Adapter(build)
+    assert list(model.parameters()) == ["words.weight"]
+    users = [node.name for node in model.graph().nodes if node.parameters]
+    assert users == ["words", "head"]
+    names = {name for node in model.graph().nodes for name in node.parameters.values()}
+    assert names == {"words.weight"}

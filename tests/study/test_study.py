@@ -181,7 +181,7 @@ def test_verdicts_of_known_answers() -> None:
     assert verdict(below, clear).word == "no"
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=20)
 @given(
     st.lists(st.tuples(*[st.floats(0.5, 1)] * 3), min_size=3, max_size=8),
 )

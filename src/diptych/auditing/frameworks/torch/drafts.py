@@ -306,8 +306,10 @@ class Drafts:
         weights = [value for value in self.given(event) if isinstance(value, Weight)]
         names = dict.fromkeys(name for weight in weights for name in weight.sources)
         if event.module is not None:
-            own = named_tensors(event.module)
-            names |= dict.fromkeys(f"{event.path}.{name}" if event.path else name for name in own)
+            # By the name of the whole module: a tied weight has one name there.
+            known = {id(tensor): name for name, tensor in named_tensors(self.trace.module).items()}
+            own = named_tensors(event.module).values()
+            names |= dict.fromkeys(known[id(tensor)] for tensor in own if id(tensor) in known)
         for name in names:
             self.turns.setdefault(name, PLAIN)
         parameters = {str(i): name for i, name in enumerate(names)}
