@@ -115,3 +115,17 @@ def test_every_link_leads_somewhere() -> None:
             cause = re.search(r"causes/([\w-]+)\.md$", target)  # Made when the site is built.
             if not (cause and cause[1] in CAUSES):
                 assert (page.parent / target).exists(), f"{page.relative_to(PROJECT)}: {target}"
+
+
+def test_every_decision_says_when_why_and_what_was_measured() -> None:
+    folder = PROJECT / "docs" / "decisions"
+    index = (folder / "index.md").read_text(encoding="utf-8")
+    records = sorted(path for path in folder.glob("*.md") if path.name != "index.md")
+    assert len(records) > 90
+    for record in records:
+        title, date, rest = record.read_text(encoding="utf-8").split("\n\n", 2)
+        day = re.match(r"\*(\d{4}-\d\d-\d\d)\*", date)
+        assert day, record
+        sections = re.findall(r"^## (.+)$", rest, re.MULTILINE)
+        assert sections[:4] == ["Context", "Decision", "Alternatives", "Measured"], record
+        assert f"- {day[1]} [{title.removeprefix('# ')}]({record.name})" in index
