@@ -104,8 +104,8 @@ def record(
     from diptych.auditing.recording import record as write
     from diptych.render import terminal
 
-    with terminal.working("opening the side") as say:
-        result = write(side, out, timeout, say)
+    with terminal.working("opening the side") as working:
+        result = write(side, out, timeout, working)
     say(f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
     if not result.same:
         say(f"The side against itself: {result.conclusion}")
