@@ -44,7 +44,7 @@ def causes() -> str:
     return "\n".join(lines)
 
 
-def described() -> dict[str, dict[str, str]]:
+def described() -> dict[str, dict[str, Any]]:
     """Each cause in words, in the order of the audit's table."""
     texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
     return {code: texts[code] for code in CAUSES}
@@ -58,8 +58,16 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def page_of(code: str, text: dict[str, str]) -> str:
+def thread(text: str) -> str:
+    """A thread, ``owner/repository#number: sentence``, as a line with a link."""
+    name, sentence = text.split(": ", 1)
+    repository, number = name.split("#")
+    return f"- [{repository} {number}](https://github.com/{repository}/issues/{number}): {sentence}"
+
+
+def page_of(code: str, text: dict[str, Any]) -> str:
     """The page of one cause."""
+    threads = [thread(one) for one in text.get("threads", ())]
     fixes = [f"- {f'**{name}**: ' if name else ''}{fix}" for name, fix in CAUSES[code].items()]
     return "\n\n".join(
         [
@@ -68,5 +76,6 @@ def page_of(code: str, text: dict[str, str]) -> str:
             f"## What it looks like\n\n{text['looks']}",
             f"## How it comes about\n\n{text['how']}",
             "## The fix\n\n" + "\n".join(fixes),
+            *(["## Where it was met\n\n" + "\n".join(threads)] if threads else []),
         ]
     )

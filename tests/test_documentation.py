@@ -104,7 +104,9 @@ def test_the_readme_is_short() -> None:
 def test_every_cause_is_described() -> None:
     texts = tomllib.loads((PROJECT / "docs" / "causes.toml").read_text(encoding="utf-8"))
     assert texts.keys() == CAUSES.keys()
-    assert all(text.keys() == {"is", "looks", "how"} for text in texts.values())
+    assert all(text.keys() - {"threads"} == {"is", "looks", "how"} for text in texts.values())
+    for thread in (one for text in texts.values() for one in text.get("threads", ())):
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+#\d+: [A-Z0-9].+\.", thread), thread
 
 
 def test_every_link_leads_somewhere() -> None:
