@@ -1,9 +1,10 @@
-"""Pages that the site makes of the code itself: the command line's reference, and the causes.
+"""Pages that the site makes of the code itself: the command line, the causes, the notebooks.
 
 MkDocs calls these functions. A page has a mark, such as ``<!-- command line -->``, where something
 is put in; each cause has a page of its own, from `causes.toml` and the audit's own table of fixes.
 """
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -20,6 +21,7 @@ MARK = re.compile(r"<!-- (command line|causes) -->")
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?:src|bench|examples|tests)/[^)#]*)[^)]*\)")
 """A link from a page to a file that is not a page: its path is written out instead."""
 TEXTS = Path(__file__).with_name("causes.toml")
+NOTEBOOKS = Path(__file__).with_name("notebooks")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -51,11 +53,25 @@ def described() -> dict[str, dict[str, Any]]:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds a page for each cause."""
+    """Adds a page for each cause and for each notebook."""
     for code, text in described().items():
         page = File.generated(config, f"reference/causes/{code}.md", content=page_of(code, text))
         files.append(page)
+    for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
+        text = notebook_page(notebook)
+        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=text))
     return files
+
+
+def notebook_page(notebook: Path) -> str:
+    """A notebook's cells as a page; its outputs are those of the reader's machine."""
+    parts = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join(
+        [*parts, f"This page is `docs/notebooks/{notebook.name}`; open that in Jupyter."]
+    )
 
 
 def thread(text: str) -> str:
