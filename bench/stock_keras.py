@@ -2,7 +2,7 @@
 
 Every measurement is a process of its own, and the variants take turns. Batches of 50, float32, the
 article's network, 200 steps; printed are microseconds a sample up to the last batch, the difference
-to the step as it is, and the seconds that `fit` waits after it (docs/decisions says for what).
+to the step as it is, and the seconds that `fit` waits after it (docs/explanation/fast.md says why).
 
     python bench/stock_keras.py --rounds 3
 """

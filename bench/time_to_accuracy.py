@@ -5,7 +5,7 @@ is counted, on all sides, the making of graphs included: no start-up, validation
 take turns, since what else the machine does changes all times by some percent: an epoch of stock
 Keras, a training of each workflow with one seed, and so on. What ten stock epochs take is ten times
 their median, and once the making of a graph. After its last batch `fit` may wait for tf.data's
-autotuning (docs/decisions); that is printed, and not counted.
+autotuning (docs/explanation/fast.md); that is printed, and not counted.
 
     python bench/time_to_accuracy.py                    ten seeds, ten stock epochs
     python bench/time_to_accuracy.py --stock-epochs 4   before the first four seeds alone

@@ -1,9 +1,10 @@
-"""Pages that the site makes of the code itself: the command line's reference, and the causes.
+"""Pages that the site makes of the code itself: the command line, the causes, the notebooks.
 
 MkDocs calls these functions. A page has a mark, such as ``<!-- command line -->``, where something
 is put in; each cause has a page of its own, from `causes.toml` and the audit's own table of fixes.
 """
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -20,6 +21,7 @@ MARK = re.compile(r"<!-- (command line|causes) -->")
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?:src|bench|examples|tests)/[^)#]*)[^)]*\)")
 """A link from a page to a file that is not a page: its path is written out instead."""
 TEXTS = Path(__file__).with_name("causes.toml")
+NOTEBOOKS = Path(__file__).with_name("notebooks")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -44,22 +46,44 @@ def causes() -> str:
     return "\n".join(lines)
 
 
-def described() -> dict[str, dict[str, str]]:
+def described() -> dict[str, dict[str, Any]]:
     """Each cause in words, in the order of the audit's table."""
     texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
     return {code: texts[code] for code in CAUSES}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds a page for each cause."""
+    """Adds a page for each cause and for each notebook."""
     for code, text in described().items():
         page = File.generated(config, f"reference/causes/{code}.md", content=page_of(code, text))
         files.append(page)
+    for notebook in sorted(NOTEBOOKS.glob("*.ipynb")):
+        text = notebook_page(notebook)
+        files.append(File.generated(config, f"notebooks/{notebook.stem}.md", content=text))
     return files
 
 
-def page_of(code: str, text: dict[str, str]) -> str:
+def notebook_page(notebook: Path) -> str:
+    """A notebook's cells as a page; its outputs are those of the reader's machine."""
+    parts = []
+    for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
+        source = "".join(cell["source"])
+        parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+    return "\n\n".join(
+        [*parts, f"This page is `docs/notebooks/{notebook.name}`; open that in Jupyter."]
+    )
+
+
+def thread(text: str) -> str:
+    """A thread, ``owner/repository#number: sentence``, as a line with a link."""
+    name, sentence = text.split(": ", 1)
+    repository, number = name.split("#")
+    return f"- [{repository} {number}](https://github.com/{repository}/issues/{number}): {sentence}"
+
+
+def page_of(code: str, text: dict[str, Any]) -> str:
     """The page of one cause."""
+    threads = [thread(one) for one in text.get("threads", ())]
     fixes = [f"- {f'**{name}**: ' if name else ''}{fix}" for name, fix in CAUSES[code].items()]
     return "\n\n".join(
         [
@@ -68,5 +92,6 @@ def page_of(code: str, text: dict[str, str]) -> str:
             f"## What it looks like\n\n{text['looks']}",
             f"## How it comes about\n\n{text['how']}",
             "## The fix\n\n" + "\n".join(fixes),
+            *(["## Where it was met\n\n" + "\n".join(threads)] if threads else []),
         ]
     )

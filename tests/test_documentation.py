@@ -104,7 +104,9 @@ def test_the_readme_is_short() -> None:
 def test_every_cause_is_described() -> None:
     texts = tomllib.loads((PROJECT / "docs" / "causes.toml").read_text(encoding="utf-8"))
     assert texts.keys() == CAUSES.keys()
-    assert all(text.keys() == {"is", "looks", "how"} for text in texts.values())
+    assert all(text.keys() - {"threads"} == {"is", "looks", "how"} for text in texts.values())
+    for thread in (one for text in texts.values() for one in text.get("threads", ())):
+        assert re.fullmatch(r"[\w.-]+/[\w.-]+#\d+: [A-Z0-9].+\.", thread), thread
 
 
 def test_every_link_leads_somewhere() -> None:
@@ -115,3 +117,17 @@ def test_every_link_leads_somewhere() -> None:
             cause = re.search(r"causes/([\w-]+)\.md$", target)  # Made when the site is built.
             if not (cause and cause[1] in CAUSES):
                 assert (page.parent / target).exists(), f"{page.relative_to(PROJECT)}: {target}"
+
+
+def test_every_decision_says_when_why_and_what_was_measured() -> None:
+    folder = PROJECT / "docs" / "decisions"
+    index = (folder / "index.md").read_text(encoding="utf-8")
+    records = sorted(path for path in folder.glob("*.md") if path.name != "index.md")
+    assert len(records) > 90
+    for record in records:
+        title, date, rest = record.read_text(encoding="utf-8").split("\n\n", 2)
+        day = re.match(r"\*(\d{4}-\d\d-\d\d)\*", date)
+        assert day, record
+        sections = re.findall(r"^## (.+)$", rest, re.MULTILINE)
+        assert sections[:4] == ["Context", "Decision", "Alternatives", "Measured"], record
+        assert f"- {day[1]} [{title.removeprefix('# ')}]({record.name})" in index

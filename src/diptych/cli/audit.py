@@ -1,11 +1,12 @@
 """The command that audits."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from diptych.cli.answers import answer
+from diptych.cli.answers import answer, to_standard_output
 from diptych.cli.app import DONE, NO, app
 from diptych.cli.options import SIDE, Json, writable
 from diptych.errors import InputError
@@ -50,10 +51,11 @@ def audit(
 
     Exit code: 0 where no difference is found, 1 where they differ, 2 where they cannot be audited.
     The last line says what was compared and what was not; with --strict, the exit code is 1 where
-    something was not. An accepted finding is listed and does not count.
+    something was not. An accepted finding is listed and does not count. In a job of GitHub Actions
+    each finding is also printed as an annotation of its line.
     """
     from diptych.auditing import audit
-    from diptych.render import audit_files, terminal
+    from diptych.render import audit_files, github, terminal
 
     if report is not None:
         writable(audit_files.checked(report), "--report")
@@ -82,6 +84,8 @@ def audit(
     if report is not None:
         audit_files.write(result, report)
     answer(result.to_dict(), result, json_file)
+    if os.environ.get("GITHUB_ACTIONS") == "true" and not to_standard_output(json_file):
+        say(*github.annotations(result))
     return DONE if result.same and (result.complete or not strict) else NO
 
 
@@ -104,8 +108,8 @@ def record(
     from diptych.auditing.recording import record as write
     from diptych.render import terminal
 
-    with terminal.working("opening the side") as say:
-        result = write(side, out, timeout, say)
+    with terminal.working("opening the side") as working:
+        result = write(side, out, timeout, working)
     say(f"{out}: {out.stat().st_size / 2**20:.1f} MiB")
     if not result.same:
         say(f"The side against itself: {result.conclusion}")
