@@ -121,6 +121,27 @@ def test_shuffled_pixels_are_the_same_pixels(digits: Path, tmp_path: Path) -> No
         assert np.array_equal(np.sort(rows[0], axis=1), np.sort(rows[1], axis=1))
 
 
+def test_fewer_images_are_the_first_ones(digits: Path, tmp_path: Path) -> None:
+    arms = {"few": {"images": 110}, "all": {}}
+    plan = planned(study(digits, arms=arms), tmp_path)
+    few, whole = (
+        load_data(run.description()["data"]["source"]) for _, run in list(plan.opened())[:2]
+    )
+    assert np.array_equal(few.train.images, whole.train.images[:110])
+    assert np.array_equal(few.validation.labels, whole.validation.labels[:10])
+    assert np.array_equal(few.test.images, whole.test.images)
+    with pytest.raises(InputError, match=r"images = 441: .* has 440 training images"):
+        planned(study(digits, name="many", arms={"all": {}, "more": {"images": 441}}), tmp_path)
+
+
+def test_quick_changes_single_arms(digits: Path) -> None:
+    quick = study(digits, quick={"values": {"epochs": 3}}, quick_arms={"slow": {"images": 22}})
+    arms = quick.complete_arms(quick=True)
+    assert arms["fast"].values["epochs"] == arms["slow"].values["epochs"] == 3
+    assert (arms["fast"].images, arms["slow"].images) == (None, 22)
+    assert quick.complete_arms(quick=False)["slow"].images is None
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -132,6 +153,7 @@ def test_shuffled_pixels_are_the_same_pixels(digits: Path, tmp_path: Path) -> No
         ({"answer": {"kind": "below"}}, "limit belongs to kind 'below'"),
         ({"answer": {"kind": "higher", "margin": 0.1}}, "margin belongs to kind 'equal'"),
         ({"seeds": 0}, "seeds"),
+        ({"quick_arms": {"fats": {}}}, r"quick_arms: no arm .fats. .did you mean fast"),
     ],
 )
 def test_a_wrong_study_gets_one_line(digits: Path, change: dict, message: str) -> None:

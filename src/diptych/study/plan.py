@@ -145,10 +145,29 @@ def read(folder: Path) -> Plan:
 def _prepared(name: str, arm: Arm, root: Path) -> tuple[Any, ...]:
     """Network, recipe, data and workflow of an arm, known to fit each other."""
     data = load_data(arm.data or "mnist")
+    if arm.images is not None:
+        data = _first(data, arm.images, root / f"first-{arm.images}-images" / data.name)
     if arm.shuffled:
         data = _shuffled(data, root / SHUFFLED / data.name)
     network, recipe = training.fitted(arm.described_network(name), arm.described_recipe(), data)
     return network, recipe, data, arm.workflow or "tensorflow"
+
+
+def _first(data: Data, count: int, folder: Path) -> Data:
+    """The data with the first training images alone, and an eleventh as many that validate."""
+    if count > len(data.train):
+        raise InputError(
+            f"images = {count}: {data.name} has {len(data.train)} training images; expected no more"
+        )
+    if not folder.exists():
+
+        def first(split: Split, count: int) -> Split:
+            return Split(np.asarray(split.images[:count]), split.labels[:count])
+
+        validation = first(data.validation, max(1, count // 11))  # As an IDX folder is split.
+        changed = replace(data, train=first(data.train, count), validation=validation)
+        save_idx_folder(changed, folder)
+    return load_data(folder)
 
 
 def _shuffled(data: Data, folder: Path) -> Data:
