@@ -134,6 +134,26 @@ def test_fewer_images_are_the_first_ones(digits: Path, tmp_path: Path) -> None:
         planned(study(digits, name="many", arms={"all": {}, "more": {"images": 441}}), tmp_path)
 
 
+def test_data_of_a_study_are_whole_or_not_there(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is killed while it writes its data makes them anew."""
+    from diptych.study import plan
+
+    def killed(data: Data, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("")
+        raise KeyboardInterrupt
+
+    few = study(digits, arms={"few": {"images": 110}, "all": {}})
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(plan, "save_idx_folder", killed)
+        planned(few, tmp_path)
+    sources = [run.description()["data"]["source"] for _, run in planned(few, tmp_path).opened()]
+    assert len(load_data(sources[0]).train) == 110
+    assert all(Path(source).is_absolute() for source in sources)
+
+
 def test_quick_changes_single_arms(digits: Path) -> None:
     quick = study(digits, quick={"values": {"epochs": 3}}, quick_arms={"slow": {"images": 22}})
     arms = quick.complete_arms(quick=True)
@@ -195,6 +215,9 @@ def test_verdicts_of_known_answers() -> None:
     assert verdict(HIGHER, dict(reversed(clear.items()))).word == "no"
     assert verdict(HIGHER, {"a": [0.9, 0.8, 0.85], "b": [0.85, 0.9, 0.8]}).word == "not decided"
     assert verdict(HIGHER, {"a": [0.9], "b": [0.1]}).word == "not decided"  # One seed.
+    lower = Answer(kind="lower")
+    assert verdict(lower, clear).word == "no"
+    assert verdict(lower, dict(reversed(clear.items()))).word == "yes"
     equal = Answer(kind="equal", margin=0.01)
     assert verdict(equal, {"a": [0.9, 0.91], "b": [0.9, 0.91]}).word == "yes"
     assert verdict(equal, clear).word == "no"

@@ -8,7 +8,13 @@ from diptych.study.description import Answer, Study
 from diptych.study.study import Outcome
 from diptych.study.verdict import Contrast
 
-SHARES = ("test_accuracy", "accuracy_moved", "accuracy_turned", "accuracy_scaled")
+SHARES = (
+    "test_accuracy",
+    "validation_accuracy",
+    "accuracy_moved",
+    "accuracy_turned",
+    "accuracy_scaled",
+)
 STYLES = {"yes": "green", "no": "bold red", "not decided": "yellow"}
 
 
@@ -61,8 +67,8 @@ def sentence(result: Outcome) -> str:
     if answer.kind == "below":
         assert answer.limit is not None
         claim = f"all of {', '.join(names)} stay below {_value(answer, answer.limit)} in {what}"
-    elif answer.kind == "higher":
-        claim = f"{names[0]} is higher than {', '.join(names[1:])} in {what}"
+    elif answer.kind in ("higher", "lower"):
+        claim = f"{names[0]} is {answer.kind} than {', '.join(names[1:])} in {what}"
     else:
         assert answer.margin is not None
         claim = (

@@ -80,9 +80,10 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["below", "higher", "equal"]
+    kind: Literal["below", "higher", "lower", "equal"]
     """``below``: every arm's mean is below `limit`. ``higher``: the first arm's mean is higher than
-    each other arm's. ``equal``: each other arm's mean is within `margin` of the first arm's."""
+    each other arm's; ``lower``: lower. ``equal``: each other arm's mean is within `margin` of the
+    first arm's."""
     measure: str = "test_accuracy"
     limit: float | None = None
     margin: float | None = None
@@ -117,7 +118,7 @@ class Study(Described):
     """What all arms have in common."""
     quick: Arm = Arm()
     """What ``--quick`` changes in the base."""
-    quick_arms: dict[str, Arm] = {}
+    quick_arms: dict[str, Arm] = Field(default_factory=dict)
     """What ``--quick`` changes in single arms."""
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
     """In the order in which they are shown; the first one is what others are compared with."""

@@ -107,6 +107,8 @@ def _p_values(answer: Answer, d: np.ndarray) -> tuple[float | None, float | None
         return _greater(-d), _greater(d)
     if answer.kind == "higher":
         return _greater(d), _greater(-d)
+    if answer.kind == "lower":
+        return _greater(-d), _greater(d)
     assert answer.margin is not None
     # Two one-sided tests (Schuirmann, 1987): within the margin on both sides.
     within = max(_greater(d + answer.margin), _greater(answer.margin - d))
