@@ -12,8 +12,7 @@ from scipy import stats
 
 from diptych import zoo
 from diptych.data import load_data
-from diptych.data.dataset import Data, Split
-from diptych.data.saving import save_idx_folder
+from diptych.data.dataset import Data
 from diptych.errors import InputError
 from diptych.study.description import Answer, Arm, Study
 from diptych.study.executors import Local
@@ -22,20 +21,6 @@ from diptych.study.study import run_study, shown
 from diptych.study.verdict import verdict
 
 TINY = [{"kind": "flatten"}, {"kind": "dense", "units": 10}]
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few of MNIST's images, as a folder."""
-    whole = load_data("mnist")
-
-    def few(split: Split, count: int) -> Split:
-        return Split(np.asarray(split.images[:count]), split.labels[:count])
-
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    splits = few(whole.train, 440), few(whole.validation, 40), few(whole.test, 200)
-    save_idx_folder(Data("digits", "digits", *splits, whole.class_names), folder)
-    return folder
 
 
 def study(digits: Path, **values: object) -> Study:
