@@ -82,7 +82,8 @@ def quick_sentence(study: Study) -> str:
 
 def _changes(arm: Arm) -> dict[str, object]:
     changes = arm.model_dump(exclude_unset=True)
-    return {**changes, **changes.pop("values", {})} if "values" in changes else changes
+    values = changes.pop("values", {})
+    return changes | values
 
 
 def sentence(result: Outcome) -> str:

@@ -25,6 +25,7 @@ from diptych.recipe import Recipe
 from diptych.runs import Run, find
 from diptych.study.description import Arm, Study
 from diptych.whole_files import write_json
+from diptych.workflows import registry
 
 PLAN = "plan.json"
 SCHEMA = 1
@@ -154,15 +155,17 @@ def prepared(name: str, arm: Arm, root: Path) -> Prepared:
     """What an arm trains; data that it changes are saved below the folder of all runs.
 
     Raises:
-        InputError: there is none of a name, a value is wrong, or the parts do not fit.
+        InputError: there is none of a name, a value is wrong, the parts do not fit, or the
+            workflow's framework is not installed.
     """
+    workflow = registry.check(arm.workflow or "tensorflow")
     data = load_data(arm.data or "mnist")
     if arm.images is not None:
         data = _first(data, arm.images, root / f"first-{arm.images}-images" / data.name)
     if arm.shuffled:
         data = _shuffled(data, root / SHUFFLED / data.name)
     network, recipe = training.fitted(arm.described_network(name), arm.described_recipe(), data)
-    return Prepared(network, recipe, data, arm.workflow or "tensorflow")
+    return Prepared(network, recipe, data, workflow)
 
 
 class SharedRuns:

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from diptych.study.description import Answer
 
@@ -134,6 +133,8 @@ def _interval(d: np.ndarray) -> tuple[float, float] | None:
 
 
 def _corrected(p_values: list[float | None]) -> list[float | None]:
+    from statsmodels.stats.multitest import multipletests  # `diptych study list` needs it not.
+
     known = [p for p in p_values if p is not None]
     if not known:
         return p_values
