@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diptych import training
 from diptych.errors import InputError
@@ -156,7 +156,8 @@ def objective_of(
 
 def _suggested(trial: "optuna.Trial", key: str, span: Range) -> Value:
     if span.choices is not None:
-        return trial.suggest_categorical(key, span.choices)
+        choice: Any = trial.suggest_categorical(key, span.choices)
+        return choice
     low, high = span.ends
     if span.whole:
         return trial.suggest_int(key, int(low), int(high), log=span.log)
@@ -202,7 +203,8 @@ def draw(study: "optuna.Study", file: Path) -> None:
     from matplotlib import pyplot
     from optuna.visualization.matplotlib import plot_parallel_coordinate
 
-    axes = plot_parallel_coordinate(study)
-    axes.figure.set_size_inches(12, 5)
-    axes.figure.savefig(file, dpi=110, bbox_inches="tight")
-    pyplot.close(axes.figure)
+    plot_parallel_coordinate(study)
+    figure = pyplot.gcf()
+    figure.set_size_inches(12, 5)
+    figure.savefig(file, dpi=110, bbox_inches="tight")
+    pyplot.close(figure)

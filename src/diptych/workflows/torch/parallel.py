@@ -20,7 +20,7 @@ from diptych.workflows.torch.model import Model, to_tensor
 class WholeBatchDropout(nn.Dropout):
     """Dropout of some rows of a batch, which drops there what it would drop of the whole batch."""
 
-    share = slice(0, 0), 0
+    share: tuple[slice, int] = slice(0, 0), 0
     """Which rows, of how many."""
 
     def forward(self, input: Tensor) -> Tensor:
