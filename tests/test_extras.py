@@ -180,6 +180,8 @@ RUN = str(EMBEDDED / "tensorflow-article-fast-seed0")
         ("look network", "look"),
         ("serve", "serve"),
         ("train numpy --tensorboard", "tensorboard"),
+        ("study run epochs", "study"),
+        ("study run search", "study"),
         ("bench --workflows torch", "torch"),
         ("bench inference --workflows onnxruntime", "onnx"),
     ],
@@ -191,7 +193,7 @@ def test_a_command_says_which_extra_it_needs(
         (tmp_path / f"file{suffix}").write_bytes(b"")
     words = command.replace("RUN", RUN).replace("FILE", str(tmp_path / "file"))
     arguments = words.replace("FOLDER", str(tmp_path)).split()
-    if arguments[0] in ("train", "compare", "import"):
+    if arguments[0] in ("train", "compare", "import", "study"):
         arguments += ["--runs", str(tmp_path / "runs")]
     done = diptych(*arguments, **without(*OTHERS))
     assert done.returncode == 2, done.stderr

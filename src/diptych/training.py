@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from diptych import machine
+from diptych import machine, parallel
 from diptych.data import Data, load_data
 from diptych.defaults import default_recipe, mismatch
 from diptych.errors import InputError, command
@@ -36,6 +36,7 @@ def train(
     adapt: bool = False,
     checkpoint_every: int | None = None,
     tensorboard: bool = False,
+    processes: int = 1,
     report: Report | None = None,
 ) -> Run:
     """Trains a network by one workflow, in a process of its own.
@@ -51,6 +52,8 @@ def train(
         adapt: fit the network's input shape and number of classes to the data.
         checkpoint_every: save a checkpoint every so many steps, not only after each epoch.
         tensorboard: write event files for TensorBoard into the run's folder.
+        processes: how many processes share each batch; their number changes the result by no more
+            than rounding. Only some workflows can train in more than one.
         report: called with each `diptych.events.Event` as the training goes on; prints a line
             per epoch by default.
 
@@ -73,8 +76,9 @@ def train(
         runs=runs,
         adapt=adapt,
         checkpoint_every=checkpoint_every,
+        processes=processes,
     )
-    return carry_out(run, report, tensorboard)
+    return carry_out(run, report, tensorboard, processes)
 
 
 def create(
@@ -87,6 +91,7 @@ def create(
     runs: str | Path = "runs",
     adapt: bool = False,
     checkpoint_every: int | None = None,
+    processes: int = 1,
 ) -> Run:
     """A new run that is ready to be carried out; the arguments are those of `train`."""
     workflow = registry.check(workflow)
@@ -98,6 +103,7 @@ def create(
     if not isinstance(data, Data):
         data = load_data(data)
     network, recipe = fitted(network, recipe, data, adapt)
+    registry.check_processes(workflow, network, processes)
     return Run.create(Path(runs), network, recipe, workflow, data, seed, checkpoint_every)
 
 
@@ -155,23 +161,32 @@ def check_tensorboard() -> None:
     check()
 
 
-def resume(run: Run | str | Path, report: Report | None = None) -> Run:
+def resume(run: Run | str | Path, report: Report | None = None, *, processes: int = 1) -> Run:
     """Goes on with a run that was stopped or killed, and ends as if it had not been.
+
+    Args:
+        run: the run, or its folder.
+        report: as `train` takes it.
+        processes: as `train` takes it; the run may have begun with another number.
 
     Raises:
         InputError: there is no such run, it is being trained, or its data changed.
         KeyboardInterrupt: Ctrl-C; the run has been saved and can be resumed.
         TrainingFailed: the loss stopped being a number.
     """
-    return carry_out(run if isinstance(run, Run) else Run.open(run), report)
+    run = run if isinstance(run, Run) else Run.open(run)
+    return carry_out(run, report, processes=processes)
 
 
-def carry_out(run: Run, report: Report | None = None, tensorboard: bool = False) -> Run:
+def carry_out(
+    run: Run, report: Report | None = None, tensorboard: bool = False, processes: int = 1
+) -> Run:
     """Trains a run from where it is to its end, in a process of its own; see `train`.
 
     A run that has event files for TensorBoard already gets more of them; one that has ended gets
     them from what is in its folder.
     """
+    registry.check_processes(run.workflow, run.network, processes)
     has_events = (run.folder / TENSORBOARD).is_dir()
     if run.status == "done" and (has_events or not tensorboard):
         return run
@@ -185,10 +200,10 @@ def carry_out(run: Run, report: Report | None = None, tensorboard: bool = False)
                 events.write_ending()
                 return run
             reports.append(events)
-        return _carry_out(run, reports)
+        return _carry_out(run, reports, processes)
 
 
-def _carry_out(run: Run, reports: list[Report]) -> Run:
+def _carry_out(run: Run, reports: list[Report], processes: int) -> Run:
     parameters = {
         "run": str(run.folder.absolute()),
         "shown_as": str(run.folder),
@@ -202,8 +217,11 @@ def _carry_out(run: Run, reports: list[Report]) -> Run:
             each(event)
 
     try:
-        with Worker(registry.environment(run.workflow)) as worker:
-            answer, _ = worker.call("training_job:train_job", parameters, report=report)
+        if processes > 1:
+            answer = parallel.train(run, parameters, processes, report)
+        else:
+            with Worker(registry.environment(run.workflow)) as worker:
+                answer, _ = worker.call("training_job:train_job", parameters, report=report)
     except KeyboardInterrupt:
         if run.status == "done":
             raise KeyboardInterrupt(f"Stopped; run {run.folder} had just ended.") from None

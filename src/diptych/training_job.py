@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -27,7 +27,9 @@ from diptych.network import Weights
 from diptych.runs import Run, Status
 from diptych.worker import Arrays
 from diptych.workflows import registry
+from diptych.workflows.group import Group
 from diptych.workflows.progress import Progress, State
+from diptych.workflows.protocol import ParallelWorkflow, Workflow
 
 SECONDS_BETWEEN_REPORTS = 0.1
 
@@ -128,6 +130,40 @@ def train_job(
     return {"status": status}, {}
 
 
+class Silent:
+    """The monitor of the other processes of a training: the first one reports and saves."""
+
+    def advanced(self, progress: Progress, state: Callable[[], State]) -> bool:
+        return False
+
+    def epoch_ended(self, progress: Progress, state: Callable[[], State]) -> bool:
+        return False
+
+
+def follow_job(
+    parameters: dict[str, Any], _: Arrays, report: worker.Report, stopping: Callable[[], bool]
+) -> tuple[dict[str, Any], Arrays]:
+    """Trains along with the process that does `train_job`, and computes its share."""
+    run = Run(Path(parameters["run"]))
+    data = load_data(run.description()["data"]["source"])
+    progress, state = run.load_checkpoint()
+    workflow = _workflow(run, parameters)
+    workflow.fit(data, Silent(), progress, state)
+    if progress.finished:
+        workflow.logits(data.test.images)
+    return {}, {}
+
+
+def _workflow(run: Run, parameters: dict[str, Any]) -> Workflow:
+    """The run's workflow, which has met the other processes where there are several."""
+    recipe = run.recipe
+    network = run.network.with_dropout_scaled(recipe.dropout_scale)
+    workflow = registry.load(run.workflow)(network, recipe, run.seed)
+    if group := parameters.get("group"):
+        cast(ParallelWorkflow, workflow).join(Group(**group))
+    return workflow
+
+
 def _train(
     run: Run,
     data: Data,
@@ -149,8 +185,7 @@ def _train(
             seed=seed,
         )
     )
-    Workflow = registry.load(run.workflow)
-    workflow = Workflow(network.with_dropout_scaled(recipe.dropout_scale), recipe, seed)
+    workflow = _workflow(run, parameters)
     steps = -(-len(data.train.labels) // recipe.batch_size)
     start_seconds = time.time() - parameters["asked_at"]
     report(Started(progress.epoch + 1, recipe.epochs, progress.step, steps))
@@ -187,6 +222,7 @@ def _train(
         "test_seconds": test_seconds,
         "images_per_second": progress.epoch * len(data.train.labels) / train_seconds,
         "peak_memory_mib": peak,
+        "processes": parameters["group"]["size"] if "group" in parameters else 1,
     }
     run.save_result(result)
     report(Done(result["test_accuracy"], kept))

@@ -160,6 +160,17 @@ class Worker:
         """Whether the child can still be asked for something."""
         return self._process.poll() is None
 
+    def kill(self) -> bool:
+        """Ends the child's process, so that a call under way, in whatever thread, fails.
+
+        Returns:
+            Whether it was still alive.
+        """
+        alive = self.is_alive
+        if alive:
+            self._process.kill()
+        return alive
+
     def close(self) -> None:
         """Ends the child, whatever it does at the moment, and all that it has started."""
         if self._closed:

@@ -12,8 +12,7 @@ from scipy import stats
 
 from diptych import zoo
 from diptych.data import load_data
-from diptych.data.dataset import Data, Split
-from diptych.data.saving import save_idx_folder
+from diptych.data.dataset import Data
 from diptych.errors import InputError
 from diptych.study.description import Answer, Arm, Study
 from diptych.study.executors import Local
@@ -22,20 +21,6 @@ from diptych.study.study import run_study, shown
 from diptych.study.verdict import verdict
 
 TINY = [{"kind": "flatten"}, {"kind": "dense", "units": 10}]
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A few of MNIST's images, as a folder."""
-    whole = load_data("mnist")
-
-    def few(split: Split, count: int) -> Split:
-        return Split(np.asarray(split.images[:count]), split.labels[:count])
-
-    folder = tmp_path_factory.mktemp("data") / "digits"
-    splits = few(whole.train, 440), few(whole.validation, 40), few(whole.test, 200)
-    save_idx_folder(Data("digits", "digits", *splits, whole.class_names), folder)
-    return folder
 
 
 def study(digits: Path, **values: object) -> Study:
@@ -121,6 +106,47 @@ def test_shuffled_pixels_are_the_same_pixels(digits: Path, tmp_path: Path) -> No
         assert np.array_equal(np.sort(rows[0], axis=1), np.sort(rows[1], axis=1))
 
 
+def test_fewer_images_are_the_first_ones(digits: Path, tmp_path: Path) -> None:
+    arms = {"few": {"images": 110}, "all": {}}
+    plan = planned(study(digits, arms=arms), tmp_path)
+    few, whole = (
+        load_data(run.description()["data"]["source"]) for _, run in list(plan.opened())[:2]
+    )
+    assert np.array_equal(few.train.images, whole.train.images[:110])
+    assert np.array_equal(few.validation.labels, whole.validation.labels[:10])
+    assert np.array_equal(few.test.images, whole.test.images)
+    with pytest.raises(InputError, match=r"images = 441: .* has 440 training images"):
+        planned(study(digits, name="many", arms={"all": {}, "more": {"images": 441}}), tmp_path)
+
+
+def test_data_of_a_study_are_whole_or_not_there(
+    digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A study that is killed while it writes its data makes them anew."""
+    from diptych.study import plan
+
+    def killed(data: Data, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("")
+        raise KeyboardInterrupt
+
+    few = study(digits, arms={"few": {"images": 110}, "all": {}})
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(plan, "save_idx_folder", killed)
+        planned(few, tmp_path)
+    sources = [run.description()["data"]["source"] for _, run in planned(few, tmp_path).opened()]
+    assert len(load_data(sources[0]).train) == 110
+    assert all(Path(source).is_absolute() for source in sources)
+
+
+def test_quick_changes_single_arms(digits: Path) -> None:
+    quick = study(digits, quick={"values": {"epochs": 3}}, quick_arms={"slow": {"images": 22}})
+    arms = quick.complete_arms(quick=True)
+    assert arms["fast"].values["epochs"] == arms["slow"].values["epochs"] == 3
+    assert (arms["fast"].images, arms["slow"].images) == (None, 22)
+    assert quick.complete_arms(quick=False)["slow"].images is None
+
+
 @pytest.mark.parametrize(
     "change, message",
     [
@@ -132,6 +158,7 @@ def test_shuffled_pixels_are_the_same_pixels(digits: Path, tmp_path: Path) -> No
         ({"answer": {"kind": "below"}}, "limit belongs to kind 'below'"),
         ({"answer": {"kind": "higher", "margin": 0.1}}, "margin belongs to kind 'equal'"),
         ({"seeds": 0}, "seeds"),
+        ({"quick_arms": {"fats": {}}}, r"quick_arms: no arm .fats. .did you mean fast"),
     ],
 )
 def test_a_wrong_study_gets_one_line(digits: Path, change: dict, message: str) -> None:
@@ -173,6 +200,9 @@ def test_verdicts_of_known_answers() -> None:
     assert verdict(HIGHER, dict(reversed(clear.items()))).word == "no"
     assert verdict(HIGHER, {"a": [0.9, 0.8, 0.85], "b": [0.85, 0.9, 0.8]}).word == "not decided"
     assert verdict(HIGHER, {"a": [0.9], "b": [0.1]}).word == "not decided"  # One seed.
+    lower = Answer(kind="lower")
+    assert verdict(lower, clear).word == "no"
+    assert verdict(lower, dict(reversed(clear.items()))).word == "yes"
     equal = Answer(kind="equal", margin=0.01)
     assert verdict(equal, {"a": [0.9, 0.91], "b": [0.9, 0.91]}).word == "yes"
     assert verdict(equal, clear).word == "no"

@@ -54,6 +54,14 @@ CheckpointEvery = Annotated[
     ),
 ]
 
+Processes = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="Processes of this machine that share each batch; their number changes the result by "
+        "no more than rounding. torch alone can train in several.",
+    ),
+]
 TensorBoard = Annotated[
     bool,
     typer.Option("--tensorboard", help="Write event files for TensorBoard into each run's folder."),

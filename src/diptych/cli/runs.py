@@ -17,6 +17,7 @@ from diptych.cli.options import (
     Epochs,
     Json,
     NetworkName,
+    Processes,
     RecipeName,
     RunFolder,
     Runs,
@@ -46,6 +47,7 @@ def train(
     adapt: Adapt = False,
     checkpoint_every: CheckpointEvery = None,
     tensorboard: TensorBoard = False,
+    processes: Processes = 1,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
@@ -75,19 +77,25 @@ def train(
         runs=runs,
         adapt=adapt,
         checkpoint_every=checkpoint_every,
+        processes=processes,
     )
-    _carry_out(run, json_file, tensorboard)
+    _carry_out(run, json_file, tensorboard, processes)
 
 
 @app.command()
-def resume(run: RunFolder, runs: Runs = Path("runs"), json_file: Json = None) -> None:
+def resume(
+    run: RunFolder,
+    processes: Processes = 1,
+    runs: Runs = Path("runs"),
+    json_file: Json = None,
+) -> None:
     """Go on with a run that was stopped or killed."""
     from diptych.runs import Run
 
     found = Run.open(run, runs)
     if found.status == "done":
         raise InputError(f"run {found.folder}: it has ended; there is nothing to resume")
-    _carry_out(found, json_file)
+    _carry_out(found, json_file, processes=processes)
 
 
 @app.command(short_help="Train a network in several workflows, and compare them.")
@@ -292,10 +300,12 @@ def _report(comparison: "Comparison") -> Path | None:
         return None
 
 
-def _carry_out(run: "Run", json_file: Path | None, tensorboard: bool = False) -> None:
+def _carry_out(
+    run: "Run", json_file: Path | None, tensorboard: bool = False, processes: int = 1
+) -> None:
     from diptych import training
 
     with training_view(json_file) as view:
-        training.carry_out(run, view, tensorboard)
+        training.carry_out(run, view, tensorboard, processes)
     values = {"schema": 1, "run": str(run.folder), "result": run.result(), "epochs": run.metrics()}
     answer(values, f"Run: {run.folder}", json_file)

@@ -1,7 +1,7 @@
 """The commands of studies: many runs to answer one question."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,8 @@ from diptych.errors import InputError
 
 if TYPE_CHECKING:
     from diptych.study.description import Study
+    from diptych.study.search import SearchOutcome
+    from diptych.study.space import Search
     from diptych.study.study import Outcome
 
 studies = typer.Typer(no_args_is_help=True, help="Many runs to answer one question.")
@@ -24,21 +26,34 @@ Quick = Annotated[bool, typer.Option("--quick", help="Fewer seeds and shorter tr
 
 @studies.command("list")
 def list_studies(json_file: Json = None) -> None:
-    """List the studies that Diptych comes with."""
-    from diptych import zoo
+    """List the studies and searches that Diptych comes with."""
     from diptych.render.study import study_table
-    from diptych.study.description import Study
+    from diptych.study.chosen import everything
 
-    found = [Study.load(name) for name in zoo.names("studies")]
-    plain = [{"name": study.name, "question": study.question} for study in found]
-    answer({"schema": 1, "studies": plain}, study_table(found), json_file)
+    known = everything()
+    plain = [{"name": study.name, "question": study.question} for study in known]
+    answer({"schema": 1, "studies": plain}, study_table(known), json_file)
 
 
 @studies.command("run")
 def run(
     name: Name,
     quick: Quick = False,
-    seeds: Annotated[int | None, typer.Option(min=1, max=1000, help="Runs per arm.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Runs per arm; of a search: at its end.")
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Of a search: how many.")] = None,
+    sampler: Annotated[
+        str | None, typer.Option(help="Of a search: tpe (the default), random or qmc.")
+    ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Of a search: where its trials are kept, such as sqlite:///search.db; machines "
+            "that share it work on one search.",
+        ),
+    ] = None,
     at_once: Annotated[int, typer.Option(min=1, help="Runs at once on this machine.")] = 1,
     ray: Annotated[
         str | None,
@@ -47,17 +62,54 @@ def run(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Run a study, or what is left of it, and decide it."""
+    """Run a study or a search, or what is left of it, and decide it."""
+    from diptych.study.chosen import chosen
+    from diptych.study.space import Search
+
+    if ray is not None and at_once != 1:
+        raise InputError("--at-once and --ray: give one of them, a cluster decides by itself")
+    described = chosen(name)
+    if isinstance(described, Search):
+        if ray is not None:
+            raise InputError(
+                "--ray: a search does not run on a cluster; machines that are given the same "
+                "--storage and see the same --runs share one"
+            )
+        options = {"trials": trials, "sampler": sampler, "storage": storage}
+        options = {key: value for key, value in options.items() if value is not None}
+        _search(
+            described,
+            json_file,
+            runs=runs,
+            quick=quick,
+            seeds=seeds,
+            at_once=at_once,
+            **options,
+        )
+        return
+    for option, value in (("trials", trials), ("sampler", sampler), ("storage", storage)):
+        if value is not None:
+            raise InputError(f"--{option}: study {name} is no search; a search has a [space]")
+    _studies(described, quick, seeds, at_once, ray, runs, json_file)
+
+
+def _studies(
+    described: "list[Study]",
+    quick: bool,
+    seeds: int | None,
+    at_once: int,
+    ray: str | None,
+    runs: Path,
+    json_file: Path | None,
+) -> None:
     from diptych.render.study_progress import StudyProgress
     from diptych.study.executors import Local, Ray
     from diptych.study.study import run_study
 
-    if ray is not None and at_once != 1:
-        raise InputError("--at-once and --ray: give one of them, a cluster decides by itself")
     executor = Local(at_once) if ray is None else Ray(ray)
     outcomes = []
-    for study in _chosen(name):
-        with StudyProgress(study.name) as progress:
+    for study in described:
+        with StudyProgress(f"study {study.name}") as progress:
             outcomes.append(
                 run_study(
                     study,
@@ -71,30 +123,61 @@ def run(
     _answer(outcomes, json_file)
 
 
+def _search(search: "Search", json_file: Path | None, **options: Any) -> None:
+    from diptych.render.study_progress import StudyProgress
+    from diptych.study.search import run_search
+
+    with StudyProgress(f"search {search.name}") as progress:
+        outcome = run_search(
+            search,
+            progress=lambda what, ended, total: progress(ended, total, what),
+            **options,
+        )
+    _answer_search(outcome, json_file)
+
+
 @studies.command("show")
 def show(
     name: Name, quick: Quick = False, runs: Runs = Path("runs"), json_file: Json = None
 ) -> None:
-    """Show the outcome of a study that has been run."""
+    """Show the outcome of a study or a search that has been run."""
+    from diptych.study.chosen import chosen
+    from diptych.study.search import shown_search
+    from diptych.study.space import Search
     from diptych.study.study import shown
 
-    _answer([shown(study.name, runs, quick) for study in _chosen(name)], json_file)
+    described = chosen(name)
+    if isinstance(described, Search):
+        _answer_search(shown_search(described.name, runs, quick), json_file)
+    else:
+        _answer([shown(study.name, runs, quick) for study in described], json_file)
 
 
 def _answer(outcomes: "list[Outcome]", json_file: Path | None) -> None:
     from rich.console import Group
+    from rich.text import Text
 
     from diptych.render.study import outcome
+    from diptych.render.study_page import write_page
 
     plain = {"schema": 1, "studies": [one.to_dict() for one in outcomes]}
-    answer(plain, Group(*(part for one in outcomes for part in (outcome(one), ""))), json_file)
+    parts = []
+    for one in outcomes:
+        page = write_page(one.folder, one.study.name, outcome(one))
+        parts += [outcome(one), Text(f"Report: {page}", style="dim"), ""]
+    answer(plain, Group(*parts), json_file)
 
 
-def _chosen(name: str) -> "list[Study]":
-    """The study of that name, or all that put a sentence of the article to the test."""
-    from diptych import zoo
-    from diptych.study.description import Study
+def _answer_search(result: "SearchOutcome", json_file: Path | None) -> None:
+    from rich.console import Group
+    from rich.text import Text
 
-    if name != "claims":
-        return [Study.load(name)]
-    return [study for study in map(Study.load, zoo.names("studies")) if study.claim]
+    from diptych.render.search import outcome
+    from diptych.render.study_page import write_page
+    from diptych.study.search import PICTURE
+
+    shown = outcome(result)
+    page = write_page(result.folder, result.name, shown, [Path(result.folder) / PICTURE])
+    dashboard = f"Trials: {result.storage} (optuna-dashboard opens it)"
+    lines = (Text(line, style="dim") for line in (dashboard, f"Report: {page}"))
+    answer(result.to_dict(), Group(shown, *lines), json_file)

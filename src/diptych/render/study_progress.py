@@ -1,4 +1,4 @@
-"""The progress of a study: a bar on a terminal, a line per run into a pipe."""
+"""The progress of a study or a search: a bar on a terminal, a line per run into a pipe."""
 
 from types import TracebackType
 
@@ -9,10 +9,10 @@ from diptych.render.terminal import console
 
 
 class StudyProgress:
-    """Shows how many runs of a study have ended.
+    """Shows how many runs of a study, or trials of a search, have ended.
 
     Args:
-        name: the study's.
+        name: the study's, such as ``study epochs``.
     """
 
     def __init__(self, name: str) -> None:
@@ -26,7 +26,7 @@ class StudyProgress:
             transient=True,
             disable=not console(stderr=True).is_terminal,
         )
-        self.task = self.bar.add_task(f"study {name}", total=None)
+        self.task = self.bar.add_task(name, total=None)
 
     def __enter__(self) -> "StudyProgress":
         self.bar.start()
@@ -37,7 +37,7 @@ class StudyProgress:
     ) -> None:
         self.bar.stop()
 
-    def __call__(self, ended: int, total: int) -> None:
+    def __call__(self, ended: int, total: int, what: str = "runs") -> None:
         self.bar.update(self.task, completed=ended, total=total)
         if self.bar.disable:
-            say(f"study {self.name}: {ended} of {total} runs have ended", error=True)
+            say(f"{self.name}: {ended} of {total} {what} have ended", error=True)

@@ -31,6 +31,8 @@ class Arm(BaseModel):
     values: dict[str, Any] = {}
     """Other values for keys of the recipe."""
     data: str | None = None
+    images: Annotated[int, Field(strict=True, ge=1)] | None = None
+    """Train on so many images, the first ones, and validate on an eleventh as many."""
     shuffled: bool = False
     """Whether the pixels of all images are in one other order."""
 
@@ -78,9 +80,10 @@ class Answer(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["below", "higher", "equal"]
+    kind: Literal["below", "higher", "lower", "equal"]
     """``below``: every arm's mean is below `limit`. ``higher``: the first arm's mean is higher than
-    each other arm's. ``equal``: each other arm's mean is within `margin` of the first arm's."""
+    each other arm's; ``lower``: lower. ``equal``: each other arm's mean is within `margin` of the
+    first arm's."""
     measure: str = "test_accuracy"
     limit: float | None = None
     margin: float | None = None
@@ -115,6 +118,8 @@ class Study(Described):
     """What all arms have in common."""
     quick: Arm = Arm()
     """What ``--quick`` changes in the base."""
+    quick_arms: dict[str, Arm] = Field(default_factory=dict)
+    """What ``--quick`` changes in single arms."""
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
     """In the order in which they are shown; the first one is what others are compared with."""
     answer: Answer
@@ -123,9 +128,16 @@ class Study(Described):
     def _arms_suffice(self) -> Self:
         if self.answer.kind != "below" and len(self.arms) < 2:
             raise ValueError(f"arms: an answer of kind {self.answer.kind!r} needs two or more")
+        for name in self.quick_arms:
+            if name not in self.arms:
+                raise ValueError(f"quick_arms: no arm {name!r} ({zoo.hint(name, [*self.arms])})")
         return self
 
     def complete_arms(self, quick: bool) -> dict[str, Arm]:
         """Each arm with all that it has from the base, ``--quick`` included."""
-        base = self.quick.over(self.base) if quick else self.base
-        return {name: arm.over(base) for name, arm in self.arms.items()}
+        if not quick:
+            return {name: arm.over(self.base) for name, arm in self.arms.items()}
+        base, changed = self.quick.over(self.base), self.quick_arms
+        return {
+            name: changed.get(name, Arm()).over(arm.over(base)) for name, arm in self.arms.items()
+        }

@@ -69,6 +69,7 @@ def _last_validation(run: Run) -> float:
 
 MEASURES: dict[str, Callable[[Run], float]] = {
     "test_accuracy": _result("test_accuracy"),
+    "validation_accuracy": _result("validation_accuracy"),
     "validation_loss": _last_validation,
     "overfitting": _rise,
     "best_epoch": _best_epoch,

@@ -5,7 +5,9 @@ that have not ended.
 """
 
 import json
-from collections.abc import Iterator
+import shutil
+import uuid
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,13 @@ from diptych.comparison.sides import setting
 from diptych.data import Data, Split, load_data
 from diptych.data.saving import save_idx_folder
 from diptych.errors import InputError, command
+from diptych.network import Network
 from diptych.randomness import generator
+from diptych.recipe import Recipe
 from diptych.runs import Run, find
 from diptych.study.description import Arm, Study
 from diptych.whole_files import write_json
+from diptych.workflows import registry
 
 PLAN = "plan.json"
 SCHEMA = 1
@@ -98,18 +103,12 @@ def planned(study: Study, root: Path, quick: bool = False, seeds: int | None = N
             )
         return known
     arms = study.complete_arms(quick)
-    prepared = {name: _prepared(name, arm, root) for name, arm in arms.items()}  # Checks them all.
-    existing = {(setting(run.description()), run.seed): run for run in find(root)}
+    ready = {name: prepared(name, arm, root) for name, arm in arms.items()}  # Checks them all.
+    shared = SharedRuns(root)
     runs = []
     for seed in range(count):
-        for name, (network, recipe, data, workflow) in prepared.items():
-            run = Run.create(root, network, recipe, workflow, data, seed)
-            same = existing.get((setting(run.description()), seed))
-            if same is not None:
-                (run.folder / "run.json").unlink()
-                run.folder.rmdir()
-                run = same
-            existing[setting(run.description()), seed] = run
+        for name, arm in ready.items():
+            run = shared.run(arm, seed)
             runs.append(Planned(name, seed, str(run.folder.relative_to(root))))
     plan = Plan(study, quick, runs, root)
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,26 +141,105 @@ def read(folder: Path) -> Plan:
         raise InputError(f"{folder / PLAN}: the file is damaged") from None
 
 
-def _prepared(name: str, arm: Arm, root: Path) -> tuple[Any, ...]:
-    """Network, recipe, data and workflow of an arm, known to fit each other."""
+@dataclass(frozen=True)
+class Prepared:
+    """An arm that is ready to be trained: its parts are known to fit each other."""
+
+    network: Network
+    recipe: Recipe
+    data: Data
+    workflow: str
+
+
+def prepared(name: str, arm: Arm, root: Path) -> Prepared:
+    """What an arm trains; data that it changes are saved below the folder of all runs.
+
+    Raises:
+        InputError: there is none of a name, a value is wrong, the parts do not fit, or the
+            workflow's framework is not installed.
+    """
+    workflow = registry.check(arm.workflow or "tensorflow")
     data = load_data(arm.data or "mnist")
+    if arm.images is not None:
+        data = _first(data, arm.images, root / f"first-{arm.images}-images" / data.name)
     if arm.shuffled:
         data = _shuffled(data, root / SHUFFLED / data.name)
     network, recipe = training.fitted(arm.described_network(name), arm.described_recipe(), data)
-    return network, recipe, data, arm.workflow or "tensorflow"
+    return Prepared(network, recipe, data, workflow)
+
+
+class SharedRuns:
+    """All runs of a folder: one of the same settings and seed is made once.
+
+    Args:
+        root: the folder of all runs.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.existing = {(setting(run.description()), run.seed): run for run in find(root)}
+
+    def run(self, arm: Prepared, seed: int) -> Run:
+        """The run of an arm and a seed: the one that is there, or a new one."""
+        run = Run.create(self.root, arm.network, arm.recipe, arm.workflow, arm.data, seed)
+        key = setting(run.description()), seed
+        if key in self.existing:
+            (run.folder / "run.json").unlink()
+            run.folder.rmdir()
+            return self.existing[key]
+        self.existing[key] = run
+        return run
+
+
+def _first(data: Data, count: int, folder: Path) -> Data:
+    """The data with the first training images alone, and an eleventh as many that validate."""
+    if count > len(data.train):
+        raise InputError(
+            f"images = {count}: {data.name} has {len(data.train)} training images; expected no more"
+        )
+
+    def changed() -> Data:
+        # The form of the folder wants a twelfth of all these images to validate.
+        validation = _few(data.validation, max(1, count // 11))
+        return replace(data, train=_few(data.train, count), validation=validation)
+
+    return _saved(changed, folder)
+
+
+def _few(split: Split, count: int) -> Split:
+    return Split(np.asarray(split.images[:count]), split.labels[:count])
 
 
 def _shuffled(data: Data, folder: Path) -> Data:
     """The data with the pixels of all images in one other order, the same for every study."""
-    if not folder.exists():
-        pixels = int(np.prod(data.image_shape[:2]))
-        order = generator(0, "study/pixels").permutation(pixels)
+    pixels = int(np.prod(data.image_shape[:2]))
+    order = generator(0, "study/pixels").permutation(pixels)
 
-        def shuffled(split: Split) -> Split:
-            rows = np.asarray(split.images).reshape(len(split), pixels, -1)
-            return Split(rows[:, order].reshape(split.images.shape), split.labels)
+    def shuffled(split: Split) -> Split:
+        rows = np.asarray(split.images).reshape(len(split), pixels, -1)
+        return Split(rows[:, order].reshape(split.images.shape), split.labels)
 
+    def changed() -> Data:
         train, validation, test = map(shuffled, (data.train, data.validation, data.test))
-        changed = replace(data, train=train, validation=validation, test=test)
-        save_idx_folder(changed, folder)
+        return replace(data, train=train, validation=validation, test=test)
+
+    return _saved(changed, folder)
+
+
+def untested(data: Data, folder: Path) -> Data:
+    """The data without the test images: the validation images stand in their place."""
+    return _saved(lambda: replace(data, test=data.validation), folder)
+
+
+def _saved(changed: Callable[[], Data], folder: Path) -> Data:
+    """Data that a study has made of others, in a folder that is there as a whole or not at all."""
+    if not folder.exists():
+        partial = folder.with_name(f".{folder.name}-{uuid.uuid4().hex}.partial")
+        save_idx_folder(changed(), partial)
+        try:
+            partial.rename(folder)
+        except OSError:
+            shutil.rmtree(partial)
+            if not folder.exists():  # Another process was faster, and its data are the same.
+                raise
     return load_data(folder)

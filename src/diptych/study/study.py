@@ -6,12 +6,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from diptych import extras
 from diptych.errors import InputError
 from diptych.runs import Run
 from diptych.study.description import Study
 from diptych.study.executors import Executor, Local
 from diptych.study.measures import measured
-from diptych.study.plan import Plan, planned, read
+from diptych.study.plan import Plan, folder_of, planned, read
 from diptych.study.verdict import Verdict, verdict
 from diptych.whole_files import write_json
 
@@ -71,6 +72,7 @@ def run_study(
         KeyboardInterrupt: Ctrl-C; runs under way have been saved, and the study goes on when it is
             run again.
     """
+    extras.require("a study", "statsmodels")
     described = study if isinstance(study, Study) else Study.load(study)
     plan = planned(described, Path(runs), quick, seeds)
     left = plan.unfinished()
@@ -93,8 +95,8 @@ def shown(name: str | Path, runs: str | Path = "runs", quick: bool = False) -> O
     Raises:
         InputError: it has not been run, or not to its end.
     """
-    folder = Path(runs) / f"study-{name}{'-quick' if quick else ''}"
-    plan = read(folder)
+    extras.require("a study", "statsmodels")
+    plan = read(folder_of(Path(runs), str(name), quick))
     left = plan.unfinished()
     if left:
         raise InputError(

@@ -6,7 +6,6 @@ from typing import Any, Literal
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from diptych.study.description import Answer
 
@@ -107,6 +106,8 @@ def _p_values(answer: Answer, d: np.ndarray) -> tuple[float | None, float | None
         return _greater(-d), _greater(d)
     if answer.kind == "higher":
         return _greater(d), _greater(-d)
+    if answer.kind == "lower":
+        return _greater(-d), _greater(d)
     assert answer.margin is not None
     # Two one-sided tests (Schuirmann, 1987): within the margin on both sides.
     within = max(_greater(d + answer.margin), _greater(answer.margin - d))
@@ -132,6 +133,8 @@ def _interval(d: np.ndarray) -> tuple[float, float] | None:
 
 
 def _corrected(p_values: list[float | None]) -> list[float | None]:
+    from statsmodels.stats.multitest import multipletests  # `diptych study list` needs it not.
+
     known = [p for p in p_values if p is not None]
     if not known:
         return p_values

@@ -8,6 +8,7 @@ from diptych.data import Data
 from diptych.layers import Shape
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
+from diptych.workflows.group import Group
 from diptych.workflows.progress import Monitor, Progress, State
 
 
@@ -59,5 +60,16 @@ class Workflow(Protocol):
         """Trains by the recipe from ``progress`` on, with ``state`` from the checkpoint if any.
 
         Ends with ``progress.finished`` and the final weights in place, or when the monitor says so.
+        """
+        ...
+
+
+class ParallelWorkflow(Workflow, Protocol):
+    """A workflow that can train in several processes at once (`registry.check_processes`)."""
+
+    def join(self, group: Group) -> None:
+        """Trains together with the other processes of the group from now on; waits for them.
+
+        `fit` and `logits` are then called in each of them, and give the same in all.
         """
         ...

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from diptych import extras
 from diptych.errors import InputError
+from diptych.layers import BatchNorm
+from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.workflows.protocol import Workflow
 
@@ -31,6 +33,16 @@ NEEDS = {
     "numpy": (),
 }
 """The packages that a module, or a backend of Keras, of that name needs."""
+
+
+PARALLEL = ("torch",)
+"""The workflows that can train in several processes."""
+NOT_PARALLEL = {
+    "keras": "Keras' fit on TensorFlow fails under MultiWorkerMirroredStrategy with an unsupported "
+    "type, PerReplica (keras-team/keras, issue 20585)",
+    "numpy": "the reference is to be read, and computes in one",
+}
+"""Why others cannot; of the rest nobody has taught them yet."""
 
 
 def load(name: str) -> type[Workflow]:
@@ -97,6 +109,25 @@ def check(name: str) -> str:
         packages += NEEDS[backend(known)]
     extras.require(f"workflow {name}", *packages)
     return known
+
+
+def check_processes(name: str, network: Network, processes: int) -> None:
+    """Raises InputError unless the workflow can train the network in so many processes."""
+    if processes < 1:
+        raise InputError(f"processes = {processes}: expected 1 or more")
+    if processes == 1:
+        return
+    if name not in PARALLEL:
+        reason = NOT_PARALLEL.get(name, "Diptych does not do that yet")
+        raise InputError(
+            f"workflow {name} trains in one process: {reason}; {', '.join(PARALLEL)} can train in "
+            "several"
+        )
+    if any(isinstance(layer, BatchNorm) for layer in network.layers):
+        raise InputError(
+            f"network {network.name} has batch normalisation, whose averages over the whole batch "
+            "no process of several knows: train it in one process"
+        )
 
 
 def installed() -> list[str]:

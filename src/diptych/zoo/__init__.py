@@ -1,4 +1,4 @@
-"""The named networks, recipes and studies, as TOML files.
+"""The named networks, recipes, studies and searches, as TOML files.
 
 A person's own file works wherever a name does.
 """
@@ -12,8 +12,13 @@ from diptych.errors import InputError
 from diptych.reading import read_regular
 from diptych.toml import MOST_BYTES
 
-Shelf = Literal["networks", "recipes", "studies"]
-ONE_OF: dict[Shelf, str] = {"networks": "network", "recipes": "recipe", "studies": "study"}
+Shelf = Literal["networks", "recipes", "studies", "searches"]
+ONE_OF: dict[Shelf, str] = {
+    "networks": "network",
+    "recipes": "recipe",
+    "studies": "study",
+    "searches": "search",
+}
 """What one thing on a shelf is called."""
 
 

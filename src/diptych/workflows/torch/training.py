@@ -26,7 +26,7 @@ def fit(
             frozen = workflow.network.frozen_weights(chunk.frozen)
             loss, accuracy = workflow.train_step(images, labels, frozen)
             progress.add(chunk, np.array([loss]), np.array([accuracy]))
-            if monitor.advanced(progress, workflow.state):
+            if workflow.agreed(monitor.advanced(progress, workflow.state)):
                 return
-        if end_epoch(workflow, data.validation, monitor, progress):
+        if workflow.agreed(end_epoch(workflow, data.validation, monitor, progress)):
             return

@@ -10,10 +10,12 @@ from diptych.layers import BatchNorm, Shape
 from diptych.network import Network, Weights
 from diptych.randomness import generator
 from diptych.recipe import Recipe
+from diptych.workflows.group import Group
 from diptych.workflows.progress import Monitor, Progress, State
 from diptych.workflows.torch import training
 from diptych.workflows.torch.adam import Adam
 from diptych.workflows.torch.model import Model, loss_and_accuracy, to_tensor
+from diptych.workflows.torch.parallel import Parallel
 
 IMAGES_A_CALL = 500
 """Images a forward pass at inference."""
@@ -42,6 +44,15 @@ class Workflow:
         self.optimizer = Adam(list(self.trained.values()), recipe)
         self.averages = {k: t.detach().clone() for k, t in self.trained.items() if recipe.averaging}
         self.best: Weights = {}
+        self.parallel: Parallel | None = None
+
+    def join(self, group: Group) -> None:
+        """Trains together with other processes from now on; waits for them."""
+        self.parallel = Parallel(group, self.model)
+
+    def agreed(self, stop: bool) -> bool:
+        """Whether to stop, which all processes do at the same step."""
+        return self.parallel.agreed(stop) if self.parallel else stop
 
     def fit(
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
@@ -54,7 +65,7 @@ class Workflow:
         self, images: np.ndarray, labels: np.ndarray, frozen: frozenset[str] = frozenset()
     ) -> tuple[Tensor, float]:
         """Mean loss in training mode, to be derived with respect to all but the frozen weights, and
-        accuracy; there are no gradients yet."""
+        accuracy; there are no gradients yet. In a group it is this process's share of both."""
         for name, parameter in self.trained.items():
             parameter.requires_grad_(name not in frozen)
         # Each step's dropout has a seed of its own, so that a resumed training has the same.
@@ -62,6 +73,8 @@ class Workflow:
         torch.manual_seed(int(chance.integers(2**63)))
         self.model.train()
         self.optimizer.zero_grad()
+        if self.parallel:
+            return self.parallel.loss_and_accuracy(images, labels, frozen)
         return loss_and_accuracy(self.model, images, labels)
 
     def train_step(
@@ -75,6 +88,9 @@ class Workflow:
         for name, average in self.averages.items():
             share = 1.0 if name in frozen else 1 - kept
             average.lerp_(self.trained[name].detach(), share)
+        if self.parallel:
+            whole_loss, whole_accuracy = self.parallel.means(loss.item(), accuracy)
+            return whole_loss, whole_accuracy
         return loss.item(), accuracy
 
     # Checkpoints.
@@ -113,12 +129,17 @@ class Workflow:
         """The logits of images, one batch after the other."""
         self.model.eval()
         self.model.precision = precision
-        parts = [
-            self.model(to_tensor(images[i : i + IMAGES_A_CALL]))
-            for i in range(0, len(images), IMAGES_A_CALL)
-        ]
+        parts = []
+        for number, first in enumerate(range(0, len(images), IMAGES_A_CALL)):
+            chunk = images[first : first + IMAGES_A_CALL]
+            if self.parallel and not self.parallel.computes(number):
+                parts.append(torch.zeros(len(chunk), self.network.classes))
+            else:
+                parts.append(self.model(to_tensor(chunk)))
         self.model.precision = self.recipe.precision
-        return torch.cat(parts) if parts else torch.empty(0, self.network.classes)
+        if not parts:
+            return torch.empty(0, self.network.classes)
+        return self.parallel.together(parts) if self.parallel else torch.cat(parts)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         return self.run(images, "float32").numpy()

@@ -1,0 +1,97 @@
+"""One training in several processes: starts them, and ends all of them where one ends."""
+
+import os
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from diptych.errors import command
+from diptych.runs import Run
+from diptych.worker import END_SECONDS, Worker, WorkerError
+from diptych.workflows import registry
+
+
+def train(
+    run: Run, parameters: dict[str, Any], processes: int, report: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Does `training_job.train_job` in the first of several processes on this machine.
+
+    Args:
+        run: what is trained.
+        parameters: of the job.
+        processes: how many there are, 2 or more.
+        report: called with what the first process reports.
+
+    Returns:
+        What the first process answers.
+
+    Raises:
+        WorkerError: a process has ended, or failed; the others have been ended.
+    """
+    environment = registry.environment(run.workflow) | environment_of(processes)
+    failures: list[tuple[int, WorkerError]] = []
+    leader_killed = threading.Event()
+    with ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="diptych-"))
+        workers = [stack.enter_context(Worker(environment)) for _ in range(processes)]
+        leader = workers[0]
+        rendezvous = str(Path(scratch) / "rendezvous")
+        groups = [
+            {"rank": rank, "size": processes, "rendezvous": rendezvous} for rank in range(processes)
+        ]
+
+        def follow(rank: int) -> None:
+            try:
+                workers[rank].call(
+                    "training_job:follow_job", parameters | {"group": groups[rank]}, stops=False
+                )
+            except Exception as problem:
+                reason = problem if isinstance(problem, WorkerError) else WorkerError(str(problem))
+                failures.append((rank, reason))
+                if leader.kill():
+                    leader_killed.set()
+
+        threads = [
+            threading.Thread(target=follow, args=(rank,), daemon=True)
+            for rank in range(1, processes)
+        ]
+        for thread in threads:
+            thread.start()
+        try:
+            answer, _ = leader.call(
+                "training_job:train_job", parameters | {"group": groups[0]}, report=report
+            )
+        except WorkerError as problem:
+            for thread in threads:  # Those that have lost it fail as well, and may say why.
+                thread.join(END_SECONDS)
+            if not leader_killed.is_set():
+                failures.append((0, problem))
+            raise told(run, failures, processes) from None
+        if answer["status"] == "failed":
+            return answer  # The others wait for the first one, and are ended.
+        for thread in threads:
+            thread.join()
+    return answer
+
+
+def told(run: Run, failures: list[tuple[int, WorkerError]], processes: int) -> WorkerError:
+    """What is told of a training in which a process ended: of that one, not of those that have
+    lost it."""
+    ended = [failure for failure in failures if "ended by" in str(failure[1])]
+    rank, problem = (ended or failures)[0]
+    reason = str(problem).splitlines()[0].removeprefix("the worker process ")
+    return WorkerError(
+        f"process {rank + 1} of {processes} {reason}: {command('resume', run.folder)} continues, "
+        "with as many processes or others"
+    )
+
+
+def environment_of(processes: int) -> dict[str, str]:
+    """Environment variables that give each process its share of this machine's cores."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    share = str(max(1, (cores or 1) // processes))
+    # gloo asks for the address of the machine's name, which a machine without a network has not.
+    return {"OMP_NUM_THREADS": share, "GLOO_SOCKET_IFNAME": "lo"}

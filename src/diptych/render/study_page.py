@@ -1,0 +1,67 @@
+"""The report of a study or a search: one HTML file that needs nothing else."""
+
+import base64
+import html
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import RenderableType
+
+from diptych.errors import InputError
+from diptych.render.terminal import AS_IT_IS, Output
+from diptych.whole_files import write_whole
+
+NAME = "report.html"
+WIDTH = 150
+"""Characters in a line of the report."""
+PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>{title}</title>
+<style>
+body {{ font-family: sans-serif; margin: 2em; }}
+pre {{ line-height: 1.3; overflow-x: auto; }}
+img {{ max-width: 100%; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+<pre>{text}</pre>
+{pictures}
+</body>
+</html>
+"""
+
+
+def write_page(
+    folder: str | Path, title: str, shown: RenderableType, pictures: Sequence[Path] = ()
+) -> Path:
+    """Writes ``report.html`` into a study's folder.
+
+    Args:
+        folder: the study's.
+        title: of the page.
+        shown: what the terminal shows of it.
+        pictures: PNG files that are embedded below.
+
+    Raises:
+        InputError: the file cannot be written, or a picture cannot be read.
+    """
+    console = Output(record=True, file=io.StringIO(), width=WIDTH, force_terminal=True, **AS_IT_IS)
+    console.print(shown)
+    text = console.export_html(inline_styles=True, code_format="{code}")
+    path = Path(folder) / NAME
+    try:
+        images = "\n".join(_embedded(picture) for picture in pictures)
+        page = PAGE.format(title=html.escape(title), text=text, pictures=images)
+        write_whole(path, page.encode())
+    except OSError as problem:
+        raise InputError(f"{problem.filename or path}: {problem.strerror or problem}") from None
+    return path
+
+
+def _embedded(picture: Path) -> str:
+    data = base64.b64encode(picture.read_bytes()).decode()
+    return f'<img alt="{html.escape(picture.stem)}" src="data:image/png;base64,{data}">'

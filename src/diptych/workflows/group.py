@@ -1,0 +1,20 @@
+"""The processes that train one network together, and the share of a batch that each of them has."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that train one network together."""
+
+    rank: int
+    """Counted from 0; the first one reports and saves."""
+    size: int
+    rendezvous: str
+    """The file by which they find each other."""
+
+    def rows(self, count: int) -> slice:
+        """This process's rows of a batch of that many; none where there are fewer rows than
+        processes."""
+        first, end = (count * rank // self.size for rank in (self.rank, self.rank + 1))
+        return slice(first, end)

@@ -1,0 +1,227 @@
+"""Trainings in several processes: they compute what one process computes on the whole batch."""
+
+import multiprocessing
+import os
+import signal
+import time
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from networks import network_named
+
+from diptych import parallel, training
+from diptych.cli import _run
+from diptych.data import Data, load_data
+from diptych.data.batches import Batches
+from diptych.errors import InputError
+from diptych.network import Network
+from diptych.recipe import Recipe
+from diptych.runs import Run
+from diptych.worker import WorkerError
+from diptych.workflows import registry
+from diptych.workflows.group import Group
+from support import NEEDS_PROC, children, diptych, start
+
+STEPS, EPOCHS = 20, 30
+SMALL_TOML = """
+input_shape = [28, 28, 1]
+layers = [
+  { kind = "conv", filters = 4, kernel = 3, padding = "same", activation = "relu" },
+  { kind = "max_pool", size = 2 },
+  { kind = "dropout", rate = 0.25 },
+  { kind = "conv", filters = 3, kernel = 3, padding = "valid", stride = 2, activation = "relu" },
+  { kind = "flatten" },
+  { kind = "dense", units = 16, activation = "relu" },
+  { kind = "dropout", rate = 0.5 },
+  { kind = "dense", units = 10 },
+]
+"""
+RECIPE_TOML = """
+epochs = 3
+batch_size = 41
+shift = 2
+crop = 0.28
+crop_share = 0.4
+frozen_after = [0.3, 0.7]
+averaging = 0.9
+learning_rate = 0.005
+"""
+SMALL = Network.from_dict({"name": "small"} | tomllib.loads(SMALL_TOML))
+RECIPE = Recipe.from_dict({"name": "test"} | tomllib.loads(RECIPE_TOML))
+
+
+def test_a_share_of_a_batch_is_all_of_it_together() -> None:
+    for size in (1, 2, 3, 7):
+        for count in (0, 1, 2, 50):
+            rows = [Group(rank, size, "").rows(count) for rank in range(size)]
+            assert [i for part in rows for i in range(count)[part]] == list(range(count))
+
+
+@pytest.mark.parametrize("shape", [(6, 8), (6, 3, 5, 4)])
+def test_dropout_of_some_rows_is_that_of_the_whole_batch(shape: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch")
+    from diptych.workflows.torch.parallel import WholeBatchDropout
+
+    x = torch.randn(shape)
+    if x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    torch.manual_seed(3)
+    whole = torch.nn.Dropout(0.4)(x)
+    layer = WholeBatchDropout(0.4)
+    for rows in (slice(0, 2), slice(2, 2), slice(2, 6)):
+        layer.share = (rows, 6)
+        torch.manual_seed(3)
+        assert torch.equal(layer(x[rows]), whole[rows])
+    assert torch.equal(layer.eval()(x[2:6]), x[2:6])
+
+
+def first_losses(
+    rank: int, size: int, rendezvous: str, name: str, recipe: Recipe, data: Data, answers: Any
+) -> None:
+    """Trains for the first steps; a process of its own begins here."""
+    network = SMALL if name == "small" else network_named(name)
+    workflow: Any = registry.load("torch")(
+        network.with_dropout_scaled(recipe.dropout_scale), recipe, seed=5
+    )
+    if size > 1:
+        workflow.join(Group(rank, size, rendezvous))
+    batches = Batches(data.train, recipe, seed=5)
+    losses = []
+    for step in range(STEPS):
+        place = divmod(step, batches.steps_per_epoch)
+        frozen = network.frozen_weights(batches.frozen(*place))
+        losses.append(workflow.train_step(*batches.batch(*place), frozen))
+    answers.put((rank, losses, workflow.weights()))
+
+
+def losses_of(size: int, name: str, recipe: Recipe, data: Data, folder: Path) -> list[Any]:
+    """For each process, the losses and accuracies of the first steps, and the weights after."""
+    context = multiprocessing.get_context("spawn")
+    answers = context.Queue()
+    rendezvous = str(folder / f"rendezvous-{name}-{size}")
+    processes = [
+        context.Process(
+            target=first_losses, args=(rank, size, rendezvous, name, recipe, data, answers)
+        )
+        for rank in range(size)
+    ]
+    for process in processes:
+        process.start()
+    found = sorted((answers.get(timeout=300) for _ in processes), key=lambda answer: answer[0])
+    for process in processes:
+        process.join()
+    return found
+
+
+@pytest.fixture(autouse=True)
+def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in parallel.environment_of(2).items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_the_first_losses_are_those_of_one_process(
+    size: int, few_digits: Path, tmp_path: Path
+) -> None:
+    """Through cropped and whole images, freezing, dropout, shifts, and a last batch of 2."""
+    pytest.importorskip("torch")
+    few_data = load_data(few_digits)
+    [(_, single, weights)] = losses_of(1, "small", RECIPE, few_data, tmp_path)
+    for _, losses, ours in losses_of(size, "small", RECIPE, few_data, tmp_path):
+        assert np.allclose(losses, single, rtol=1e-5, atol=1e-6)
+        for key, value in weights.items():
+            # Adam divides by the root of tiny second moments; the losses are what is promised.
+            assert np.abs(ours[key] - value).max() < 1e-3, key
+
+
+@NEEDS_PROC
+def test_a_killed_process_is_one_line_and_another_number_resumes(
+    few_digits: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("torch")
+    network, recipe = tmp_path / "small.toml", tmp_path / "test.toml"
+    network.write_text(SMALL_TOML)
+    recipe.write_text(RECIPE_TOML.replace("epochs = 3", f"epochs = {EPOCHS}"))
+    command = f"train torch --network {network} --recipe {recipe} --data {few_digits}"
+    options = [*command.split(), "--checkpoint-every", "5"]
+    process = start(*options, "--runs", tmp_path / "killed", "--processes", "2")
+    checkpoint = "killed/*/checkpoint/state.safetensors"
+    until = time.monotonic() + 300
+    while not list(tmp_path.glob(checkpoint)) and time.monotonic() < until:
+        assert process.poll() is None
+        time.sleep(0.05)
+    workers = children(process.pid)
+    assert len(workers) == 2
+    os.kill(max(workers), signal.SIGKILL)
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode == 1
+    last = errors.strip().splitlines()
+    assert len([line for line in last if line.startswith("diptych:")]) == 1
+    assert "process 2 of 2 ended by SIGKILL" in last[-1] and "diptych resume" in last[-1]
+    [folder] = (path.parent.parent for path in tmp_path.glob(checkpoint))
+    assert Run(folder).status != "done"
+    assert diptych("resume", folder, "--processes", "3").returncode == 0
+    resumed = Run(folder)
+    assert diptych(*options, "--runs", tmp_path / "one").returncode == 0
+    [whole] = (Run(path.parent) for path in tmp_path.glob("one/*/run.json"))
+    assert (resumed.result() or {})["processes"] == 3
+    ours, theirs = resumed.metrics(), whole.metrics()
+    assert len(ours) == len(theirs) == EPOCHS
+    for key in ("train_loss", "validation_loss"):
+        ratio = np.array([a[key] / b[key] for a, b in zip(ours, theirs, strict=True)])
+        assert np.abs(ratio[0] - 1) < 1e-5
+        assert np.abs(ratio - 1).max() < 0.02
+
+
+@pytest.mark.parametrize(
+    "workflow, reason",
+    [
+        ("keras", "keras-team/keras, issue 20585"),
+        ("keras@jax", "does not do that yet"),
+        ("jax", "does not do that yet"),
+        ("tensorflow", "does not do that yet"),
+        ("numpy", "computes in one"),
+    ],
+)
+def test_other_workflows_refuse_in_one_line(
+    workflow: str,
+    reason: str,
+    few_digits: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = f"--data {few_digits} --runs {tmp_path} --recipe plain --processes 2"
+    assert _run(["train", workflow, *options.split()]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert reason in line and "torch can train in several" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_wrong_number_of_processes_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("train torch", "resume nothing"):
+        assert _run([*command.split(), "--processes", "0", "--runs", str(tmp_path)]) == 2
+        [line] = capsys.readouterr().err.strip().splitlines()
+        assert "--processes" in line
+    with pytest.raises(InputError, match="processes = 0: expected 1 or more"):
+        training.train("torch", runs=tmp_path, processes=0)
+
+
+def test_batch_normalisation_is_refused(few_digits: Path, tmp_path: Path) -> None:
+    layers = [{"kind": "flatten"}, {"kind": "batch_norm"}, {"kind": "dense", "units": 10}]
+    network = Network.from_dict({"name": "bn", "input_shape": [28, 28, 1], "layers": layers})
+    with pytest.raises(InputError, match="bn has batch normalisation"):
+        training.train("torch", network, data=str(few_digits), runs=tmp_path, processes=2)
+
+
+def test_what_is_told_is_of_the_process_that_ended(tmp_path: Path) -> None:
+    lost = (0, WorkerError("the worker process failed: RuntimeError: Connection closed by peer"))
+    ended = (2, WorkerError("the worker process ended by SIGSEGV\nlast words"))
+    told = str(parallel.told(Run(tmp_path), [lost, ended], 4))
+    assert told.startswith("process 3 of 4 ended by SIGSEGV: ") and "\n" not in told
+    told = str(parallel.told(Run(tmp_path), [lost], 4))
+    assert told.startswith("process 1 of 4 failed: RuntimeError: Connection closed by peer: ")
