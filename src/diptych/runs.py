@@ -58,6 +58,21 @@ class Run:
         self._checksums: dict[str, str] = {}
 
     @classmethod
+    def __repr__(self) -> str:
+        try:
+            result = self.result()
+            status = self.status_now
+        except InputError:
+            return f"<Run {self.folder}: it cannot be read>"
+        accuracy = f", {100 * result['test_accuracy']:.2f}% on the test set" if result else ""
+        return f"<Run {self.folder}: {status}{accuracy}>"
+
+    def _repr_html_(self) -> str:
+        from diptych.render.runs import run_table
+        from diptych.render.terminal import html
+
+        return html(run_table([self]))
+
     def create(
         cls,
         root: Path,

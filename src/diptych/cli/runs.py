@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from diptych.cli.answers import answer, to_standard_output, training_view
-from diptych.cli.app import app
+from diptych.cli.app import WRONG_REQUEST, app
 from diptych.cli.options import (
     Adapt,
     BatchSize,
@@ -232,7 +232,10 @@ def predict(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Read pictures: PNG, JPEG and others, any size, dark on light or light on dark."""
+    """Classify pictures: PNG, JPEG and others, any size, dark on light or light on dark.
+
+    Pictures that cannot be classified are named, the others are classified, and the exit code is 2.
+    """
     from diptych import evaluation
     from diptych.render.evaluation import prediction_table
     from diptych.runs import Run
@@ -244,6 +247,11 @@ def predict(
 def _names(text: str) -> list[str]:
     """The names that are separated by commas; a file or folder may have commas in its own."""
     if Path(text).exists():
+    problems = [one["problem"] for one in found if "problem" in one]
+    for problem in problems:
+        say(f"diptych: {problem}", error=True)
+    if problems:
+        raise typer.Exit(WRONG_REQUEST)
         return [text]
     return [name.strip() for name in text.split(",") if name.strip()]
 
