@@ -8,6 +8,7 @@
 ``weights.safetensors``  the trained weights, in the layout that all workflows share
 ``predictions.safetensors`` the logits of the test images, float32 (n, classes), and their labels
 ``result.json``          accuracy, times, memory
+``snapshots/``           the weights after some steps, where they were asked for
 ``tensorboard/``         event files for TensorBoard, where they were asked for
 ======================== =========================================================================
 
@@ -57,7 +58,6 @@ class Run:
         self.folder = folder
         self._checksums: dict[str, str] = {}
 
-    @classmethod
     def __repr__(self) -> str:
         try:
             result = self.result()
@@ -73,6 +73,7 @@ class Run:
 
         return html(run_table([self]))
 
+    @classmethod
     def create(
         cls,
         root: Path,

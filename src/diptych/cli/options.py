@@ -91,6 +91,12 @@ CheckpointEvery = Annotated[
     ),
 ]
 
+Snapshots = Annotated[
+    bool,
+    typer.Option(
+        "--snapshots", help="Keep the weights after 0, 1, 3, 9, … steps, for diptych serve to show."
+    ),
+]
 TensorBoard = Annotated[
     bool,
     typer.Option("--tensorboard", help="Write event files for TensorBoard into each run's folder."),

@@ -21,6 +21,7 @@ from diptych.cli.options import (
     RunFolder,
     Runs,
     Seed,
+    Snapshots,
     TensorBoard,
     Workflow,
 )
@@ -45,6 +46,7 @@ def train(
     settings: Changes = None,
     adapt: Adapt = False,
     checkpoint_every: CheckpointEvery = None,
+    snapshots: Snapshots = False,
     tensorboard: TensorBoard = False,
     runs: Runs = Path("runs"),
     json_file: Json = None,
@@ -54,6 +56,7 @@ def train(
     from diptych.defaults import default_recipe
     from diptych.network import Network
     from diptych.recipe import Recipe
+    from diptych.snapshots import keep_snapshots
 
     if tensorboard:
         training.check_tensorboard()
@@ -76,6 +79,8 @@ def train(
         adapt=adapt,
         checkpoint_every=checkpoint_every,
     )
+    if snapshots:
+        keep_snapshots(run)
     _carry_out(run, json_file, tensorboard)
 
 
@@ -242,16 +247,16 @@ def predict(
 
     found = evaluation.predict_pictures(Run.open(run, runs), images)
     answer({"schema": 1, "predictions": found}, prediction_table(found), json_file)
-
-
-def _names(text: str) -> list[str]:
-    """The names that are separated by commas; a file or folder may have commas in its own."""
-    if Path(text).exists():
     problems = [one["problem"] for one in found if "problem" in one]
     for problem in problems:
         say(f"diptych: {problem}", error=True)
     if problems:
         raise typer.Exit(WRONG_REQUEST)
+
+
+def _names(text: str) -> list[str]:
+    """The names that are separated by commas; a file or folder may have commas in its own."""
+    if Path(text).exists():
         return [text]
     return [name.strip() for name in text.split(",") if name.strip()]
 
