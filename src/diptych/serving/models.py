@@ -2,7 +2,7 @@
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from scipy import special
 from diptych.errors import InputError
 from diptych.formats.onnx.model import layer_output, onnx_model
 from diptych.network import Network, Weights
-from diptych.runs import Run
+from diptych.runs import Run, find
+from diptych.snapshots import read_snapshot, snapshot_steps
 
 EMBEDDED = Path(__file__).with_name("embedded")
 """Two runs of the recipe ``fast``, for a server that was given none."""
@@ -30,8 +31,30 @@ class Model:
     data_source: str
     class_names: tuple[str, ...]
     test_accuracy: float | None
+    origin: str
+    """Where it comes from: its run's folder, or that it is built in."""
+    snapshots: tuple[int, ...]
+    """The steps of its training after which there are weights to look at."""
+    _run: Run
     _answers: Any
     _layers: Any
+    _earlier: dict[int, "Model"] = field(default_factory=dict, repr=False)
+
+    def after(self, step: int | None) -> "Model":
+        """The model as it was in its training: as the last snapshot up to that step has it.
+
+        The trained model itself where no step is given, or no snapshot is so early.
+        """
+        steps = [] if step is None else [taken for taken in self.snapshots if taken <= step]
+        if not steps:
+            return self
+        if steps[-1] not in self._earlier:
+            weights = read_snapshot(self._run, steps[-1])
+            answers, layers = _sessions(self.network, weights)
+            self._earlier[steps[-1]] = replace(
+                self, weights=weights, _answers=answers, _layers=layers, _earlier={}
+            )
+        return self._earlier[steps[-1]]
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """uint8 (n, height, width, channels) to float32 (n, classes)."""
@@ -61,6 +84,8 @@ class Model:
             "classes": list(self.class_names),
             "parameters": self.network.parameters,
             "test_accuracy": self.test_accuracy,
+            "origin": self.origin,
+            "snapshots": list(self.snapshots),
             "layers": [
                 {"name": row.name, "output_shape": list(row.output_shape)} | kinds[row.name]
                 for row in self.network.summary()
@@ -93,6 +118,22 @@ def open_models(runs: list[Run]) -> list[Model]:
     return models
 
 
+def newest_runs(root: Path, most: int) -> list[Run]:
+    """The newest finished runs below a folder that go together with the newest of all.
+
+    Args:
+        root: the folder that holds the runs; it may be missing.
+        most: how many at most.
+    """
+    finished = [run for run in reversed(find(root)) if run.status == "done"]
+    return [run for run in finished if _task(run) == _task(finished[0])][:most]
+
+
+def _task(run: Run) -> tuple[Any, ...]:
+    data = run.description()["data"]
+    return run.network.input_shape, data["name"], tuple(data["class_names"])
+
+
 def embedded_runs() -> list[Run]:
     """The runs inside the package."""
     return [Run(path.parent) for path in sorted(EMBEDDED.glob("*/run.json"), reverse=True)]
@@ -105,18 +146,8 @@ def as_base64(array: np.ndarray) -> dict[str, Any]:
 
 
 def _open(run: Run) -> Model:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
     weights, description, result = run.weights(), run.description(), run.result()
-
-    def session(every_layer: bool) -> Any:
-        made = onnx_model(run.network, weights, every_layer=every_layer, uint8_input=True)
-        return ort.InferenceSession(
-            made.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-
+    answers, layers = _sessions(run.network, weights)
     return Model(
         re.sub(r"[^\w.@+-]", "-", run.folder.absolute().name),
         run.workflow,
@@ -126,6 +157,25 @@ def _open(run: Run) -> Model:
         description["data"]["source"],
         tuple(description["data"]["class_names"]),
         result["test_accuracy"] if result else None,
-        session(every_layer=False),
-        session(every_layer=True),
+        "built in" if run.folder.parent == EMBEDDED else str(run.folder),
+        tuple(snapshot_steps(run)),
+        run,
+        answers,
+        layers,
     )
+
+
+def _sessions(network: Network, weights: Weights) -> tuple[Any, Any]:
+    """The network in ONNX Runtime: for its logits alone, and for every layer's output."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+
+    def session(every_layer: bool) -> Any:
+        made = onnx_model(network, weights, every_layer=every_layer, uint8_input=True)
+        return ort.InferenceSession(
+            made.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    return session(every_layer=False), session(every_layer=True)
