@@ -97,6 +97,12 @@ Snapshots = Annotated[
         "--snapshots", help="Keep the weights after 0, 1, 3, 9, … steps, for diptych serve to show."
     ),
 ]
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live", help="Open a page that shows the training while it goes on; keeps --snapshots."
+    ),
+]
 TensorBoard = Annotated[
     bool,
     typer.Option("--tensorboard", help="Write event files for TensorBoard into each run's folder."),

@@ -1,5 +1,6 @@
 """The commands that train, compare and use runs."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,7 @@ from diptych.cli.options import (
     EarlyStopping,
     Epochs,
     Json,
+    Live,
     NetworkName,
     RecipeName,
     RunFolder,
@@ -47,6 +49,7 @@ def train(
     adapt: Adapt = False,
     checkpoint_every: CheckpointEvery = None,
     snapshots: Snapshots = False,
+    live: Live = False,
     tensorboard: TensorBoard = False,
     runs: Runs = Path("runs"),
     json_file: Json = None,
@@ -79,9 +82,12 @@ def train(
         adapt=adapt,
         checkpoint_every=checkpoint_every,
     )
-    if snapshots:
+    if snapshots or live:
         keep_snapshots(run)
-    _carry_out(run, json_file, tensorboard)
+    if live:
+        _carry_out_live(run, json_file, tensorboard)
+    else:
+        _carry_out(run, json_file, tensorboard)
 
 
 @app.command()
@@ -312,3 +318,20 @@ def _carry_out(run: "Run", json_file: Path | None, tensorboard: bool = False) ->
         training.carry_out(run, view, tensorboard)
     values = {"schema": 1, "run": str(run.folder), "result": run.result(), "epochs": run.metrics()}
     answer(values, f"Run: {run.folder}", json_file)
+
+
+def _carry_out_live(run: "Run", json_file: Path | None, tensorboard: bool) -> None:
+    """With a page in the browser, which stays after the training until Ctrl-C."""
+    import webbrowser
+
+    from diptych.serving.live import live_page
+
+    def ready(address: str) -> None:
+        say(f"Page: {address}/", error=True)
+        webbrowser.open(address)
+
+    with live_page(run, ready) as wait:
+        _carry_out(run, json_file, tensorboard)
+        say("The page stays until Ctrl-C.", error=True)
+        with suppress(KeyboardInterrupt):
+            wait()

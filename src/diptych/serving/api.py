@@ -259,7 +259,7 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
     @app.get("/models")
     async def describe_models() -> list[dict[str, Any]]:
         """The models: their layers, classes and accuracy on the test set."""
-        return [model.describe() for model in models]
+        return await in_a_thread(lambda: [model.describe() for model in models])
 
     @app.get(
         "/models/{model}/weights/{layer}",

@@ -33,28 +33,37 @@ class Model:
     test_accuracy: float | None
     origin: str
     """Where it comes from: its run's folder, or that it is built in."""
-    snapshots: tuple[int, ...]
-    """The steps of its training after which there are weights to look at."""
+    trained: bool
+    """Whether its training had ended when it was opened; else its newest snapshot stands for it."""
     _run: Run
     _answers: Any
     _layers: Any
-    _earlier: dict[int, "Model"] = field(default_factory=dict, repr=False)
+    _others: dict[int | None, "Model"] = field(default_factory=dict, repr=False)
+    """As it was after some steps and, under None, as it is if its training ended meanwhile."""
 
     def after(self, step: int | None) -> "Model":
         """The model as it was in its training: as the last snapshot up to that step has it.
 
-        The trained model itself where no step is given, or no snapshot is so early.
+        Where no step is given, or no snapshot is so early, the trained model; while it trains, as
+        the newest snapshot has it.
         """
-        steps = [] if step is None else [taken for taken in self.snapshots if taken <= step]
-        if not steps:
+        steps = [taken for taken in self.snapshots if step is None or taken <= step]
+        if self.trained and (step is None or not steps):
             return self
-        if steps[-1] not in self._earlier:
-            weights = read_snapshot(self._run, steps[-1])
+        ended = not self.trained and step is None and self._run.status == "done"
+        key = None if ended else steps[-1]
+        if key not in self._others:
+            weights = self._run.weights() if key is None else read_snapshot(self._run, key)
             answers, layers = _sessions(self.network, weights)
-            self._earlier[steps[-1]] = replace(
-                self, weights=weights, _answers=answers, _layers=layers, _earlier={}
+            self._others[key] = replace(
+                self, weights=weights, _answers=answers, _layers=layers, _others={}
             )
-        return self._earlier[steps[-1]]
+        return self._others[key]
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The steps of its training after which there are weights to look at, so far."""
+        return snapshot_steps(self._run)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """uint8 (n, height, width, channels) to float32 (n, classes)."""
@@ -85,7 +94,8 @@ class Model:
             "parameters": self.network.parameters,
             "test_accuracy": self.test_accuracy,
             "origin": self.origin,
-            "snapshots": list(self.snapshots),
+            "snapshots": self.snapshots,
+            "training": not self.trained and self._run.status != "done",
             "layers": [
                 {"name": row.name, "output_shape": list(row.output_shape)} | kinds[row.name]
                 for row in self.network.summary()
@@ -146,7 +156,9 @@ def as_base64(array: np.ndarray) -> dict[str, Any]:
 
 
 def _open(run: Run) -> Model:
-    weights, description, result = run.weights(), run.description(), run.result()
+    description, result, steps = run.description(), run.result(), snapshot_steps(run)
+    trained = run.status == "done" or not steps
+    weights = run.weights() if trained else read_snapshot(run, steps[-1])
     answers, layers = _sessions(run.network, weights)
     return Model(
         re.sub(r"[^\w.@+-]", "-", run.folder.absolute().name),
@@ -158,7 +170,7 @@ def _open(run: Run) -> Model:
         tuple(description["data"]["class_names"]),
         result["test_accuracy"] if result else None,
         "built in" if run.folder.parent == EMBEDDED else str(run.folder),
-        tuple(snapshot_steps(run)),
+        trained,
         run,
         answers,
         layers,

@@ -68,7 +68,7 @@ const after = (step) => (step === null ? "" : `?step=${step}`);
 
 const known = new Map();
 
-// A layer's weights; they never change while the server runs.
+// A layer's weights; those of a step never change.
 export function weights(model, layer, step = null) {
   const path = `/models/${encodeURIComponent(model)}/weights/${encodeURIComponent(layer)}${after(step)}`;
   if (!known.has(path)) {

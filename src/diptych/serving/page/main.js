@@ -9,6 +9,7 @@ import { Tour } from "./tour.js";
 import { answersOf, Training } from "./training.js";
 
 const SAMPLES = 12;
+const MOMENT = 1000; // Milliseconds between two looks at a training that goes on.
 const at = (id) => document.getElementById(id);
 const form = at("changes");
 
@@ -217,12 +218,25 @@ async function begin() {
     if (latest) detail.open({ model, layer }, latest, chosen);
   });
   training = new Training(at("training"), models, refresh);
+  if (training.isRunning) setTimeout(follow, MOMENT);
   tour = new Tour(at("tour"), models);
   tour.follow();
   showSettings();
   await showSamples().catch((problem) => say(problem.message));
   if (source) refresh();
   else at("samples").firstElementChild?.click();
+}
+
+// While a network is trained, shows what has come of it.
+async function follow() {
+  const { step } = training;
+  try {
+    training.update(await api.models());
+  } catch (problem) {
+    return say(problem instanceof api.Refusal ? problem.message : "The server does not answer.");
+  }
+  if (training.step !== step) refresh();
+  if (training.isRunning) setTimeout(follow, MOMENT);
 }
 
 begin().catch((problem) => say(problem.message));
