@@ -36,6 +36,8 @@ CURVES = {
     "elu": nn.ELU(0.7),
 }
 
+SLOPES = {"leaky_relu": 0.3, "elu": 0.7, "hard_sigmoid": 1 / 6}
+
 
 @pytest.mark.parametrize("name", CURVES)
 def test_curves_are_pytorchs(name: str) -> None:
@@ -45,7 +47,7 @@ def test_curves_are_pytorchs(name: str) -> None:
     values, slope = curves(x, y)[name]
     np.testing.assert_allclose(values, y, rtol=1e-12, atol=1e-14)
     if slope is not None:
-        np.testing.assert_allclose(slope, {"leaky_relu": 0.3, "elu": 0.7}[name])
+        np.testing.assert_allclose(slope, SLOPES[name])
 
 
 def test_inputs_and_targets() -> None:

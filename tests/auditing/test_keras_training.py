@@ -184,7 +184,7 @@ def test_random_numbers_of_the_users_layers_are_those_of_the_seed() -> None:
             self.seeds = keras.random.SeedGenerator()
 
         def call(self, x: Any, training: bool = False) -> Any:
-            return x + keras.random.normal(keras.ops.shape(x), seed=self.seeds) if training else x
+            return x + keras.random.uniform(keras.ops.shape(x), seed=self.seeds) if training else x
 
     model = side(keras.Input((4,)), Noisy, Noisy, lambda: layers.Dense(1, name="out"))
     x, y = numbers(7, 4), numbers(7, 1)

@@ -5,6 +5,7 @@
 # pyright: reportCallIssue=false, reportOptionalMemberAccess=false, reportOptionalOperand=false
 # pyright: reportOperatorIssue=false
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from keras import layers
 from keras_sides import numbers, on_backend, side, unchanged
 
 from diptych.auditing.frameworks.keras.adapter import Adapter
+from diptych.auditing.frameworks.keras.twin import float64
 from diptych.formats.keras.archive import from_file
 
 CLASSES = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -86,6 +88,30 @@ def test_a_twins_gradients_are_those_of_its_loss_to_many_digits() -> None:
         twin.load(before)
         slope = (ends[0] - ends[1]) / 2e-6
         assert slope == pytest.approx(float(np.sum(gradient * way)), rel=1e-7, abs=1e-8)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_a_twin_pools_in_three_dimensions_as_tensorflow_does(padding: str) -> None:
+    """Whole numbers tie often, and TensorFlow gives each of them the whole gradient."""
+    model = side(
+        lambda: keras.Input((5, 6, 7, 2)),
+        lambda: layers.MaxPooling3D((2, 3, 2), (2, 2, 3), padding),
+    )
+    x = np.round(numbers(2, 5, 6, 7, 2))
+    [node] = model.graph().nodes
+    wide = model.twin().run_node(node.name, [x], False)
+    assert wide.dtype == np.float64
+    np.testing.assert_array_equal(wide, model.run_node(node.name, [x], False))
+    sizes = [(1, 2, 3, 2, 1), (1, 2, 2, 3, 1), padding.upper()]
+    gradients = []
+    for dtype in ("float32", "float64"):
+        start = tf.constant(x, dtype)
+        with tf.GradientTape() as tape, float64() if dtype == "float64" else nullcontext():
+            tape.watch(start)
+            loss = tf.reduce_sum(tf.nn.max_pool3d(start, *sizes) ** 2)
+        gradients.append(tape.gradient(loss, start).numpy())
+    np.testing.assert_array_equal(*gradients)
+    assert np.any(gradients[0])
 
 
 def test_everything_is_put_back() -> None:

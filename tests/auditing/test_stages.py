@@ -13,7 +13,7 @@ import pytest
 from diptych.auditing.black_boxes import Comparison
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
-from diptych.auditing.gradients import Plan
+from diptych.auditing.gradients import Plan, numbered, places_of, watching
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.match import Match, Transfer, align
 from diptych.auditing.naming import gradients
@@ -282,10 +282,23 @@ def test_the_numbers_in_a_loss_are_recovered(targets: str, loss: Any, expected: 
 
 
 def test_a_penalty_is_in_each_steps_gradient() -> None:
-    value = np.array([2.0, -1.0])
-    parts = {"w": value}, {"w": np.ones(2)}, {"w": np.zeros(2, int)}, {"w": np.arange(2)}
-    plan = Plan(*parts, [1.0], [0.5], {"w": 0.01})
+    value = np.array([[2.0, -1.0, 3.0]])
+    parts = {"w": np.array([2, 0])}, {"w": np.zeros(2)}, {"w": np.array([1.0, 4.0])}
+    plan = Plan(*parts, {"w": np.zeros(2, int)}, [1.0], [0.5], {"w": 0.01})
     again = Plan.from_message(*plan.to_message())
-    step = again.step(0)
+    step = again.step({"w": value.shape}, 0)
     assert callable(step)
-    np.testing.assert_allclose(step({"w": value})["w"], 0.5 + 0.02 * value)
+    np.testing.assert_allclose(step({"w": value})["w"], [[2.0, 0.0, 0.5]] + 0.02 * value)
+
+
+def test_watched_numbers_keep_their_order_on_the_other_side() -> None:
+    shape = (2, 3, 4)
+    own = {"kernel": np.arange(24 * 5.0).reshape(24, 5), "bias": np.arange(5.0)}
+    names = {"kernel": "weight", "bias": "b"}
+    transfer = Transfer(names, {"kernel": (shape, "last", "first")})
+    places = {"kernel": np.array([7, 100, 3]), "bias": np.array([4, 0])}
+    of_b = places_of(transfer.to_b(numbered(places, own)))
+    there = watching(of_b)(transfer.to_b(own))
+    here = watching(places)(own)
+    for name, partner in names.items():
+        np.testing.assert_array_equal(there[partner], here[name])

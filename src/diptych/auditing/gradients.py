@@ -1,35 +1,63 @@
 """Gradients of the audit's choice, described so shortly that a process can make them itself.
 
-A number's gradient at step t is ``size * pace[(phase + t) % len(pace)] * level[t]``: sizes and
-phases are arrays like the parameters, the pace is shared, the level is one number per step. So an
-optimiser's path over a thousand steps crosses to its process as three arrays of each parameter, and
-comes back for the numbers that are watched.
+A number's gradient at step t is ``size * pace[(phase + t) % len(pace)] * level[t]``: it has a size
+and a phase of its own, the pace is shared, the level is one number per step. So an optimiser's path
+over a thousand steps crosses to its process as a few numbers of each parameter, and comes back so.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-Gradients = Arrays | Callable[[Arrays], Arrays]
+
+
+@dataclass(frozen=True)
+class Sparse:
+    """Arrays like the parameters that are zero but for a few numbers."""
+
+    shapes: dict[str, tuple[int, ...]]
+    places: Arrays
+    """Flat indices."""
+    numbers: Arrays
+
+    def dense(self) -> Arrays:
+        """The whole arrays."""
+        return {name: self.array(name) for name in self.shapes}
+
+    def array(self, name: str) -> np.ndarray:
+        """The whole array of one parameter."""
+        array = np.zeros(math.prod(self.shapes[name]), self.numbers[name].dtype)
+        array[self.places[name]] = self.numbers[name]
+        return array.reshape(self.shapes[name])
+
+
+Gradients = Arrays | Sparse | Callable[[Arrays], Arrays]
 """Gradients by the parameters' names, or what they are at the present parameters."""
-GROUPS = ("weight", "size", "phase", "number")
+Keep = Callable[[Arrays], Arrays]
+"""What is kept of the parameters after a step. They may be overwritten by the next."""
+GROUPS = ("place", "weight", "size", "phase")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Weights to start from and gradients for a number of steps, by one side's names."""
+    """Weights to start from and gradients for a number of steps, by one side's names.
 
+    Of each parameter a few numbers get a gradient and are watched; the others are zero and get
+    zeros.
+    """
+
+    places: Arrays
+    """The flat indices of the watched numbers, int64, in the order of the answer."""
     weights: Arrays
+    """Of the watched numbers, to start from, in the precision of the gradients."""
     sizes: Arrays
     phases: Arrays
     """Whole numbers."""
-    numbers: Arrays
-    """Whole numbers: a watched number's place in the answer; -1 for those that are not watched."""
     pace: list[float]
     levels: list[float]
     """One for each step."""
@@ -43,7 +71,7 @@ class Plan:
 
     def to_message(self) -> tuple[dict[str, Any], Arrays]:
         """Plain data and arrays from which `from_message` makes the same plan."""
-        groups = zip(GROUPS, (self.weights, self.sizes, self.phases, self.numbers), strict=True)
+        groups = zip(GROUPS, (self.places, self.weights, self.sizes, self.phases), strict=True)
         arrays = {f"{group}|{name}": v for group, part in groups for name, v in part.items()}
         request = {"pace": self.pace, "levels": self.levels, "penalties": self.penalties}
         return request, arrays
@@ -54,15 +82,24 @@ class Plan:
         for key, value in arrays.items():
             group, name = key.split("|", 1)
             parts[group][name] = value
-        weights, sizes, phases, numbers = (parts[group] for group in GROUPS)
+        places, weights, sizes, phases = (parts[group] for group in GROUPS)
         lists = (request["pace"], request["levels"], request.get("penalties", {}))
-        return cls(weights, sizes, phases, numbers, *lists)
+        return cls(places, weights, sizes, phases, *lists)
 
-    def step(self, step: int) -> Gradients:
-        """The gradients of one step, counted from 0, or what they are at given parameters."""
-        if not self.penalties:
-            return self.gradient(step)
-        return partial(self.penalised, self.gradient(step))
+    def step(self, shapes: dict[str, tuple[int, ...]], step: int) -> Gradients:
+        """The gradients of one step, counted from 0, or what they are at given parameters.
+
+        Args:
+            shapes: of the side's parameters.
+            step: its number.
+        """
+        pace, level = np.array(self.pace), self.levels[step]
+        numbers = {
+            name: (size * (pace[(self.phases[name] + step) % len(pace)] * level)).astype(size.dtype)
+            for name, size in self.sizes.items()
+        }
+        gradients = Sparse(shapes, self.places, numbers)
+        return partial(self.penalised, gradients.dense()) if self.penalties else gradients
 
     def penalised(self, gradients: Arrays, parameters: Arrays) -> Arrays:
         """Gradients with those of the penalties at these parameters."""
@@ -71,52 +108,74 @@ class Plan:
             for name, factor in self.penalties.items()
         }
 
-    def gradient(self, step: int) -> Arrays:
-        """The gradients of one step, counted from 0, without those of penalties."""
-        pace, level = np.array(self.pace), self.levels[step]
-        return {
-            name: (size * (pace[(self.phases[name] + step) % len(pace)] * level)).astype(size.dtype)
-            for name, size in self.sizes.items()
-        }
-
-    def run(self, adapter: Any, gradients: Sequence[Gradients]) -> Arrays:
+    def run(self, adapter: Any, several: Callable[[int, Callable[[int], Any]], Any]) -> Arrays:
         """The watched numbers before the first step and after each, by name (steps + 1, watched).
 
         Args:
             adapter: a side; its parameters are as they were afterwards.
-            gradients: of each step, such as `step` makes them.
+            several: makes a sequence of so many items of what gives one by its number.
         """
         before = adapter.parameters()
-        adapter.load(self.weights)
+        shapes = {name: before[name].shape for name in self.places}
+        adapter.load(Sparse(shapes, self.places, self.weights).dense())
         try:
-            start = adapter.parameters()
-            return watched(self.numbers, chain([start], adapter.updates(gradients)))
+            keep = watching(self.places)
+            start = keep(adapter.parameters())
+            gradients = several(self.steps, partial(self.step, shapes))
+            return path_of([start, *adapter.updates(gradients, keep)])
         finally:
-            adapter.load({name: before[name] for name in self.weights})
+            adapter.load({name: before[name] for name in self.places})
 
 
-def watched(numbers: Arrays, path: Iterable[Arrays]) -> Arrays:
-    """The watched numbers along a path of parameters, by name (length of the path, watched).
+def whole(parameters: Arrays) -> Arrays:
+    """Keeps all of the parameters, in memory of their own."""
+    return {name: np.array(value) for name, value in parameters.items()}
+
+
+def watching(places: Arrays) -> Keep:
+    """Keeps the numbers at these flat indices, by the parameters' names."""
+
+    def keep(parameters: Arrays) -> Arrays:
+        return {
+            name: parameters[name][np.unravel_index(indices, parameters[name].shape)]
+            for name, indices in places.items()
+        }
+
+    return keep
+
+
+def path_of(rows: list[Arrays]) -> Arrays:
+    """The watched numbers step by step, by name (rows, watched)."""
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def numbered(places: Arrays, like: Arrays) -> Arrays:
+    """By name, arrays of the parameters' shapes that hold each watched number's place in the
+    answer; -1 for the others.
 
     Args:
-        numbers: by name, each watched number's place in the answer; -1 for the others.
-        path: parameters, step by step.
+        places: flat indices.
+        like: the parameters.
     """
-    places = {name: _places(number) for name, number in numbers.items()}
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in places}
-    for parameters in path:
-        for name, at in places.items():
-            rows[name].append(parameters[name].ravel()[at])
-    return {name: np.stack(columns) for name, columns in rows.items()}
+    numbers = {}
+    for name, indices in places.items():
+        number = np.full(like[name].size, -1, np.int32)
+        number[indices] = np.arange(len(indices))
+        numbers[name] = number.reshape(like[name].shape)
+    return numbers
 
 
-def _places(numbers: np.ndarray) -> np.ndarray:
-    """The flat indices of the watched numbers, in the order of their numbers."""
-    flat = numbers.ravel()
-    places = np.flatnonzero(flat >= 0)
-    return places[np.argsort(flat[places], kind="stable")]
+def places_of(numbers: Arrays) -> Arrays:
+    """The reverse of `numbered`."""
+    places = {}
+    for name, number in numbers.items():
+        indices = np.flatnonzero(number.ravel() >= 0)
+        places[name] = indices[np.argsort(number.ravel()[indices], kind="stable")]
+    return places
 
 
 def at(gradients: Gradients, parameters: Arrays) -> Arrays:
-    """The gradients at these parameters."""
+    """The gradients at these parameters, as whole arrays."""
+    if isinstance(gradients, Sparse):
+        return gradients.dense()
     return gradients(parameters) if callable(gradients) else gradients

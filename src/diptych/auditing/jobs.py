@@ -14,6 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -245,7 +246,7 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 def updates_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Steps on gradients that `diptych.auditing.gradients` describes."""
     plan = gradients.Plan.from_message(request, arrays)
-    return {}, plan.run(adapter, Steps(plan.steps, plan.step, report))
+    return {}, plan.run(adapter, partial(Steps, report=report))
 
 
 @answers
@@ -258,15 +259,15 @@ def updates_on_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Real training steps on batches, over and over; answers the losses, and the watched numbers
     before the first step and after each."""
-    numbers = {name[2:]: arrays.pop(name) for name in list(arrays) if name.startswith("n|")}
+    places = {name[2:]: arrays.pop(name) for name in list(arrays) if name.startswith("n|")}
     batches = [(part["x"], part["y"]) for part in parted(arrays, request["batches"])]
     count = request["steps"]
     repeated = Steps(count, lambda step: batches[step % len(batches)], report)
-    before = adapter.parameters()
+    keep = gradients.watching(places)
+    before = keep(adapter.parameters())
     _seed(adapter, 0)
-    losses, after = adapter.steps(repeated)
-    watched = gradients.watched(numbers, [before, *after])
-    return {"losses": [float(loss) for loss in losses]}, watched
+    losses, after = adapter.steps(repeated, keep)
+    return {"losses": [float(loss) for loss in losses]}, gradients.path_of([before, *after])
 
 
 def _seed(adapter: Any, number: int) -> None:

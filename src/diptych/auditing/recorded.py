@@ -13,8 +13,11 @@ from diptych.auditing.messages import joined, parted
 from diptych.errors import InputError
 from diptych.transport import Arrays, unpack
 
-SCHEMA = 1
+SCHEMA = 2
 INDEX = "index.json"
+Answer = tuple[dict[str, Any], str, list[str]]
+"""Plain data, the name of the member with the arrays, and the arrays' order, which the format of
+that member does not keep; the numbers that an audit asks about are drawn in it."""
 UNASKED = "it was not asked this when it was recorded"
 
 
@@ -61,7 +64,7 @@ class Recorded:
             self._archive = zipfile.ZipFile(file)
             index = json.loads(self._archive.read(INDEX))
             version, schema = index["version"], index["schema"]
-            self._answers: dict[str, list[tuple[dict[str, Any], str]]] = index["answers"]
+            self._answers: dict[str, list[Answer]] = index["answers"]
         except (OSError, zipfile.BadZipFile, KeyError, ValueError) as problem:
             raise InputError(f"{file}: not a recording of `diptych record` ({problem})") from None
         if (version, schema) != (__version__, SCHEMA):
@@ -92,10 +95,13 @@ class Recorded:
             number = 0
         return self._read(*answers[number])
 
-    def _read(self, value: dict[str, Any], name: str) -> tuple[dict[str, Any], Arrays]:
+    def _read(
+        self, value: dict[str, Any], name: str, order: list[str]
+    ) -> tuple[dict[str, Any], Arrays]:
         if "input error" in value:
             raise InputError(value["input error"])
-        return value, unpack(self._archive.read(name)) if name else {}
+        arrays = unpack(self._archive.read(name)) if name else {}
+        return value, {key: arrays[key] for key in order}
 
     def _initial(self, job: str, draws: int) -> tuple[dict[str, Any], Arrays]:
         """The first few of the recorded builds."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from diptych import __version__
 from diptych.auditing.choices import Choices
+from diptych.auditing.naming import optimisers
 from diptych.auditing.objects import named
 from diptych.auditing.recorded import INDEX, SCHEMA, State, of_initial_weights
 from diptych.auditing.report import Audit
@@ -71,7 +72,7 @@ class Recorder:
                         if body and name not in written:
                             written.add(name)
                             archive.writestr(name, body)
-                        index["answers"][question].append([value, name])
+                        index["answers"][question].append([value, name, list(arrays)])
                 archive.writestr(INDEX, json.dumps(index))
         except OSError as problem:
             raise InputError(f"{file}: {problem.strerror or problem}") from None
@@ -107,6 +108,7 @@ def record(
         recorder = one.worker = Recorder(one.worker)
         result = audited(one, other, Choices(), progress)
         _keep_initial(one, recorder)
+        optimisers.ask(one)
         recorder.write(file, spec.given)
     return result
 

@@ -105,20 +105,20 @@ class Answers:
         arrays = self.ask("updates_on", {"steps": len(gradients)}, joined(gradients))[1]
         return parted(arrays, len(gradients))
 
-    def steps(self, batches: list[Batch], steps: int, numbers: Arrays) -> tuple[np.ndarray, Arrays]:
+    def steps(self, batches: list[Batch], steps: int, places: Arrays) -> tuple[np.ndarray, Arrays]:
         """Real training steps with a fresh optimiser and dropout off.
 
         Args:
             batches: what is trained on, over and over.
             steps: how many steps.
-            numbers: by parameter, each watched number's place in the answer; -1 for the others.
+            places: by parameter, the flat indices of the watched numbers.
 
         Returns:
             The loss before each step (steps,), and the watched numbers before the first step and
             after each, by name (steps + 1, watched).
         """
         arrays = joined([{"x": x, "y": y} for x, y in batches])
-        arrays |= {f"n|{name}": number for name, number in numbers.items()}
+        arrays |= {f"n|{name}": indices for name, indices in places.items()}
         request = {"batches": len(batches), "steps": steps}
         answer, watched = self.ask("steps", request, arrays)
         return np.array(answer["losses"], np.float64), watched

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from diptych.auditing.gradients import Gradients
+from diptych.auditing.gradients import Gradients, Keep
 from diptych.auditing.graph import Arrays, Graph
 
 
@@ -117,8 +117,9 @@ class Adapter(Protocol):
         """
         ...
 
-    def updates(self, gradients: Iterable[Gradients]) -> Iterable[Arrays]:
-        """The parameters after each step of a fresh optimiser on the given gradients.
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = ...) -> Iterable[Arrays]:
+        """What is kept of the parameters (all of them where nothing is said) after each step of a
+        fresh optimiser on the given gradients.
 
         Everything that training does between a gradient and a parameter is in it: clipping, decay,
         schedule, constraints. A parameter that is not trained is as it was.
@@ -131,12 +132,12 @@ class Adapter(Protocol):
         ...
 
     def steps(
-        self, batches: Iterable[tuple[np.ndarray, np.ndarray]]
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep = ...
     ) -> tuple[list[float], list[Arrays]]:
         """Real training steps of the side with a fresh optimiser, one a batch, dropout off.
 
         Returns:
-            The loss before each step, and the parameters after each step.
+            The loss before each step, and what is kept of the parameters after each step.
         """
         ...
 

@@ -18,7 +18,7 @@ from diptych.auditing.optimisers import Observed, Recovered, predicted, recover
 from diptych.auditing.pair import SIDES, Pair, Which, trained
 from diptych.auditing.probes import steps as probes
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Unable
+from diptych.auditing.side import Side, Unable
 from diptych.auditing.weights import Weights
 from diptych.randomness import generator
 
@@ -118,6 +118,18 @@ def _probe(own: Arrays, names: list[str]) -> Probe:
     return Probe(weights, steps, places)
 
 
+def ask(side: Side) -> None:
+    """Asks a side all that an optimiser is recovered from, for a recording of its answers."""
+    names = trained(side)
+    probe = _probe(side.own, names)
+    for each in (probe, _grown(probe), _at_rest(side.own, names)):
+        side.load(each.weights)
+        try:
+            side.updates_on(each.gradients)
+        except Unable:
+            return
+
+
 def _path(pair: Pair, which: Which, probe: Probe) -> list[Arrays] | None:
     """A side's weights after each step, by A's names; None if it takes no gradients."""
     side, transfer = pair.sides[which], pair.transfer
@@ -190,6 +202,15 @@ def _same(stage: Stage, a: Observed, b: Observed) -> bool:
     return bool(np.mean(away > bounds) < 0.002)
 
 
+def _grown(probe: Probe) -> Probe:
+    """A probe's first steps with gradients that are far too large."""
+    steps = [
+        {name: (g * LARGE).astype(np.float32) for name, g in step.items()}
+        for step in probe.gradients[:3]
+    ]
+    return Probe(probe.weights, steps, probe.places)
+
+
 def _large(
     pair: Pair,
     probe: Probe,
@@ -198,11 +219,7 @@ def _large(
     report: Reporter,
 ) -> None:
     """Compares how both sides cut gradients that are far too large."""
-    grown = Probe(
-        probe.weights,
-        [{n: (g * LARGE).astype(np.float32) for n, g in s.items()} for s in probe.gradients[:3]],
-        probe.places,
-    )
+    grown = _grown(probe)
     paths = _paths(pair, grown)
     if paths is None:
         return
@@ -274,16 +291,19 @@ def _explains(known: Recovered, observed: Observed) -> bool:
     return bool(np.mean(near) > 0.97)
 
 
+def _at_rest(own: Arrays, names: list[str]) -> Probe:
+    """Large weights, and a step on no gradient."""
+    chance = generator(4, "audit/constraints")
+    weights = {n: chance.normal(0, 10, own[n].shape).astype(np.float32) for n in names}
+    return Probe(weights, [{n: np.zeros_like(v) for n, v in weights.items()}], {})
+
+
 def _constraints(pair: Pair, names: list[str], report: Reporter) -> set[str]:
     """Reports parameters that are pulled in after a step if they are large, on one side only; those
     that either side pulls in are returned."""
     pulled_in: set[str] = set()
-    chance = np.random.default_rng(4)
-    own = pair.sides["a"].own
-    weights = {n: chance.normal(0, 10, own[n].shape).astype(np.float32) for n in names}
-    zeros = {n: np.zeros_like(v) for n, v in weights.items()}
-    probe = Probe(weights, [zeros], {})
-    paths = _paths(pair, probe)
+    probe = _at_rest(pair.sides["a"].own, names)
+    weights, paths = probe.weights, _paths(pair, probe)
     if paths is None:
         return pulled_in
     after = {which: path[0] for which, path in paths.items()}

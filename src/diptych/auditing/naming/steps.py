@@ -16,17 +16,14 @@ def explain(pair: Pair, examples: Examples, weights: Weights, report: Reporter) 
     """Whether one side's steps are those of gradients that nobody cleared; then reports it."""
     for which, side in pair.sides.items():
         batches = _batches(examples, which)
-        numbers = {
-            name: np.arange(value.size, dtype=np.int32).reshape(value.shape)
-            for name, value in side.own.items()
-            if name in set(trained(side))
-        }
+        shapes = {name: side.own[name].shape for name in trained(side)}
+        places = {name: np.arange(side.own[name].size) for name in shapes}
         try:
-            _, path = side.steps(batches, STEPS, numbers)
+            _, path = side.steps(batches, STEPS, places)
             gradients: list[Arrays] = []
             for step, (x, y) in enumerate(batches):
                 if step:
-                    side.load({n: path[n][step].reshape(v.shape) for n, v in numbers.items()})
+                    side.load({n: path[n][step].reshape(shape) for n, shape in shapes.items()})
                 gradients.append(side.loss_and_gradients(x, y)[1])
             side.load(weights[which])
             sums = [
@@ -41,7 +38,7 @@ def explain(pair: Pair, examples: Examples, weights: Weights, report: Reporter) 
             continue
         finally:
             side.load(weights[which])
-        last = {name: path[name][STEPS] for name in numbers}
+        last = {name: path[name][STEPS] for name in places}
         if _distance(piled[-1], last) < 0.1 * _distance(apart[-1], last):
             words = ["cleared before each step", "added to those of the steps before"]
             a, b = words[::-1] if which == "a" else words

@@ -34,7 +34,7 @@ def paths_of(
     }
     learned = {which: trained(side) for which, side in pair.sides.items()}
     of_a = probes.plan(regime, own["a"], names, learned["a"])
-    of_b = probes.for_b(of_a, pair.transfer, own["b"], learned["b"])
+    of_b = probes.for_b(of_a, pair.transfer, own, learned["b"])
     plans = {"a": of_a, "b": of_b}
     for which, factors in penalties.items():
         known = {name: f for name, f in factors.items() if name in plans[which].sizes}

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.auditing.gradients import Plan
+from diptych.auditing.gradients import Plan, numbered, places_of
 from diptych.auditing.graph import Arrays
 from diptych.auditing.match import Transfer
+from diptych.auditing.pair import Which
 from diptych.randomness import generator
 
 ELEMENTS = 48
@@ -67,41 +68,43 @@ def plan(regime: Regime, own: Arrays, names: list[str], trained: list[str]) -> P
         trained: all that are trained; the others get zeros.
     """
     chance = generator(0, "audit/gradients")
-    weights, sizes, phases, numbers = {}, {}, {}, {}
+    places, weights, sizes, phases = {}, {}, {}, {}
     for name in trained:
         value = own[name]
-        size = np.zeros(value.size)
-        phase, number = np.zeros(value.size, np.int32), np.full(value.size, -1, np.int32)
-        start = np.zeros(value.size)
-        if name in names:
-            count = min(ELEMENTS, value.size)
-            chosen = chance.choice(value.size, size=count, replace=False)
-            low, high = regime.sizes
-            sign = chance.choice([-1, 1], count)
-            if regime.has_gradients:
-                size[chosen] = 10 ** chance.uniform(low, high, count) * sign
-            phase[chosen] = chance.integers(len(PACE), size=count)
-            number[chosen] = np.arange(count)
-            # Half of them start from zero, where a small step is not lost in a large weight.
-            start[chosen[::2]] = chance.uniform(-0.5, 0.5, len(chosen[::2]))
-            if regime.large:
-                start = chance.normal(0, 10, value.size)
-        shape = value.shape
-        weights[name] = start.reshape(shape).astype(value.dtype)
-        sizes[name] = size.reshape(shape).astype(value.dtype)
-        phases[name], numbers[name] = phase.reshape(shape), number.reshape(shape)
-    return Plan(weights, sizes, phases, numbers, PACE, [1.0] * regime.steps)
+        count = min(ELEMENTS, value.size) if name in names else 0
+        chosen = chance.choice(value.size, size=count, replace=False)
+        size, start = np.zeros(count), np.zeros(count)
+        if count and regime.has_gradients:
+            size = 10 ** chance.uniform(*regime.sizes, count) * chance.choice([-1, 1], count)
+        # Half of them start from zero, where a small step is not lost in a large weight.
+        start[::2] = chance.uniform(-0.5, 0.5, len(start[::2]))
+        if regime.large:
+            start = chance.normal(0, 10, count)
+        places[name], phases[name] = chosen, chance.integers(len(PACE), size=count)
+        weights[name], sizes[name] = start.astype(value.dtype), size.astype(value.dtype)
+    return Plan(places, weights, sizes, phases, PACE, [1.0] * regime.steps)
 
 
-def for_b(plan: Plan, transfer: Transfer, own: Arrays, trained: list[str]) -> Plan:
-    """The same plan by B's names and in B's order; parameters that only B has get zeros."""
-    groups = [transfer.to_b(part) for part in (plan.weights, plan.sizes, plan.phases, plan.numbers)]
-    weights, sizes, phases, numbers = groups
+def for_b(plan: Plan, transfer: Transfer, own: dict[Which, Arrays], trained: list[str]) -> Plan:
+    """The same plan by B's names and in B's order; parameters that only B has get zeros.
+
+    Args:
+        plan: of A.
+        transfer: from A to B.
+        own: both sides' parameters.
+        trained: B's parameters that are trained.
+    """
+    places = places_of(transfer.to_b(numbered(plan.places, own["a"])))
+    partners = {transfer.names[name]: name for name in plan.places if name in transfer.names}
+    weights, sizes, phases = (
+        {partner: group[name] for partner, name in partners.items()}
+        for group in (plan.weights, plan.sizes, plan.phases)
+    )
     for name in trained:
-        if name not in sizes:
-            sizes[name] = np.zeros_like(own[name])
-            phases[name] = np.zeros(own[name].shape, np.int32)
-    return Plan(weights, sizes, phases, numbers, plan.pace, plan.levels)
+        if name not in places:
+            places[name], phases[name] = np.zeros(0, np.int64), np.zeros(0, np.int64)
+            weights[name] = sizes[name] = np.zeros(0, own["b"][name].dtype)
+    return Plan(places, weights, sizes, phases, plan.pace, plan.levels)
 
 
 def for_a(found: Arrays, transfer: Transfer) -> Arrays:

@@ -13,6 +13,7 @@ import numpy as np
 
 from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.findings import Reporter
+from diptych.auditing.gradients import numbered, places_of
 from diptych.auditing.graph import Arrays
 from diptych.auditing.match import Match
 from diptych.auditing.naming import steps as naming
@@ -56,20 +57,20 @@ def check(twins: Twins, report: Reporter) -> Stage:
     """Compares losses and weights step by step."""
     stage, pair = Stage(NAME), twins.pair
     steps = _count(twins) if twins.own_code["steps"] else FEW
-    numbers = _numbers(pair)
+    places = _places(pair)
     batches = {which: _batches(twins, which) for which in SIDES}
-    of_b = pair.transfer.to_b(numbers)
+    of_b = places_of(pair.transfer.to_b(numbered(places, pair.sides["a"].own)))
     with twins.used(stage.coverage):
         start = twins.start()
         twins.load(start)
         gradients = twins.answers["a"].loss_and_gradients(*batches["a"][0])[1]
         idle = _idle(gradients, IDLE[twins.precision])
         answers = twins.ask(
-            lambda side, which: side.steps(batches[which], steps, numbers if which == "a" else of_b)
+            lambda side, which: side.steps(batches[which], steps, places if which == "a" else of_b)
         )
         side = twins.answers["a"]
         side.load(moved(start))
-        near = Path(*side.steps(batches["a"], min(steps, NEAR), numbers))
+        near = Path(*side.steps(batches["a"], min(steps, NEAR), places))
     losses, weights = answers["b"]
     found = {
         n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
@@ -108,17 +109,14 @@ def _size(twins: Twins) -> int:
     return max(1, len(twins.examples.x["a"]) // 4)
 
 
-def _numbers(pair: Pair) -> Arrays:
+def _places(pair: Pair) -> Arrays:
     """The watched numbers of A's parameters, as `Answers.steps` takes them."""
     chance = np.random.default_rng(8)
-    numbers = {}
+    places = {}
     for name in pair.transfer.names:
-        value = pair.sides["a"].own[name]
-        number = np.full(value.size, -1, np.int32)
-        count = min(WATCHED, value.size)
-        number[chance.choice(value.size, size=count, replace=False)] = np.arange(count)
-        numbers[name] = number.reshape(value.shape)
-    return numbers
+        size = pair.sides["a"].own[name].size
+        places[name] = chance.choice(size, size=min(WATCHED, size), replace=False)
+    return places
 
 
 def _batches(twins: Twins, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:

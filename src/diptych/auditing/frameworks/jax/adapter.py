@@ -15,7 +15,7 @@ from diptych.auditing.frameworks.jax.builds import build_of, in_own_precision
 from diptych.auditing.frameworks.jax.inputs import find
 from diptych.auditing.frameworks.jax.network import Network
 from diptych.auditing.frameworks.jax.training import Training
-from diptych.auditing.gradients import Gradients
+from diptych.auditing.gradients import Gradients, Keep, whole
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
 
@@ -117,12 +117,14 @@ class Adapter:
         return self.training.loss_and_gradients(x, targets)
 
     @in_own_precision
-    def updates(self, gradients: Iterable[Gradients]) -> Iterator[Arrays]:
-        return self.training.updates(gradients)
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> Iterator[Arrays]:
+        return self.training.updates(gradients, keep)
 
     @in_own_precision
-    def steps(self, batches: Iterable[Batch]) -> tuple[list[float], list[Arrays]]:
-        return self.training.steps(batches)
+    def steps(
+        self, batches: Iterable[Batch], keep: Keep = whole
+    ) -> tuple[list[float], list[Arrays]]:
+        return self.training.steps(batches, keep)
 
     @in_own_precision
     def own_code(self) -> dict[str, bool]:

@@ -14,7 +14,7 @@ from diptych.auditing.frameworks.jax.network import Network
 from diptych.auditing.frameworks.jax.reader import random
 from diptych.auditing.frameworks.jax.trace import Trace
 from diptych.auditing.frameworks.users import users_code
-from diptych.auditing.gradients import Gradients, at
+from diptych.auditing.gradients import Gradients, Keep, at, whole
 from diptych.auditing.graph import Arrays
 
 
@@ -43,7 +43,7 @@ class Training:
             )
         return float(value), network.named(gradients, None)
 
-    def updates(self, gradients: Iterable[Gradients]) -> Iterator[Arrays]:
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> Iterator[Arrays]:
         """As `Adapter.updates`, from the parameters at the time of the call."""
         network = self.network
         params, state = network.params, network.state
@@ -59,13 +59,13 @@ class Training:
                     own, _ = network.filled(zeros, at(step_gradients, now))
                     with users_code("the optimiser"):
                         params, moments = step(params, moments, own)
-                    after = network.named(params, state)
+                    after = keep(network.named(params, state))
                 yield after
 
         return steps(params, moments)
 
     def steps(
-        self, batches: Iterable[tuple[np.ndarray, np.ndarray]]
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
         """As `Adapter.steps`."""
         self._check_dropout()
@@ -84,7 +84,7 @@ class Training:
                 given = network.input(x), network.target(targets)
                 value, state, params, moments = run(params, state, moments, *given)
                 losses.append(float(value))
-                after.append(network.named(params, state))
+                after.append(keep(network.named(params, state)))
         return losses, after
 
     def counts(self) -> dict[str, bool]:

@@ -33,7 +33,7 @@ from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
 from diptych.auditing.frameworks.packing import OWN
 from diptych.auditing.frameworks.users import is_users
-from diptych.auditing.gradients import Gradients
+from diptych.auditing.gradients import Gradients, Keep, whole
 from diptych.auditing.graph import Arrays, Graph
 
 SEEDS_APART = 1_000
@@ -164,11 +164,11 @@ class Adapter:
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self.training.loss_and_gradients(x, targets)
 
-    def updates(self, gradients: Iterable[Gradients]) -> list[Arrays]:
-        return self.training.updates(gradients)
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> list[Arrays]:
+        return self.training.updates(gradients, keep)
 
-    def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:
-        return self.training.steps(batches)
+    def steps(self, batches: list[Batch], keep: Keep = whole) -> tuple[list[float], list[Arrays]]:
+        return self.training.steps(batches, keep)
 
     def optimiser(self) -> dict[str, Any]:
         return optimisers.words(self.model.optimizer) if self.trains else {}

@@ -22,7 +22,7 @@ from diptych.auditing.frameworks.keras.holding import (
 from diptych.auditing.frameworks.keras.network import Network
 from diptych.auditing.frameworks.keras.optimisers import optimisers, step_of
 from diptych.auditing.frameworks.keras.trace import Trace, traced
-from diptych.auditing.gradients import Gradients, at
+from diptych.auditing.gradients import Gradients, Keep, at, whole
 from diptych.auditing.graph import Arrays
 from diptych.errors import InputError
 
@@ -161,7 +161,7 @@ class Training:
                 self.step(x, y)  # At the first, Keras builds losses and metrics without values.
             return traced(self.network.calls, lambda: self.step(x, y))
 
-    def updates(self, gradients: Iterable[Gradients]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> list[Arrays]:
         trained, after = self.model.trainable_variables, []
         if self.optimiser_step is None:
             self.optimiser_step = step_of(self.model)
@@ -170,7 +170,7 @@ class Training:
                 step = at(given, self.network.parameters() if callable(given) else {})
                 values = [self.gradient(step, variable) for variable in trained]
                 self.optimiser_step(values)
-                after.append(self.network.parameters() | self.averages())
+                after.append(keep(self.network.parameters() | self.averages()))
         return after
 
     def gradient(self, gradients: Arrays, variable: Any) -> Any:
@@ -197,7 +197,7 @@ class Training:
                     averages[f"average:{name}"] = self.network.array(name, average)
         return averages
 
-    def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:
+    def steps(self, batches: list[Batch], keep: Keep = whole) -> tuple[list[float], list[Arrays]]:
         losses, after = [], []
         with self.network.experiment(), fit.as_it_was(self.model), without_dropout(self.model):
             callbacks = fit.Callbacks(self.extras, self.model)
@@ -209,7 +209,7 @@ class Training:
                     logs = self.step(*self.batching.from_graph(*batch))
                     callbacks.after_step(number, logs)
                     losses.append(logs["loss"])
-                    after.append(self.network.parameters())
+                    after.append(keep(self.network.parameters()))
                 self.still_function = self.model.train_function
             finally:
                 self.model.train_function = None

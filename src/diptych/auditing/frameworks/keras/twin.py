@@ -115,11 +115,17 @@ def tensorflow_float64() -> Iterator[None]:
 
     TensorFlow has no default type to set: it makes a float32 of 0.9 first, even where Keras then
     casts it to float64 (Adam's ``beta_1``), and so does TensorFlow itself (GELU's root of 2).
+    Its max pooling in three dimensions takes no float64.
     """
     import tensorflow as tf
-    from tensorflow.python.ops import math_ops  # Where TensorFlow's own operations find `cast`.
+
+    # Where TensorFlow's own operations find `cast`, and its poolings `max_pool3d`.
+    from tensorflow.python.ops import gen_nn_ops, math_ops
+
+    from diptych.auditing.frameworks.keras import pooling
 
     cast, convert, constant = tf.cast, tf.convert_to_tensor, tf.constant
+    max_pool3d = gen_nn_ops.max_pool3d
 
     @wraps(cast)
     def wide_cast(x: Any, dtype: Any, name: str | None = None) -> Any:
@@ -134,12 +140,12 @@ def tensorflow_float64() -> Iterator[None]:
         return constant(widened(value) if dtype is None else value, dtype, *args, **kwargs)
 
     tf.cast, tf.convert_to_tensor, tf.constant = wide_cast, wide_convert, wide_constant
-    math_ops.cast = wide_cast
+    math_ops.cast, gen_nn_ops.max_pool3d = wide_cast, pooling.with_float64(max_pool3d)
     try:
         yield
     finally:
         tf.cast, tf.convert_to_tensor, tf.constant = cast, convert, constant
-        math_ops.cast = cast
+        math_ops.cast, gen_nn_ops.max_pool3d = cast, max_pool3d
 
 
 def widened(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The reference workflow, in NumPy and float64, read from the network's own description."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from diptych.auditing.frameworks.ours.described import (
     optimiser_of,
 )
 from diptych.auditing.frameworks.ours.submission import scaled, settings_of
+from diptych.auditing.gradients import Gradients, Keep, at, whole
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
 from diptych.network import Weights
@@ -133,22 +134,23 @@ class Adapter:
         loss, gradients, _ = self.fresh(dropout=False).backward(x, targets)
         return loss, gradients
 
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> list[Arrays]:
         workflow, result = self.fresh(dropout=True), []
         for step, given in enumerate(gradients, 1):
-            exact = {name: value.astype(np.float64) for name, value in given.items()}
+            here = at(given, workflow.values)
+            exact = {name: value.astype(np.float64) for name, value in here.items()}
             workflow.adam.apply(workflow.values, exact, float(self.every_rate[step - 1]), step)
-            result.append(copied(workflow.values))
+            result.append(keep(workflow.values))
         return result
 
     def steps(
-        self, batches: list[tuple[np.ndarray, np.ndarray]]
+        self, batches: list[tuple[np.ndarray, np.ndarray]], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
         workflow = self.fresh(dropout=False)
         losses, parameters = [], []
         for rate, (x, targets) in zip(self.every_rate, batches, strict=False):
             losses.append(workflow.train_step(x, targets, float(rate))[0])
-            parameters.append(copied(workflow.values))
+            parameters.append(keep(workflow.values))
         return losses, parameters
 
     def optimiser(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The workflow in JAX: its own functions, run with what an audit gives them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, TypeVar, cast
 from unittest.mock import patch
@@ -18,6 +18,7 @@ from diptych.auditing.frameworks.ours.described import (
     optimiser_of,
 )
 from diptych.auditing.frameworks.ours.submission import scaled, settings_of
+from diptych.auditing.gradients import Gradients, Keep, at, whole
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
 from diptych.layers import Activate, Conv, Dense, Layer
@@ -161,33 +162,33 @@ class Adapter:
         return self.fresh(dropout=False).loss_and_gradients(x, targets)
 
     @in_own_precision
-    def updates(self, gradients: list[Arrays]) -> list[Arrays]:
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> list[Arrays]:
         workflow, result = self.fresh(dropout=True), []
         train_step: Any = training.train_step
         step = train_step.__wrapped__  # Not compiled: each has gradients of its own.
         for rate, given in zip(self.every_rate, gradients, strict=False):
-            now = workflow.training
+            now, arrays = workflow.training, at(given, workflow.weights())
             measured = (
                 (0.0, (0.0, now.moving)),
-                {name: given[name].astype(self.dtype) for name in now.trained},
+                {name: arrays[name].astype(self.dtype) for name in now.trained},
             )
             with patch.object(training, "gradients_of", lambda *_, m=measured: m):
                 workflow.training, _ = step(
                     now, self.network, self.recipe, frozenset(), (), (), rate, workflow.key
                 )
-            result.append(workflow.weights())
+            result.append(keep(workflow.weights()))
         return result
 
     @in_own_precision
     def steps(
-        self, batches: list[tuple[np.ndarray, np.ndarray]]
+        self, batches: list[tuple[np.ndarray, np.ndarray]], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
         workflow = self.fresh(dropout=False)
         losses, parameters = [], []
         for rate, (x, targets) in zip(self.every_rate, batches, strict=False):
             (loss,), _ = workflow.take(x[None], targets[None], np.array([rate]))
             losses.append(float(loss))
-            parameters.append(workflow.weights())
+            parameters.append(keep(workflow.weights()))
         return losses, parameters
 
     def optimiser(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES
 from diptych.auditing.frameworks.tensorflow.network import Network
 from diptych.auditing.frameworks.tensorflow.training import Training
 from diptych.auditing.frameworks.tensorflow.twin import explained, widened
-from diptych.auditing.gradients import Gradients
+from diptych.auditing.gradients import Gradients, Keep, whole
 from diptych.auditing.graph import Arrays, Graph
 
 Batch = tuple[np.ndarray, np.ndarray]
@@ -118,11 +118,11 @@ class Adapter:
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self._training.loss_and_gradients(x, targets)
 
-    def updates(self, gradients: Sequence[Gradients]) -> list[Arrays]:
-        return self._training.updates(gradients)
+    def updates(self, gradients: Sequence[Gradients], keep: Keep = whole) -> list[Arrays]:
+        return self._training.updates(gradients, keep)
 
-    def steps(self, batches: list[Batch]) -> tuple[list[float], list[Arrays]]:
-        return self._training.steps(batches)
+    def steps(self, batches: list[Batch], keep: Keep = whole) -> tuple[list[float], list[Arrays]]:
+        return self._training.steps(batches, keep)
 
     # What training depends on.
 

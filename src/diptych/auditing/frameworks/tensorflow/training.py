@@ -17,7 +17,7 @@ from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES
 from diptych.auditing.frameworks.tensorflow.network import Network
 from diptych.auditing.frameworks.tensorflow.submission import gradients_from
 from diptych.auditing.frameworks.tensorflow.trace import Trace, without_dropout
-from diptych.auditing.gradients import Gradients, at
+from diptych.auditing.gradients import Gradients, Keep, at, whole
 from diptych.auditing.graph import Arrays
 
 Tensor = Any
@@ -84,7 +84,7 @@ class Training:
         pairs = zip(gradients, values, strict=True)
         return float(value), {name: self.network.to_graph(name, g.numpy()) for name, g in pairs}
 
-    def updates(self, gradients: Sequence[Gradients]) -> list[Arrays]:
+    def updates(self, gradients: Sequence[Gradients], keep: Keep = whole) -> list[Arrays]:
         x, y = self.inputs.example(self.submission, EXAMPLES)
         side = self.builds.fresh("given gradients")
         before = self.network.parameters_of(side)
@@ -103,11 +103,11 @@ class Training:
                 if not asked:
                     raise NotImplementedError("its step takes its gradients in a way of its own")
                 after = self.network.parameters_of(side)
-                result.append({n: v if n in asked else before[n] for n, v in after.items()})
+                result.append(keep({n: v if n in asked else before[n] for n, v in after.items()}))
         return result
 
     def steps(
-        self, batches: list[tuple[np.ndarray, np.ndarray]]
+        self, batches: list[tuple[np.ndarray, np.ndarray]], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
         if self.keeps_its_dropout:
             raise NotImplementedError("its dropout cannot be taken out of its step")
@@ -118,7 +118,7 @@ class Training:
                 before = {name: v.numpy() for name, v in side.variables.items()}
                 loss = scalar(side.step(self.inputs.feed_x(x), self.inputs.feed_y(targets)))
                 losses.append(self.loss_with(before, x, targets) if loss is None else loss)
-                parameters.append(self.network.parameters_of(side))
+                parameters.append(keep(self.network.parameters_of(side)))
         return losses, parameters
 
     def loss_with(self, values: Arrays, x: np.ndarray, targets: np.ndarray) -> float:

@@ -38,7 +38,7 @@ from diptych.auditing.frameworks.torch.submission import Submission
 from diptych.auditing.frameworks.torch.training import Training
 from diptych.auditing.frameworks.torch.twin import default_dtype, in_own_precision
 from diptych.auditing.frameworks.users import worded
-from diptych.auditing.gradients import Gradients, at
+from diptych.auditing.gradients import Gradients, Keep, at, whole
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
 
@@ -218,36 +218,35 @@ class Adapter:
         torch.manual_seed(number)
 
     @in_own_precision
-    def updates(self, gradients: Iterable[Gradients]) -> Iterator[Arrays]:
-        submission = self._training.fresh()
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> Iterator[Arrays]:
+        submission, network = self._training.fresh(), self._network
         count = len(self._inputs.x)
         x, y = self._inputs.batch(count), self._inputs.batch_targets(count)
 
         def steps() -> Iterator[Arrays]:
             for step_gradients in gradients:
-                arrays = at(
-                    step_gradients,
-                    self._network.parameters_of(submission.module)
-                    if callable(step_gradients)
-                    else {},
-                )
-                # Each of several batches whose gradients accumulate has its share of the gradient.
-                shares = {n: array / self._accumulated for n, array in arrays.items()}
-                given = self._network.as_gradients(shares)
+                now = network.views_of(submission.module) if callable(step_gradients) else {}
+                if callable(step_gradients) or self._accumulated != 1:
+                    # Each of several batches has its share of the gradient.
+                    arrays = at(step_gradients, now).items()
+                    step_gradients = {n: array / self._accumulated for n, array in arrays}
+                given = network.as_gradients(step_gradients)
                 with default_dtype(self.precision):
                     step_on(submission, given, x, y)
-                yield self._network.parameters_of(submission.module)
+                yield keep(network.views_of(submission.module))
 
         return steps()
 
     @in_own_precision
-    def steps(self, batches: Iterable[Batch]) -> tuple[list[float], list[Arrays]]:
+    def steps(
+        self, batches: Iterable[Batch], keep: Keep = whole
+    ) -> tuple[list[float], list[Arrays]]:
         def run(submission: Submission) -> tuple[list[float], list[Arrays]]:
             losses, after = [], []
             for x, targets in batches:
                 given, y = self._network.input(x), self._batching.target(targets)
                 losses.append(step(submission, given, y))
-                after.append(self._network.parameters_of(submission.module))
+                after.append(keep(self._network.views_of(submission.module)))
             return losses, after
 
         return self._training.without_dropout(run)

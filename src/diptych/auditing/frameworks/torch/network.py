@@ -18,6 +18,7 @@ from diptych.auditing.frameworks.torch.reader import Reader, Reading
 from diptych.auditing.frameworks.torch.running import check_output, mode, named_by, own_randomness
 from diptych.auditing.frameworks.torch.trace import Reached, Trace
 from diptych.auditing.frameworks.users import listed
+from diptych.auditing.gradients import Sparse
 from diptych.auditing.graph import INPUT, Arrays
 from diptych.errors import InputError
 
@@ -108,10 +109,15 @@ class Network:
 
     def parameters_of(self, module: nn.Module) -> Arrays:
         """A copy of the parameters of a build's module, in the graph's layout."""
+        return {name: np.array(array, order="C") for name, array in self.views_of(module).items()}
+
+    def views_of(self, module: nn.Module) -> Arrays:
+        """The parameters of a build's module, in the graph's layout, without a copy where their
+        type is that of the arrays."""
         raw = {name: to_numpy(tensor) for name, tensor in named_tensors(module).items()}
         combined = self.combined
         return {
-            name: layouts.to_graph(array, self.turn(name))
+            name: layouts.turned(array, self.turn(name))
             for name, array in raw.items()
             if name not in self.reading(True).constants and name not in self._parts
         } | {name: combination.to_graph(raw) for name, combination in combined.items()}
@@ -130,10 +136,19 @@ class Network:
             if name not in self._parts
         } | {name: gradient for name, gradient in combined.items() if gradient is not None}
 
-    def as_gradients(self, gradients: Arrays) -> dict[str, Tensor]:
+    def as_gradients(self, gradients: Arrays | Sparse) -> dict[str, Tensor]:
         """Gradients in the graph's layout as those of the module's own trained parameters."""
         own, tensors = named_tensors(self._module), {}
-        for name, array in gradients.items():
+        names = gradients.shapes if isinstance(gradients, Sparse) else gradients
+        for name in names:
+            if isinstance(gradients, Sparse):
+                tensor = None if name in self.combined else self._sparse(own[name], name, gradients)
+                if tensor is not None:
+                    tensors[name] = tensor
+                    continue
+                array = gradients.array(name)
+            else:
+                array = gradients[name]
             if name not in self.combined:
                 tensors[name] = self.as_parameter(name, array)
                 continue
@@ -145,6 +160,19 @@ class Network:
                 if own[part].requires_grad:
                     tensors[part] = self._like(part, value)
         return tensors
+
+    def _sparse(self, like: Tensor, name: str, gradients: Sparse) -> Tensor | None:
+        """A sparse gradient as a tensor like the parameter, written where it lies; None where
+        NumPy cannot write into it."""
+        if like.dtype not in (torch.float32, torch.float64) or like.device.type != "cpu":
+            return None
+        gradient = torch.zeros_like(like.detach())
+        raw = gradient.numpy()
+        view = layouts.turned(raw, self.turn(name))
+        if not np.may_share_memory(view, raw):
+            return None
+        view[np.unravel_index(gradients.places[name], view.shape)] = gradients.numbers[name]
+        return gradient
 
     @property
     def combined(self) -> dict[str, Combination]:

@@ -32,6 +32,11 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
 
 def to_graph(array: np.ndarray, turn: str) -> np.ndarray:
     """A copy of a parameter in the graph's layout."""
+    return np.array(turned(array, turn), order="C")
+
+
+def turned(array: np.ndarray, turn: str) -> np.ndarray:
+    """A parameter in the graph's layout, without a copy."""
     if turn == KERNEL:
         array = np.moveaxis(array, (0, 1), (-1, -2))
     elif turn == MATRIX:
@@ -43,7 +48,7 @@ def to_graph(array: np.ndarray, turn: str) -> np.ndarray:
     elif turn == BARE:
         long = [axis for axis, size in enumerate(array.shape[:-1]) if size > 1]
         array = array.reshape(array.shape[min(long, default=array.ndim - 1) :])
-    return np.array(array, order="C")
+    return array
 
 
 def from_graph(array: np.ndarray, turn: str, shape: torch.Size) -> np.ndarray:
