@@ -155,3 +155,12 @@ def kill(pid: int) -> None:
     """Kills a process that may have ended by itself in the meantime."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+
+
+def violations(page: Any) -> list[str]:
+    """What axe finds wrong with a page in a browser as it is now, a line for each element."""
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe is not installed"
+    )
+    found = axe.Axe().run(page).response["violations"]
+    return [f"{one['id']}: {node['html'][:120]}" for one in found for node in one["nodes"]]

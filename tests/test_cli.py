@@ -188,7 +188,7 @@ def test_a_run_s_evaluation_in_a_pipe(pair: dict[str, Run]) -> None:
     assert ESCAPE not in done.stdout
     correct = (pair["numpy"].result() or {})["test_correct"]
     assert f"Accuracy: {correct / 2:.2f}%" in done.stdout
-    assert f"misread: {200 - correct}" in done.stdout
+    assert f"wrong: {200 - correct}" in done.stdout
 
 
 def test_names_are_shown_as_they_are(tmp_path: Path, pair: dict[str, Run]) -> None:
@@ -500,6 +500,51 @@ def test_a_wrong_request_from_outside(place: Path) -> None:
         assert said in line
         assert "Traceback" not in done.stderr
     assert not (place / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("train ke", ["keras", "keras@jax", "keras@torch"]),
+        ("evaluate fin", ["finished"]),
+        (
+            "train keras --network article-",
+            ["article-keras", "article-tensorflow", "article-valid"],
+        ),
+        ("serve finished unf", ["unfinished"]),
+    ],
+)
+def test_a_shell_completes(words: str, expected: list[str], place: Path) -> None:
+    """Names of workflows, of the zoo, and of runs."""
+    (place / "runs").mkdir()
+    for name in ("finished", "unfinished"):
+        (place / "runs" / name).symlink_to(place / name)
+    environment = {
+        "_DIPTYCH_COMPLETE": "complete_bash",
+        "COMP_WORDS": f"diptych {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
+    # As the installed command does it: a shell completes `diptych`, not `python -m diptych.cli`.
+    code = "import sys; sys.argv = ['diptych']; from diptych.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=plain_environment() | environment,
+    )
+    assert done.stdout.split() == expected
+
+
+def test_a_folder_with_a_bad_picture(reader: Run, place: Path, mnist: Data) -> None:
+    """The others are classified, and the bad one is named."""
+    (place / "some").mkdir()
+    (place / "some/bad.png").write_text("no picture")
+    Image.fromarray(mnist.test.images[0, ..., 0]).save(place / "some/good.png")
+    done = diptych("predict", reader.folder, "some")
+    assert done.returncode == 2
+    assert done.stderr.startswith("diptych: some/bad.png is not a picture")
+    assert done.stderr.count("\n") == 1
+    assert "some/good.png" in done.stdout and "bad.png" not in done.stdout
 
 
 def test_a_blank_picture_of_a_digit(reader: Run, place: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from scipy import special
 
 from diptych.data import Data, Split, load_data
 from diptych.errors import InputError
@@ -206,10 +207,41 @@ def test_a_picture_from_standard_input(
     assert piped["probabilities"] == named["probabilities"]
 
 
-def test_a_blank_picture_is_named(tmp_path: Path, photographs: Path, reader: Run) -> None:
+def test_bad_pictures_are_named_and_the_others_classified(
+    tmp_path: Path, photographs: Path, reader: Run
+) -> None:
     Image.new("L", (100, 100), 255).save(tmp_path / "blank.png")
-    with pytest.raises(InputError, match=r"^[^\n]*blank\.png: [^\n]*blank"):
-        predict_pictures(reader, [str(photographs / "0.png"), str(tmp_path / "blank.png")])
+    (tmp_path / "text.png").write_text("no picture")
+    alone = predict_pictures(reader, [str(photographs / "0.png")])
+    (tmp_path / "zero.png").write_bytes((photographs / "0.png").read_bytes())
+    blank, text, zero = predict_pictures(reader, [str(tmp_path)])
+    assert set(blank) == set(text) == {"image", "problem"}
+    assert blank["problem"].startswith(f"{tmp_path / 'blank.png'}: the picture is blank")
+    assert text["problem"].startswith(f"{tmp_path / 'text.png'} is not a picture")
+    assert zero["probabilities"] == pytest.approx(alone[0]["probabilities"], abs=1e-6)
+    for bad, others in (("blank", ""), ("text", "")):
+        with pytest.raises(InputError, match=rf"^[^\n]*{bad}\.png[^\n]*{others}$"):
+            predict_pictures(reader, [str(tmp_path / f"{bad}.png")])
+    (tmp_path / "zero.png").unlink()
+    with pytest.raises(InputError, match=r"^[^\n]*blank\.png: [^\n]*\(and 1 others?\)$"):
+        predict_pictures(reader, [str(tmp_path)])
+
+
+def test_no_framework_is_loaded_where_onnx_runtime_is(
+    tensorflow_reader: Run, mnist: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnxruntime")
+    by_framework = tensorflow_reader.predictions()[0][:20]
+
+    def no_worker() -> None:
+        raise AssertionError("a worker was started")
+
+    monkeypatch.setattr("diptych.evaluation.Worker", no_worker)
+    data = load_data(tensorflow_reader.description()["data"]["source"])
+    shares = predict(tensorflow_reader, data.test.images[:20])
+    assert np.allclose(shares, special.softmax(by_framework, axis=1), atol=1e-4)
+    evaluation = evaluate(tensorflow_reader)  # By the stored predictions.
+    assert evaluation.correct == (tensorflow_reader.result() or {})["test_correct"]
 
 
 def test_data_are_checked_before_a_framework_is_loaded(

@@ -10,26 +10,24 @@ from scipy import special, stats
 from diptych import extras
 from diptych.data import Split, load_data
 from diptych.data.drawing import prepare_image
-from diptych.data.pictures import read_images
+from diptych.data.pictures import find_pictures, open_source
 from diptych.errors import InputError
-from diptych.runs import Run
+from diptych.runs import PREDICTIONS, Run
 from diptych.worker import Arrays, Report, Worker
 from diptych.workflows import registry
-
-ONNX_RUNTIME = "onnxruntime"
-"""Computes a run's answers where its workflow's framework is not installed."""
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is read."""
+    """How well one class is classified."""
 
     name: str
     images: int
     precision: float | None
-    """Of the images read as this class, the share that are; None where none was read so."""
+    """Of the images classified as this class, the share that belong to it; None where there are
+    none."""
     recall: float | None
-    """Of the images of this class, the share that were read so; None where there are none."""
+    """Of the images of this class, the share classified as it; None where there are none."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Evaluation:
     loss: float
     classes: list[ClassScore]
     confusion: list[list[int]]
-    """``confusion[i][j]``: images of class i that were read as class j."""
+    """``confusion[i][j]``: images of class i that were classified as class j."""
 
     @property
     def accuracy(self) -> float:
@@ -55,6 +53,19 @@ class Evaluation:
         """Plain data, as ``--json`` writes them."""
         return {"schema": 1, "accuracy": self.accuracy, **asdict(self)}
 
+    def __repr__(self) -> str:
+        """The tables of `diptych evaluate`."""
+        from diptych.render.evaluation import evaluation_tables
+        from diptych.render.terminal import plain
+
+        return plain(evaluation_tables(self))
+
+    def _repr_html_(self) -> str:
+        from diptych.render.evaluation import evaluation_tables
+        from diptych.render.terminal import html
+
+        return html(evaluation_tables(self))
+
 
 def accuracy_interval(correct: int, images: int) -> tuple[float, float]:
     """The 95% interval of an accuracy: Wilson's (1927) score interval for a proportion."""
@@ -63,7 +74,9 @@ def accuracy_interval(correct: int, images: int) -> tuple[float, float]:
 
 
 def evaluate(run: Run | str | Path, data: str | None = None) -> Evaluation:
-    """Reads the test images of the run's own data, or of other data, with the run's weights.
+    """Accuracy and scores on the test images of the run's own data, or of other data.
+
+    On its own data the predictions that were stored when it was trained are scored.
 
     Args:
         run: a finished run or its folder.
@@ -85,8 +98,12 @@ def evaluate(run: Run | str | Path, data: str | None = None) -> Evaluation:
             f"data {loaded.name}: the classes are {given}; expected those that run {run.name} was "
             f"trained on: {expected}"
         )
-    found = _logits(run, {"data": loaded.source}, {})
-    return scored(found, loaded.test, run.name, loaded.name, loaded.class_names)
+    run.weights()  # Raises where the run has not ended, before anything is computed.
+    if data is None and (run.folder / PREDICTIONS).is_file():
+        logits, _ = run.predictions()
+    else:
+        logits = _logits(run, loaded.test.images, loaded.source)
+    return scored(logits, loaded.test, run.name, loaded.name, loaded.class_names)
 
 
 def scored(
@@ -142,55 +159,70 @@ def predict(run: Run | str | Path, images: np.ndarray) -> np.ndarray:
             f"images: given {images.dtype} {images.shape}, expected uint8 "
             f"(n, {', '.join(map(str, run.network.input_shape))})"
         )
-    return special.softmax(_logits(run, {}, {"images": images}), axis=1)
+    return special.softmax(_logits(run, images), axis=1)
 
 
 def predict_pictures(run: Run | str | Path, pictures: list[str]) -> list[dict[str, Any]]:
-    """What a run reads in picture files, put into the form of its data first.
+    """Classifies picture files, each put into the form of the run's data first.
 
     Args:
         run: a finished run or its folder.
         pictures: files or folders; ``-`` for standard input.
 
     Returns:
-        For each picture: its name as ``image``, the ``answer``, and the ``probabilities`` by class.
+        For each picture: its name as ``image``, the ``answer``, and the ``probabilities`` by class;
+        for one that cannot be classified its name and the ``problem``.
 
     Raises:
-        InputError: a file is no picture, or there is nothing in it to read.
+        InputError: a file or folder does not exist, or none of the pictures can be classified.
     """
     run = run if isinstance(run, Run) else Run.open(run)
     data = run.description()["data"]
-    names, images = [], []
-    for name, picture in read_images(pictures):
+    images: list[np.ndarray] = []
+    answers: list[dict[str, Any]] = []
+    for name, source in find_pictures(pictures):
+        answers.append({"image": name})
         try:
+            picture = open_source(name, source)
             images.append(prepare_image(picture, run.network.input_shape, data["name"]))
         except InputError as problem:
-            raise InputError(f"{name}: {problem}") from None
-        names.append(name)
+            text = str(problem)
+            starts = text.startswith((name, "standard input"))
+            answers[-1]["problem"] = text if starts else f"{name}: {text}"
+    problems = [answer["problem"] for answer in answers if "problem" in answer]
+    if not images:
+        more = len(problems) - 1
+        others = f" (and {more} other{'s' if more > 1 else ''})" if more else ""
+        raise InputError(problems[0] + others)
+    shares = iter(predict(run, np.stack(images)))
     classes = data["class_names"]
-    return [
-        {
-            "image": name,
-            "answer": classes[int(np.argmax(shares))],
-            "probabilities": dict(zip(classes, map(float, shares), strict=True)),
-        }
-        for name, shares in zip(names, predict(run, np.stack(images)), strict=True)
-    ]
+    for answer in answers:
+        if "problem" not in answer:
+            row = next(shares)
+            answer["answer"] = classes[int(np.argmax(row))]
+            answer["probabilities"] = dict(zip(classes, map(float, row), strict=True))
+    return answers
 
 
-def _logits(run: Run, parameters: dict[str, Any], images: Arrays) -> np.ndarray:
-    """The run's logits, float32 (n, classes), computed in a process of their own.
+def _logits(run: Run, images: np.ndarray, data: str | None = None) -> np.ndarray:
+    """The run's logits for images, float32 (n, classes).
 
-    They are computed by the run's workflow if its framework is installed, else by ONNX Runtime or,
-    without that, by the reference in NumPy.
+    ONNX Runtime computes them where it is installed, in this process: no framework is loaded.
+    Otherwise the run's workflow does or, where its framework is not installed either, the
+    reference in NumPy, in a process of its own, which opens ``data`` itself.
     """
-    run.weights()  # Says in the caller's process what is wrong, before a framework is loaded.
-    workflow = run.workflow
-    if workflow not in registry.installed():
-        workflow = "numpy" if extras.missing(["onnx", ONNX_RUNTIME]) else ONNX_RUNTIME
+    weights = run.weights()
+    if not extras.missing(["onnx", "onnxruntime"]):
+        from diptych.formats.onnx.prediction import predictor
+
+        if not len(images):
+            return np.zeros((0, run.network.classes), np.float32)
+        return predictor(run.network, weights)(images)
+    workflow = run.workflow if run.workflow in registry.installed() else "numpy"
+    parameters = {"run": str(run.folder.absolute()), "workflow": workflow, "data": data}
     with Worker(registry.environment(workflow)) as worker:
-        parameters = parameters | {"run": str(run.folder.absolute()), "workflow": workflow}
-        _, answer = worker.call("evaluation:logits_job", parameters, images)
+        arrays = {} if data else {"images": images}
+        _, answer = worker.call("evaluation:logits_job", parameters, arrays)
     return answer["logits"]
 
 
@@ -199,13 +231,9 @@ def logits_job(
 ) -> tuple[dict[str, Any], Arrays]:
     """In the worker's process: the logits of the given images, or of the test images of data."""
     run, name = Run(Path(parameters["run"])), parameters["workflow"]
-    data = parameters.get("data")
+    data = parameters["data"]
     # Data are opened here rather than sent: they may be larger than memory.
     images = load_data(data).test.images if data else arrays["images"]
-    if name == ONNX_RUNTIME:
-        from diptych.formats.onnx.prediction import predictor
-
-        return {}, {"logits": predictor(run.network, run.weights())(images)}
     recipe = run.recipe.with_changes(precision="float32")
     workflow = registry.load(name)(run.network, recipe, run.seed)
     workflow.load(run.weights())

@@ -63,6 +63,19 @@ class Network(Described):
 
     _shapes: tuple[Shape, ...] = PrivateAttr(default=())
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.input_shape))
+        return (
+            f"<Network {self.name}: {shape} images, {len(self.layers)} layers, "
+            f"{self.parameters:,} parameters, {self.classes} classes>"
+        )
+
+    def _repr_html_(self) -> str:
+        from diptych.render.description import network_summary
+        from diptych.render.terminal import html
+
+        return html(network_summary(self))
+
     @model_validator(mode="before")
     @classmethod
     def _name_the_layers(cls, data: Any) -> Any:

@@ -108,6 +108,25 @@ class Recipe(Described):
             )
         return shares
 
+    def __repr__(self) -> str:
+        values = ", ".join(f"{key}={value!r}" for key, value in self._changed().items())
+        return f"<Recipe {self.name}: {values or 'all values are the defaults'}>"
+
+    def _repr_html_(self) -> str:
+        from diptych.render.description import recipe_values
+        from diptych.render.terminal import html
+
+        return html(recipe_values(self))
+
+    def _changed(self) -> dict[str, Any]:
+        """The values that differ from the defaults."""
+        fields = type(self).model_fields
+        return {
+            key: getattr(self, key)
+            for key in fields
+            if key not in ("name", "description") and getattr(self, key) != fields[key].default
+        }
+
     def with_changes(self, **changes: Any) -> Self:
         """The same recipe with other values for the given keys."""
         return self.from_dict(self.to_dict() | changes)

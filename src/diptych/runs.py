@@ -8,6 +8,7 @@
 ``weights.safetensors``  the trained weights, in the layout that all workflows share
 ``predictions.safetensors`` the logits of the test images, float32 (n, classes), and their labels
 ``result.json``          accuracy, times, memory
+``snapshots/``           the weights after some steps, where they were asked for
 ``tensorboard/``         event files for TensorBoard, where they were asked for
 ======================== =========================================================================
 
@@ -56,6 +57,21 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._checksums: dict[str, str] = {}
+
+    def __repr__(self) -> str:
+        try:
+            result = self.result()
+            status = self.status_now
+        except InputError:
+            return f"<Run {self.folder}: it cannot be read>"
+        accuracy = f", {100 * result['test_accuracy']:.2f}% on the test set" if result else ""
+        return f"<Run {self.folder}: {status}{accuracy}>"
+
+    def _repr_html_(self) -> str:
+        from diptych.render.runs import run_table
+        from diptych.render.terminal import html
+
+        return html(run_table([self]))
 
     @classmethod
     def create(

@@ -15,6 +15,7 @@ from diptych.lines import print_line
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import TENSORBOARD, Run
+from diptych.snapshots import keep_snapshots
 from diptych.worker import Worker, WorkerError
 from diptych.workflows import registry
 
@@ -35,6 +36,7 @@ def train(
     runs: str | Path = "runs",
     adapt: bool = False,
     checkpoint_every: int | None = None,
+    snapshots: bool = False,
     tensorboard: bool = False,
     processes: int = 1,
     report: Report | None = None,
@@ -51,6 +53,7 @@ def train(
         runs: the folder in which the run gets its folder.
         adapt: fit the network's input shape and number of classes to the data.
         checkpoint_every: save a checkpoint every so many steps, not only after each epoch.
+        snapshots: keep the weights after 0, 1, 3, 9, … steps, for `diptych serve` to show.
         tensorboard: write event files for TensorBoard into the run's folder.
         processes: how many processes share each batch; their number changes the result by no more
             than rounding. Only some workflows can train in more than one.
@@ -78,6 +81,8 @@ def train(
         checkpoint_every=checkpoint_every,
         processes=processes,
     )
+    if snapshots:
+        keep_snapshots(run)
     return carry_out(run, report, tensorboard, processes)
 
 

@@ -25,6 +25,7 @@ from diptych.events import (
 )
 from diptych.network import Weights
 from diptych.runs import Run, Status
+from diptych.snapshots import Snapshots
 from diptych.worker import Arrays
 from diptych.workflows import registry
 from diptych.workflows.group import Group
@@ -44,10 +45,11 @@ class Recorder:
         steps: int,
         report: Report,
         stopping: Callable[[], bool],
+        snapshots: Snapshots,
         weights: Callable[[], Weights] | None = None,
     ) -> None:
         """With ``weights`` their histograms are reported after each epoch."""
-        self.run, self.epochs, self.steps = run, epochs, steps
+        self.run, self.epochs, self.steps, self.snapshots = run, epochs, steps, snapshots
         self.report, self.stopping, self.weights = report, stopping, weights
         self.checkpoint_every = run.checkpoint_every
         self.saved_step = 0
@@ -59,6 +61,7 @@ class Recorder:
                 f"the loss became {progress.loss} in epoch {progress.epoch + 1}, step "
                 f"{progress.step}: lower the learning rate (--set learning_rate=...)"
             )
+        self.snapshots.advanced(progress.epoch * self.steps + progress.step)
         now = time.monotonic()
         if now - self.reported_at >= SECONDS_BETWEEN_REPORTS:
             self.reported_at = now
@@ -190,7 +193,10 @@ def _train(
     start_seconds = time.time() - parameters["asked_at"]
     report(Started(progress.epoch + 1, recipe.epochs, progress.step, steps))
     weights = workflow.weights if parameters["histograms"] else None
-    recorder = Recorder(run, recipe.epochs, steps, report, stopping, weights)
+    snapshots = Snapshots(run, workflow.weights)
+    if state is None:
+        snapshots.advanced(0)
+    recorder = Recorder(run, recipe.epochs, steps, report, stopping, snapshots, weights)
     workflow.fit(data, recorder, progress, state)
     if not progress.finished:
         return "stopped"

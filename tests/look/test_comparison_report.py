@@ -14,7 +14,7 @@ from diptych.look.report import report
 from diptych.runs import Run
 from diptych.scripts.counting import lines_of_code
 from diptych.whole_files import write_json
-from support import diptych
+from support import diptych, violations
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -119,7 +119,7 @@ def test_the_audits_verdict(compared: tuple[Comparison, Path], tmp_path: Path) -
     for words in (AUDIT.conclusion, "runs/<b>", "1.0e-03", "2.0e-06", "17 layers", "a note"):
         assert words in page.text
     assert f"network {odd}, recipe" in page.text, "a name is words and nothing else"
-    for words in ("1. padding at conv_1 & more (forward)", "valid <i>", "Mend do this"):
+    for words in ("1. padding at conv_1 & more (forward)", "valid <i>", "Fix do this"):
         assert words in page.text
 
 
@@ -192,7 +192,7 @@ def test_a_browser_shows_it(compared: tuple[Comparison, Path], tmp_path: Path) -
     asked, said = [], []
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        for scheme, width in (("light", 1280), ("dark", 390)):
+        for scheme, width in (("light", 1280), ("light", 390), ("dark", 390)):
             page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 800})
             page.on("request", lambda request: asked.append(request.url))
             page.on("console", lambda message: said.append(message.text))
@@ -204,7 +204,11 @@ def test_a_browser_shows_it(compared: tuple[Comparison, Path], tmp_path: Path) -
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             colour = page.evaluate("getComputedStyle(document.body).backgroundColor")
             assert (colour == "rgb(255, 255, 255)") == (scheme == "light")
-            if scheme == "light":
+            assert violations(page) == [], (scheme, width)
+            # Ten inches with letters of ten points or more: those have ten pixels or more.
+            wide = page.locator("img.picture").evaluate_all("all => all.map((i) => i.width)")
+            assert min(wide) >= 10 * 72 or width > 720
+            if width > 720:
                 page.pdf(path=tmp_path / "report.pdf")
         browser.close()
     assert {url for url in asked if not url.startswith("data:")} == {compared[1].as_uri()}

@@ -63,6 +63,7 @@ def check(picture: look.Picture, folder: Path) -> dict[str, Path]:
     root = ElementTree.parse(files["svg"]).getroot()
     assert root.tag.endswith("svg")
     assert root.get("width") == f"{72 * wide:g}pt"
+    editable = {"".join(text.itertext()) for text in root.iter("{http://www.w3.org/2000/svg}text")}
 
     picture.figure.draw_without_rendering()  # SVG, which came last, is laid out in other units.
     boxes = []
@@ -76,6 +77,7 @@ def check(picture: look.Picture, folder: Path) -> dict[str, Path]:
         assert box.x1 <= pixels.shape[1], text
         assert box.y1 <= pixels.shape[0], text
         boxes.append((box.padded(-1.5), text.get_text()))
+        assert "\n" in text.get_text() or text.get_text() in editable
     assert boxes
     for (box, text), (other, beside) in combinations(boxes, 2):
         assert not box.overlaps(other), f"{text!r} lies on {beside!r}"

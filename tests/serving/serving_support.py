@@ -18,9 +18,9 @@ def png_of_a_drawing(digit: int) -> bytes:
 
 
 def start_server(*options: str) -> tuple[subprocess.Popen[str], str]:
-    """`diptych serve` on a free port, and the page's address."""
+    """`diptych serve` of the built-in networks, or as told, and the page's address."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "diptych.cli", "serve", "--port", "0", *options],
+        [sys.executable, "-m", "diptych.cli", "serve", "--port", "0", *(options or ["--built-in"])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,103 +1,34 @@
 """The page in a real Chromium: drawn on, dropped on, looked into, on a phone, by keyboard."""
 
-import math
-import shutil
-from collections.abc import Callable, Iterator
-
 import numpy as np
 import pytest
-
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-from playwright.sync_api import Page  # noqa: E402
-from serving_support import png_of_a_drawing  # noqa: E402
-
-from diptych.activations import layer_outputs  # noqa: E402
-from diptych.data import Data  # noqa: E402
-from diptych.serving.models import Model  # noqa: E402
-
-CHROMIUM = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
+from browsing import (
+    PHONE,
+    THREE,
+    draw,
+    expect_answers,
+    go_to,
+    needs_chromium,
+    playwright,
+    seen,
+    wait_until,
 )
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path")
-"""Chromium's own download is not needed: the system's is driven."""
+from playwright.sync_api import Page
+from scipy import special
+from serving_support import png_of_a_drawing, start_server
 
-THREE = [
-    *(
-        (0.5 + 0.17 * math.cos(a), 0.33 + 0.15 * math.sin(a))
-        for a in np.radians(range(-140, 91, 10))
-    ),
-    *(
-        (0.5 + 0.2 * math.cos(a), 0.66 + 0.18 * math.sin(a))
-        for a in np.radians(range(-80, 141, 10))
-    ),
-]
+from diptych import training
+from diptych.activations import layer_outputs
+from diptych.data import Data, load_data
+from diptych.runs import Run
+from diptych.serving.models import Model
+from diptych.snapshots import keep_snapshots, read_snapshot
+from support import violations
 
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[object]:
-    with playwright.sync_playwright() as started:
-        # Chromium's own sandbox does not run as root, as tests in containers do.
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+pytestmark = needs_chromium
 
 
-@pytest.fixture
-def open_page(browser, server: str) -> Iterator[Callable[..., Page]]:
-    """Opens the page, and afterwards holds that nothing was logged and no other host asked."""
-    contexts, problems, asked = [], [], []
-
-    def note(message: str) -> None:
-        if "willReadFrequently" not in message:  # It is the tests that read pixels back.
-            problems.append(message)
-
-    def open_one(**options: object) -> Page:
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: note(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(server)
-        page.wait_for_selector(".answer[data-share]")
-        return page
-
-    yield open_one
-    for context in contexts:
-        context.close()
-    assert problems == []
-    elsewhere = [url for url in asked if not url.startswith((server + "/", "blob:", "data:"))]
-    assert elsewhere == []
-    assert asked
-
-
-def draw(page: Page, points: list[tuple[float, float]]) -> None:
-    box = page.locator("#pad").bounding_box()
-    assert box
-    places = [(box["x"] + box["width"] * x, box["y"] + box["height"] * y) for x, y in points]
-    page.mouse.move(*places[0])
-    page.mouse.down()
-    for place in places:
-        page.mouse.move(*place)
-    page.mouse.up()
-
-
-def answers(page: Page) -> list[str]:
-    return page.locator(".answer").all_text_contents()
-
-
-def expect_answers(page: Page, digit: str) -> None:
-    playwright.expect(page.locator(".answer")).to_have_text([digit, digit], timeout=20_000)
-
-
-def seen(page: Page) -> np.ndarray:
-    """What the page shows of what the networks see: (28, 28)."""
-    pixels = page.locator("#seen").evaluate(
-        "canvas => [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data]"
-    )
-    return np.array(pixels).reshape(28, 28, 4)[..., 0]
-
-
-def test_both_networks_read_a_drawn_three(open_page) -> None:
+def test_both_networks_classify_a_drawn_three_until_it_is_cleared(open_page) -> None:
     page = open_page()
     draw(page, THREE)
     expect_answers(page, "3")
@@ -105,26 +36,135 @@ def test_both_networks_read_a_drawn_three(open_page) -> None:
     assert seen(page).max() == 255
     page.locator("#clear").click()
     assert page.locator("#pad-hint").is_visible()
+    expect_nothing(page)
+    draw(page, THREE)
+    expect_answers(page, "3")
 
 
-def test_a_dropped_picture_is_read(open_page) -> None:
-    page = open_page()
+def expect_nothing(page: Page) -> None:
+    """No answer, no image and no map is left."""
+    expect_answers(page, "–")
+    assert page.locator(".bars li.chosen").count() == 0
+    assert page.locator(".why:enabled").count() == 0
+    assert seen(page).max() == 0
+    painted = "canvases => canvases.some(c => c.getContext('2d').getImageData(0, 0, 1, 1).data[3])"
+    assert not page.locator("#layers canvas").evaluate_all(painted)
+
+
+def drop(page: Page, name: str, contents: bytes) -> None:
     transfer = page.evaluate_handle(
-        """bytes => { const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], 'seven.png', {type: 'image/png'}));
+        """([name, bytes]) => { const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], name, {type: 'image/png'}));
             return data; }""",
-        list(png_of_a_drawing(7)),
+        [name, list(contents)],
     )
     page.dispatch_event("#pad", "drop", {"dataTransfer": transfer})
-    # The test image that the page begins with is a seven as well.
-    transfer_two = page.evaluate_handle(
-        """bytes => { const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], 'two.png', {type: 'image/png'}));
-            return data; }""",
-        list(png_of_a_drawing(2)),
-    )
-    page.dispatch_event("#pad", "drop", {"dataTransfer": transfer_two})
+
+
+def test_a_dropped_picture_is_classified_and_a_refused_one_leaves_no_answer(open_page) -> None:
+    page = open_page(refusals=True)  # It begins with a test image, a seven.
+    drop(page, "two.png", png_of_a_drawing(2))
     expect_answers(page, "2")
+    drop(page, "broken.png", b"no picture")
+    playwright.expect(page.locator("#message")).to_contain_text("broken.png")
+    expect_nothing(page)
+
+
+def test_the_chosen_test_image_is_marked(open_page) -> None:
+    page = open_page()
+    marked = page.locator("#samples [aria-pressed=true]")
+    assert marked.get_attribute("title") == "Test image 0: 7"
+    page.locator("#samples button").nth(3).click()
+    assert marked.get_attribute("title") == "Test image 3: 0"
+    draw(page, THREE)
+    assert marked.count() == 0
+
+
+def test_a_click_beside_the_dialog_closes_it_and_one_inside_does_not(open_page) -> None:
+    page = open_page()
+    page.locator(".maps button").first.click()
+    dialog = page.locator("#detail")
+    dialog.locator("canvas.output").wait_for()
+    dialog.locator("h2").click()
+    box = dialog.bounding_box()
+    assert box
+    page.mouse.click(box["x"] + 3, box["y"] + 3)  # Its own padding.
+    assert dialog.is_visible()
+    page.mouse.click(box["x"] - 5, box["y"] + 30)
+    assert not dialog.is_visible()
+
+
+def test_colours_mean_what_they_mean_in_the_pictures(open_page) -> None:
+    matplotlib = pytest.importorskip("matplotlib", reason="needs the extra look")
+    from diptych.look import style
+
+    page = open_page()
+    tables = page.evaluate(
+        """async () => { const of = await import(new URL('page/colours.js', document.baseURI));
+            const shares = Array.from({length: 33}, (_, i) => i / 32);
+            return [shares.map((s) => of.map(s)), shares.map((s) => of.signed(2 * s - 1))]; }"""
+    )
+    for table, name in zip(tables, (style.SEQUENTIAL, style.SIGNED), strict=True):
+        theirs = 255 * matplotlib.colormaps[name](np.linspace(0, 1, 33))[:, :3]
+        assert np.abs(np.array(table) - theirs).max() < 3  # of 255
+    bars = page.locator(".answers article").evaluate_all(
+        "cards => cards.map((card) => getComputedStyle(card).getPropertyValue('--fill').trim())"
+    )
+    assert [bar.lower() for bar in bars] == [colour.lower() for colour in style.COLOURS[:2]]
+
+
+@pytest.mark.parametrize("size", [(1280, 800), (1440, 900)])
+def test_maps_are_above_the_fold(size: tuple[int, int], open_page) -> None:
+    page = open_page(viewport={"width": size[0], "height": size[1]})
+    grids = page.locator(".maps").evaluate_all(
+        "all => all.map((g) => g.getBoundingClientRect().bottom)"
+    )
+    assert sum(bottom <= size[1] for bottom in grids) >= 4  # Two convolutions of both networks.
+
+
+def test_the_newest_runs_are_served_from_their_first_step_on(open_page, new_run) -> None:
+    """The page says which they are, and its slider goes over their training."""
+    run: Run = new_run(dropout_scale=0)
+    keep_snapshots(run)
+    training.carry_out(run, lambda _: None)
+    network, logits = run.network, {}
+    weights = {step: read_snapshot(run, step) for step in (0, 9)} | {None: run.weights()}
+    for step in weights:
+        outputs = layer_outputs(network, weights[step], run_image(run)[None])
+        logits[step] = outputs["output"][0]
+    process, address = start_server("--runs", str(run.folder.parent))
+    try:
+        page = open_page(address)
+        assert page.locator(".answers .note").first.inner_text().endswith(str(run.folder))
+        slider, output = page.locator("#training input"), page.locator("#training output")
+        assert output.inner_text() == "trained"
+        for value, step, words in (
+            ("0", 0, "before the first step"),
+            ("3", 9, "after 9 steps"),
+            ("4", None, "trained"),
+        ):
+            slider.fill(value)
+            assert output.inner_text() == words
+            answer = str(logits[step].argmax())
+            share = special.softmax(logits[step]).max()
+            shown = f"{100 * share:.{0 if share > 0.9995 else 1}f}%"
+            playwright.expect(page.locator(".answer")).to_have_attribute("data-share", shown)
+            assert page.locator(".answer").inner_text() == answer
+        assert violations(page) == []
+        # The weights that a layer is explained by are those of that step as well.
+        slider.fill("0")
+        page.locator(".maps button").first.click()
+        page.locator("#detail .sum p").first.wait_for()
+        bias = float(page.locator("#detail .sum").get_attribute("data-bias") or "nan")
+        assert bias == weights[0]["conv_1/bias"][0]
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+def run_image(run: Run) -> np.ndarray:
+    """The test image that the page begins with."""
+    return load_data(run.description()["data"]["source"]).test.images[0]
 
 
 def test_a_pixels_sum_is_numpys(open_page, models: list[Model], mnist: Data) -> None:
@@ -140,31 +180,19 @@ def test_a_pixels_sum_is_numpys(open_page, models: list[Model], mnist: Data) -> 
     kernel, bias = (model.weights[f"conv_2/{name}"] for name in ("kernel", "bias"))
     patch = right["conv_1"][0, row - 1 : row + 2, column - 1 : column + 2]
     total = float((patch * kernel[..., channel]).sum())
-    found = page.locator("#detail-sum")
+    found = page.locator("#detail .sum")
     assert float(found.get_attribute("data-sum") or 0) == pytest.approx(total, abs=1e-3)
     assert float(found.get_attribute("data-bias") or 0) == pytest.approx(bias[channel], abs=1e-6)
     value = right["conv_2"][0, row, column, channel]
     assert float(found.get_attribute("data-value") or 0) == pytest.approx(value, abs=1e-3)
     assert max(total + bias[channel], 0) == pytest.approx(value, abs=1e-3)
-    assert f"row {row + 1}, column {column + 1}" in found.inner_text()
+    assert f"Row {row + 1}, column {column + 1}" in found.inner_text()
     page.keyboard.press("Escape")
 
     page.get_by_label(f"Map {channel + 1} of max_pool_1, {model.workflow}").click()
     go_to(page, (14, 14), 5, 6)
     largest = right["conv_2"][0, 10:12, 12:14, channel].max()
     assert float(found.get_attribute("data-sum") or 0) == pytest.approx(largest, abs=1e-3)
-
-
-def go_to(page: Page, size: tuple[int, int], row: int, column: int) -> None:
-    """Points at a pixel of the enlarged map."""
-    canvas = page.locator("#detail-map")
-    canvas.wait_for(state="visible")
-    box = canvas.bounding_box()
-    assert box
-    y = box["y"] + box["height"] * (row + 0.5) / size[0]
-    x = box["x"] + box["width"] * (column + 0.5) / size[1]
-    page.mouse.move(x, y)
-    playwright.expect(page.locator("#detail-sum p").first).to_contain_text(f"row {row + 1}, ")
 
 
 def test_sliders_change_what_the_networks_see(open_page, mnist: Data) -> None:
@@ -184,14 +212,6 @@ def test_sliders_change_what_the_networks_see(open_page, mnist: Data) -> None:
     assert page.locator("#shuffle-note").is_visible()
 
 
-def wait_until(page: Page, true: Callable[[], bool]) -> None:
-    for _ in range(100):
-        if true():
-            return
-        page.wait_for_timeout(100)
-    raise AssertionError("it did not come about")
-
-
 def test_by_keyboard(open_page, mnist: Data) -> None:
     page = open_page()
     page.locator("#samples button").nth(0).focus()
@@ -201,20 +221,19 @@ def test_by_keyboard(open_page, mnist: Data) -> None:
     page.locator(".maps button").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    page.locator("#detail-map").wait_for(state="visible")
-    before = page.locator("#detail-sum p").first.inner_text()
+    page.locator("#detail .sum p").first.wait_for()
+    before = page.locator("#detail .sum p").first.inner_text()
     page.keyboard.press("ArrowDown")
-    assert page.locator("#detail-sum p").first.inner_text() != before
-    assert "map 2" in page.locator("#detail-title").inner_text()
+    assert page.locator("#detail .sum p").first.inner_text() != before
+    assert page.locator("#detail figcaption").last.inner_text() == "Output: map 2"
     page.keyboard.press("Escape")
     assert not page.locator("#detail").is_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_on_a_phone(scheme: str, open_page) -> None:
-    page = open_page(
-        viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True, color_scheme=scheme
-    )
+    page = open_page(**PHONE, color_scheme=scheme)
+    assert violations(page) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     draw(page, THREE)
     expect_answers(page, "3")
@@ -222,13 +241,17 @@ def test_on_a_phone(scheme: str, open_page) -> None:
     box = page.locator("#detail").bounding_box()
     assert box
     assert box["width"] <= 390
+    page.locator("#detail .sum p").first.wait_for()
+    assert violations(page) == []
     background = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, background[4:-1].split(", "))) > 382) == (scheme == "light")
 
 
-def test_the_documentation_lists_what_there_is(open_page, server: str) -> None:
+def test_the_page_of_the_api_lists_what_there_is(open_page, server: str) -> None:
     page = open_page()
     page.goto(server + "/docs")
     page.locator("#paths section").first.wait_for()
     titles = page.locator("#paths h2").all_inner_texts()
     assert {"POST /predict", "POST /layers", "GET /models", "GET /metrics"} <= set(titles)
+    assert f"{server}/predict" in page.locator("pre").first.inner_text()
+    assert violations(page) == []

@@ -11,7 +11,6 @@ DONE, NO, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 
 app = typer.Typer(
     name="diptych",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # Plain help: typer's panels take a third of the time to show it.
     context_settings={"help_option_names": ["-h", "--help"]},

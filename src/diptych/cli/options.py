@@ -8,17 +8,54 @@ import typer
 
 from diptych.errors import InputError
 
+
+def _workflows(incomplete: str) -> list[str]:
+    from diptych.workflows import registry
+
+    return [name for name in registry.NAMES if name.startswith(incomplete)]
+
+
+def _networks(incomplete: str) -> list[str]:
+    from diptych import zoo
+
+    return [name for name in zoo.names("networks") if name.startswith(incomplete)]
+
+
+def _recipes(incomplete: str) -> list[str]:
+    from diptych import zoo
+
+    return [name for name in zoo.names("recipes") if name.startswith(incomplete)]
+
+
+def run_names(context: typer.Context, incomplete: str) -> list[str]:
+    """The names of runs that begin so, for a shell that completes them."""
+    root = Path(context.params.get("runs") or "runs")
+    names = sorted(file.parent.name for file in root.glob("*/run.json"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
 Workflow = Annotated[
-    str, typer.Argument(help="tensorflow, keras, keras@jax, keras@torch, torch, jax or numpy.")
+    str,
+    typer.Argument(
+        help="tensorflow, keras, keras@jax, keras@torch, torch, jax or numpy.",
+        autocompletion=_workflows,
+    ),
 ]
-RunFolder = Annotated[str, typer.Argument(metavar="RUN", help="A run's folder, or its name.")]
-NetworkName = Annotated[str, typer.Option("--network", help="A name in the zoo, or a TOML file.")]
+RunFolder = Annotated[
+    str,
+    typer.Argument(metavar="RUN", help="A run's folder, or its name.", autocompletion=run_names),
+]
+NetworkName = Annotated[
+    str,
+    typer.Option("--network", help="A name in the zoo, or a TOML file.", autocompletion=_networks),
+]
 RecipeName = Annotated[
     str | None,
     typer.Option(
         "--recipe",
         help="A name in the zoo, or a TOML file. By default the network's own, else fast where it "
         "is made for the network and the data, else plain.",
+        autocompletion=_recipes,
     ),
 ]
 DataSource = Annotated[
@@ -60,6 +97,18 @@ Processes = Annotated[
         min=1,
         help="Processes of this machine that share each batch; their number changes the result by "
         "no more than rounding. torch alone can train in several.",
+    ),
+]
+Snapshots = Annotated[
+    bool,
+    typer.Option(
+        "--snapshots", help="Keep the weights after 0, 1, 3, 9, … steps, for diptych serve to show."
+    ),
+]
+Live = Annotated[
+    bool,
+    typer.Option(
+        "--live", help="Open a page that shows the training while it goes on; keeps --snapshots."
     ),
 ]
 TensorBoard = Annotated[

@@ -1,12 +1,13 @@
 """The commands that train, compare and use runs."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from diptych.cli.answers import answer, to_standard_output, training_view
-from diptych.cli.app import app
+from diptych.cli.app import WRONG_REQUEST, app
 from diptych.cli.options import (
     Adapt,
     BatchSize,
@@ -16,12 +17,14 @@ from diptych.cli.options import (
     EarlyStopping,
     Epochs,
     Json,
+    Live,
     NetworkName,
     Processes,
     RecipeName,
     RunFolder,
     Runs,
     Seed,
+    Snapshots,
     TensorBoard,
     Workflow,
 )
@@ -46,6 +49,8 @@ def train(
     settings: Changes = None,
     adapt: Adapt = False,
     checkpoint_every: CheckpointEvery = None,
+    snapshots: Snapshots = False,
+    live: Live = False,
     tensorboard: TensorBoard = False,
     processes: Processes = 1,
     runs: Runs = Path("runs"),
@@ -56,6 +61,7 @@ def train(
     from diptych.defaults import default_recipe
     from diptych.network import Network
     from diptych.recipe import Recipe
+    from diptych.snapshots import keep_snapshots
 
     if tensorboard:
         training.check_tensorboard()
@@ -79,7 +85,12 @@ def train(
         checkpoint_every=checkpoint_every,
         processes=processes,
     )
-    _carry_out(run, json_file, tensorboard, processes)
+    if snapshots or live:
+        keep_snapshots(run)
+    if live:
+        _carry_out_live(run, json_file, tensorboard, processes)
+    else:
+        _carry_out(run, json_file, tensorboard, processes)
 
 
 @app.command()
@@ -240,13 +251,21 @@ def predict(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Read pictures: PNG, JPEG and others, any size, dark on light or light on dark."""
+    """Classify pictures: PNG, JPEG and others, any size, dark on light or light on dark.
+
+    Pictures that cannot be classified are named, the others are classified, and the exit code is 2.
+    """
     from diptych import evaluation
     from diptych.render.evaluation import prediction_table
     from diptych.runs import Run
 
     found = evaluation.predict_pictures(Run.open(run, runs), images)
     answer({"schema": 1, "predictions": found}, prediction_table(found), json_file)
+    problems = [one["problem"] for one in found if "problem" in one]
+    for problem in problems:
+        say(f"diptych: {problem}", error=True)
+    if problems:
+        raise typer.Exit(WRONG_REQUEST)
 
 
 def _names(text: str) -> list[str]:
@@ -309,3 +328,22 @@ def _carry_out(
         training.carry_out(run, view, tensorboard, processes)
     values = {"schema": 1, "run": str(run.folder), "result": run.result(), "epochs": run.metrics()}
     answer(values, f"Run: {run.folder}", json_file)
+
+
+def _carry_out_live(
+    run: "Run", json_file: Path | None, tensorboard: bool, processes: int
+) -> None:
+    """With a page in the browser, which stays after the training until Ctrl-C."""
+    import webbrowser
+
+    from diptych.serving.live import live_page
+
+    def ready(address: str) -> None:
+        say(f"Page: {address}/", error=True)
+        webbrowser.open(address)
+
+    with live_page(run, ready) as wait:
+        _carry_out(run, json_file, tensorboard, processes)
+        say("The page stays until Ctrl-C.", error=True)
+        with suppress(KeyboardInterrupt):
+            wait()

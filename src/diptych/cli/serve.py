@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from diptych.cli.app import app
-from diptych.cli.options import Runs
+from diptych.cli.options import Runs, run_names
 from diptych.printing import say
 
 
@@ -16,7 +16,9 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[RUN] [RUN]",
-            help="One or two finished runs; where none is given, two that come with diptych.",
+            autocompletion=run_names,
+            help="One or two finished runs; where none is given, your newest ones, else two that "
+            "are built in.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
@@ -30,25 +32,46 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let others in without a token.")
     ] = False,
+    built_in: Annotated[
+        bool, typer.Option("--built-in", help="Serve the two built-in networks.")
+    ] = False,
+    export_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--export",
+            metavar="FOLDER",
+            help="Serve nothing; write the page as static files, whose networks compute in the "
+            "browser.",
+        ),
+    ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Serve a page where you draw digits and look inside, and an API that reads them."""
+    """Serve a page where you draw digits and look inside, and an API that classifies pictures."""
     import webbrowser
 
-    from diptych.runs import Run
+    from diptych.serving import export
     from diptych.serving import serve as serve_runs
 
-    def ready(address: str) -> None:
+    if export_to is not None:
+        names = export(export_to, trained or [], root=runs, built_in=built_in)
+        say(*(f"Network: {name}" for name in names))
+        say(f"Page: {export_to}/index.html; try it: python -m http.server -d {export_to}")
+        return
+
+    def ready(address: str, names: list[str]) -> None:
         say(f"Page: {address}/   API: {address}/docs   (Ctrl-C stops)")
+        say(*(f"Network: {name}" for name in names))
         if open_page:
             webbrowser.open(address)
 
     serve_runs(
-        [Run.open(run, runs) for run in trained or []],
+        trained or [],
         host=host,
         port=port,
         token=token,
         insecure=insecure,
+        root=runs,
+        built_in=built_in,
         ready=ready,
     )

@@ -46,6 +46,21 @@ class Data:
     notice: str = ""
     files: tuple[Path, ...] = ()
 
+    def __repr__(self) -> str:
+        shape = "×".join(map(str, self.image_shape))
+        counts = (len(split.labels) for split in (self.train, self.validation, self.test))
+        train, validation, test = (f"{count:,}" for count in counts)
+        return (
+            f"<Data {self.name}: {shape} images, {self.classes} classes; "
+            f"{train} for training, {validation} for validation, {test} for the test>"
+        )
+
+    def _repr_html_(self) -> str:
+        from diptych.render.data import data_info
+        from diptych.render.terminal import html
+
+        return html(data_info(self))
+
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels of every image."""

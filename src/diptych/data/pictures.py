@@ -66,17 +66,30 @@ def read_images(
         InputError: a path that does not exist, a folder without pictures, or a picture that is
             unreadable, empty or too large.
     """
+    for name, source in find_pictures(paths):
+        yield name, open_source(name, source)
+
+
+def find_pictures(
+    paths: Iterable[str | os.PathLike[str]],
+) -> Iterator[tuple[str, Path | bytes]]:
+    """A name and a file, or a file's contents, for each picture that `read_images` would open.
+
+    Raises:
+        InputError: a path that does not exist, a folder without pictures, or nothing comes from
+            standard input.
+    """
     for path in paths:
         if os.fspath(path) == "-":
-            contents = _standard_input()
-            with _quiet():
-                image = open_picture(contents, "standard input")
-            yield "-", image
-            continue
-        for file in _expand(Path(path)):
-            with _quiet():
-                image = open_picture(file)
-            yield str(file), image
+            yield "-", _standard_input()
+        else:
+            yield from ((str(file), file) for file in _expand(Path(path)))
+
+
+def open_source(name: str, source: Path | bytes) -> Image.Image:
+    """The picture that `find_pictures` found, decoded and upright; InputError as `open_picture`."""
+    with _quiet():
+        return open_picture(source, "standard input" if name == "-" else "")
 
 
 def open_picture(source: Path | bytes, name: str = "") -> Image.Image:

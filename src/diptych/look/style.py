@@ -67,7 +67,6 @@ RC: Any = {
     "lines.linewidth": 2.2,
     "text.parse_math": False,  # Classes may be named `$5`.
     "svg.hashsalt": "diptych",  # The same picture is the same file.
-    "svg.fonttype": "path",
 }
 
 Parameters = ParamSpec("Parameters")
@@ -98,16 +97,23 @@ class Picture:
             Path(folder).mkdir(parents=True, exist_ok=True)
             for kind in ("png", "svg"):
                 written[kind] = Path(folder) / f"{self.name}.{kind}"
-                write_whole(written[kind], self.rendered(kind))
+                # Letters stay text in a file, so that a drawing program can change them.
+                write_whole(written[kind], self.rendered(kind, "none"))
         except OSError as problem:
             raise InputError(f"--out {folder}: {problem.strerror or problem}") from None
         return written
 
-    def rendered(self, kind: str) -> bytes:
-        """The bytes of a ``png`` or ``svg`` file."""
+    def rendered(self, kind: str, letters: str = "path") -> bytes:
+        """The bytes of a ``png`` or ``svg`` file.
+
+        Args:
+            kind: which of the two.
+            letters: of an SVG, ``path`` for outlines that look the same everywhere, or ``none`` for
+                text, which can be edited and needs the font.
+        """
         contents = io.BytesIO()
         metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        with matplotlib.rc_context(RC), warnings.catch_warnings():
+        with matplotlib.rc_context(RC | {"svg.fonttype": letters}), warnings.catch_warnings():
             # A class name in letters that the font lacks is shown as boxes.
             warnings.filterwarnings("ignore", "Glyph .* missing from font")
             self.figure.savefig(contents, format=kind, metadata=metadata)

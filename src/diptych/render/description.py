@@ -33,6 +33,18 @@ def network_summary(network: Network) -> RenderableType:
     )
 
 
+def recipe_values(recipe: Recipe) -> RenderableType:
+    """Each value of a recipe, with the default beside those that differ from it."""
+    rows = table("Key", "Value", "Default", left=3)
+    for key, field in Recipe.model_fields.items():
+        value = getattr(recipe, key)
+        if key not in ("name", "description"):
+            rows.add_row(key, str(value), "" if value == field.default else str(field.default))
+    return Group(
+        f"Recipe {recipe.name}", *([recipe.description] if recipe.description else []), "", rows
+    )
+
+
 def zoo_list(networks: list[Network], recipes: list[Recipe]) -> RenderableType:
     """A row a network, and a row a recipe."""
     shown = table("Network", "Parameters", "Description", left=1)

@@ -20,17 +20,22 @@ def serve(
     port: int = 8000,
     token: str | None = None,
     insecure: bool = False,
-    ready: Callable[[str], None] = lambda _: None,
+    root: str | Path = "runs",
+    built_in: bool = False,
+    ready: Callable[[str, list[str]], None] = lambda _, __: None,
 ) -> None:
     """Serves one or two finished runs until it is asked to stop; then answers what it took.
 
     Args:
-        runs: finished runs or their folders; two that are inside the package where none is given.
+        runs: finished runs or their folders. Where none is given: the two newest finished runs
+            below ``root`` that go together, else two that are built in.
         host: the address to listen on.
         port: the port to listen on; 0 for any that is free.
         token: what requests must bring as ``Authorization: Bearer``.
         insecure: listen on an address that others reach, without a token.
-        ready: called with the page's address once it answers.
+        root: the folder that holds the runs.
+        built_in: serve the two built-in runs, whatever is in ``root``.
+        ready: called with the page's address, and what each network is, once it answers.
 
     Raises:
         InputError: the extra ``serve`` is not installed, a run has not ended, the runs do not go
@@ -44,13 +49,9 @@ def serve(
         )
     if token is not None and (not token.isascii() or not token.isprintable() or " " in token):
         raise InputError("--token: expected letters, digits and signs of ASCII, without spaces")
-    if len(runs) > MOST_RUNS:
-        raise InputError(f"given {len(runs)} runs, expected one or two")
+    from diptych.serving.models import open_models
 
-    from diptych.serving.models import embedded_runs, open_models
-
-    opened = [run if isinstance(run, Run) else Run.open(run) for run in runs]
-    models = open_models(opened or embedded_runs())
+    models = open_models(runs_to_serve(runs, root, built_in))
 
     from diptych.serving.api import create_app
     from diptych.serving.server import Server
@@ -61,7 +62,53 @@ def serve(
     # Both warn of every request that is none; who sent it is told, and the log does not grow.
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
-    server.run_until_stopped(ready)
+    names = [f"{model.name} ({model.origin})" for model in models]
+    server.run_until_stopped(lambda address: ready(address, names))
+
+
+def runs_to_serve(
+    runs: Sequence[Run | str | Path] = (), root: str | Path = "runs", built_in: bool = False
+) -> list[Run]:
+    """The runs that are served or exported; the arguments are those of `serve`."""
+    from diptych.serving.models import embedded_runs, newest_runs
+
+    if len(runs) > MOST_RUNS:
+        raise InputError(f"given {len(runs)} runs, expected one or two")
+    if runs and built_in:
+        raise InputError("--built-in: given with runs, expected one of the two")
+    opened = [run if isinstance(run, Run) else Run.open(run, root) for run in runs]
+    if not opened and not built_in:
+        opened = newest_runs(Path(root), MOST_RUNS)
+    return opened or embedded_runs()
+
+
+def export(
+    folder: str | Path,
+    runs: Sequence[Run | str | Path] = (),
+    *,
+    root: str | Path = "runs",
+    built_in: bool = False,
+) -> list[str]:
+    """Writes the page as static files that need no server of ours: the browser computes.
+
+    Args:
+        folder: where to; new, empty, or with an earlier export.
+        runs, root, built_in: as `serve` takes them.
+
+    Returns:
+        What each network is, in words.
+
+    Raises:
+        InputError: the extra ``serve`` is not installed, the runs cannot be served, or the folder
+            cannot be written to.
+    """
+    extras.require("the page", *NEEDED)
+    from diptych.serving.models import open_models
+    from diptych.serving.static_page import export_page
+
+    models = open_models(runs_to_serve(runs, root, built_in))
+    export_page(models, Path(folder))
+    return [f"{model.name} ({model.origin})" for model in models]
 
 
 def is_loopback(host: str) -> bool:

@@ -69,6 +69,12 @@ class Floats(BaseModel):
     float32: str
 
 
+Step = Annotated[
+    int | None,
+    Query(ge=0, description="As the networks were after that step of their training, if known."),
+]
+
+
 class Layers(BaseModel):
     """Every layer's output for one image, after its activation, by model and layer."""
 
@@ -232,12 +238,16 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
         )
 
     @app.post("/layers", openapi_extra=body)
-    async def layers(request: Request) -> Layers:
+    async def layers(request: Request, step: Step = None) -> Layers:
         """Every layer's output for one image, in every model."""
         images = await images_of(request)
         if len(images) != 1:
             raise Refused(422, f"images: given {len(images)}, expected one")
-        outputs = [await in_a_thread(model.layer_outputs, images[0]) for model in models]
+
+        def outputs_of(model: Model) -> dict[str, np.ndarray]:
+            return model.after(step).layer_outputs(images[0])
+
+        outputs = [await in_a_thread(outputs_of, model) for model in models]
         return Layers(
             input=Floats(**as_base64(images[0] * np.float32(1 / 255))),
             models={
@@ -249,19 +259,20 @@ def create_app(models: list[Model], settings: Settings | None = None) -> FastAPI
     @app.get("/models")
     async def describe_models() -> list[dict[str, Any]]:
         """The models: their layers, classes and accuracy on the test set."""
-        return [model.describe() for model in models]
+        return await in_a_thread(lambda: [model.describe() for model in models])
 
     @app.get(
         "/models/{model}/weights/{layer}",
         responses={404: {"model": Problem, "description": "No such model, or no such layer"}},
     )
-    async def weights(model: str, layer: str) -> dict[str, Floats]:
+    async def weights(model: str, layer: str, step: Step = None) -> dict[str, Floats]:
         """A layer's weights: kernels are (height, width, in, out) or (in, out)."""
         for one in models:
             if one.name == model:
+                earlier = await in_a_thread(one.after, step)
                 found = {
                     name.partition("/")[2]: Floats(**as_base64(value))
-                    for name, value in one.weights.items()
+                    for name, value in earlier.weights.items()
                     if name.partition("/")[0] == layer
                 }
                 if found:

@@ -2,7 +2,7 @@
 
 import base64
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ from scipy import special
 from diptych.errors import InputError
 from diptych.formats.onnx.model import layer_output, onnx_model
 from diptych.network import Network, Weights
-from diptych.runs import Run
+from diptych.runs import Run, find
+from diptych.snapshots import read_snapshot, snapshot_steps
 
 EMBEDDED = Path(__file__).with_name("embedded")
 """Two runs of the recipe ``fast``, for a server that was given none."""
@@ -30,8 +31,39 @@ class Model:
     data_source: str
     class_names: tuple[str, ...]
     test_accuracy: float | None
+    origin: str
+    """Where it comes from: its run's folder, or that it is built in."""
+    trained: bool
+    """Whether its training had ended when it was opened; else its newest snapshot stands for it."""
+    _run: Run
     _answers: Any
     _layers: Any
+    _others: dict[int | None, "Model"] = field(default_factory=dict, repr=False)
+    """As it was after some steps and, under None, as it is if its training ended meanwhile."""
+
+    def after(self, step: int | None) -> "Model":
+        """The model as it was in its training: as the last snapshot up to that step has it.
+
+        Where no step is given, or no snapshot is so early, the trained model; while it trains, as
+        the newest snapshot has it.
+        """
+        steps = [taken for taken in self.snapshots if step is None or taken <= step]
+        if self.trained and (step is None or not steps):
+            return self
+        ended = not self.trained and step is None and self._run.status == "done"
+        key = None if ended else steps[-1]
+        if key not in self._others:
+            weights = self._run.weights() if key is None else read_snapshot(self._run, key)
+            answers, layers = _sessions(self.network, weights)
+            self._others[key] = replace(
+                self, weights=weights, _answers=answers, _layers=layers, _others={}
+            )
+        return self._others[key]
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The steps of its training after which there are weights to look at, so far."""
+        return snapshot_steps(self._run)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """uint8 (n, height, width, channels) to float32 (n, classes)."""
@@ -61,6 +93,9 @@ class Model:
             "classes": list(self.class_names),
             "parameters": self.network.parameters,
             "test_accuracy": self.test_accuracy,
+            "origin": self.origin,
+            "snapshots": self.snapshots,
+            "training": not self.trained and self._run.status != "done",
             "layers": [
                 {"name": row.name, "output_shape": list(row.output_shape)} | kinds[row.name]
                 for row in self.network.summary()
@@ -93,6 +128,22 @@ def open_models(runs: list[Run]) -> list[Model]:
     return models
 
 
+def newest_runs(root: Path, most: int) -> list[Run]:
+    """The newest finished runs below a folder that go together with the newest of all.
+
+    Args:
+        root: the folder that holds the runs; it may be missing.
+        most: how many at most.
+    """
+    finished = [run for run in reversed(find(root)) if run.status == "done"]
+    return [run for run in finished if _task(run) == _task(finished[0])][:most]
+
+
+def _task(run: Run) -> tuple[Any, ...]:
+    data = run.description()["data"]
+    return run.network.input_shape, data["name"], tuple(data["class_names"])
+
+
 def embedded_runs() -> list[Run]:
     """The runs inside the package."""
     return [Run(path.parent) for path in sorted(EMBEDDED.glob("*/run.json"), reverse=True)]
@@ -105,18 +156,10 @@ def as_base64(array: np.ndarray) -> dict[str, Any]:
 
 
 def _open(run: Run) -> Model:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    weights, description, result = run.weights(), run.description(), run.result()
-
-    def session(every_layer: bool) -> Any:
-        made = onnx_model(run.network, weights, every_layer=every_layer, uint8_input=True)
-        return ort.InferenceSession(
-            made.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-
+    description, result, steps = run.description(), run.result(), snapshot_steps(run)
+    trained = run.status == "done" or not steps
+    weights = run.weights() if trained else read_snapshot(run, steps[-1])
+    answers, layers = _sessions(run.network, weights)
     return Model(
         re.sub(r"[^\w.@+-]", "-", run.folder.absolute().name),
         run.workflow,
@@ -126,6 +169,25 @@ def _open(run: Run) -> Model:
         description["data"]["source"],
         tuple(description["data"]["class_names"]),
         result["test_accuracy"] if result else None,
-        session(every_layer=False),
-        session(every_layer=True),
+        "built in" if run.folder.parent == EMBEDDED else str(run.folder),
+        trained,
+        run,
+        answers,
+        layers,
     )
+
+
+def _sessions(network: Network, weights: Weights) -> tuple[Any, Any]:
+    """The network in ONNX Runtime: for its logits alone, and for every layer's output."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+
+    def session(every_layer: bool) -> Any:
+        made = onnx_model(network, weights, every_layer=every_layer, uint8_input=True)
+        return ort.InferenceSession(
+            made.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+
+    return session(every_layer=False), session(every_layer=True)

@@ -47,27 +47,30 @@ const sendArrays = (path, images) =>
 
 export const models = () => call("/models");
 export const samples = (start, count) => call(`/samples?start=${start}&count=${count}`);
-export const predict = (image) => sendArrays("/predict", [image]);
 
-// A picture in any form; the answer says what the networks saw of it.
-export function predictPicture(blob) {
+// A picture in any form as the networks see it: [height][width][channels] of 0 to 255.
+export async function prepare(blob) {
   const form = new FormData();
   form.append("images", blob, blob.name ?? "drawing.png");
-  return call("/predict?seen=true", { method: "POST", body: form });
+  const answer = await call("/predict?seen=true", { method: "POST", body: form });
+  return answer.predictions[0].seen;
 }
 
-export async function layers(image) {
-  const answer = await sendArrays("/layers", [image]);
+// As the networks are, or as they were after a step of their training.
+export async function layers(image, step = null) {
+  const answer = await sendArrays(`/layers${after(step)}`, [image]);
   const decode = (of) => Object.fromEntries(Object.entries(of).map(([k, v]) => [k, floats(v)]));
   const models = Object.entries(answer.models).map(([name, of]) => [name, decode(of)]);
-  return { input: floats(answer.input), models: Object.fromEntries(models) };
+  return { input: floats(answer.input), models: Object.fromEntries(models), step };
 }
+
+const after = (step) => (step === null ? "" : `?step=${step}`);
 
 const known = new Map();
 
-// A layer's weights; they never change while the server runs.
-export function weights(model, layer) {
-  const path = `/models/${encodeURIComponent(model)}/weights/${encodeURIComponent(layer)}`;
+// A layer's weights; those of a step never change.
+export function weights(model, layer, step = null) {
+  const path = `/models/${encodeURIComponent(model)}/weights/${encodeURIComponent(layer)}${after(step)}`;
   if (!known.has(path)) {
     known.set(path, call(path).then((of) =>
       Object.fromEntries(Object.entries(of).map(([name, array]) => [name, floats(array)]))));

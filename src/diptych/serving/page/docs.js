@@ -1,13 +1,11 @@
 // The OpenAPI description as a page: paths, what they take, what they answer.
 
-const EXAMPLES = {
-  "/predict": "curl -F images=@digit.png http://127.0.0.1:8000/predict",
-  "/layers": "curl -F images=@digit.png http://127.0.0.1:8000/layers",
-};
+import { element } from "./elements.js";
 
-function element(name, text = "") {
-  return Object.assign(document.createElement(name), { textContent: text });
-}
+const EXAMPLES = {
+  "/predict": `curl -F images=@digit.png ${location.origin}/predict`,
+  "/layers": `curl -F images=@digit.png ${location.origin}/layers`,
+};
 
 function list(entries) {
   const made = element("dl");

@@ -5,35 +5,36 @@ import { changed } from "./changes.js";
 import { Detail } from "./detail.js";
 import { Maps, showImage } from "./maps.js";
 import { Pad } from "./pad.js";
+import { Tour } from "./tour.js";
+import { answersOf, Training } from "./training.js";
 
 const SAMPLES = 12;
+const MOMENT = 1000; // Milliseconds between two looks at a training that goes on.
 const at = (id) => document.getElementById(id);
 const form = at("changes");
 
 let models = [];
 let maps = null;
-let source = null; // () => a promise of the image before the sliders, and of the answers if known
+let tour = null;
+let training = null;
+let source = null; // () => a promise of the image before the sliders
 let latest = null; // what /layers answered last
 let working = false;
 let again = false;
 
 const pad = new Pad(at("pad"), () => {
   at("pad-hint").hidden = true;
-  source = drawn;
-  refresh();
+  take(drawn);
 });
 const detail = new Detail(at("detail"));
 
 async function drawn() {
-  return seen(await api.predictPicture(await pad.blob()));
-}
-
-function seen(answers) {
-  return { image: answers.predictions[0].seen, answers };
+  return api.prepare(await pad.blob());
 }
 
 // One round at a time; what changes meanwhile is shown in the next.
 async function refresh() {
+  if (!maps) return; // The page is not ready; it takes the image up when it is.
   if (working) {
     again = true;
     return;
@@ -44,6 +45,7 @@ async function refresh() {
     try {
       await round();
     } catch (problem) {
+      forget();
       say(problem instanceof api.Refusal ? problem.message : "The server does not answer.");
     }
   } while (again);
@@ -51,18 +53,40 @@ async function refresh() {
 }
 
 async function round() {
-  if (!source) return;
+  const of = source;
+  if (!of) return;
   const changes = Object.fromEntries(
     [...form.elements].filter((e) => e.name).map((e) => [e.name, e.type === "checkbox" ? e.checked : +e.value]));
-  const before = await source();
-  const image = changed(before.image, changes);
-  const known = image === before.image ? before.answers : null;
-  const [answers, layers] = await Promise.all([known ?? api.predict(image), api.layers(image)]);
+  const before = await of();
+  const image = changed(before, changes);
+  const layers = await api.layers(image, training.step);
+  if (source !== of) return; // Cleared, or another image, while the server computed.
   say("");
   showImage(at("seen"), image);
-  showAnswers(answers);
+  showAnswers(answersOf(layers, models));
   latest = layers;
   maps.show(layers.models);
+  tour.show(layers);
+}
+
+// Shows no answer: there is no image, or it was refused.
+function forget() {
+  latest = null;
+  const seen = at("seen");
+  seen.getContext("2d").clearRect(0, 0, seen.width, seen.height);
+  for (const card of at("answers").children) {
+    const answer = card.querySelector(".answer");
+    answer.textContent = "–";
+    delete answer.dataset.share;
+    for (const bar of card.querySelectorAll("li")) {
+      bar.style.removeProperty("--share");
+      bar.removeAttribute("title");
+      bar.classList.remove("chosen");
+    }
+    card.querySelector(".why").disabled = true;
+  }
+  maps.clear();
+  tour.show(null);
 }
 
 function say(text) {
@@ -75,16 +99,19 @@ function buildAnswers() {
   at("answers").replaceChildren(...models.map((model) => {
     const card = document.createElement("article");
     card.dataset.model = model.name;
-    card.innerHTML = `<h2></h2><p class="note"></p><p class="answer">–</p><ol class="bars">${bars}</ol>`;
+    card.innerHTML = `<h2></h2><p class="note"></p><p class="answer">–</p><ol class="bars">${bars}</ol>
+      <button type="button" class="why" disabled>How these shares come about</button>`;
     card.querySelector("h2").textContent = model.workflow;
     const accuracy = model.test_accuracy === null ? "" : `, ${(100 * model.test_accuracy).toFixed(2)}% on the test set`;
-    card.querySelector(".note").textContent = `${model.network}${accuracy}`;
+    card.querySelector(".note").textContent = `${model.network}${accuracy}; ${model.origin}`;
+    card.querySelector(".why").addEventListener("click", () => detail.open({ model, step: "softmax" }, latest));
     card.querySelectorAll(".class").forEach((place, i) => { place.textContent = model.classes[i]; });
     return card;
   }));
 }
 
-function showAnswers({ classes, predictions: [{ answers }] }) {
+function showAnswers(answers) {
+  const { classes } = models[0];
   for (const card of at("answers").children) {
     const { answer, probabilities } = answers[card.dataset.model];
     const share = probabilities[classes.indexOf(answer)];
@@ -95,6 +122,7 @@ function showAnswers({ classes, predictions: [{ answers }] }) {
       bar.title = `${classes[i]}: ${(100 * probabilities[i]).toFixed(2)}%`;
       bar.classList.toggle("chosen", classes[i] === answer);
     });
+    card.querySelector(".why").disabled = false;
   }
 }
 
@@ -109,17 +137,29 @@ async function showSamples() {
     button.title = `Test image ${sample.number}: ${sample.label}`;
     button.setAttribute("aria-label", button.title);
     showImage(button.appendChild(document.createElement("canvas")), sample.image);
-    button.addEventListener("click", () => take(async () => ({ image: sample.image }), "A test image"));
+    button.setAttribute("aria-pressed", "false");
+    button.addEventListener("click", () => {
+      blank("A test image; or draw here");
+      take(async () => sample.image, button);
+    });
     return button;
   }));
 }
 
-function take(from, words) {
+// Takes an image from another source; the test image that it is, if it is one, is marked.
+function take(from, sample = null) {
+  for (const button of at("samples").children) {
+    button.setAttribute("aria-pressed", button === sample);
+  }
+  source = from;
+  if (from) refresh();
+}
+
+// An empty drawing area with a hint.
+function blank(words) {
   pad.clear();
   at("pad-hint").hidden = false;
-  at("pad-hint").textContent = `${words}; draw here for your own`;
-  source = from;
-  refresh();
+  at("pad-hint").textContent = words;
 }
 
 async function takePicture(file) {
@@ -128,10 +168,9 @@ async function takePicture(file) {
     at("pad-hint").hidden = true;
   } catch {
     // The server reads more kinds of pictures than browsers show, and says what it does not read.
-    pad.clear();
+    blank(`${file.name}; or draw here`);
   }
-  source = async () => seen(await api.predictPicture(file));
-  refresh();
+  take(() => api.prepare(file));
 }
 
 function showSettings() {
@@ -152,11 +191,10 @@ form.addEventListener("reset", () => setTimeout(() => {
 }));
 form.addEventListener("submit", (event) => event.preventDefault());
 at("clear").addEventListener("click", () => {
-  pad.clear();
-  source = null;
+  blank("Draw here, or drop a picture");
+  take(null);
+  forget();
   say("");
-  at("pad-hint").hidden = false;
-  at("pad-hint").textContent = "Draw here, or drop a picture";
 });
 at("pen").addEventListener("input", (event) => { pad.pen = +event.target.value; });
 at("file").addEventListener("change", (event) => {
@@ -175,12 +213,30 @@ async function begin() {
   models = await api.models();
   document.body.dataset.models = models.length;
   buildAnswers();
-  maps = new Maps(at("layers"), models, (model, layer, channel) => {
-    if (latest) detail.open(model, layer, channel, latest.input, latest.models[model.name]);
+  maps = new Maps(at("layers"), models, (model, layer, place) => {
+    const chosen = layer.kind === "dense" ? { unit: place } : { channel: layer.kind === "flatten" ? 0 : place };
+    if (latest) detail.open({ model, layer }, latest, chosen);
   });
+  training = new Training(at("training"), models, refresh);
+  if (training.isRunning) setTimeout(follow, MOMENT);
+  tour = new Tour(at("tour"), models);
+  tour.follow();
   showSettings();
   await showSamples().catch((problem) => say(problem.message));
-  at("samples").firstElementChild?.click();
+  if (source) refresh();
+  else at("samples").firstElementChild?.click();
+}
+
+// While a network is trained, shows what has come of it.
+async function follow() {
+  const { step } = training;
+  try {
+    training.update(await api.models());
+  } catch (problem) {
+    return say(problem instanceof api.Refusal ? problem.message : "The server does not answer.");
+  }
+  if (training.step !== step) refresh();
+  if (training.isRunning) setTimeout(follow, MOMENT);
 }
 
 begin().catch((problem) => say(problem.message));

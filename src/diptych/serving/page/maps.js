@@ -1,10 +1,16 @@
 // Every layer's output for each network: maps as small pictures, flat layers as a strip.
 
-import { grey, map, paint } from "./colours.js";
+import { grey, paint, scale } from "./colours.js";
+import { element } from "./elements.js";
+import { extent } from "./volume.js";
 
-const SAME_AT_INFERENCE = { dropout: "passes everything on: it drops only in training" };
+const NOTES = {
+  dropout: "passes everything on: it drops only in training",
+  flatten: "puts the maps' values in one row",
+};
 
-// The rows of the layers' table; `choose(model, layer, channel)` is called for a map that is chosen.
+// The rows of the layers' table; `choose(model, layer, place)` is called for a map that is chosen, or
+// for a value of a flat layer.
 export class Maps {
   constructor(element, models, choose) {
     this.models = models;
@@ -27,20 +33,11 @@ export class Maps {
   panel(model, layer) {
     const panel = document.createElement("section");
     if (!layer) return panel;
-    const title = document.createElement("h3");
-    const shape = layer.output_shape.join("×");
-    title.append(layer.name, Object.assign(document.createElement("small"), {
-      textContent: ` ${model.workflow}, ${words(layer)}, ${shape}`,
-    }));
+    const title = element("h3", layer.name);
+    title.append(element("small", ` ${model.workflow}, ${words(layer)}, ${layer.output_shape.join("×")}`));
     panel.append(title);
-    const said = SAME_AT_INFERENCE[layer.kind];
-    if (said || layer.kind === "flatten") {
-      const note = document.createElement("p");
-      note.className = "note";
-      note.textContent = said ?? `puts ${shape} values in one row`;
-      panel.append(note);
-      return panel;
-    }
+    if (NOTES[layer.kind]) panel.append(element("p", NOTES[layer.kind], { className: "note" }));
+    if (layer.kind === "dropout") return panel;
     panel.append(layer.output_shape.length === 3 ? this.grid(model, layer) : this.strip(model, layer));
     return panel;
   }
@@ -77,12 +74,18 @@ export class Maps {
   }
 
   strip(model, layer) {
-    const canvas = document.createElement("canvas");
-    canvas.className = "strip";
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `The ${layer.output_shape[0]} values of ${layer.name}`);
+    const units = layer.output_shape[0];
+    const button = element("button", "", { type: "button", className: "strip" });
+    button.setAttribute("aria-label", `The ${units} values of ${layer.name}, ${model.workflow}: see how they come about`);
+    const canvas = button.appendChild(document.createElement("canvas"));
+    button.addEventListener("click", (event) => {
+      const box = canvas.getBoundingClientRect();
+      // By keyboard there is no place, and the largest value is shown.
+      const unit = Math.floor(((event.clientX - box.left) / box.width) * units);
+      this.choose(model, layer, event.detail ? Math.min(Math.max(unit, 0), units - 1) : undefined);
+    });
     this.canvases.set(`${model.name}/${layer.name}`, [canvas]);
-    return canvas;
+    return button;
   }
 
   // Shows what `/layers` answered. Each layer has a scale of its own, from its least to its largest.
@@ -92,23 +95,19 @@ export class Maps {
         const canvases = this.canvases.get(`${model.name}/${layer.name}`);
         if (!canvases) continue;
         const { shape, values } = outputs[model.name][layer.name];
-        const [low, high] = extent(values);
-        const share = (value) => (value - low) / (high - low || 1);
+        const colour = scale(extent(values));
         const [height, width, channels] = shape.length === 3 ? shape : [1, shape[0], 1];
         canvases.forEach((canvas, channel) =>
-          paint(canvas, height, width, (i) => share(values[i * channels + channel]), map));
+          paint(canvas, height, width, (i) => values[i * channels + channel], colour));
       }
     }
   }
-}
 
-export function extent(values) {
-  let [low, high] = [Infinity, -Infinity];
-  for (const value of values) {
-    if (value < low) low = value;
-    if (value > high) high = value;
+  clear() {
+    for (const canvases of this.canvases.values()) {
+      for (const canvas of canvases) canvas.getContext("2d").clearRect(0, 0, canvas.width, canvas.height);
+    }
   }
-  return [low, high];
 }
 
 export function showImage(canvas, image) {

@@ -18,6 +18,7 @@ export class Pad {
     this.context.fillStyle = "white";
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
     this.empty = true;
+    this.picture = false;
     this.last = null;
   }
 
@@ -37,10 +38,7 @@ export class Pad {
 
   down(event) {
     if (event.button) return;
-    if (this.picture) {
-      this.clear();
-      this.picture = false;
-    }
+    if (this.picture) this.clear();
     this.canvas.setPointerCapture(event.pointerId);
     this.last = this.place(event);
     // A line of no length is not drawn: a stroke begins with a dot.

@@ -77,6 +77,7 @@ class Workflow:
         return model.predict(Images(images), verbose=0)
 
     def weights(self) -> Weights:
+        self.take_values()
         return {
             f"{layer.name}/{variable.name}": to_array(variable)
             for layer in self.model.layers
@@ -88,15 +89,19 @@ class Workflow:
         for layer in self.model.layers:
             layer.set_weights([weights[f"{layer.name}/{v.name}"] for v in layer.weights])
 
+    def take_values(self) -> None:
+        """On JAX, puts the values of the moment into the variables."""
+        if keras.backend.backend() == "jax":
+            # While it trains, the values are in the arguments of a pure function.
+            self.model.jax_state_sync()
+
     def averages(self) -> list[keras.Variable]:
         """Running averages of the trainable variables, in their order, if the recipe has any."""
         return [v for v in self.model.optimizer.variables if v.name.endswith("_average")]
 
     def state(self, best: list[np.ndarray]) -> State:
         """All arrays that `restore` needs: each variable of the model, dropout's seeds included."""
-        if keras.backend.backend() == "jax":
-            # While it trains, the values are in the arguments of a pure function.
-            self.model.jax_state_sync()
+        self.take_values()
         self.model.optimizer.build(self.model.trainable_variables)
         groups = {
             "model": [*self.model.trainable_variables, *self.model.non_trainable_variables],
