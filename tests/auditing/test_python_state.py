@@ -2,7 +2,7 @@
 
 # TensorFlow has no types of its own.
 # pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportOperatorIssue=false
 
 import itertools
 import random

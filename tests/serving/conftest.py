@@ -81,7 +81,7 @@ def open_page(browser: Any, request: pytest.FixtureRequest) -> Iterator[Callable
             problems.append(message)
 
     def open_one(address: str | None = None, refusals: bool = False, **options: object) -> Any:
-        address = address or request.getfixturevalue("server")
+        address = address or str(request.getfixturevalue("server"))
         servers.append(address.partition("#")[0].rstrip("/") + "/")
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()

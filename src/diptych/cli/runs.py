@@ -330,9 +330,7 @@ def _carry_out(
     answer(values, f"Run: {run.folder}", json_file)
 
 
-def _carry_out_live(
-    run: "Run", json_file: Path | None, tensorboard: bool, processes: int
-) -> None:
+def _carry_out_live(run: "Run", json_file: Path | None, tensorboard: bool, processes: int) -> None:
     """With a page in the browser, which stays after the training until Ctrl-C."""
     import webbrowser
 
