@@ -82,3 +82,12 @@ def code(environment: dict[str, str]) -> bytes:
     variables = json.dumps(environment).encode()
     lengths = len(variables).to_bytes(8, "big") + len(packed.getvalue()).to_bytes(8, "big")
     return START.encode() + b"\0" + lengths + variables + packed.getvalue()
+
+
+def package_alone(scratch: str) -> str:
+    """A folder in which another Python finds this package, and none of its neighbours."""
+    folder = Path(scratch) / "package"
+    folder.mkdir()
+    package = Path(__file__).parent
+    (folder / package.name).symlink_to(package)
+    return str(folder)

@@ -59,19 +59,10 @@ class Run:
         self._checksums: dict[str, str] = {}
 
     def __repr__(self) -> str:
-        try:
-            result = self.result()
-            status = self.status_now
-        except InputError:
-            return f"<Run {self.folder}: it cannot be read>"
-        accuracy = f", {100 * result['test_accuracy']:.2f}% on the test set" if result else ""
-        return f"<Run {self.folder}: {status}{accuracy}>"
+        return f"<Run {self.folder}: {_in_words(self)}>"
 
     def _repr_html_(self) -> str:
-        from diptych.render.runs import run_table
-        from diptych.render.terminal import html
-
-        return html(run_table([self]))
+        return _as_html(self)
 
     @classmethod
     def create(
@@ -111,9 +102,7 @@ class Run:
                 run = cls(folder)
                 run.check()
                 return run
-        names = [file.parent.name for file in Path(root).glob("*/run.json")]
-        close = difflib.get_close_matches(Path(path).name, names, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
+        hint = _did_you_mean(Path(path).name, Path(root))
         raise InputError(
             f"run {path}: no run.json there or below {root}/{hint}; "
             f"{command('runs')} lists the runs"
@@ -312,6 +301,30 @@ class Run:
         """Removes what a killed process had not finished writing."""
         for leftover in self.folder.rglob(".*.partial"):
             leftover.unlink(missing_ok=True)
+
+
+def _in_words(run: Run) -> str:
+    """A run's status, and its accuracy where it has one."""
+    try:
+        result, status = run.result(), run.status_now
+    except InputError:
+        return "it cannot be read"
+    return status + (f", {100 * result['test_accuracy']:.2f}% on the test set" if result else "")
+
+
+def _as_html(run: Run) -> str:
+    """The run as a row of the table of `diptych runs`."""
+    from diptych.render.runs import run_table
+    from diptych.render.terminal import html
+
+    return html(run_table([run]))
+
+
+def _did_you_mean(name: str, root: Path) -> str:
+    """The run below ``root`` whose name is nearest to a name, as a question; empty if none is."""
+    names = [file.parent.name for file in root.glob("*/run.json")]
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
 
 
 def _described(

@@ -23,7 +23,6 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
 from diptych import processes, remote
@@ -111,7 +110,7 @@ class Worker:
         program = [sys.executable, "-P"]
         if python:
             program = [python]
-            ours |= {"PYTHONPATH": _alone(self._scratch.name), "PYTHONSAFEPATH": "1"}
+            ours |= {"PYTHONPATH": remote.package_alone(self._scratch.name), "PYTHONSAFEPATH": "1"}
         return subprocess.Popen(
             [*program, "-m", "diptych.worker", str(to_read), str(to_write)],
             stdin=subprocess.DEVNULL,
@@ -315,15 +314,6 @@ def _write_all(descriptor: int, data: bytes) -> None:
     with suppress(BrokenPipeError):
         while data:
             data = data[os.write(descriptor, data) :]
-
-
-def _alone(scratch: str) -> str:
-    """A folder in which another Python finds this package, and none of its neighbours."""
-    folder = Path(scratch) / "package"
-    folder.mkdir()
-    package = Path(__file__).parent
-    (folder / package.name).symlink_to(package)
-    return str(folder)
 
 
 @contextmanager

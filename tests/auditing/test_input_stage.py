@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from diptych.auditing import examples
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
-from diptych.auditing.graph import Graph
+from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.report import Audit
 from diptych.auditing.stages import input
 
@@ -61,3 +62,21 @@ def test_data_that_differ_late_are_found() -> None:
     assert [finding.code for finding in audit.findings] == ["examples"] and stage.ok is False
     assert audited(IMAGES, IMAGES, a=told, b=told | {"count": 180})[1].findings
     assert not audited(IMAGES, IMAGES, a=told, b=told)[1].findings
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_a_network_that_scales_each_channel_gets_what_the_other_gets(flat: bool) -> None:
+    def scaling(scale: Any, offset: Any) -> Any:
+        attributes = {"scale": list(scale), "offset": list(offset)}
+        node = Node("rescale", "rescale", (INPUT,), IMAGES.shape[1:], attributes)
+        return SimpleNamespace(graph=Graph(IMAGES.shape[1:], (node,)))
+
+    plain = SimpleNamespace(graph=Graph((108,) if flat else IMAGES.shape[1:], ()))
+    scaled = scaling(1 / STD, -MEAN / STD)
+    given = IMAGES.reshape(32, 108) if flat else IMAGES
+    x = {"a": ((IMAGES - MEAN) / STD).reshape(given.shape), "b": IMAGES}
+    np.testing.assert_allclose(examples._as_a_gets_it(x, plain, scaled), IMAGES, rtol=1e-9)
+    assert examples._as_a_gets_it({"a": IMAGES, "b": IMAGES}, scaled, scaled) is IMAGES
+    caffe = scaling((255.0, 255.0, 255.0), -CAFFE)
+    received = examples._as_a_gets_it({"a": IMAGES, "b": IMAGES}, scaled, caffe)
+    np.testing.assert_allclose(received * 255 - CAFFE, (IMAGES - MEAN) / STD, rtol=1e-9)

@@ -93,16 +93,15 @@ def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:
 def _as_a_gets_it(raw_x: dict[Which, np.ndarray], a: Side, b: Side) -> np.ndarray:
     """What B gets: what A gets, whatever B's own preparation would have made of it."""
     scale, offset = leading_rescale(b.graph)
-    wanted = (effective(a.graph, raw_x["a"]) - offset) / scale
-    own = raw_x["b"]
-    if wanted.size != own.size:
+    received, own = effective(a.graph, raw_x["a"]), raw_x["b"]
+    if received.size != own.size:
         raise InputError(
             f"the sides take inputs of different sizes: A {a.graph.input_shape}, "
             f"B {b.graph.input_shape}; expected the same number of values an example"
         )
-    if np.allclose(effective(b.graph, own).ravel(), wanted.ravel() * scale + offset, 1e-6, 1e-6):
+    wanted = (received.reshape(own.shape) - offset) / scale
+    if np.allclose(effective(b.graph, own), wanted * scale + offset, 1e-6, 1e-6):
         return own
-    wanted = wanted.reshape(own.shape)
     return (np.rint(wanted) if own.dtype.kind in "ui" else wanted).astype(own.dtype)
 
 

@@ -77,9 +77,9 @@ def check(twins: Twins, report: Reporter) -> Stage:
     }
     a, b = Path(*answers["a"]), Path(losses, found)
     learned = set(trained(pair.sides["a"])) - idle
-    for name in sorted(idle & a.weights.keys() & b.weights.keys()):
-        reason = "its gradient is zero but for rounding, which an optimiser may make steps of"
-        stage.coverage.leave_out(f"the movement of {name}", reason)
+    if unsteady := sorted(idle & a.weights.keys() & b.weights.keys()):
+        reason = "a gradient that is zero but for rounding, which an optimiser may make steps of"
+        stage.coverage.leave_out(f"the movement of {', '.join(unsteady)}", reason)
     _close(twins, stage, a, b, near, learned, report)
     if stage.ok and not report.has():
         _movements(pair, stage, (a, b, near), learned, report)
