@@ -71,7 +71,7 @@ def test_a_network_that_scales_each_channel_gets_what_the_other_gets(flat: bool)
         node = Node("rescale", "rescale", (INPUT,), IMAGES.shape[1:], attributes)
         return SimpleNamespace(graph=Graph(IMAGES.shape[1:], (node,)))
 
-    plain = SimpleNamespace(graph=Graph((108,) if flat else IMAGES.shape[1:], ()))
+    plain: Any = SimpleNamespace(graph=Graph((108,) if flat else IMAGES.shape[1:], ()))
     scaled = scaling(1 / STD, -MEAN / STD)
     given = IMAGES.reshape(32, 108) if flat else IMAGES
     x = {"a": ((IMAGES - MEAN) / STD).reshape(given.shape), "b": IMAGES}
