@@ -9,6 +9,7 @@ import random
 import types
 from collections import deque
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,11 @@ COUNTING: dict[str, Callable[[Side], Any]] = {
     "a queue": lambda side: side.seen.append(len(side.seen) + side.number),
     "an array": lambda side: side.numbers.__iadd__(1),
     "a set": lambda side: side.names.add(str(len(side.names))),
+    "a set of as many": lambda side: setattr(
+        side, "latest", {max(getattr(side, "latest", {0})) + 1}
+    ),
+    "a range": lambda side: setattr(side, "span", range(len(getattr(side, "span", "")) + 1)),
+    "a decimal": lambda side: setattr(side, "exact", getattr(side, "exact", Decimal(0)) + 1),
     "random numbers": lambda side: random.random(),
     "random numbers of NumPy": lambda side: np.random.rand(),  # noqa: NPY002
     "random numbers of its own": lambda side: side.random.random(),

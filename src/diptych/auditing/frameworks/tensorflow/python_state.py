@@ -13,6 +13,7 @@ import sys
 import types
 import weakref
 from array import array
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,7 +54,7 @@ def fingerprint(code: Any) -> str | None:
 
 
 def _reached(item: Any, digest: Any) -> list[Any]:
-    """What an object leads to; what it holds itself goes into the digest."""
+    """The objects that an object leads to; an array goes into the digest as it is."""
     if isinstance(item, np.ndarray):
         digest.update(repr((item.dtype, item.shape)).encode() + item.tobytes())
         return []
@@ -72,9 +73,7 @@ def _reached(item: Any, digest: Any) -> list[Any]:
         return [repr(item.get_state())]
     if isinstance(item, Mapping):
         return [*item.keys(), *item.values(), *_attributes(item)]
-    if isinstance(item, set | frozenset):
-        return [len(item), *sorted(each for each in item if isinstance(each, str))]
-    if isinstance(item, list | tuple) or type(item).__name__ == "deque":
+    if isinstance(item, list | tuple | set | frozenset | deque):
         return [*item, *_attributes(item)]
     if isinstance(item, functools.partial):
         return [item.func, *item.args, *item.keywords.values()]
@@ -89,11 +88,14 @@ def _reached(item: Any, digest: Any) -> list[Any]:
     library = type(item).__module__.partition(".")[0] in LIBRARIES
     if library and not _is_keras(item, "Layer", "Optimizer", "Loss", "Metric"):
         return []
-    return [*_attributes(item), type(item)]
+    own = _attributes(item)
+    if not own and type(item).__repr__ is not object.__repr__:
+        own = [repr(item)]  # A range, a Decimal, a date.
+    return [*own, type(item)]
 
 
 def _is_keras(item: Any, *names: str) -> bool:
-    """Whether an object is of one of these classes of Keras', which need not be imported."""
+    """True for objects of these classes of Keras', which need not be imported."""
     keras: Any = sys.modules.get("keras")
     if not hasattr(keras, "optimizers"):
         return False
@@ -120,7 +122,7 @@ def _own(cls: type) -> dict[str, Any]:
 
 
 def _is_users(cls: type) -> bool:
-    """Whether a class is in the user's code."""
+    """True for classes in the user's code."""
     return any(
         isinstance(value, types.FunctionType) and _in_users_file(value)
         for value in vars(cls).values()
@@ -128,8 +130,8 @@ def _is_users(cls: type) -> bool:
 
 
 def _of_function(function: types.FunctionType) -> list[Any]:
-    """What a function's code can reach: what it closes over, its defaults and attributes, and the
-    names of its module that the user's code uses."""
+    """The objects that a function's code can reach: those that it closes over, its defaults and
+    attributes, and those of its module whose names the user's code uses."""
     cells = []
     for cell in function.__closure__ or ():
         try:
