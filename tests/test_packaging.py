@@ -22,15 +22,20 @@ FILES = (
 )
 
 
-def test_the_source_distribution_is_complete(tmp_path: Path) -> None:
+def built(target: str, folder: Path) -> Path:
+    """The source distribution (``sdist``) or the wheel."""
     subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path],
+        [sys.executable, "-m", "hatchling", "build", "-t", target, "-d", folder],
         cwd=PROJECT,
         check=True,
         capture_output=True,
     )
-    [archive] = tmp_path.glob("*.tar.gz")
-    with tarfile.open(archive) as opened:
+    [file] = folder.iterdir()
+    return file
+
+
+def test_the_source_distribution_is_complete(tmp_path: Path) -> None:
+    with tarfile.open(built("sdist", tmp_path)) as opened:
         held = {name.partition("/")[2] for name in opened.getnames()}
     wanted = {
         str(path.relative_to(PROJECT))
@@ -44,15 +49,8 @@ def test_the_source_distribution_is_complete(tmp_path: Path) -> None:
 
 def test_the_wheel_works_without_the_sources(tmp_path: Path) -> None:
     """In this environment's Python; `.ci/wheel` does it with all that a wheel brings, in others."""
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path],
-        cwd=PROJECT,
-        check=True,
-        capture_output=True,
-    )
-    [wheel] = tmp_path.glob("*.whl")
     installed = tmp_path / "installed"
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(built("wheel", tmp_path)) as archive:
         archive.extractall(installed)
     (tmp_path / "elsewhere").mkdir()
 

@@ -98,8 +98,8 @@ def evaluate(run: Run | str | Path, data: str | None = None) -> Evaluation:
             f"data {loaded.name}: the classes are {given}; expected those that run {run.name} was "
             f"trained on: {expected}"
         )
-    run.weights()  # Raises where the run has not ended, before anything is computed.
     if data is None and (run.folder / PREDICTIONS).is_file():
+        run.weights()  # Raises where the run has not ended.
         logits, _ = run.predictions()
     else:
         logits = _logits(run, loaded.test.images, loaded.source)

@@ -76,7 +76,7 @@ class Run:
         checkpoint_every: int | None = None,
     ) -> "Run":
         """A new run's folder below ``root``; nothing is trained yet."""
-        description = _described(network, recipe, workflow, data, seed, checkpoint_every)
+        description = described(network, recipe, workflow, data, seed, checkpoint_every)
         name = f"{workflow}-{network.name}-{recipe.name}-seed{seed}"
         folder = new_folder(root, re.sub(r"[^\w.+-]+", "_", name))
         try:
@@ -327,15 +327,15 @@ def _did_you_mean(name: str, root: Path) -> str:
     return f" (did you mean {close[0]}?)" if close else ""
 
 
-def _described(
+def described(
     network: Network,
     recipe: Recipe,
     workflow: str,
     data: Data,
     seed: int,
-    checkpoint_every: int | None,
+    checkpoint_every: int | None = None,
 ) -> dict[str, Any]:
-    """What ``run.json`` says of a new run."""
+    """The description of a new run, as ``run.json`` has it; the arguments are `Run.create`'s."""
     return {
         "schema": SCHEMA,
         "status": "new",

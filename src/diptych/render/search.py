@@ -52,7 +52,7 @@ def trials_sentence(result: SearchOutcome) -> str:
 
 
 def sentence(result: SearchOutcome) -> str:
-    """Whether the best values are better with new seeds, by how much, and whether by chance."""
+    """A sentence: are the best values better with new seeds, by how much, and is that chance?"""
     if result.verdict is None:
         return "No trial was better than the default values."
     what = result.measure.replace("_", " ")

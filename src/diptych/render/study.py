@@ -68,7 +68,7 @@ def value_of(measure: str, value: float) -> str:
 
 
 def quick_sentence(study: Study) -> str:
-    """What the quick study changes."""
+    """The changes of the quick study, in a sentence."""
     arms = {"": study.quick, **{f"{name}: ": arm for name, arm in study.quick_arms.items()}}
     changes = "; ".join(
         label + ", ".join(f"{key} = {value}" for key, value in _changes(arm).items())

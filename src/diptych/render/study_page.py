@@ -1,15 +1,14 @@
 """The report of a study or a search: one HTML file that needs nothing else."""
 
 import base64
-import html
-import io
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 from rich.console import RenderableType
 
 from diptych.errors import InputError
-from diptych.render.terminal import AS_IT_IS, Output
+from diptych.render.terminal import html
 from diptych.whole_files import write_whole
 
 NAME = "report.html"
@@ -28,7 +27,7 @@ img {{ max-width: 100%; }}
 </head>
 <body>
 <h1>{title}</h1>
-<pre>{text}</pre>
+{text}
 {pictures}
 </body>
 </html>
@@ -49,13 +48,10 @@ def write_page(
     Raises:
         InputError: the file cannot be written, or a picture cannot be read.
     """
-    console = Output(record=True, file=io.StringIO(), width=WIDTH, force_terminal=True, **AS_IT_IS)
-    console.print(shown)
-    text = console.export_html(inline_styles=True, code_format="{code}")
     path = Path(folder) / NAME
     try:
         images = "\n".join(_embedded(picture) for picture in pictures)
-        page = PAGE.format(title=html.escape(title), text=text, pictures=images)
+        page = PAGE.format(title=escape(title), text=html(shown, WIDTH), pictures=images)
         write_whole(path, page.encode())
     except OSError as problem:
         raise InputError(f"{problem.filename or path}: {problem.strerror or problem}") from None
@@ -64,4 +60,4 @@ def write_page(
 
 def _embedded(picture: Path) -> str:
     data = base64.b64encode(picture.read_bytes()).decode()
-    return f'<img alt="{html.escape(picture.stem)}" src="data:image/png;base64,{data}">'
+    return f'<img alt="{escape(picture.stem)}" src="data:image/png;base64,{data}">'

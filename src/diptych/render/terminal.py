@@ -66,9 +66,14 @@ def plain(shown: RenderableType) -> str:
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
-def html(shown: RenderableType) -> str:
-    """The same as HTML, for a notebook."""
-    recorder = Output(file=io.StringIO(), width=PIPE_WIDTH, record=True, **AS_IT_IS)
+def html(shown: RenderableType, width: int = PIPE_WIDTH) -> str:
+    """The same as HTML, for a notebook or a page.
+
+    Args:
+        shown: what a terminal shows.
+        width: characters in a line.
+    """
+    recorder = Output(file=io.StringIO(), width=width, record=True, **AS_IT_IS)
     recorder.print(shown)
     return recorder.export_html(code_format="<pre>{code}</pre>", inline_styles=True)
 

@@ -117,9 +117,9 @@ class Study(Described):
     base: Arm = Arm()
     """What all arms have in common."""
     quick: Arm = Arm()
-    """What ``--quick`` changes in the base."""
+    """The changes of ``--quick`` in the base."""
     quick_arms: dict[str, Arm] = Field(default_factory=dict)
-    """What ``--quick`` changes in single arms."""
+    """The changes of ``--quick`` in single arms."""
     arms: Annotated[dict[str, Arm], Field(min_length=1)]
     """In the order in which they are shown; the first one is what others are compared with."""
     answer: Answer

@@ -33,6 +33,29 @@ class Executor(Protocol):
         ...
 
 
+def train_all(
+    runs: Sequence[Run], executor: Executor, progress: Callable[[int, int], None]
+) -> None:
+    """Trains what has not ended of some runs.
+
+    Args:
+        runs: the runs; one that is there twice is one.
+        executor: who trains them.
+        progress: called with how many have ended, of how many, at first and after each.
+    """
+    every = {run.folder: run for run in runs}
+    left = [run for run in every.values() if run.status != "done"]
+    ended = len(every) - len(left)
+    progress(ended, len(every))
+
+    def told(_: Run) -> None:
+        nonlocal ended
+        ended += 1
+        progress(ended, len(every))
+
+    executor.carry_out(left, told)
+
+
 class Local:
     """This machine: each run in a process of its own.
 

@@ -22,7 +22,7 @@ from diptych.errors import InputError, command
 from diptych.network import Network
 from diptych.randomness import generator
 from diptych.recipe import Recipe
-from diptych.runs import Run, find
+from diptych.runs import Run, described, find
 from diptych.study.description import Arm, Study
 from diptych.whole_files import write_json
 from diptych.workflows import registry
@@ -152,7 +152,7 @@ class Prepared:
 
 
 def prepared(name: str, arm: Arm, root: Path) -> Prepared:
-    """What an arm trains; data that it changes are saved below the folder of all runs.
+    """An arm, ready to train; data that it changes are saved below the folder of all runs.
 
     Raises:
         InputError: there is none of a name, a value is wrong, the parts do not fit, or the
@@ -181,14 +181,11 @@ class SharedRuns:
 
     def run(self, arm: Prepared, seed: int) -> Run:
         """The run of an arm and a seed: the one that is there, or a new one."""
-        run = Run.create(self.root, arm.network, arm.recipe, arm.workflow, arm.data, seed)
-        key = setting(run.description()), seed
-        if key in self.existing:
-            (run.folder / "run.json").unlink()
-            run.folder.rmdir()
-            return self.existing[key]
-        self.existing[key] = run
-        return run
+        parts = arm.network, arm.recipe, arm.workflow, arm.data, seed
+        key = setting(described(*parts)), seed
+        if key not in self.existing:
+            self.existing[key] = Run.create(self.root, *parts)
+        return self.existing[key]
 
 
 def _first(data: Data, count: int, folder: Path) -> Data:

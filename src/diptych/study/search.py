@@ -6,6 +6,7 @@ values and the base trained on the whole data, with seeds that the search has no
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,10 +14,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from diptych import extras, training, zoo
 from diptych.errors import InputError, command
-from diptych.runs import Run
 from diptych.study import trials as optuna_trials
 from diptych.study.description import Answer
-from diptych.study.executors import Local
+from diptych.study.executors import Local, train_all
 from diptych.study.measures import measured
 from diptych.study.plan import SharedRuns, folder_of, prepared, untested
 from diptych.study.space import Search, Value
@@ -57,8 +57,8 @@ class SearchOutcome:
     """As `trials.importance` says."""
     seeds: int
     verdict: Verdict | None
-    """Whether the best values are better with seeds that the search has not used; None where the
-    best values are the default ones."""
+    """Of the best values against the default ones, with seeds that the search has not used; None
+    where both are the same."""
     test_accuracy: dict[str, list[float]]
     """For the best values and the default ones, that of each seed."""
 
@@ -132,7 +132,8 @@ def run_search(
         ]
         for name, values in arms.items()
     }
-    _train(ending, Local(at_once), progress)
+    final = [run for of_arm in ending.values() for run in of_arm]
+    train_all(final, Local(at_once), partial(progress, "final runs"))
     better = "lower" if search.direction == "minimize" else "higher"
     figures = {arm: [measured(run, search.measure) for run in of] for arm, of in ending.items()}
     outcome = SearchOutcome(
@@ -217,18 +218,3 @@ def _first(search: Search, study: "optuna.Study", default: dict[str, Value]) -> 
         f"search {search.name}: the trial with the default values has not ended: the base cannot "
         "be trained, or another machine is still at it"
     )
-
-
-def _train(ending: dict[str, list[Run]], executor: Local, progress: Progress) -> None:
-    """Trains what is not trained of the runs at the end."""
-    runs = [run for of_arm in ending.values() for run in of_arm]
-    left = [run for run in runs if run.status != "done"]
-    count = len(runs) - len(left)
-    progress("final runs", count, len(runs))
-
-    def told(_: Run) -> None:
-        nonlocal count
-        count += 1
-        progress("final runs", count, len(runs))
-
-    executor.carry_out(left, told)

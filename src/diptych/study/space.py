@@ -26,7 +26,7 @@ class Range(BaseModel):
     low: Number | None = None
     high: Number | None = None
     log: bool = False
-    """Whether the range is searched on a logarithmic scale."""
+    """True for a range that is searched on a logarithmic scale."""
     choices: Annotated[tuple[Value, ...], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
@@ -48,7 +48,7 @@ class Range(BaseModel):
 
     @property
     def whole(self) -> bool:
-        """Whether it is a range of whole numbers."""
+        """True for a range of whole numbers."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     @property
@@ -60,7 +60,7 @@ class Range(BaseModel):
         return self.low, self.high
 
     def holds(self, value: object) -> bool:
-        """Whether a value is in it."""
+        """True where a value is in it."""
         if self.choices is not None:
             return value in self.choices
         low, high = self.ends
@@ -86,9 +86,9 @@ class Search(Described):
     quick_seeds: Seeds = 2
     measure: Literal["validation_loss", "validation_accuracy"] = "validation_loss"
     base: Arm = Arm()
-    """What all trials have in common, and what the best one is compared with."""
+    """The part that all trials have in common, and that the best one is compared with."""
     quick: Arm = Arm()
-    """What ``--quick`` changes in the base."""
+    """The changes of ``--quick`` in the base."""
     space: Annotated[dict[str, Range], Field(min_length=1)]
 
     @property

@@ -8,9 +8,8 @@ from typing import Any
 
 from diptych import extras
 from diptych.errors import InputError
-from diptych.runs import Run
 from diptych.study.description import Study
-from diptych.study.executors import Executor, Local
+from diptych.study.executors import Executor, Local, train_all
 from diptych.study.measures import measured
 from diptych.study.plan import Plan, folder_of, planned, read
 from diptych.study.verdict import Verdict, verdict
@@ -75,17 +74,7 @@ def run_study(
     extras.require("a study", "statsmodels")
     described = study if isinstance(study, Study) else Study.load(study)
     plan = planned(described, Path(runs), quick, seeds)
-    left = plan.unfinished()
-    total = len({run.run for run in plan.runs})
-    ended = total - len(left)
-    progress(ended, total)
-
-    def told(run: Run) -> None:
-        nonlocal ended
-        ended += 1
-        progress(ended, total)
-
-    (executor or Local()).carry_out(left, told)
+    train_all([run for _, run in plan.opened()], executor or Local(), progress)
     return outcome(plan)
 
 

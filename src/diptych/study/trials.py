@@ -131,7 +131,7 @@ def take_up(study: "optuna.Study") -> None:
 def objective_of(
     search: Search, base: Prepared, shared: SharedRuns
 ) -> "Callable[[optuna.Trial], float]":
-    """What a trial does: trains the base with the proposed values, and validates."""
+    """A function of a trial that trains the base with the proposed values, and validates."""
     import optuna
 
     def objective(trial: optuna.Trial) -> float:
