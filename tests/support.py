@@ -158,7 +158,7 @@ def kill(pid: int) -> None:
 
 
 def violations(page: Any) -> list[str]:
-    """What axe finds wrong with a page in a browser as it is now, a line for each element."""
+    """The faults that axe finds in a page in a browser as it is now, a line for each element."""
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="axe is not installed"
     )

@@ -1,4 +1,4 @@
-"""What a prompt and a notebook show of the public objects."""
+"""The forms in which a prompt and a notebook show the public objects."""
 
 import re
 from pathlib import Path

@@ -31,7 +31,7 @@ VARIES = re.compile(
     r"\d[\d,]*\.\d+(?:e[+-]?\d+)?|\d+e[+-]?\d+|(?<=model\.py:)\d+"
     r"|[\d,]+(?=(?:%| MiB| s\b| of \d+ predictions| points))"
 )
-"""What is measured in a line of output."""
+"""The figures in a line of output that are measured."""
 
 
 def shown_in(page: str, command: str) -> list[str]:

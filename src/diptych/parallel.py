@@ -78,8 +78,7 @@ def train(
 
 
 def told(run: Run, failures: list[tuple[int, WorkerError]], processes: int) -> WorkerError:
-    """What is told of a training in which a process ended: of that one, not of those that have
-    lost it."""
+    """The error of a training in which a process ended: that one's, not theirs who have lost it."""
     ended = [failure for failure in failures if "ended by" in str(failure[1])]
     rank, problem = (ended or failures)[0]
     reason = str(problem).splitlines()[0].removeprefix("the worker process ")

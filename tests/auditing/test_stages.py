@@ -13,7 +13,7 @@ import pytest
 from diptych.auditing.black_boxes import Comparison
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
-from diptych.auditing.gradients import Plan, numbered, places_of, watching
+from diptych.auditing.gradients import Plan, watching
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.match import Match, Transfer, align
 from diptych.auditing.naming import gradients
@@ -297,7 +297,7 @@ def test_watched_numbers_keep_their_order_on_the_other_side() -> None:
     names = {"kernel": "weight", "bias": "b"}
     transfer = Transfer(names, {"kernel": (shape, "last", "first")})
     places = {"kernel": np.array([7, 100, 3]), "bias": np.array([4, 0])}
-    of_b = places_of(transfer.to_b(numbered(places, own)))
+    of_b = transfer.places_to_b(places, own)
     there = watching(of_b)(transfer.to_b(own))
     here = watching(places)(own)
     for name, partner in names.items():

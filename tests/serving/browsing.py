@@ -1,4 +1,4 @@
-"""What tests of the page in a browser need."""
+"""Fixtures of tests of the page in a browser."""
 
 import math
 import shutil
@@ -49,7 +49,7 @@ def expect_answers(page: Page, digit: str) -> None:
 
 
 def seen(page: Page) -> np.ndarray:
-    """What the page shows of what the networks see: (28, 28)."""
+    """The image that the page shows as the networks see it: (28, 28)."""
     pixels = page.locator("#seen").evaluate(
         "canvas => [...canvas.getContext('2d').getImageData(0, 0, 28, 28).data]"
     )

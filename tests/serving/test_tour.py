@@ -25,7 +25,7 @@ SAMPLE, OTHER = 1, 3
 
 @pytest.fixture
 def expected(models: list[Model], mnist: Data) -> dict[str, np.ndarray]:
-    """What each layer of the first network makes of the image."""
+    """The output of each layer of the first network for the image."""
     image = mnist.test.images[SAMPLE][None]
     return {
         name: output[0]

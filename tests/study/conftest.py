@@ -1,4 +1,4 @@
-"""What the tests of studies share."""
+"""Data and descriptions that the tests of studies share."""
 
 from pathlib import Path
 

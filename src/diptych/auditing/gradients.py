@@ -39,7 +39,7 @@ class Sparse:
 Gradients = Arrays | Sparse | Callable[[Arrays], Arrays]
 """Gradients by the parameters' names, or what they are at the present parameters."""
 Keep = Callable[[Arrays], Arrays]
-"""What is kept of the parameters after a step. They may be overwritten by the next."""
+"""Keeps what is wanted of the parameters after a step; the next step may overwrite them."""
 GROUPS = ("place", "weight", "size", "phase")
 
 
@@ -174,8 +174,8 @@ def places_of(numbers: Arrays) -> Arrays:
     return places
 
 
-def at(gradients: Gradients, parameters: Arrays) -> Arrays:
-    """The gradients at these parameters, as whole arrays."""
+def at(gradients: Gradients, parameters: Callable[[], Arrays]) -> Arrays:
+    """The gradients as whole arrays, at the parameters that are given when asked for."""
     if isinstance(gradients, Sparse):
         return gradients.dense()
-    return gradients(parameters) if callable(gradients) else gradients
+    return gradients(parameters()) if callable(gradients) else gradients

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from diptych.auditing.gradients import numbered, places_of
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.kinds.activation import FINAL
 from diptych.auditing.kinds.dense import reordered
@@ -252,6 +253,15 @@ class Transfer:
             for name, partner in self.names.items()
             if partner in parameters
         }
+
+    def places_to_b(self, places: Arrays, own: Arrays) -> Arrays:
+        """Flat indices of numbers of A's parameters, as those of the same numbers in B's.
+
+        Args:
+            places: by A's names.
+            own: A's parameters.
+        """
+        return places_of(self.to_b(numbered(places, own)))
 
     def _reordered(self, name: str, value: np.ndarray, forward: bool) -> np.ndarray:
         if name not in self.orders:

@@ -34,7 +34,7 @@ class Model:
     origin: str
     """Where it comes from: its run's folder, or that it is built in."""
     trained: bool
-    """Whether its training had ended when it was opened; else its newest snapshot stands for it."""
+    """True where its training had ended when it was opened; else its newest snapshot is shown."""
     _run: Run
     _answers: Any
     _layers: Any

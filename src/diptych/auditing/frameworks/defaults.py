@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from diptych.errors import InputError
+
 IMAGE = (28, 28, 1)
 """The shape of the raw images on which a side without data of its own is audited."""
 EXAMPLES = 7
@@ -59,6 +61,39 @@ def rows_of(examples: int, count: int) -> np.ndarray:
     """Which of a side's examples are looked at: evenly from the first to the last, so that what
     comes late is among them; the same for two sides that have as many."""
     return np.unique(np.linspace(0, examples - 1, min(count, examples)).astype(int))
+
+
+def default_batch(
+    images: np.ndarray,
+    labels: np.ndarray,
+    shape: Shape,
+    targets: str,
+    units: int,
+    dtype: np.dtype | type,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and targets that are made of digits where a side says nothing of its data.
+
+    Args:
+        images, labels: the digits.
+        shape: of one of the side's inputs.
+        targets: what its loss takes, as `Adapter.targets` says.
+        units: of its last layer.
+        dtype: of inputs and targets that are no classes.
+
+    Raises:
+        InputError: no image fits, or the loss takes what digits are not.
+    """
+    if images[0].size != np.prod(shape):
+        raise InputError(
+            f"the network takes {shape}, which does not hold the {images[0].size} numbers of "
+            "an image: give `prepare` or `data` in extras"
+        )
+    y = default_targets(labels, targets, units, dtype)
+    if y is None:
+        raise InputError(
+            f"the loss takes {targets}, which digits are not: give `prepare` or `data` in extras"
+        )
+    return default_input(images, shape, dtype), y
 
 
 def told_of(x: np.ndarray, y: np.ndarray) -> dict[str, object]:

@@ -118,8 +118,8 @@ class Adapter(Protocol):
         ...
 
     def updates(self, gradients: Iterable[Gradients], keep: Keep = ...) -> Iterable[Arrays]:
-        """What is kept of the parameters (all of them where nothing is said) after each step of a
-        fresh optimiser on the given gradients.
+        """Takes the steps of a fresh optimiser on the given gradients, and gives what ``keep``
+        takes of the parameters after each: all of them where nothing is said.
 
         Everything that training does between a gradient and a parameter is in it: clipping, decay,
         schedule, constraints. A parameter that is not trained is as it was.

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.auditing.gradients import Plan, numbered, places_of
+from diptych.auditing.gradients import Plan
 from diptych.auditing.graph import Arrays
 from diptych.auditing.match import Transfer
 from diptych.auditing.pair import Which
@@ -94,7 +94,7 @@ def for_b(plan: Plan, transfer: Transfer, own: dict[Which, Arrays], trained: lis
         own: both sides' parameters.
         trained: B's parameters that are trained.
     """
-    places = places_of(transfer.to_b(numbered(plan.places, own["a"])))
+    places = transfer.places_to_b(plan.places, own["a"])
     partners = {transfer.names[name]: name for name in plan.places if name in transfer.names}
     weights, sizes, phases = (
         {partner: group[name] for partner, name in partners.items()}

@@ -13,7 +13,6 @@ import numpy as np
 
 from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.findings import Reporter
-from diptych.auditing.gradients import numbered, places_of
 from diptych.auditing.graph import Arrays
 from diptych.auditing.match import Match
 from diptych.auditing.naming import steps as naming
@@ -59,7 +58,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
     steps = _count(twins) if twins.own_code["steps"] else FEW
     places = _places(pair)
     batches = {which: _batches(twins, which) for which in SIDES}
-    of_b = places_of(pair.transfer.to_b(numbered(places, pair.sides["a"].own)))
+    of_b = pair.transfer.places_to_b(places, pair.sides["a"].own)
     with twins.used(stage.coverage):
         start = twins.start()
         twins.load(start)

@@ -84,7 +84,7 @@ class Parallel:
         return (sums / self.group.size).tolist()
 
     def agreed(self, stop: bool) -> bool:
-        """Whether the first process stops; the others do as it does."""
+        """True where the first process stops; the others do as it does."""
         flag = torch.tensor([int(stop)])
         dist.broadcast(flag, 0)
         return bool(flag.item())
@@ -100,5 +100,5 @@ class Parallel:
         return logits
 
     def computes(self, chunk: int) -> bool:
-        """Whether this process computes that chunk of the images at inference."""
+        """True where this process computes that chunk of the images at inference."""
         return chunk % self.group.size == self.group.rank

@@ -51,7 +51,7 @@ class Workflow:
         self.parallel = Parallel(group, self.model)
 
     def agreed(self, stop: bool) -> bool:
-        """Whether to stop, which all processes do at the same step."""
+        """True where to stop, which all processes do at the same step."""
         return self.parallel.agreed(stop) if self.parallel else stop
 
     def fit(

@@ -4,11 +4,10 @@ from typing import Any
 
 import numpy as np
 
-from diptych.auditing.frameworks.defaults import coded, default_input, default_targets
+from diptych.auditing.frameworks.defaults import coded, default_batch
 from diptych.auditing.frameworks.jax.inputs import prepared
 from diptych.auditing.frameworks.jax.network import Network
 from diptych.auditing.frameworks.users import users_code
-from diptych.errors import InputError
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -28,19 +27,9 @@ class Batching:
             x, y = prepared(self.extras, images, labels)
             x = network.layout.to_graph(x.astype(network.type_of(x)))
             return np.ascontiguousarray(x), y
-        shape, takes = network.input_shape, network.inputs.targets
-        if images[0].size != np.prod(shape):
-            raise InputError(
-                f"the network takes {shape}, which does not hold the {images[0].size} numbers of "
-                "an image: give `prepare` or `data` in extras"
-            )
-        units = network.inputs.output.shape[-1]
-        targets = default_targets(labels, takes, units, network.dtype)
-        if targets is None:
-            raise InputError(
-                f"the loss takes {takes}, which digits are not: give `prepare` or `data` in extras"
-            )
-        return default_input(images, shape, network.dtype), targets
+        inputs, units = network.inputs, network.inputs.output.shape[-1]
+        shape = network.input_shape
+        return default_batch(images, labels, shape, inputs.targets, units, network.dtype)
 
     def coded(self, count: int, epochs: int) -> list[list[Batch]] | None:
         """As `Adapter.batches`."""

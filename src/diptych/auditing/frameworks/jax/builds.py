@@ -2,8 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Any
 from unittest.mock import patch
 
 import jax
@@ -12,34 +11,15 @@ import numpy as np
 
 from diptych.auditing.frameworks.jax import submission
 from diptych.auditing.frameworks.jax.inputs import example
+from diptych.auditing.frameworks.precision import within
 from diptych.auditing.frameworks.users import users_code
 
 SEEDS = 1_000_003
 """The distance of the seeds of two fresh builds."""
 
 
-class Precise(Protocol):
-    """Something with a floating-point type in which its user's code runs."""
-
-    dtype: type
-
-
-Owner = TypeVar("Owner", bound=Precise)
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-def in_own_precision(
-    method: Callable[Concatenate[Owner, Parameters], Result],
-) -> Callable[Concatenate[Owner, Parameters], Result]:
-    """Has JAX know float64 while a method of a twin runs."""
-
-    @wraps(method)
-    def run(self: Owner, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        with jax.enable_x64(self.dtype == np.float64):
-            return method(self, *args, **kwargs)
-
-    return run
+in_own_precision = within(lambda owner: jax.enable_x64(owner.dtype == np.float64))
+"""Has JAX know float64 while a method of a twin runs, and nothing else of the process."""
 
 
 def build_of(build: Callable[[int], Any], dtype: type, draw: int) -> submission.Submission:

@@ -29,7 +29,7 @@ class Network:
         self.names = Names(side.params, side.state)
         self.params, self.state = side.params, side.state
         self.users_jit = False
-        """Whether the user's code compiles layers itself, which JAX would not trace again."""
+        """True where the user's code compiles layers itself, which JAX would not trace again."""
         self._readings: dict[tuple[bool, int], tuple[Trace, Reading]] = {}
         self._compiled: dict[Any, Callable[..., Any]] = {}
         self._runs = 0

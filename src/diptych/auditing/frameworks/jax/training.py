@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import jax
@@ -55,8 +55,8 @@ class Training:
         def steps(params: Any, moments: Any) -> Iterator[Arrays]:
             for step_gradients in gradients:
                 with jax.enable_x64(network.dtype == np.float64):
-                    now = network.named(params, state) if callable(step_gradients) else {}
-                    own, _ = network.filled(zeros, at(step_gradients, now))
+                    given = at(step_gradients, partial(network.named, params, state))
+                    own, _ = network.filled(zeros, given)
                     with users_code("the optimiser"):
                         params, moments = step(params, moments, own)
                     after = keep(network.named(params, state))
@@ -88,7 +88,7 @@ class Training:
         return losses, after
 
     def counts(self) -> dict[str, bool]:
-        """Whether anything can tell one step from another, in ``steps`` and in ``updates``.
+        """Tells whether anything sets one step apart from another, in ``steps`` and in ``updates``.
 
         Functions of arrays can do so only by a number in their state, such as the count of an optax
         schedule. The counts of nnx' random numbers are none.
@@ -134,7 +134,7 @@ class Training:
 
     @cached_property
     def _draws(self) -> bool:
-        """Whether it draws random numbers with its frameworks' dropout off."""
+        """True where it draws random numbers with its frameworks' dropout off."""
         network = self.network
         x = network.inputs.x
         with self._dropless():

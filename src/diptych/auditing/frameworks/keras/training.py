@@ -167,7 +167,7 @@ class Training:
             self.optimiser_step = step_of(self.model)
         with self.network.experiment(), without_gradients():
             for given in gradients:
-                step = at(given, self.network.parameters() if callable(given) else {})
+                step = at(given, self.network.parameters)
                 values = [self.gradient(step, variable) for variable in trained]
                 self.optimiser_step(values)
                 after.append(keep(self.network.parameters() | self.averages()))

@@ -137,7 +137,7 @@ class Adapter:
     def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> list[Arrays]:
         workflow, result = self.fresh(dropout=True), []
         for step, given in enumerate(gradients, 1):
-            here = at(given, workflow.values)
+            here = at(given, lambda: workflow.values)
             exact = {name: value.astype(np.float64) for name, value in here.items()}
             workflow.adam.apply(workflow.values, exact, float(self.every_rate[step - 1]), step)
             result.append(keep(workflow.values))

@@ -1,8 +1,8 @@
 """The workflow in JAX: its own functions, run with what an audit gives them."""
 
 from collections.abc import Callable, Iterable
-from functools import partial, wraps
-from typing import Any, TypeVar, cast
+from functools import partial
+from typing import Any
 from unittest.mock import patch
 
 import jax
@@ -18,6 +18,7 @@ from diptych.auditing.frameworks.ours.described import (
     optimiser_of,
 )
 from diptych.auditing.frameworks.ours.submission import scaled, settings_of
+from diptych.auditing.frameworks.precision import within
 from diptych.auditing.gradients import Gradients, Keep, at, whole
 from diptych.auditing.graph import Arrays, Graph
 from diptych.errors import InputError
@@ -27,18 +28,8 @@ from diptych.workflows.jax import model, training
 from diptych.workflows.jax.workflow import Workflow
 
 Build = Callable[[int], tuple[Workflow, np.ndarray]]
-Method = TypeVar("Method", bound=Callable[..., Any])
-
-
-def in_own_precision(method: Method) -> Method:
-    """Has JAX know float64 while a method of a twin runs, and nothing else of the process."""
-
-    @wraps(method)
-    def run(self: "Adapter", *arguments: Any, **named: Any) -> Any:
-        with jax.enable_x64(self.dtype == np.float64):
-            return method(self, *arguments, **named)
-
-    return cast(Method, run)
+in_own_precision = within(lambda owner: jax.enable_x64(owner.dtype == np.float64))
+"""Has JAX know float64 while a method of a twin runs, and nothing else of the process."""
 
 
 class Adapter:
@@ -167,7 +158,7 @@ class Adapter:
         train_step: Any = training.train_step
         step = train_step.__wrapped__  # Not compiled: each has gradients of its own.
         for rate, given in zip(self.every_rate, gradients, strict=False):
-            now, arrays = workflow.training, at(given, workflow.weights())
+            now, arrays = workflow.training, at(given, workflow.weights)
             measured = (
                 (0.0, (0.0, now.moving)),
                 {name: arrays[name].astype(self.dtype) for name in now.trained},

@@ -138,7 +138,7 @@ def joined(trace: Trace, blocks: list[Block]) -> list[Block]:
 
 
 def turns_channels_first(operation: Operation) -> bool:
-    """Whether an operation moves the last axis to the front, behind the examples, and no other."""
+    """True where an operation moves the last axis behind the examples, and no other."""
     if operation.type != "Transpose":
         return False
     order, rank = tf.get_static_value(operation.inputs[1]), operation.inputs[0].shape.rank

@@ -94,7 +94,7 @@ def batch_norm_gradient(node: Node) -> Callable[..., list[Tensor]]:
 
 
 def interpolation(node: Node, size: Tensor, wanted: Tensor) -> Tensor:
-    """What bilinear resizing does along one axis: (wanted, size)."""
+    """The matrix of bilinear resizing along one axis: (wanted, size)."""
     size, wanted = tf.cast(size, tf.float64), tf.cast(wanted, tf.float64)
     at, ratio = tf.range(wanted, dtype=tf.float64), size / wanted
     if node.attr["align_corners"].b:

@@ -88,7 +88,7 @@ class Training:
         x, y = self.inputs.example(self.submission, EXAMPLES)
         side = self.builds.fresh("given gradients")
         before = self.network.parameters_of(side)
-        holders = {name: side.holder(name) for name in at(gradients[0], before)}
+        holders = {name: side.holder(name) for name in at(gradients[0], lambda: before)}
 
         def answer(name: str) -> Tensor | None:
             return holders[name].read_value() if name in holders else None
@@ -96,8 +96,7 @@ class Training:
         result = []
         with gradients_from(side, answer) as asked:
             for given in gradients:
-                present = self.network.parameters_of(side) if callable(given) else {}
-                for name, value in at(given, present).items():
+                for name, value in at(given, lambda: self.network.parameters_of(side)).items():
                     side.hold(holders[name], self.network.from_graph(name, value))
                 side.step(self.inputs.feed_x(x), self.inputs.feed_y(y))
                 if not asked:

@@ -175,7 +175,7 @@ class DoubleSubmission:
         return values[0] if values else None
 
     def is_settled(self, again: bool) -> bool:
-        """Whether the step that was just traced will be the same from now on.
+        """True where the step that was just traced will be the same from now on.
 
         Args:
             again: whether an earlier one was the same.

@@ -8,7 +8,7 @@ each, and the line of code that each stands on, whatever Python decides on the w
 
 import random
 from collections.abc import Callable, Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -225,11 +225,10 @@ class Adapter:
 
         def steps() -> Iterator[Arrays]:
             for step_gradients in gradients:
-                now = network.views_of(submission.module) if callable(step_gradients) else {}
                 if callable(step_gradients) or self._accumulated != 1:
                     # Each of several batches has its share of the gradient.
-                    arrays = at(step_gradients, now).items()
-                    step_gradients = {n: array / self._accumulated for n, array in arrays}
+                    arrays = at(step_gradients, partial(network.views_of, submission.module))
+                    step_gradients = {n: a / self._accumulated for n, a in arrays.items()}
                 given = network.as_gradients(step_gradients)
                 with default_dtype(self.precision):
                     step_on(submission, given, x, y)

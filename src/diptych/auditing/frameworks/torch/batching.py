@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from diptych.auditing.frameworks.defaults import coded, default_input, default_targets, told_of
+from diptych.auditing.frameworks.defaults import coded, default_batch, told_of
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.inputs import Inputs, pair, prepared
 from diptych.auditing.frameworks.torch.layout import FIRST, from_graph, to_graph, to_numpy
@@ -12,7 +12,6 @@ from diptych.auditing.frameworks.torch.network import Network
 from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.torch.running import own_randomness
 from diptych.auditing.frameworks.users import users_code
-from diptych.errors import InputError
 
 Batch = tuple[np.ndarray, np.ndarray]
 
@@ -27,7 +26,7 @@ class Batching:
         self.prepares = "prepare" in self._extras or "data" in self._extras
         data = None if "prepare" in self._extras else self._extras.get("data")
         self.told = told_of(*map(as_array, data)) if data else {}
-        """What can be told of the user's whole data."""
+        """Of the user's whole data, see `told_of`."""
         self._draws = 0
 
     def prepare(
@@ -47,18 +46,8 @@ class Batching:
             return x, self._targets_to_graph(y)
         own = to_numpy(self._inputs.x)
         shape = to_graph(own, self._network.layout).shape[1:]
-        if images[0].size != np.prod(shape):
-            raise InputError(
-                f"the network takes {shape}, which does not hold the {images[0].size} numbers of "
-                "an image: give `prepare` or `data` in extras"
-            )
-        takes = self._inputs.targets
-        targets = default_targets(labels, takes, self._inputs.output.shape[-1], own.dtype)
-        if targets is None:
-            raise InputError(
-                f"the loss takes {takes}, which digits are not: give `prepare` or `data` in extras"
-            )
-        return default_input(images, shape, own.dtype), targets
+        units = self._inputs.output.shape[-1]
+        return default_batch(images, labels, shape, self._inputs.targets, units, own.dtype)
 
     def coded(self, count: int, epochs: int) -> list[list[Batch]] | None:
         """As `Adapter.batches`."""
@@ -92,7 +81,7 @@ class Batching:
         return result
 
     def _lie_as_outputs(self, y: np.ndarray) -> bool:
-        """Whether targets have a number for each of the output's, along the same axes."""
+        """True where targets have a number for each of the output's, along the same axes."""
         reading = self._network.reading(True)
         return reading.output_layout == FIRST and y.ndim == reading.output_dimensions > 2
 

@@ -43,7 +43,7 @@ class Network:
             raise InputError(f"the module has no parameter {listed(unknown)}: it has {listed(own)}")
         with torch.no_grad():
             for name, array in parameters.items():
-                for part, tensor in self.as_parameters(name, array).items():
+                for part, tensor in self._as_parameters(own, name, array).items():
                     own[part].copy_(tensor)
 
     def record(self, x: np.ndarray, training: bool) -> Arrays:
@@ -139,18 +139,14 @@ class Network:
     def as_gradients(self, gradients: Arrays | Sparse) -> dict[str, Tensor]:
         """Gradients in the graph's layout as those of the module's own trained parameters."""
         own, tensors = named_tensors(self._module), {}
-        names = gradients.shapes if isinstance(gradients, Sparse) else gradients
-        for name in names:
-            if isinstance(gradients, Sparse):
-                tensor = None if name in self.combined else self._sparse(own[name], name, gradients)
-                if tensor is not None:
-                    tensors[name] = tensor
-                    continue
-                array = gradients.array(name)
-            else:
-                array = gradients[name]
+        sparse = isinstance(gradients, Sparse)
+        for name in gradients.shapes if sparse else gradients:
+            if sparse and name not in self.combined and _is_writable(own[name]):
+                tensors[name] = self._sparse(own[name], name, gradients)
+                continue
+            array = gradients.array(name) if sparse else gradients[name]
             if name not in self.combined:
-                tensors[name] = self.as_parameter(name, array)
+                tensors[name] = self._as_parameter(own[name], name, array)
                 continue
 
             def current(part: str) -> np.ndarray:
@@ -158,19 +154,13 @@ class Network:
 
             for part, value in self.combined[name].spread(array, current).items():
                 if own[part].requires_grad:
-                    tensors[part] = self._like(part, value)
+                    tensors[part] = _like(own[part], value)
         return tensors
 
-    def _sparse(self, like: Tensor, name: str, gradients: Sparse) -> Tensor | None:
-        """A sparse gradient as a tensor like the parameter, written where it lies; None where
-        NumPy cannot write into it."""
-        if like.dtype not in (torch.float32, torch.float64) or like.device.type != "cpu":
-            return None
-        gradient = torch.zeros_like(like.detach())
-        raw = gradient.numpy()
-        view = layouts.turned(raw, self.turn(name))
-        if not np.may_share_memory(view, raw):
-            return None
+    def _sparse(self, own: Tensor, name: str, gradients: Sparse) -> Tensor:
+        """A sparse gradient as a tensor like the parameter, written where it lies."""
+        gradient = torch.zeros_like(own.detach())
+        view = layouts.turned(gradient.numpy(), self.turn(name))
         view[np.unravel_index(gradients.places[name], view.shape)] = gradients.numbers[name]
         return gradient
 
@@ -184,44 +174,50 @@ class Network:
         """The parameters that others are made of."""
         return {part for combination in self.combined.values() for part in combination.parts}
 
-    def as_parameters(self, name: str, array: np.ndarray) -> dict[str, Tensor]:
-        """The module's own tensors that make up a parameter, by their names.
+    def _as_parameters(
+        self, own: dict[str, Tensor], name: str, array: np.ndarray
+    ) -> dict[str, Tensor]:
+        """Tensors like the module's ``own`` that make up a parameter, by their names.
 
         Raises:
             InputError: the array has another shape.
         """
         if name not in self.combined:
-            return {name: self.as_parameter(name, array)}
-        own = named_tensors(self._module)
+            return {name: self._as_parameter(own[name], name, array)}
         try:
             parts = self.combined[name].from_graph(array, lambda part: to_numpy(own[part]))
         except (ValueError, IndexError):
             raise InputError(
                 f"{name} was given the shape {array.shape}, which does not fit"
             ) from None
-        return {part: self._like(part, value) for part, value in parts.items()}
+        return {part: _like(own[part], value) for part, value in parts.items()}
 
-    def as_parameter(self, name: str, array: np.ndarray) -> Tensor:
-        """An array in the graph's layout as a tensor like the parameter of that name.
+    def _as_parameter(self, own: Tensor, name: str, array: np.ndarray) -> Tensor:
+        """An array in the graph's layout as a tensor like the module's ``own`` of that name.
 
         Raises:
             InputError: it has another shape.
         """
-        own = named_tensors(self._module)[name]
         try:
             back = layouts.from_graph(array, self.turn(name), own.shape)
         except ValueError:
             shape = layouts.to_graph(to_numpy(own), self.turn(name)).shape
             raise InputError(f"{name} was given the shape {array.shape}: it has {shape}") from None
-        return self._like(name, back)
-
-    def _like(self, name: str, array: np.ndarray) -> Tensor:
-        """An array as a tensor that lies in memory as a tensor of the module's does."""
-        # As autograd does: optimizers that take a tensor for a row of numbers rely on it.
-        own = named_tensors(self._module)[name]
-        return torch.empty_like(own.detach()).copy_(torch.tensor(np.ascontiguousarray(array)))
+        return _like(own, back)
 
     def input(self, x: np.ndarray) -> Tensor:
         """Inputs in the graph's layout as the module takes them."""
         given = from_graph(x, self.layout, self._inputs.x.ndim)
         return self._inputs.tensor(given).to(self._inputs.x.dtype)
+
+
+def _like(own: Tensor, array: np.ndarray) -> Tensor:
+    """An array as a tensor that lies in memory as a tensor of the module's does."""
+    # As autograd does: optimizers that take a tensor for a row of numbers rely on it.
+    return torch.empty_like(own.detach()).copy_(torch.tensor(np.ascontiguousarray(array)))
+
+
+def _is_writable(own: Tensor) -> bool:
+    """True where NumPy can write into a tensor like this one in the graph's layout."""
+    floating = own.dtype in (torch.float32, torch.float64)
+    return floating and own.device.type == "cpu" and own.is_contiguous()

@@ -49,7 +49,7 @@ class Training:
 
     @property
     def compiled(self) -> bool:
-        """Whether anything that was run so far is compiled."""
+        """True where anything that was run so far is compiled."""
         return self._compiled
 
     def without_dropout(self, run: Callable[[Submission], Result]) -> Result:

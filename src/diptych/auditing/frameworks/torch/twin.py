@@ -1,42 +1,17 @@
 """A side in float64: the default type in which its code runs, and what is converted."""
 
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from diptych.auditing.frameworks.precision import within
 from diptych.auditing.frameworks.torch.submission import Submission
 
 UNUSED_BITS = 0xFFF
 """The last 12 of float32's 23 bits. Numbers such as 0.5, 3 or 1000 leave them zero; a number that
 was rounded to float32 hardly does."""
-
-
-class Precise(Protocol):
-    """Something with a floating-point type in which its user's code runs."""
-
-    precision: torch.dtype | None
-
-
-Owner = TypeVar("Owner", bound=Precise)
-Parameters = ParamSpec("Parameters")
-Result = TypeVar("Result")
-
-
-def in_own_precision(
-    method: Callable[Concatenate[Owner, Parameters], Result],
-) -> Callable[Concatenate[Owner, Parameters], Result]:
-    """Has a method run with its owner's precision as PyTorch's default."""
-
-    @functools.wraps(method)
-    def run(self: Owner, /, *args: Parameters.args, **kwargs: Parameters.kwargs) -> Result:
-        with default_dtype(self.precision):
-            return method(self, *args, **kwargs)
-
-    return run
 
 
 @contextmanager
@@ -50,6 +25,10 @@ def default_dtype(dtype: torch.dtype | None) -> Iterator[None]:
     finally:
         if dtype is not None:
             torch.set_default_dtype(before)
+
+
+in_own_precision = within(lambda owner: default_dtype(owner.precision))
+"""Has a method run with its owner's precision as PyTorch's default."""
 
 
 def convert(submission: Submission) -> set[str]:
