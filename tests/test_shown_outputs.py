@@ -21,7 +21,7 @@ from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.render.comparison import comparison_tables
 from diptych.render.terminal import plain
-from diptych.runs import Run
+from diptych.runs import Run, described
 from diptych.whole_files import write_json
 from support import diptych
 
@@ -153,17 +153,15 @@ def test_the_audit_in_the_tutorial_of_a_port() -> None:
 def test_the_comparison_in_the_readme(pair: dict[str, Run], tmp_path: Path) -> None:
     """Two runs whose predictions are made up, with as many right as the README has."""
     shown = shown_in("README.md", "diptych compare")
-    labels = load_data("mnist").test.labels
-    described = {
-        "network": Network.load("article").to_dict(),
-        "recipe": Recipe.load("fast").to_dict(),
-        "data": {**pair["numpy"].description()["data"], "name": "mnist"},
-    }
+    mnist = load_data("mnist")
+    labels, article, fast = mnist.test.labels, Network.load("article"), Recipe.load("fast")
     runs = []
     for workflow, first, wrong, seconds in (("tensorflow", 0, 69, 37.9), ("keras", 40, 63, 45.8)):
         folder = tmp_path / workflow
         run = Run(Path(shutil.copytree(pair["numpy"].folder, folder)))
-        write_json(folder / "run.json", run.description() | described | {"workflow": workflow})
+        description = described(article, fast, workflow, mnist, 0)
+        made = {key: description[key] for key in ("workflow", "network", "recipe", "data")}
+        write_json(folder / "run.json", run.description() | made)
         answers = labels.copy()
         answers[first : first + wrong] = (answers[first : first + wrong] + 1) % 10
         run.save_predictions(np.eye(10, dtype=np.float32)[answers], labels)
