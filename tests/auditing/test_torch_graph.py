@@ -1,5 +1,6 @@
 """The graph that is read from a PyTorch module, against NumPy, SciPy and PyTorch itself."""
 
+import random
 from typing import Any
 
 import numpy as np
@@ -444,3 +445,43 @@ def test_a_tied_weight_has_one_name() -> None:
     assert users == ["words", "head"]
     names = {name for node in model.graph().nodes for name in node.parameters.values()}
     assert names == {"words.weight"}
+
+
+class DroppedAtRandom(nn.Module):
+    """Leaves out each of two layers in nearly half of its runs."""
+
+    def __init__(self, draw: Any) -> None:
+        super().__init__()
+        self.draw = draw
+        self.first, self.second, self.last = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+    def forward(self, x):
+        for layer in (self.first, self.second):
+            if not self.training or self.draw() > 0.45:
+                x = x + torch.relu(layer(x))
+        return self.last(x)
+
+
+@pytest.mark.parametrize("draw", [lambda: torch.rand(1).item(), random.random, np.random.rand])
+def test_layers_that_are_left_out_at_random_are_read(draw: Any) -> None:
+    for number in range(6):
+        random.seed(number)
+        np.random.seed(number)  # noqa: NPY002
+        torch.manual_seed(number)
+
+        def build(_: int) -> Any:
+            module = DroppedAtRandom(draw)
+            data = RNG.standard_normal((8, 6)).astype(np.float32), RNG.integers(0, 2, 8)
+            optimizer = torch.optim.SGD(module.parameters(), 0.1)
+            return module, nn.CrossEntropyLoss(), optimizer, {"data": data}
+
+        model = Adapter(build)
+        before = draw_state()
+        dense = [node.name for node in model.graph().nodes if node.kind == "dense"]
+        assert dense == ["first", "second", "last"]
+        assert draw_state() == before
+
+
+def draw_state() -> str:
+    numbers = torch.get_rng_state().numpy().tobytes()
+    return repr((random.getstate(), repr(np.random.get_state()), numbers))  # noqa: NPY002

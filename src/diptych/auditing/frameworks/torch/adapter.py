@@ -6,7 +6,6 @@ is run under a `TorchFunctionMode`, which sees each call that the code makes, wi
 each, and the line of code that each stands on, whatever Python decides on the way.
 """
 
-import random
 from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 from typing import Any
@@ -27,6 +26,7 @@ from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_nu
 from diptych.auditing.frameworks.torch.network import Network
 from diptych.auditing.frameworks.torch.optimizers import described
 from diptych.auditing.frameworks.torch.running import (
+    begin_randomness,
     forward,
     mode,
     own_randomness,
@@ -213,9 +213,7 @@ class Adapter:
         return value, self._network.gradients_of(submission.module)
 
     def seed(self, number: int) -> None:
-        random.seed(number)
-        np.random.seed(number)  # noqa: NPY002 - the user's code may draw from it.
-        torch.manual_seed(number)
+        begin_randomness(number)
 
     @in_own_precision
     def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> Iterator[Arrays]:

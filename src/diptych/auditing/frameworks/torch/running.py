@@ -1,9 +1,11 @@
 """The user's module, loss and step, run by the audit."""
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
@@ -49,6 +51,32 @@ def check_output(output: object) -> None:
 def own_randomness() -> AbstractContextManager[None]:
     """Leaves PyTorch's random numbers where they were."""
     return torch.random.fork_rng(devices=[])
+
+
+def begin_randomness(number: int) -> None:
+    """Has the random numbers that a user's code may draw begin anew."""
+    random.seed(number)
+    np.random.seed(number)  # noqa: NPY002
+    torch.manual_seed(number)
+
+
+def random_state() -> str:
+    """The state of these random numbers: another one after any has been drawn."""
+    arrays = torch.get_rng_state().numpy().tobytes()
+    return repr((random.getstate(), repr(np.random.get_state()), arrays))  # noqa: NPY002
+
+
+@contextmanager
+def drawing_from(number: int) -> Iterator[None]:
+    """Random numbers from a seed, and where they were afterwards."""
+    kept = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with own_randomness():
+        begin_randomness(number)
+        try:
+            yield
+        finally:
+            random.setstate(kept[0])
+            np.random.set_state(kept[1])  # noqa: NPY002
 
 
 @contextmanager
