@@ -1,6 +1,7 @@
 """`diptych train --live`: the page of a training, while it goes on and after it."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -34,8 +35,8 @@ def test_a_training_is_watched(
         steps = snapshot_steps(run)
         assert steps == [0, 1, 3, 9, 27, 81, 243]
         # What came after the page was opened is on its slider too.
-        assert int(page.locator("#training input").get_attribute("max") or 0) == len(steps)
-        assert page.locator(".answer").inner_text().isdigit()
+        playwright.expect(page.locator("#training input")).to_have_attribute("max", str(len(steps)))
+        playwright.expect(page.locator(".answer")).to_have_text(re.compile(r"\d"))
         [model] = page.evaluate("async () => (await fetch('models')).json()")
         assert not model["training"]
         assert model["snapshots"] == steps

@@ -32,10 +32,10 @@ def test_both_networks_classify_a_drawn_three_until_it_is_cleared(open_page) -> 
     page = open_page()
     draw(page, THREE)
     expect_answers(page, "3")
-    assert page.locator(".bars li.chosen .class").all_text_contents() == ["3", "3"]
-    assert seen(page).max() == 255
+    playwright.expect(page.locator(".bars li.chosen .class")).to_have_text(["3", "3"])
+    wait_until(page, lambda: seen(page).max() == 255)
     page.locator("#clear").click()
-    assert page.locator("#pad-hint").is_visible()
+    playwright.expect(page.locator("#pad-hint")).to_be_visible()
     expect_nothing(page)
     draw(page, THREE)
     expect_answers(page, "3")
@@ -44,11 +44,11 @@ def test_both_networks_classify_a_drawn_three_until_it_is_cleared(open_page) -> 
 def expect_nothing(page: Page) -> None:
     """No answer, no image and no map is left."""
     expect_answers(page, "–")
-    assert page.locator(".bars li.chosen").count() == 0
-    assert page.locator(".why:enabled").count() == 0
-    assert seen(page).max() == 0
+    playwright.expect(page.locator(".bars li.chosen")).to_have_count(0)
+    playwright.expect(page.locator(".why:enabled")).to_have_count(0)
+    wait_until(page, lambda: seen(page).max() == 0)
     painted = "canvases => canvases.some(c => c.getContext('2d').getImageData(0, 0, 1, 1).data[3])"
-    assert not page.locator("#layers canvas").evaluate_all(painted)
+    wait_until(page, lambda: not page.locator("#layers canvas").evaluate_all(painted))
 
 
 def drop(page: Page, name: str, contents: bytes) -> None:
@@ -73,11 +73,11 @@ def test_a_dropped_picture_is_classified_and_a_refused_one_leaves_no_answer(open
 def test_the_chosen_test_image_is_marked(open_page) -> None:
     page = open_page()
     marked = page.locator("#samples [aria-pressed=true]")
-    assert marked.get_attribute("title") == "Test image 0: 7"
+    playwright.expect(marked).to_have_attribute("title", "Test image 0: 7")
     page.locator("#samples button").nth(3).click()
-    assert marked.get_attribute("title") == "Test image 3: 0"
+    playwright.expect(marked).to_have_attribute("title", "Test image 3: 0")
     draw(page, THREE)
-    assert marked.count() == 0
+    playwright.expect(marked).to_have_count(0)
 
 
 def test_a_click_beside_the_dialog_closes_it_and_one_inside_does_not(open_page) -> None:
@@ -89,9 +89,9 @@ def test_a_click_beside_the_dialog_closes_it_and_one_inside_does_not(open_page) 
     box = dialog.bounding_box()
     assert box
     page.mouse.click(box["x"] + 3, box["y"] + 3)  # Its own padding.
-    assert dialog.is_visible()
+    playwright.expect(dialog).to_be_visible()
     page.mouse.click(box["x"] - 5, box["y"] + 30)
-    assert not dialog.is_visible()
+    playwright.expect(dialog).to_be_hidden()
 
 
 def test_colours_mean_what_they_mean_in_the_pictures(open_page) -> None:
@@ -135,21 +135,21 @@ def test_the_newest_runs_are_served_from_their_first_step_on(open_page, new_run)
     process, address = start_server("--runs", str(run.folder.parent))
     try:
         page = open_page(address)
-        assert page.locator(".answers .note").first.inner_text().endswith(str(run.folder))
+        playwright.expect(page.locator(".answers .note").first).to_contain_text(str(run.folder))
         slider, output = page.locator("#training input"), page.locator("#training output")
-        assert output.inner_text() == "trained"
+        playwright.expect(output).to_have_text("trained")
         for value, step, words in (
             ("0", 0, "before the first step"),
             ("3", 9, "after 9 steps"),
             ("4", None, "trained"),
         ):
             slider.fill(value)
-            assert output.inner_text() == words
+            playwright.expect(output).to_have_text(words)
             answer = str(logits[step].argmax())
             share = special.softmax(logits[step]).max()
             shown = f"{100 * share:.{0 if share > 0.9995 else 1}f}%"
             playwright.expect(page.locator(".answer")).to_have_attribute("data-share", shown)
-            assert page.locator(".answer").inner_text() == answer
+            playwright.expect(page.locator(".answer")).to_have_text(answer)
         assert violations(page) == []
         # The weights that a layer is explained by are those of that step as well.
         slider.fill("0")
@@ -198,7 +198,7 @@ def test_a_pixels_sum_is_numpys(open_page, models: list[Model], mnist: Data) -> 
 def test_sliders_change_what_the_networks_see(open_page, mnist: Data) -> None:
     page = open_page()
     before = mnist.test.images[0, ..., 0]
-    assert np.array_equal(seen(page), before)
+    wait_until(page, lambda: np.array_equal(seen(page), before))
     page.locator("[name=right]").fill("4")
     wait_until(page, lambda: np.array_equal(seen(page)[:, 4:], before[:, :-4]))
     page.locator("#changes button").click()
@@ -209,7 +209,7 @@ def test_sliders_change_what_the_networks_see(open_page, mnist: Data) -> None:
     page.locator("[name=shuffle]").check()
     wait_until(page, lambda: np.array_equal(np.sort(seen(page), None), np.sort(before, None)))
     assert not np.array_equal(seen(page), before)
-    assert page.locator("#shuffle-note").is_visible()
+    playwright.expect(page.locator("#shuffle-note")).to_be_visible()
 
 
 def test_by_keyboard(open_page, mnist: Data) -> None:
@@ -224,10 +224,10 @@ def test_by_keyboard(open_page, mnist: Data) -> None:
     page.locator("#detail .sum p").first.wait_for()
     before = page.locator("#detail .sum p").first.inner_text()
     page.keyboard.press("ArrowDown")
-    assert page.locator("#detail .sum p").first.inner_text() != before
-    assert page.locator("#detail figcaption").last.inner_text() == "Output: map 2"
+    playwright.expect(page.locator("#detail .sum p").first).not_to_have_text(before)
+    playwright.expect(page.locator("#detail figcaption").last).to_have_text("Output: map 2")
     page.keyboard.press("Escape")
-    assert not page.locator("#detail").is_visible()
+    playwright.expect(page.locator("#detail")).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

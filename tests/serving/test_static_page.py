@@ -17,6 +17,7 @@ from browsing import (
     needs_chromium,
     playwright,
     seen,
+    wait_until,
 )
 from pen import drawings
 from playwright.sync_api import Page
@@ -98,7 +99,7 @@ def test_drawing_refusing_and_the_tour(site: str, open_page, models: list[Model]
     page = open_page(site)
     draw(page, THREE)
     expect_answers(page, "3")
-    assert page.locator("#api").count() == 0
+    playwright.expect(page.locator("#api")).to_have_count(0)
     for name, contents in (("seven.png", png_of_a_drawing(7)), ("broken.png", b"no picture")):
         transfer = page.evaluate_handle(
             """([name, bytes]) => { const data = new DataTransfer();
@@ -121,7 +122,7 @@ def test_drawing_refusing_and_the_tour(site: str, open_page, models: list[Model]
 @pytest.mark.parametrize("options", [{}, PHONE, PHONE | {"color_scheme": "dark"}])
 def test_it_is_accessible_and_fits_a_phone(options: dict, site: str, open_page) -> None:
     page: Page = open_page(site, **options)
-    assert seen(page).max() > 0
+    wait_until(page, lambda: seen(page).max() > 0)
     assert violations(page) == []
     assert page.viewport_size
     assert page.evaluate("document.documentElement.scrollWidth") <= page.viewport_size["width"]

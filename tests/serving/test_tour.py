@@ -119,7 +119,7 @@ def test_pixels_and_a_convolution(tour: Page, expected, models: list[Model], mni
         const zoom = canvas.width / 30;
         const at = [column * zoom - 1, row * zoom - 1];
         return [...canvas.getContext('2d').getImageData(...at, 1, 1).data].slice(0, 3); }"""
-    assert tour.evaluate(corner, [row, column]) == [255, 255, 255]
+    wait_until(tour, lambda: tour.evaluate(corner, [row, column]) == [255, 255, 255])
 
 
 def test_relu_and_pooling(tour: Page, expected, models: list[Model]) -> None:
@@ -142,7 +142,7 @@ def test_relu_and_pooling(tour: Page, expected, models: list[Model]) -> None:
     point(tour, "canvas.output", (14, 14), 5, 6)
     largest = expected["conv_2"][10:12, 12:14, channel].max()
     wait_until(tour, lambda: abs(shown(tour, "value") - largest) < 1e-3)
-    assert tour.locator("#tour .products .chosen").count() >= 1
+    playwright.expect(tour.locator("#tour .products .chosen").first).to_be_visible()
 
 
 def test_flatten_dense_and_softmax(tour: Page, expected, models: list[Model]) -> None:
@@ -166,6 +166,7 @@ def test_flatten_dense_and_softmax(tour: Page, expected, models: list[Model]) ->
         assert float(first.replace("−", "-")) == pytest.approx(strongest, abs=2e-3)
 
     go(tour, "softmax")
+    wait_until(tour, lambda: tour.locator("#tour .sum").get_attribute("data-shares") is not None)
     shares = json.loads(tour.locator("#tour .sum").get_attribute("data-shares") or "[]")
     assert shares == pytest.approx(special.softmax(expected["output"]), abs=1e-5)
 
@@ -192,18 +193,18 @@ def test_the_window_slides_and_the_tour_follows_the_image(tour: Page) -> None:
     playwright.expect(tour.locator("#tour .sum")).to_have_count(0)
     tour.locator(".overview").click()
     playwright.expect(tour.locator("#tour")).to_be_hidden()
-    assert tour.locator("#layers").is_visible()
+    playwright.expect(tour.locator("#layers")).to_be_visible()
 
 
 def test_a_click_on_a_flat_layer_opens_it(open_page, models: list[Model]) -> None:
     page = open_page()
     page.get_by_label(f"values of dense_1, {models[1].workflow}").click()
     playwright.expect(page.locator("#detail-title")).to_contain_text("dense_1")
-    assert page.locator("#detail .shares tr").count() > 5
+    playwright.expect(page.locator("#detail .shares tr").nth(5)).to_be_visible()
     page.keyboard.press("Escape")
     page.locator(".why").first.click()
     playwright.expect(page.locator("#detail-title")).to_have_text("Softmax (tensorflow)")
-    assert page.locator("#detail meter").count() == 10
+    playwright.expect(page.locator("#detail meter")).to_have_count(10)
 
 
 @pytest.mark.parametrize("options", [{}, PHONE, {"color_scheme": "dark"}])
