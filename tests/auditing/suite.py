@@ -2,24 +2,28 @@
 
 python tests/auditing/suite.py             all of them
 python tests/auditing/suite.py pooling     those whose name has this in it; nothing is written
+python tests/auditing/suite.py --kept FILE keeps the outcomes in a file, and goes on after those
+                                           that are there
+
+Frameworks are imported once for a dozen audits.
 """
 
+import argparse
+import json
 import platform
 import random
-import sys
 import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cases import Case, cases
+from kept_workers import end_workers, keep_workers
 
 from diptych import InputError, machine
 from diptych.auditing import audit
 
 TABLE = Path(__file__).parents[2] / "docs" / "results" / "planted-faults.md"
-AT_ONCE = 2
 
 
 @dataclass
@@ -61,26 +65,45 @@ def run(case: Case) -> Outcome:
         problem = str(error)
     except Exception as error:  # A crash in one case must not lose the others.
         problem = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    if problem:
+        end_workers()  # One of them may not answer any more.
     return Outcome(case, time.perf_counter() - start, codes, problem)
 
 
+def read(path: Path | None) -> dict[str, Outcome]:
+    """The outcomes in a file that an earlier run has written, by the name of their case."""
+    if not path or not path.exists():
+        return {}
+    by_name = {case.name: case for case in cases()}
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return {row["case"]: Outcome(**row | {"case": by_name[row["case"]]}) for row in rows}
+
+
 def main() -> None:
-    wanted = sys.argv[1:]
-    chosen = [case for case in cases() if not wanted or any(w in case.name for w in wanted)]
+    parser = argparse.ArgumentParser(description="Audits the planted cases.")
+    parser.add_argument("names", nargs="*", help="parts of the names of cases")
+    parser.add_argument("--kept", type=Path, help="a file for the outcomes, a line of JSON each")
+    options = parser.parse_args()
+    chosen = [
+        case for case in cases() if not options.names or any(n in case.name for n in options.names)
+    ]
+    done = read(options.kept)
+    keep_workers()
     # In any order, so that what was done before Ctrl-C is a sample of all.
-    order = random.Random(0).sample(range(len(chosen)), len(chosen))
-    done: dict[int, Outcome] = {}
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        jobs = [pool.submit(run, chosen[number]) for number in order]
-        try:
-            for number, job in zip(order, jobs, strict=True):
-                done[number] = job.result()
-                print(line(done[number], len(done), len(chosen)), flush=True)
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)
-    text = table([done[number] for number in sorted(done)], len(chosen))
+    try:
+        for number, case in enumerate(random.Random(0).sample(chosen, len(chosen)), 1):
+            if case.name not in done:
+                done[case.name] = outcome = run(case)
+                if options.kept:
+                    with options.kept.open("a") as file:
+                        file.write(json.dumps(asdict(outcome) | {"case": case.name}) + "\n")
+            print(line(done[case.name], number, len(chosen)), flush=True)
+    except KeyboardInterrupt:
+        pass
+    end_workers()
+    text = table([done[case.name] for case in chosen if case.name in done], len(chosen))
     print(text)
-    if not wanted:
+    if not options.names:
         TABLE.write_text(text, encoding="utf-8")
 
 
@@ -107,7 +130,7 @@ def table(outcomes: list[Outcome], count: int) -> str:
         "",
         f"Of the {count} pairs that `make audit-suite` audits (`tests/auditing/cases.py`), "
         + ("all" if len(outcomes) == count else f"{len(outcomes)}, drawn at random,")
-        + f" were audited, {AT_ONCE} at a time: {len(faults)} in which one or two faults are "
+        + f" were audited: {len(faults)} in which one or two faults are "
         f"planted and {len(same)} that are the same.",
         "",
         f"- the planted cause comes first in {first} of {len(faults)}"
@@ -115,7 +138,8 @@ def table(outcomes: list[Outcome], count: int) -> str:
         f"- all that was planted is found in {complete} of {len(faults)}",
         f"- false alarms: {len(alarms)} of {len(same)}",
         f"- an audit took {median(outcomes):.0f} s in the median and "
-        f"{max((o.seconds for o in outcomes), default=0):.0f} s at most",
+        f"{max((o.seconds for o in outcomes), default=0):.0f} s at most, frameworks imported once "
+        "for a dozen audits",
         "",
         f"{machine.describe()['processor']}, {machine.describe()['cores']} cores, Python "
         f"{platform.python_version()}.",

@@ -10,10 +10,12 @@ python tests/auditing/soundness/run_pairs.py --kept FILE keeps the outcomes in a
 import argparse
 import json
 import platform
+import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1]))
 from families import ANY, Pair, pairs
 from kept_workers import end_workers, keep_workers
 
