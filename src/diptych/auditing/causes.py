@@ -118,6 +118,11 @@ CAUSES: dict[str, dict[str, str]] = {
         "TensorFlow": "tf.reverse(x, [-1]) turns RGB into BGR and back",
     },
     "label-encoding": {"": "give both sides the same labels, counted from 0 in the same order"},
+    "shared-weights": {
+        "Keras": "call one layer twice, or pass its kernel on: ReversibleEmbedding(tie_weights)",
+        "PyTorch": "head.weight = embedding.weight, before the optimiser takes the parameters",
+        "TensorFlow": "use one variable in both places",
+    },
     "kernel-initialiser": {
         "Keras": "kernel_initializer (glorot_uniform if not given); an Embedding's "
         "embeddings_initializer (uniform within 0.05 if not given)",

@@ -60,7 +60,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
         for role, name, partner in match.parameters():
             if draws_a[name].shape != draws_b[partner].shape:
                 # Other fans, other distributions: what made the shapes differ is found.
-                stage.coverage.leave_out(name, "its shape is another on the other side")
+                stage.coverage.leave_out(name, "it has another shape on the other side")
                 continue
             compared += 1
             _compare(match, role, draws_a[name], draws_b[partner], report)

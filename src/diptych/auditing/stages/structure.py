@@ -9,7 +9,7 @@ from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.activation import linear
 from diptych.auditing.kinds.registry import comparable, kind_of, words
 from diptych.auditing.match import Match, parameter_shapes
-from diptych.auditing.pair import Pair
+from diptych.auditing.pair import Pair, Which
 from diptych.auditing.report import Stage
 
 NAME = "structure"
@@ -34,6 +34,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
             _compare_order(pair, examples, match, match.a, match.b, report)
         else:
             report("layer-kind", at=match, a=words(match.a), b=words(match.b))
+    _compare_shared(pair, report)
     counts = [
         sum(side.own[name].size for node in graph.nodes for name in node.parameters.values())
         for side, graph in zip(pair.sides.values(), (pair.a, pair.b), strict=True)
@@ -103,6 +104,21 @@ def _report_order(pair: Pair, number: int, further: int | None, report: Reporter
     before, behind = f"{words(node)} before {name}", f"{words(node)} behind {name}"
     a, b = (before, behind) if match.a else (behind, before)
     report("layer-order", at=both, a=a, b=b)
+
+
+def _compare_shared(pair: Pair, report: Reporter) -> None:
+    """Reports parameters that one side uses in several layers where the other has one for each."""
+    partners: dict[Which, dict[str, dict[str, Match]]] = {"a": {}, "b": {}}
+    for match in pair.matches:
+        for _, a, b in match.parameters():
+            partners["a"].setdefault(a, {}).setdefault(b, match)
+            partners["b"].setdefault(b, {}).setdefault(a, match)
+    for which, of_side in partners.items():
+        for name, others in of_side.items():
+            if len(others) > 1:
+                one, several = f"one parameter, {name}", f"its own in each: {', '.join(others)}"
+                a, b = (one, several) if which == "a" else (several, one)
+                report("shared-weights", at=list(others.values())[-1], a=a, b=b)
 
 
 def _without_partner(graph: Graph, names: set[str]) -> str:
