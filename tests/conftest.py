@@ -1,5 +1,7 @@
 """What more than one folder of tests needs."""
 
+import fnmatch
+import re
 import shutil
 import signal
 from collections.abc import Callable, Sequence
@@ -47,12 +49,26 @@ LONGEST = (
 )
 """Tests that take longest alone. They start first, so that none is left for the end."""
 
+EXHAUSTIVE = tuple(
+    line
+    for line in (Path(__file__).parent / "exhaustive.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+)
+"""The names of tests that are marked ``exhaustive`` from outside, as that file says."""
 
+
+@pytest.hookimpl(tryfirst=True)  # Before marks choose.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    patterns = [fnmatch.translate("tests/" + name.replace("[", "[[]")) for name in EXHAUSTIVE]
+    listed = re.compile("|".join(patterns))
+
     def place(item: pytest.Item) -> int:
         starts = (f"tests/{start}" for start in LONGEST)
         return next((n for n, start in enumerate(starts) if item.nodeid.startswith(start)), 99)
 
+    for item in items:
+        if listed.match(item.nodeid):
+            item.add_marker(pytest.mark.exhaustive)
     items.sort(key=place)
 
 

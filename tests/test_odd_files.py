@@ -71,7 +71,7 @@ def test_only_regular_files_are_read(tmp_path: Path) -> None:
         sparse.truncate(2**40)
     start = time.monotonic()
     assert "1,099,511,627,776 bytes" in refused(lambda: read_regular(large, 2**20))
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 10
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder"])

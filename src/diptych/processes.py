@@ -27,7 +27,7 @@ not fail as they start: they wait for ever for threads that there is no room for
 PR_SET_CHILD_SUBREAPER = 36
 TRACKER = b"multiprocessing.resource_tracker"
 """Python's process that removes what others left in shared memory, once they have ended."""
-TRACKER_SECONDS = 5.0
+TRACKER_SECONDS = 20.0
 """How long it may take for that."""
 ROUNDS = 20
 """A process may start another one while it is looked for; so often is looked again."""
