@@ -32,7 +32,7 @@ def parted() -> Audit:
 
 def test_the_conclusion_names_the_stage_of_the_first_finding(parted: Audit) -> None:
     parted.findings = [Finding("mode", "training-mode", "drop", "predicts", "trains", "", "")]
-    assert parted.conclusion == "They differ, first in mode: training-mode."
+    assert parted.conclusion == "They differ, above all in mode: training-mode."
 
 
 def test_what_is_said_of_many_layers_is_said_once(parted: Audit) -> None:
@@ -52,7 +52,7 @@ def test_an_audit_as_json_has_what_is_promised(parted: Audit) -> None:
     assert found["schema"] == 1
     assert found["same"] is False
     assert set(found["stages"][0]) >= {"name", "ok", "largest_difference", "rounding_bound"}
-    keys = {"stage", "code", "layer", "a", "b", "effect", "advice"}
+    keys = {"stage", "code", "layer", "a", "b", "effect", "advice", "harm"}
     assert set(found["findings"][0]) == keys
 
 
@@ -65,7 +65,7 @@ def test_an_audit_on_a_terminal_and_in_a_notebook(parted: Audit) -> None:
     assert "✗ structure" in text
     assert "max difference 3.1e-06, rounding explains up to 8.8e-06" in " ".join(text.split())
     assert "MaxPool2d or AvgPool2d" in text
-    assert "They differ, first in structure: pooling." in text
+    assert "They differ, above all in structure: pooling." in text
     assert "pool &lt;1&gt;" in parted._repr_html_()
 
 

@@ -149,7 +149,7 @@ def test_the_plugin_prints_the_findings_and_annotates_github(tmp_path: Path) -> 
     (tmp_path / "sides.py").write_text(SOURCE)
     (tmp_path / "test_port.py").write_text(TEST)
     printed = pytest_run(tmp_path, GITHUB_ACTIONS="true")
-    assert "test_port.py:6: They differ, first in update: momentum." in printed
+    assert "test_port.py:6: They differ, above all in update: momentum." in printed
     assert "   Fix: " in printed and "1 failed" in printed
     assert "assert_same_training(model" not in printed  # No traceback.
     (line,) = [line for line in printed.splitlines() if line.startswith("::error")]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from diptych.auditing.causes import advice
+from diptych.auditing.harm import of_cause
 from diptych.auditing.match import Match
 from diptych.auditing.report import Audit, Finding
 
@@ -36,6 +37,7 @@ class Reporter:
         at: Match | str | None = None,
         effect: str = "",
         stage: str | None = None,
+        harm: str = "",
     ) -> None:
         """Reports a difference.
 
@@ -46,12 +48,16 @@ class Reporter:
             at: where: two matched layers, a layer's name, or None for the whole.
             effect: how much it matters, if that is known.
             stage: the stage that it belongs to, if it is not the one that reports it.
+            harm: how much it does to a training, if that is not as its cause's is as a rule.
         """
         layer = place(at) if isinstance(at, Match) else at
         nodes = [node for node in (at.a, at.b) if node] if isinstance(at, Match) else []
         about = [*(node.kind for node in nodes), *self.audit.optimisers]
         fix = advice(code, *self.audit.frameworks, about=about)
-        self.audit.findings.append(Finding(stage or self.stage, code, layer, a, b, effect, fix))
+        finding = Finding(
+            stage or self.stage, code, layer, a, b, effect, fix, harm or of_cause(code)
+        )
+        self.audit.findings.append(finding)
 
     def note(self, text: str) -> None:
         """Adds a note: what differs by convention and was not counted, or what was left out."""

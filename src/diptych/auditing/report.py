@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from diptych.auditing.certificate import Coverage, summary
+from diptych.auditing.harm import LARGE
 
 SCHEMA = 1
 """The number of the schema of `Audit.to_dict`."""
@@ -50,6 +51,8 @@ class Finding:
     """How much it matters, measured."""
     advice: str
     """How to make the two the same."""
+    harm: str = LARGE
+    """How much such a difference does to a training: one of `diptych.auditing.harm.ORDER`."""
 
     @property
     def sentence(self) -> str:
@@ -199,7 +202,7 @@ class Audit:
         codes = list(dict.fromkeys(finding.code for finding in self.findings))
         failed = [stage.name for stage in self.stages if stage.ok is False]
         first = self.findings[0].stage if self.findings else failed[0]
-        return f"They differ, first in {first}: {', '.join(codes) or 'as a finding explains'}."
+        return f"They differ, above all in {first}: {', '.join(codes) or 'as a finding explains'}."
 
     def _repr_html_(self) -> str:
         """A table, for notebooks."""

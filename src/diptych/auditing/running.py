@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.auditing import spec
+from diptych.auditing import harm, spec
 from diptych.auditing.choices import Choices
 from diptych.auditing.examples import Examples, prepared
 from diptych.auditing.findings import Reporter
@@ -128,7 +128,7 @@ def audited(
     _run_stages({"a": one, "b": other}, result, choices, progress)
     settle(result)
     order = list(STAGES)
-    result.findings.sort(key=lambda finding: order.index(finding.stage))
+    result.findings.sort(key=lambda f: (harm.ORDER.index(f.harm), order.index(f.stage)))
     for stage in result.stages:
         if any(finding.stage == stage.name for finding in result.findings):
             stage.ok = False

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from diptych.auditing.harm import ORDER
 from diptych.auditing.report import SCHEMA, STAGES, Audit
 from diptych.printing import say
 
@@ -34,6 +35,7 @@ def schema() -> dict[str, Any]:
     properties = definitions["Finding"]["properties"]
     properties["code"]["description"] = "The cause; new ones may come without a new schema."
     properties["stage"]["enum"] = list(STAGES)
+    properties["harm"]["enum"] = list(ORDER)
     definitions["Stage"]["properties"]["name"]["enum"] = list(STAGES)
     made["properties"] |= ANSWERS
     made["required"] += list(ANSWERS)

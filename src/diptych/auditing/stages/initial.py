@@ -7,6 +7,7 @@ from scipy import stats
 
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
+from diptych.auditing.harm import of_deviations
 from diptych.auditing.kinds.convolution import flipped
 from diptych.auditing.kinds.dense import reordered
 from diptych.auditing.kinds.recurrent import other_gate_order
@@ -244,12 +245,14 @@ def _compare(
     if p >= CHANCE:
         return
     dense = match.a.kind == "dense"
+    code = role_of(match.a, role).initialiser
     report(
-        role_of(match.a, role).initialiser,
+        code,
         at=match,
         a=f"{role}: {named(one, draws_a.shape[1:], dense)}",
         b=f"{role}: {named(other, draws_b.shape[1:], dense)}",
         effect=f"deviation {one.std():.3g} against {other.std():.3g}",
+        harm=of_deviations(code, float(one.std()), float(other.std())),
     )
 
 
