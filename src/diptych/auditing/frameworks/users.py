@@ -6,13 +6,15 @@ keeps what they print away.
 
 import contextlib
 import functools
+import inspect
 import io
 import re
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from diptych.errors import InputError
 
@@ -80,6 +82,8 @@ def is_ours(error: BaseException) -> bool:
 
     A library's error counts as whose code called it last.
     """
+    if takes_others(error):
+        return False
     files = [file for file, _ in _frames(error)]
     if files and _is_own(files[-1]):
         return True
@@ -90,7 +94,41 @@ def is_ours(error: BaseException) -> bool:
 def is_raised_here(error: BaseException) -> bool:
     """Whether the line that raised an error is this program's own, not a library's."""
     files = [file for file, _ in _frames(error)]
-    return bool(files) and _is_own(files[-1])
+    return bool(files) and _is_own(files[-1]) and not takes_others(error)
+
+
+def takes_others(error: BaseException) -> bool:
+    """Whether an error says that a function of the user's was called with arguments that it does
+    not take. Python raises it where the call stands, though the function is what is wrong."""
+    calls = r"([\w.<>]+)\(\) (?:takes|missing|got an unexpected keyword|got multiple values)\b"
+    called = re.match(calls, str(error)) if isinstance(error, TypeError) else None
+    if not called:
+        return False
+    outermost = called[1].split(".")[0]
+    ours = [module for name, module in sys.modules.items() if name.split(".")[0] == PACKAGE.name]
+    return not any(hasattr(module, outermost) for module in ours)
+
+
+def check_takes(function: Callable[..., Any], arguments: tuple[str, ...], name: str) -> None:
+    """Checks that a user's function can be called with so many arguments.
+
+    Args:
+        function: theirs.
+        arguments: the names of what it is called with.
+        name: what the function is called in messages.
+
+    Raises:
+        InputError: it takes others.
+    """
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return  # Written in C, it does not say what it takes.
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        wanted = ", ".join(arguments)
+        raise InputError(f"{name} takes {signature}: expected a function of ({wanted})") from None
 
 
 def _frames(error: BaseException) -> Iterator[tuple[str, int]]:

@@ -90,23 +90,23 @@ def check(twins: Twins, report: Reporter) -> Losses:
     for which in SIDES:
         formulas[which], values[which] = _recovered(twins, which, close, stage)
     a, b = formulas["a"], formulas["b"]
-    decay: Penalties = {}
     words = {which: str(getattr(pair.sides[which], "loss_words", "")) for which in SIDES}
+    decay: Penalties = penalties.decayed(twins, a, b) if a and b else {}
+    decay = decay or {which: {} for which in SIDES}
+    clips = bool(a and b and a["takes"] != b["takes"] and _taken(a) == _taken(b))
+    effect = _different(twins, decay, clips, close, stage)
     if a is None or b is None:
         _compare_values(stage, values, formulas, close, words, report)
     else:
-        _compare(a, b, _effect(pair, examples), report)
-        decay = penalties.decayed(twins, a, b)
-        if decay:
+        alike = twins.has_float64 and not effect
+        _compare(a, b, _effect(pair, examples), alike, report)
+        if any(decay.values()):
             report.note(
                 "one side's penalty on squares is the other's weight decay: the steps are the same"
             )
         else:
             penalties.compare(pair, twins.weights, a, b, report)
     named = report.has(NAME)
-    decay = decay or {which: {} for which in SIDES}
-    clips = bool(a and b and a["takes"] != b["takes"] and _taken(a) == _taken(b))
-    effect = _different(twins, decay, clips, close, stage)
     if effect and not named:
         of_a, of_b = _described(a, words["a"]), _described(b, words["b"])
         code, ends = "loss", [pair.final[which] for which in SIDES]
@@ -230,7 +230,17 @@ def _losses(twins: Twins, batch: probes.Batch) -> tuple[float, float]:
     return answers["a"], answers["b"]
 
 
-def _compare(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
+def _compare(a: Formula, b: Formula, effect: str, alike: bool, report: Reporter) -> None:
+    """Compares both formulas.
+
+    Args:
+        a: A's formula.
+        b: B's formula.
+        effect: both losses on the same outputs, in words.
+        alike: whether all losses agree on twins; then numbers in the formulas, which were told from
+            float32 values, are the same but for rounding.
+        report: takes the findings.
+    """
     takes = [_taken(formula) for formula in (a, b)]
     if a["kind"] != b["kind"]:
         kinds = [formula["kind"].replace("_", " ") for formula in (a, b)]
@@ -253,6 +263,8 @@ def _compare(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
     elif a["reduction"] != b["reduction"]:
         words = [REDUCTIONS.get(f["reduction"], str(f["reduction"])) for f in (a, b)]
         report("loss-reduction", a=words[0], b=words[1], effect=effect)
+    if alike:
+        return
     smoothing = [formula.get("smoothing", 0.0) for formula in (a, b)]
     if not np.isclose(*smoothing, rtol=1e-3, atol=1e-9):
         report("label-smoothing", a=f"smoothing {smoothing[0]:g}", b=f"smoothing {smoothing[1]:g}")

@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from diptych.auditing.frameworks.users import check_takes
 from diptych.errors import InputError
 
 SHAPE = "(model, loss, optax optimiser) or (model, loss, optax optimiser, extras)"
@@ -66,6 +67,8 @@ def of(returned: Any, example: Callable[[dict[str, Any]], Any]) -> Submission:
             f"extras has {unknown[0]!r}, which an audit of JAX does not know: expected any of "
             f"{', '.join(EXTRAS)}"
         )
+    if "batches" in extras:
+        check_takes(extras["batches"], ("x", "y"), "`batches` in extras")
     if not callable(loss):
         raise InputError(
             f"the loss is a {type(loss).__name__}: return a callable loss(outputs, targets)"

@@ -14,6 +14,7 @@ from diptych.auditing.frameworks.keras.arrays import Batch, to_array, to_numbers
 from diptych.auditing.frameworks.keras.network import Network
 from diptych.auditing.frameworks.keras.submission import FIRST_SEED, Submission, described
 from diptych.auditing.frameworks.packing import OWN
+from diptych.auditing.frameworks.users import users_code
 from diptych.errors import InputError
 
 
@@ -175,7 +176,8 @@ class Batching:
 
     def of_the_user(self, make: Callable[..., Any], x: np.ndarray, y: np.ndarray) -> list[Batch]:
         """An epoch's batches by the user's own function."""
-        result = make(x, y)
+        with users_code("extras['batches']"):
+            result = make(x, y)
         if isinstance(result, keras.utils.PyDataset):
             result = (result[i] for i in range(result.num_batches))
         if not isinstance(result, Iterable):

@@ -15,7 +15,7 @@ import keras
 from diptych.auditing.frameworks.keras import fit as fit_arguments
 from diptych.auditing.frameworks.keras.keras_file import FromFile
 from diptych.auditing.frameworks.keras.packed import packed
-from diptych.auditing.frameworks.users import user_line
+from diptych.auditing.frameworks.users import check_takes, user_line
 from diptych.errors import InputError
 
 EXTRAS = ("prepare", "data", "batches", "fit", "steps")
@@ -93,6 +93,8 @@ def check_extras(extras: Any) -> None:
     for name in ("prepare", "batches"):
         if name in extras and not callable(extras[name]):
             raise InputError(f"extras[{name!r}] is {described(extras[name])}: expected a function")
+    if "batches" in extras:
+        check_takes(extras["batches"], ("x", "y"), "extras['batches']")
     data = extras.get("data")
     if "data" in extras and not (isinstance(data, tuple | list) and len(data) == 2):
         raise InputError(f"extras['data'] is {described(data)}: expected (x, y), two arrays")

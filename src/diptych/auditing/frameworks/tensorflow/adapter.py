@@ -22,6 +22,7 @@ from diptych.auditing.frameworks.tensorflow.inputs import EXAMPLES
 from diptych.auditing.frameworks.tensorflow.network import Network
 from diptych.auditing.frameworks.tensorflow.training import Training
 from diptych.auditing.frameworks.tensorflow.twin import explained, widened
+from diptych.auditing.frameworks.users import users_code
 from diptych.auditing.gradients import Gradients, Keep, whole
 from diptych.auditing.graph import Arrays, Graph
 
@@ -138,6 +139,9 @@ class Adapter:
     def settings(self) -> dict[str, str]:
         return horizon.settings(self._builds.first)
 
+    def own_code(self) -> dict[str, bool]:
+        return {"steps": True, "updates": False}  # A step is the user's own, and made a graph of.
+
     def batches(self, count: int, epochs: int) -> list[list[Batch]] | None:
         return self.batches_of(*self._inputs.coded(count), epochs)
 
@@ -146,10 +150,11 @@ class Adapter:
         if submission.batches is None:
             return None
         most = 4 * len(x) + 4  # An epoch without an end is the user's slip.
-        return [
-            [
-                (np.array(batch[0]), np.array(batch[1]))
-                for batch in itertools.islice(submission.batches(x, y), most)
+        with users_code("batches"):
+            return [
+                [
+                    (np.array(batch[0]), np.array(batch[1]))
+                    for batch in itertools.islice(submission.batches(x, y), most)
+                ]
+                for _ in range(epochs)
             ]
-            for _ in range(epochs)
-        ]

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import tensorflow as tf
 
 from diptych.auditing.frameworks.tensorflow.trace import as_type, patched
+from diptych.auditing.frameworks.users import check_takes
 from diptych.auditing.graph import Arrays
 from diptych.errors import InputError
 
@@ -38,6 +39,8 @@ class Submission:
         self.data = self.extra("data")
         self.prepare = getattr(returned, "prepare", None)
         self.batches = getattr(returned, "batches", None)
+        if self.batches is not None:
+            check_takes(self.batches, ("x", "y"), "batches")
         self.logits = getattr(returned, "logits", None)
         self.watched = {id(variable): name for name, variable in self.variables.items()}
         self.asked: list[str] = []

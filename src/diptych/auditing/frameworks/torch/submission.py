@@ -8,7 +8,7 @@ from torch import nn
 
 from diptych.auditing.frameworks.packing import Packing
 from diptych.auditing.frameworks.torch.schedulers import Scheduler
-from diptych.auditing.frameworks.users import listed
+from diptych.auditing.frameworks.users import check_takes, listed
 from diptych.errors import InputError
 
 EXTRAS = ("prepare", "data", "batches", "step", "steps")
@@ -96,6 +96,8 @@ def _check_extras(extras: Any) -> None:
             raise InputError(
                 f"`{key}` in extras is a {type(extras[key]).__name__}: give a function"
             )
+    if "batches" in extras:
+        check_takes(extras["batches"], ("x", "y"), "`batches` in extras")
     steps = extras.get("steps", 1)
     if not isinstance(steps, int) or isinstance(steps, bool) or steps < 1:
         raise InputError(
