@@ -39,8 +39,6 @@ LASTING = 10
 """Steps for which one side must be still while the other moves."""
 IDLE = {TWINS: 1e-11, FLOAT32: 1e-6}
 """A gradient so much smaller than the largest is zero in truth, by the precision."""
-NEAR = 200
-"""Steps of the yardstick."""
 
 
 @dataclass
@@ -69,7 +67,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
         )
         side = twins.answers["a"]
         side.load(moved(start))
-        near = Path(*side.steps(batches["a"], min(steps, NEAR), places))
+        near = Path(*side.steps(batches["a"], steps, places))
     losses, weights = answers["b"]
     found = {
         n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
