@@ -12,15 +12,19 @@ and PyTorch. The last table is in `docs/results/architectures.md`.
 """
 
 import argparse
-import json
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import running
-from networks import NETWORKS
-from table import Results, written
+import audits  # noqa: E402
+from markdown import written  # noqa: E402
+from networks import NETWORKS  # noqa: E402
+
+LIBRARIES = ("torchvision", "timm", "transformers", "segmentation_models_pytorch", "keras")
+KEYS = ("network", "audit")
 
 
 def main() -> int:
@@ -36,36 +40,27 @@ def main() -> int:
     parser.add_argument("--table", action="store_true", help="only print the table")
     arguments = parser.parse_args()
     if not arguments.table:
-        if missing := running.environment_is_ready():
-            print(f"{missing} is missing: install it to audit its networks", file=sys.stderr)
+        missing = [name for name in LIBRARIES if find_spec(name) is None]
+        if missing:
+            print(f"{missing[0]} is missing: install it to audit its networks", file=sys.stderr)
             return 2
         fill(arguments)
-    print(written(read(arguments.out)))
+    print(written(audits.read(arguments.out, *KEYS)))
     return 0
 
 
 def fill(arguments: argparse.Namespace) -> None:
     """Runs the chosen audits that the file has no result of, and appends each."""
-    there = {} if arguments.again else read(arguments.out)
+    there = {} if arguments.again else audits.read(arguments.out, *KEYS)
     for network in NETWORKS:
         if arguments.only and not any(part in network.name for part in arguments.only):
             continue
         for audit, pair in network.pairs().items():
             if (network.name, audit) in there or (arguments.audit and audit not in arguments.audit):
                 continue
-            result = running.run(pair, arguments.timeout)
-            line = {"network": network.name, "audit": audit} | result
-            with arguments.out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+            result = audits.run(pair, HERE / "sides", arguments.timeout)
+            audits.append(arguments.out, {"network": network.name, "audit": audit} | result)
             print(f"{network.name}, {audit}: {result['seconds']:.0f} s", file=sys.stderr)
-
-
-def read(path: Path) -> Results:
-    """The results in a file, the last one of each audit; none where there is no file."""
-    if not path.exists():
-        return {}
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    return {(line["network"], line["audit"]): line for line in lines}
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ HEAD = (
     "faithful port | seconds | memory, MiB |\n"
     "| --- | ---: | --- | --- | --- | --- | ---: | ---: |"
 )
-Results = dict[tuple[str, str], dict[str, Any]]
+Results = dict[tuple[str, ...], dict[str, Any]]
 
 
 def written(results: Results) -> str:

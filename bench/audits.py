@@ -1,4 +1,7 @@
-"""One audit in processes of its own: what it says, how long it takes, how much memory."""
+"""One audit in processes of its own: its answer, how long it takes, and how much memory.
+
+Results are lines of JSON, so that a benchmark can be run in pieces.
+"""
 
 import json
 import os
@@ -13,30 +16,36 @@ from typing import Any
 
 from diptych.processes import descendants
 
-SIDES = Path(__file__).with_name("sides")
 WATCHED_EVERY = 0.5
 """Seconds."""
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
+PATIENCE = "300"
+"""Seconds that a side has for an answer: a busy machine is no reason to give up."""
 
 
-def run(pair: tuple[str, str], seconds: float) -> dict[str, Any]:
+def run(pair: tuple[str, str], sides: Path, seconds: float) -> dict[str, Any]:
     """Audits a pair of sides.
 
     Args:
-        pair: both as ``file.py:function`` in `SIDES`.
+        pair: both as ``file.py:function``.
+        sides: the folder of their files.
         seconds: when to give up.
 
     Returns:
         ``exit`` (None where time ran out), ``seconds``, ``memory`` (the peak of all processes
         together, MiB), ``error`` (the last line where there is no answer), and of the answer
-        ``conclusion``, ``parameters``, ``findings`` and ``not_compared``.
+        ``conclusion``, ``structure``, ``findings`` (code and stage of each), ``faults`` (stages
+        that failed inside) and ``not_compared``.
     """
-    with tempfile.TemporaryDirectory(prefix="architectures-") as folder:
+    with tempfile.TemporaryDirectory(prefix="audit-") as folder:
         answer = Path(folder, "answer.json")
         command = [sys.executable, "-m", "diptych.cli", "audit", *pair, "--json", str(answer)]
-        command += ["--timeout", "300"]  # A busy machine is no reason to give up.
+        command += ["--timeout", PATIENCE]
         began = time.monotonic()
         with Path(folder, "output").open("w+b") as output:
-            process = subprocess.Popen(command, cwd=SIDES, stdout=output, stderr=output)
+            process = subprocess.Popen(
+                command, cwd=sides, stdout=output, stderr=output, env=QUIET | os.environ
+            )
             memory = Memory(process.pid)
             status: int | None = None
             with suppress(subprocess.TimeoutExpired):
@@ -101,12 +110,16 @@ def _proportional_mib(process: int) -> float:
     return 0.0  # It has ended.
 
 
-def environment_is_ready() -> str:
-    """The name of a library that is missing, empty if none is."""
-    from importlib.util import find_spec
-
-    names = ("torchvision", "timm", "transformers", "segmentation_models_pytorch", "keras")
-    return next((name for name in names if find_spec(name) is None), "")
+def append(path: Path, line: dict[str, Any]) -> None:
+    """Adds a result to a file of JSON lines."""
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+def read(path: Path, *keys: str) -> dict[tuple[str, ...], dict[str, Any]]:
+    """The results in a file by the values of some keys, the last one of each; none where there is
+    no file."""
+    if not path.exists():
+        return {}
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    return {tuple(line[key] for key in keys): line for line in lines}
