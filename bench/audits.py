@@ -16,7 +16,7 @@ from typing import Any
 
 from diptych.processes import descendants
 
-WATCHED_EVERY = 0.5
+WATCHED_EVERY = 2.0
 """Seconds."""
 QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3"}
 PATIENCE = "300"

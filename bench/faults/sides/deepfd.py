@@ -4,9 +4,8 @@ Cao et al. 2022, "DeepFD: automated fault diagnosis and localization for deep le
 The benchmark lists 58 subjects, most of them questions of Stack Overflow, with the repair and the
 labels of the faults. What is here was written anew from the listed repairs: the layers, loss,
 optimiser and settings that a repair names are those of the benchmark, with the names of today; the
-layers
-that it does not name are of the same kind and smaller, and the data are random numbers of such a
-form.
+layers that it does not name are of the same kind and smaller, and the data are random numbers of
+such a form.
 """
 
 from typing import Any
