@@ -43,9 +43,15 @@ def _row(network: Network, results: Results) -> str:
         _cell(network, FAULT, there),
         _cell(network, PORT, there),
         ", ".join(f"{result['seconds']:.0f}" for result in ran),
-        f"{max(result['memory'] for result in ran):,}" if ran else "",
+        _memory(ran),
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _memory(ran: list[dict[str, Any]]) -> str:
+    """The highest peak, MiB; an audit may end before its memory is first looked at."""
+    peak = max((result["memory"] for result in ran), default=0)
+    return f"{peak:,}" if peak else ""
 
 
 def _parameters(result: dict[str, Any]) -> str:

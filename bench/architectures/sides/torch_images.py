@@ -4,6 +4,7 @@ Each network has a second function, ``…_faulty``: the same with one fault deep
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,8 +12,8 @@ import torchvision.models as vision
 from torch import nn
 
 CLASSES = 4
-EXTRAS = dict[str, tuple[np.ndarray, np.ndarray]]
-SIDE = tuple[nn.Module, nn.Module, torch.optim.Optimizer, EXTRAS]
+EXTRAS = dict[str, Any]
+SIDE = tuple[nn.Module, Callable[..., Any] | None, torch.optim.Optimizer, EXTRAS]
 
 
 def classifier(network: nn.Module, size: int = 32, examples: int = 8) -> SIDE:
@@ -37,7 +38,8 @@ def with_fault(build: Callable[[], SIDE], path: str, name: str, value: object) -
 def without_bias(build: Callable[[], SIDE], path: str) -> SIDE:
     """The side without the bias of the layer at a path."""
     network = build()[0]
-    network.get_submodule(path).bias = None
+    layer: Any = network.get_submodule(path)
+    layer.bias = None
     return classifier(network)
 
 

@@ -3,13 +3,16 @@
 Each network has a second function, ``…_faulty``: the same with one fault deep inside.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 EXAMPLES, LENGTH, TOKENS, CLASSES = 12, 10, 50, 3
-EXTRAS = dict[str, tuple[np.ndarray, np.ndarray]]
-SIDE = tuple[nn.Module, nn.Module, torch.optim.Optimizer, EXTRAS]
+EXTRAS = dict[str, Any]
+SIDE = tuple[nn.Module, Callable[..., Any] | None, torch.optim.Optimizer, EXTRAS]
 
 
 def token_data() -> EXTRAS:
@@ -121,7 +124,8 @@ def transformer() -> SIDE:
 
 def transformer_faulty() -> SIDE:
     side = classifier(Encoder())
-    side[0].layers[1].dropout1.p = 0.2
+    dropout: Any = side[0].get_submodule("layers.1.dropout1")
+    dropout.p = 0.2
     return side
 
 
@@ -138,9 +142,10 @@ def bert(epsilon: float = 1e-12) -> SIDE:
         num_labels=CLASSES,
     )
     network = BertForSequenceClassification(config)
-    network.bert.encoder.layer[1].output.LayerNorm.eps = epsilon
+    last: Any = network.get_submodule("bert.encoder.layer.1.output.LayerNorm")
+    last.eps = epsilon
 
-    def loss(output, targets: Tensor) -> Tensor:
+    def loss(output: Any, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(output.logits, targets)
 
     return network, loss, torch.optim.AdamW(network.parameters(), 1e-3), token_data()
@@ -155,10 +160,11 @@ def gpt2(dropout: float = 0.1) -> SIDE:
 
     config = GPT2Config(vocab_size=TOKENS, n_positions=32, n_embd=32, n_layer=2, n_head=2)
     network = GPT2LMHeadModel(config)
-    network.transformer.h[1].mlp.dropout.p = dropout
+    last: Any = network.get_submodule("transformer.h.1.mlp.dropout")
+    last.p = dropout
     ids, _ = token_data()["data"]
 
-    def loss(output, targets: Tensor) -> Tensor:
+    def loss(output: Any, targets: Tensor) -> Tensor:
         return nn.functional.cross_entropy(output.logits.flatten(0, 1), targets.flatten())
 
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
@@ -182,7 +188,8 @@ def t5(epsilon: float = 1e-6) -> SIDE:
         decoder_start_token_id=0,
     )
     network = T5ForConditionalGeneration(config)
-    network.decoder.block[1].layer[1].layer_norm.variance_epsilon = epsilon
+    last: Any = network.get_submodule("decoder.block.1.layer.1.layer_norm")
+    last.variance_epsilon = epsilon
     ids, _ = token_data()["data"]
     data = {"input_ids": ids, "labels": np.roll(ids, 1, 1)}
     return network, None, torch.optim.AdamW(network.parameters(), 1e-3), {"data": data}

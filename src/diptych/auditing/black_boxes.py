@@ -42,7 +42,7 @@ class Comparison:
             reason = "it is several layers on one side, which are not run apart from the others"
             stage.coverage.leave_out(f"{match.a.name} alone", reason)
             return
-        nodes = {"a": match.a, "b": match.b}
+        nodes: dict[Which, Node] = {"a": match.a, "b": match.b}
         nodes = {which: self._runnable(which, node) for which, node in nodes.items()}
         if any(
             name not in self.records[which]
