@@ -6,7 +6,8 @@ what is in it is not run again:
     python bench/faults --only 48385830 --out faults.jsonl
     python bench/faults --table --out faults.jsonl
 
-The last table is in `docs/results/faults.md`.
+An audit sees both programs, where published fault finders see one: its recall and precision are not
+to be held against theirs without saying so.
 """
 
 import argparse
