@@ -42,7 +42,8 @@ class Comparison:
             reason = "it is several layers on one side, which are not run apart from the others"
             stage.coverage.leave_out(f"{match.a.name} alone", reason)
             return
-        nodes = {"a": match.a, "b": match.b}
+        nodes: dict[Which, Node] = {"a": match.a, "b": match.b}
+        nodes = {which: self._runnable(which, node) for which, node in nodes.items()}
         if any(
             name not in self.records[which]
             for which, node in nodes.items()
@@ -136,6 +137,13 @@ class Comparison:
         a, b = words(match.a), words(match.b)
         self.report(code, at=match, a=a, b=b, effect=effect, stage=stage)
 
+    def _runnable(self, which: Which, node: Node) -> Node:
+        """A node with the inputs that its own code takes: in a simplified graph they may be those
+        of a reshaping before it. A group is not run."""
+        if is_group(node):
+            return node
+        return next((n for n in self.pair.graphs[which].nodes if n.name == node.name), node)
+
     def _inputs(self, which: Which, node: Node) -> list[np.ndarray]:
         return [self.records[which][name] for name in node.inputs]
 
@@ -152,11 +160,13 @@ class Comparison:
 
 
 def _alike(inputs: list[np.ndarray], others: list[np.ndarray]) -> bool:
-    """Whether what reaches two nodes is the same but for rounding."""
-    if [x.shape for x in inputs] != [x.shape for x in others]:
+    """Whether what reaches two nodes is the same but for rounding and a reshaping."""
+    if [x.size for x in inputs] != [x.size for x in others]:
         return False
     return all(
-        np.allclose(x, other, ALIKE, ALIKE * float(np.abs(x).max(initial=0.0)), equal_nan=True)
+        np.allclose(
+            x.ravel(), other.ravel(), ALIKE, ALIKE * float(np.abs(x).max(initial=0.0)), True
+        )
         for x, other in zip(inputs, others, strict=True)
     )
 
@@ -165,7 +175,7 @@ def _moved(x: np.ndarray, near: np.ndarray) -> np.ndarray:
     """An input moved by rounding: an ulp, or as far as the other side's is away."""
     if x.dtype.kind != "f":
         return x
-    step = np.maximum(np.spacing(np.abs(x)), np.abs(x - near.astype(x.dtype)))
+    step = np.maximum(np.spacing(np.abs(x)), np.abs(x - near.reshape(x.shape).astype(x.dtype)))
     return x + step
 
 

@@ -147,13 +147,33 @@ def _recovered(
         side.load(twins.weights[which])
 
 
+@dataclass
+class _Worst:
+    """The difference of two losses that is furthest beyond what rounding explains."""
+
+    stage: Stage
+    relative: float
+    """The relative distance that rounding explains."""
+    ratio: float = 1.0
+    effect: str = ""
+
+    def saw(self, a: float, b: float, where: str) -> None:
+        """Takes the losses of both sides on the same outputs."""
+        bound = self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
+        away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
+        self.stage.saw(away, bound)
+        if away > self.ratio * bound:
+            self.ratio = away / bound
+            self.effect = f"on the same outputs the losses are {a:.8g} and {b:.8g} ({where})"
+
+
 def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> str:
     """The effect of the largest difference of values that rounding does not explain, or nothing."""
-    worst, effect = 1.0, ""
     if clips:
         reason = "one loss takes probabilities and may cut them off near 0"
         stage.coverage.leave_out("outputs of deviation 30", reason)
-    relative = 4 * CONSTANTS if twins.has_float64 else close
+    worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close)
+    refused: dict[str, str] = {}
     with twins.used(stage.coverage):
         for weights in ("no", "random") if twins.pair.whole else ("no",):
             _load(twins, weights)
@@ -162,7 +182,7 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                 try:
                     a, b = _losses(twins, batch)
                 except (Failed, Unable) as problem:
-                    stage.coverage.leave_out(batch.name, str(problem))
+                    refused[batch.name] = str(problem)
                     continue
                 if not np.isfinite([a, b]).any():
                     stage.coverage.leave_out(batch.name, "neither loss is a number there")
@@ -173,16 +193,34 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                         for which, loss in zip(SIDES, (a, b), strict=True)
                     )
                 stage.coverage.compared(1, **_extents(twins, batch, weights))
-                bound = relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
-                away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
-                stage.saw(away, bound)
-                if away > worst * bound:
-                    worst = away / bound
-                    effect = (
-                        f"on the same outputs the losses are {a:.8g} and {b:.8g} ({batch.name}, "
-                        f"{weights} weights)"
-                    )
-    return effect
+                worst.saw(a, b, f"{batch.name}, {weights} weights")
+        if refused and not stage.coverage.probes:
+            refused = {"outputs that the network does not give": next(iter(refused.values()))}
+            _on_own_outputs(twins, worst)
+    for name, problem in refused.items():
+        stage.coverage.leave_out(name, problem)
+    return worst.effect
+
+
+def _on_own_outputs(twins: Twins, worst: _Worst) -> None:
+    """Compares losses that refuse numbers of the audit's choice, such as those that take numbers
+    between 0 and 1 alone, on what A's network gives for the examples."""
+    pair, examples = twins.pair, twins.examples
+    if pair.final["a"] != pair.final["b"]:
+        return
+    twins.load(twins.start())
+    try:
+        outputs = twins.answers["a"].outputs(twins.typed(examples.x["a"]), False)[0]
+        _load(twins, "no")
+        for size in (size for size in probes.SIZES if size <= len(outputs)):
+            losses = twins.ask(
+                lambda side, which, size=size: side.loss(outputs[:size], examples.y[which][:size])
+            )
+            if np.isfinite([losses["a"], losses["b"]]).any():
+                worst.stage.coverage.compared(1, batches_of=size, outputs="A's own")
+                worst.saw(losses["a"], losses["b"], f"batches of {size}, A's own outputs")
+    except (Failed, Unable) as problem:
+        worst.stage.coverage.leave_out("the losses on A's own outputs", str(problem))
 
 
 def _extents(twins: Twins, batch: probes.Batch, weights: str) -> dict[str, object]:
