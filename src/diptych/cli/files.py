@@ -7,7 +7,7 @@ import typer
 
 from diptych.cli.answers import answer
 from diptych.cli.app import NO, app
-from diptych.cli.options import DataSource, Json, RunFolder, Runs
+from diptych.cli.options import DataSource, Json, RunFolder, Runs, Size
 from diptych.printing import say
 
 if TYPE_CHECKING:
@@ -82,15 +82,17 @@ def import_(
         typer.Option(help="For .safetensors weights that don't say of what network they are."),
     ] = None,
     data: DataSource = "mnist",
+    size: Size = None,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
     """Make a finished run of a network in a file; no code in it is run."""
+    from diptych.data.sizes import with_size
     from diptych.formats.importing import import_file
     from diptych.render import terminal
 
     with terminal.working("reading the file, and the test images with it"):
-        run = import_file(file, workflow, data, network=network, runs=runs)
+        run = import_file(file, workflow, with_size(data, size), network=network, runs=runs)
     values = {"schema": 1, "run": str(run.folder), **run.description(), "result": run.result()}
     answer(values, _imported(run), json_file)
 

@@ -61,6 +61,14 @@ RecipeName = Annotated[
 DataSource = Annotated[
     str, typer.Option("--data", help="mnist, fashion-mnist, or a folder of IDX files or images.")
 ]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="WIDTHxHEIGHT",
+        help="Scale the pictures of class folders to this size, or to a square of one number.",
+    ),
+]
 SIDE = (
     "A workflow and network (keras:article), a run's folder, a .keras or .onnx file, a recorded "
     "side, or your own code as path/to/file.py:function or package.module:function."
