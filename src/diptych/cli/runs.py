@@ -232,9 +232,7 @@ def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
 @app.command(short_help="Accuracy, scores of each class, and the confusion matrix.")
 def evaluate(
     run: RunFolder,
-    data: Annotated[
-        str | None, typer.Option("--data", help="Other data than the run's own.")
-    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="By default the run's data.")] = None,
     size: Size = None,
     runs: Runs = Path("runs"),
     json_file: Json = None,
