@@ -21,6 +21,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 from rich.console import Console
 from rich.table import Table
 
@@ -130,8 +131,7 @@ def start(command: list[str]) -> tuple[subprocess.Popen, int]:
 
 
 def resident_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+    return psutil.Process(pid).memory_info().rss / 2**20
 
 
 def main() -> None:

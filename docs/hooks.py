@@ -64,11 +64,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def notebook_page(notebook: Path) -> str:
-    """A notebook's cells as a page; its outputs are those of the reader's machine."""
+    """A notebook's cells as a page, with the outputs that are stored in it."""
     parts = []
     for cell in json.loads(notebook.read_text(encoding="utf-8"))["cells"]:
         source = "".join(cell["source"])
         parts.append(source if cell["cell_type"] == "markdown" else f"```python\n{source}\n```")
+        outputs = ("".join(output["text"]).rstrip() for output in cell.get("outputs", ()))
+        parts += [f"```text\n{text}\n```" for text in outputs]
     return "\n\n".join(
         [*parts, f"This page is `docs/notebooks/{notebook.name}`; open that in Jupyter."]
     )

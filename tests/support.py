@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from safetensors.numpy import load_file
 
@@ -123,15 +124,7 @@ def whole_files(folder: Path) -> list[str]:
 
 def children(pid: int) -> list[int]:
     """The processes that a process has started, and those that they have."""
-    parents: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            after_the_name = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        parents.setdefault(int(after_the_name[1]), []).append(int(stat.parent.name))
-    found = parents.get(pid, [])
-    return found + [below for child in found for below in children(child)]
+    return [child.pid for child in psutil.Process(pid).children(recursive=True)]
 
 
 def is_alive(pid: int) -> bool:
@@ -146,8 +139,8 @@ def is_alive(pid: int) -> bool:
 def kill_workers() -> None:
     """Kills the workers that this process has started; its tests have other children, too."""
     for pid in children(os.getpid()):
-        with suppress(OSError):
-            if b"diptych.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        with suppress(psutil.NoSuchProcess):
+            if "diptych.worker" in psutil.Process(pid).cmdline():
                 kill(pid)
 
 

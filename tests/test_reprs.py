@@ -20,6 +20,7 @@ def test_a_network(small: Network) -> None:
     assert repr(article) == (
         "<Network article: 28×28×1 images, 12 layers, 469,514 parameters, 10 classes>"
     )
+    assert str(article) == repr(article), "print shows the same line"
     shown = words(article._repr_html_())
     assert "Total parameters: 469,514" in shown
     assert all(layer.name in shown for layer in article.layers)
@@ -27,7 +28,7 @@ def test_a_network(small: Network) -> None:
 
 def test_a_recipe_shows_what_it_changes() -> None:
     recipe = Recipe(name="mine", epochs=7)
-    assert repr(recipe) == "<Recipe mine: epochs=7>"
+    assert repr(recipe) == str(recipe) == "<Recipe mine: epochs=7>"
     assert repr(Recipe(name="plain one")).endswith("all values are the defaults>")
     assert re.search(r"epochs +7 +10", words(recipe._repr_html_()))
 

@@ -9,17 +9,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import psutil
 from attack import Attack, Tally
 from serving_support import start_server
 
 GROWTH, SHORTEST = 1.1, 60.0
 """How much more memory than after a quarter of the time there may be at the end, and in how many
 seconds or more: at first every size of batch is new to the runtime, which keeps room for each."""
-
-
-def resident(pid: int) -> int:
-    """A process' memory in bytes."""
-    return 4096 * int(Path(f"/proc/{pid}/statm").read_text().split()[1])
 
 
 async def ask(port: int, digit: np.ndarray, end: float, tally: Tally) -> None:
@@ -70,7 +66,7 @@ def carry_out(
 
     async def watch(end: float) -> None:
         while time.monotonic() < end:
-            memory.append(resident(process.pid))
+            memory.append(psutil.Process(process.pid).memory_info().rss)
             await asyncio.sleep(seconds / 100)
 
     async def everybody() -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 from attack import Attack, Tally, repeated
 from flips import NETWORK
 
@@ -86,10 +87,9 @@ def carry_out(folder: Path, generator: np.random.Generator, seconds: float, bar:
 
 def _alive(pid: int) -> bool:
     try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
+        return psutil.Process(pid).status() not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+    except psutil.NoSuchProcess:
         return False
-    return state not in "ZX"
 
 
 ATTACK = Attack(

@@ -70,6 +70,8 @@ class Network(Described):
             f"{self.parameters:,} parameters, {self.classes} classes>"
         )
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         from diptych.render.description import network_summary
         from diptych.render.terminal import html

@@ -112,6 +112,8 @@ class Recipe(Described):
         values = ", ".join(f"{key}={value!r}" for key, value in self._changed().items())
         return f"<Recipe {self.name}: {values or 'all values are the defaults'}>"
 
+    __str__ = __repr__
+
     def _repr_html_(self) -> str:
         from diptych.render.description import recipe_values
         from diptych.render.terminal import html

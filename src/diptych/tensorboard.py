@@ -12,6 +12,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -212,11 +213,26 @@ def _steps(folder: Path) -> set[int]:
     """The epochs whose scalars are in the event files of a folder."""
     if not folder.is_dir():
         return set()
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
-
     steps = set()
     for file in filter(Path.is_file, folder.glob("events.out.tfevents.*")):
-        for event in EventFileLoader(str(file)).Load():
+        for event in _events(file):
             if any(value.tag == "loss/train" for value in event.summary.value):
                 steps.add(event.step)
     return steps
+
+
+def _events(file: Path) -> Iterator[Any]:
+    """The whole events of a file, up to one that a killed process left unfinished.
+
+    TensorBoard's `EventFileLoader` would load TensorFlow, where that is installed; this is the
+    reader that it uses where it is not.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.tensorflow_stub.errors import DataLossError, OutOfRangeError
+    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import PyRecordReader_New
+
+    reader = PyRecordReader_New(str(file))
+    with suppress(OutOfRangeError, DataLossError):
+        while True:
+            reader.GetNext()
+            yield Event.FromString(reader.record())

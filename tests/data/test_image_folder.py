@@ -1,10 +1,17 @@
+"""Folders of pictures, one subfolder for each class."""
+
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from diptych import cli
 from diptych.data import Data, load_data
+from diptych.data.drawing import prepare_image
+from diptych.data.sizes import with_size
 from diptych.errors import InputError
 
 
@@ -212,6 +219,94 @@ def test_mixed_sizes_name_the_first_two_that_differ(tmp_path: Path, mnist: Data)
         f"different sizes: {tmp_path / '0/0.png'} is 28x28, {tmp_path / '1/10.png'} is 30x28"
         in refused(tmp_path)
     )
+    assert "--size 28x28" in refused(tmp_path)
+
+
+def photographs(folder: Path) -> Path:
+    """Pictures of different sizes and colours, two classes of three."""
+    sizes = [(40, 30), (30, 40), (64, 64), (7, 5), (28, 28), (100, 20)]
+    draw = np.random.Generator(np.random.Philox(0))
+    for number, (width, height) in enumerate(sizes):
+        (folder / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        pixels = draw.integers(0, 256, (height, width, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / "ab"[number % 2] / f"{number}.png")
+    return folder
+
+
+def test_pictures_of_different_sizes_are_scaled_as_predict_scales_them(tmp_path: Path) -> None:
+    folder = photographs(tmp_path / "photographs")
+    data = load_data(folder, size=(24, 16))
+    assert data.image_shape == (16, 24, 3)
+    assert (data.name, data.source) == ("photographs", f"{folder}@24x16")
+    scaled, expected = set(), set()
+    for path in folder.rglob("*.png"):
+        with Image.open(path) as image:
+            expected.add(prepare_image(image, (16, 24, 3), data.name).tobytes())
+    for split in (data.train, data.validation, data.test):
+        scaled |= as_set(split.images)
+    assert scaled == expected
+    assert len(scaled) == 6
+
+
+def test_scaling_keeps_what_is_even_and_halves_what_is_twice_as_large(tmp_path: Path) -> None:
+    for number, grey in enumerate([10, 90, 200] * 2):
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        pixels = np.full((20 + number, 31, 1), grey, np.uint8)[..., 0]
+        pixels[:, 16:] = 0
+        Image.fromarray(pixels).save(tmp_path / "ab"[number % 2] / f"{number}.png")
+    images = load_data(tmp_path, size=8).train.images
+    assert images.shape[1:] == (8, 8, 1)
+    assert set(images[:, :, :2].ravel()) <= {10, 90, 200}
+    assert not images[:, :, 6:].any()
+
+
+def test_a_source_with_a_size_gives_the_same_data_again(tmp_path: Path) -> None:
+    data = load_data(photographs(tmp_path / "few"), size=12)
+    again = load_data(data.source)
+    assert again.source == data.source
+    assert np.array_equal(again.train.images, data.train.images)
+    other = load_data(tmp_path / "few", size=13)
+    assert other.image_shape == (13, 13, 3)
+    assert np.array_equal(load_data(data.source).test.images, data.test.images)
+    assert other.files[0].exists()
+    assert data.files[0].exists(), "a training may be reading it"
+
+
+@pytest.mark.parametrize(
+    ("size", "problem"),
+    [
+        (0, "size 0x0: expected between 1 and 64,000,000 pixels"),
+        ((-3, -3), "size -3x-3: expected between 1"),
+        ((8_001, 8_000), "size 8001x8000: expected between 1"),
+        ("12 x 4", "size 12 x 4: expected a number of pixels, or WIDTHxHEIGHT"),
+        ("x4", "size x4: expected a number"),
+    ],
+)
+def test_a_size_that_is_none(tmp_path: Path, size: Any, problem: str) -> None:
+    with pytest.raises(InputError, match=f"^{problem}"):
+        load_data(with_size(photographs(tmp_path), size))
+
+
+def test_what_has_one_size_is_not_scaled(tmp_path: Path, few_digits: Path) -> None:
+    for source in ("mnist", few_digits):
+        with pytest.raises(InputError, match="have one size already"):
+            load_data(source, size=14)
+    (tmp_path / "photographs@9x9").mkdir()
+    folder = photographs(tmp_path / "photographs@9x9")
+    assert load_data(folder, size=7).image_shape == (7, 7, 3), "a folder of that name comes first"
+
+
+def test_the_command_line_takes_a_size(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = photographs(tmp_path / "photographs")
+    monkeypatch.chdir(tmp_path)
+    for size, shape in (("12x8", "12x8"), ("9", "9x9")):
+        with pytest.raises(SystemExit) as ended:
+            cli.main(["data", "info", "photographs", "--size", size, "--json", "-"])
+        assert ended.value.code == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["source"] == f"{folder}@{shape}"
 
 
 def test_a_picture_cut_short_is_named(tmp_path: Path, mnist: Data, cache: Path) -> None:

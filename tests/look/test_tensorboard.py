@@ -26,10 +26,13 @@ TRAIN = """
 import sys
 from pathlib import Path
 from diptych import Network, Recipe, training
+from diptych.tensorboard import Events
 assert __name__ == "__main__"
 network, data, runs = sys.argv[1:]
 recipe = Recipe(name="quick", epochs=2, batch_size=30, learning_rate=0.01)
 run = training.train("numpy", network, recipe, data, runs=runs, tensorboard=True, report=print)
+with Events(run):  # reads what is there already
+    pass
 loaded = [name for name in ("tensorflow", "keras", "torch", "jax") if name in sys.modules]
 assert not loaded, loaded
 """
@@ -110,6 +113,19 @@ def test_what_a_killed_process_had_not_written_is_written_once(new_run) -> None:
             pass
     assert [one.step for one in read(run).Scalars("loss/train")] == [1, 2]
     assert len(list((run.folder / "tensorboard").iterdir())) == 2
+
+
+def test_a_record_cut_off_by_a_kill_hides_no_other(new_run) -> None:
+    run = training.carry_out(new_run(), report=lambda _: None)
+    with Events(run):
+        pass
+    [file] = (run.folder / "tensorboard").iterdir()
+    whole = file.read_bytes()
+    # Cut within the record of the second epoch, the last of the file.
+    file.write_bytes(whole[: -len(whole[whole.rindex(b"loss/train") :]) + 20])
+    with Events(run):
+        pass
+    assert [one.step for one in read(run).Scalars("loss/train")] == [1, 2]
 
 
 def test_a_run_that_has_ended_gets_them_from_its_folder(

@@ -1,5 +1,7 @@
 """The page in a real Chromium: drawn on, dropped on, looked into, on a phone, by keyboard."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from browsing import (
@@ -247,8 +249,12 @@ def test_on_a_phone(scheme: str, open_page) -> None:
     assert (sum(map(int, background[4:-1].split(", "))) > 382) == (scheme == "light")
 
 
-def test_the_page_of_the_api_lists_what_there_is(open_page, server: str) -> None:
-    page = open_page()
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("options", [{}, PHONE], ids=["wide", "phone"])
+def test_the_page_of_the_api_lists_what_there_is(
+    scheme: str, options: dict[str, Any], open_page, server: str
+) -> None:
+    page = open_page(**options, color_scheme=scheme)
     page.goto(server + "/docs")
     page.locator("#paths section").first.wait_for()
     titles = page.locator("#paths h2").all_inner_texts()

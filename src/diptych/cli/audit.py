@@ -16,7 +16,7 @@ from diptych.printing import say
 @app.command(short_help="Find where two builds differ, and why.")
 def audit(
     a: Annotated[str, typer.Argument(metavar="A", help=SIDE)],
-    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The other one.")] = None,
+    b: Annotated[str | None, typer.Argument(metavar="[B]", help="The other side.")] = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that a side may take for one answer.")
     ] = 60.0,
@@ -42,9 +42,12 @@ def audit(
         typer.Option(metavar="FILE", help="Write the findings as .sarif, or as .xml for JUnit."),
     ] = None,
     command_a: Annotated[
-        str, typer.Option(metavar="COMMAND", help="Run A by this, such as 'ssh host python'.")
+        str,
+        typer.Option(metavar="COMMAND", help="Run A with this command, such as 'ssh host python'."),
     ] = "",
-    command_b: Annotated[str, typer.Option(metavar="COMMAND", help="Run B by this.")] = "",
+    command_b: Annotated[
+        str, typer.Option(metavar="COMMAND", help="Run B with this command.")
+    ] = "",
     json_file: Json = None,
 ) -> int:
     """Compare two builds: find no difference in their training, or name where they differ and why.
@@ -89,11 +92,11 @@ def audit(
     return DONE if result.same and (result.complete or not strict) else NO
 
 
-@app.command(short_help="Write down what one build does, to be compared later.")
+@app.command(short_help="Record a side's answers in a file, to compare with later.")
 def record(
     side: Annotated[str, typer.Argument(metavar="SIDE", help=SIDE)],
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", help="Where to; FILE.diptych.")
+        Path, typer.Option("-o", "--out", metavar="FILE", help="The file to write, FILE.diptych.")
     ],
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that the side may take for one answer.")

@@ -10,9 +10,11 @@ from diptych.cli.options import Json, NetworkName
 
 Names = Annotated[
     str | None,
-    typer.Option("--workflows", metavar="A,B", help="Only these; all that are installed if not."),
+    typer.Option(
+        "--workflows", metavar="A,B", help="Only these; by default all that are installed."
+    ),
 ]
-Rounds = Annotated[int, typer.Option(min=1, help="How often each side has its turn.")]
+Rounds = Annotated[int, typer.Option(min=1, help="How many turns each side has.")]
 
 bench_app = typer.Typer(
     help="What a training step, or reading an image, costs on this machine.",
@@ -26,8 +28,8 @@ def bench(
     context: typer.Context,
     names: Names = None,
     network: NetworkName = "article",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images a step.")] = 50,
-    steps: Annotated[int, typer.Option(min=20, help="Steps that are timed.")] = 200,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per step.")] = 50,
+    steps: Annotated[int, typer.Option(min=20, help="Steps to time.")] = 200,
     rounds: Rounds = 3,
     json_file: Json = None,
 ) -> None:
@@ -52,7 +54,7 @@ def inference(
         typer.Option(
             "--workflows",
             metavar="A,B",
-            help="Only these, or onnxruntime; all that are installed if not.",
+            help="Only these, or onnxruntime; by default all that are installed.",
         ),
     ] = None,
     network: NetworkName = "article",

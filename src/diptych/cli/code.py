@@ -27,7 +27,7 @@ def code(
         str, typer.Option("--data", help="What the script reads: mnist, or a folder of IDX files.")
     ] = "mnist",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead of standard output.")
+        Path | None, typer.Option(metavar="FILE", help="By default standard output.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
     json_file: Json = None,

@@ -7,7 +7,7 @@ import typer
 
 from diptych.cli.answers import answer
 from diptych.cli.app import app
-from diptych.cli.options import Json
+from diptych.cli.options import Json, Size
 
 data_app = typer.Typer(help="The data sets, and what a folder of your own holds.")
 app.add_typer(data_app, name="data")
@@ -70,13 +70,15 @@ def data_list(json_file: Json = None) -> None:
 @data_app.command("info")
 def data_info(
     name: Annotated[str, typer.Argument(help="A data set's name, or a folder.")],
+    size: Size = None,
     json_file: Json = None,
 ) -> None:
     """Sizes, classes, how many images of each, and where a data set is from."""
     from diptych.data import load_data
+    from diptych.data.sizes import with_size
     from diptych.render import data as rendered
 
-    found = load_data(name)
+    found = load_data(with_size(name, size))
     answer(rendered.data_facts(found), rendered.data_info(found), json_file)
 
 
@@ -84,12 +86,15 @@ def data_info(
 def data_save(
     name: Annotated[str, typer.Argument(help="A data set's name, or a folder.")],
     folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    size: Size = None,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
     json_file: Json = None,
 ) -> None:
     """Write a data set as four gzipped IDX files, for scripts and other tools."""
     from diptych.data import load_data
     from diptych.data.saving import save_idx_folder
+    from diptych.data.sizes import with_size
 
-    files = [str(file) for file in save_idx_folder(load_data(name), folder, force=force)]
+    data = load_data(with_size(name, size))
+    files = [str(file) for file in save_idx_folder(data, folder, force=force)]
     answer({"schema": 1, "files": files}, "\n".join(f"Wrote {file}" for file in files), json_file)

@@ -7,7 +7,7 @@ import typer
 
 from diptych.cli.answers import answer
 from diptych.cli.app import NO, app
-from diptych.cli.options import DataSource, Json, RunFolder, Runs
+from diptych.cli.options import DataSource, Json, RunFolder, Runs, Size
 from diptych.printing import say
 
 if TYPE_CHECKING:
@@ -21,18 +21,22 @@ def export(
     to: Annotated[str, typer.Option(help="keras, savedmodel, onnx, litert, torch or safetensors.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Instead of exports/RUN with the format's suffix."),
+        typer.Option(metavar="FILE", help="By default exports/RUN with the format's suffix."),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Compute in 8-bit integers (onnx, litert).")
     ] = False,
     uint8_input: Annotated[
-        bool, typer.Option("--uint8-input", help="Take pixels, and scale them inside.")
+        bool,
+        typer.Option(
+            "--uint8-input", help="Take pixels from 0 to 255, and scale them in the network."
+        ),
     ] = False,
     check: Annotated[
         int,
         typer.Option(
-            metavar="IMAGES", help="Test images to hold the file against the run on; 0 for none."
+            metavar="IMAGES",
+            help="Test images on which to compare the file with the run; 0 for none.",
         ),
     ] = 1000,
     force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
@@ -75,22 +79,24 @@ def import_(
     ],
     workflow: Annotated[
         str | None,
-        typer.Option(help="What the run computes with; by default what the file names, if any."),
+        typer.Option(help="The run's workflow; by default the one that the file names, if any."),
     ] = None,
     network: Annotated[
         str | None,
-        typer.Option(help="For .safetensors weights that don't say of what network they are."),
+        typer.Option(help="For .safetensors weights that do not name their network."),
     ] = None,
     data: DataSource = "mnist",
+    size: Size = None,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
     """Make a finished run of a network in a file; no code in it is run."""
+    from diptych.data.sizes import with_size
     from diptych.formats.importing import import_file
     from diptych.render import terminal
 
     with terminal.working("reading the file, and the test images with it"):
-        run = import_file(file, workflow, data, network=network, runs=runs)
+        run = import_file(file, workflow, with_size(data, size), network=network, runs=runs)
     values = {"schema": 1, "run": str(run.folder), **run.description(), "result": run.result()}
     answer(values, _imported(run), json_file)
 
@@ -102,8 +108,8 @@ def _exported(made: "Export") -> str:
     if check is None:
         return "\n".join([*lines, f"Not checked: {made.unchecked}"])
     lines.append(
-        f"{check.tool}: {check.correct:,} of {check.images:,} test images right, the run "
-        f"{check.run_correct:,}; {check.different:,} read differently, logits differ by up to "
+        f"{check.tool}: {check.correct:,} of {check.images:,} test images correct, the run "
+        f"{check.run_correct:,}; {check.different:,} predictions differ, logits differ by up to "
         f"{check.logits:.1e} (the largest is {check.span:.3g})"
     )
     return "\n".join(lines)

@@ -62,7 +62,9 @@ def edges(
 @look_app.command()
 def filters(
     run: RunFolder,
-    layer: Annotated[str | None, typer.Option(help="Instead of the first with kernels.")] = None,
+    layer: Annotated[
+        str | None, typer.Option(help="The layer; by default the first with kernels.")
+    ] = None,
     out: Out = PICTURES,
     runs: Runs = Path("runs"),
     json_file: Json = None,
@@ -91,8 +93,8 @@ def maps(
 
 @look_app.command()
 def padding(
-    size: Annotated[int, typer.Option(help="Pixels a side of the image.")] = 6,
-    kernel: Annotated[int, typer.Option(help="Pixels a side of the window.")] = 3,
+    size: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 6,
+    kernel: Annotated[int, typer.Option(help="Side of the window in pixels.")] = 3,
     stride: Annotated[int, typer.Option(help="Pixels from one window to the next.")] = 1,
     out: Out = PICTURES,
     json_file: Json = None,
@@ -105,7 +107,7 @@ def padding(
 
 @look_app.command()
 def curves(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="Runs, one or several.")],
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="One or several runs.")],
     out: Out = PICTURES,
     runs: Runs = Path("runs"),
     json_file: Json = None,
@@ -119,12 +121,12 @@ def curves(
 @look_app.command()
 def mistakes(
     run: RunFolder,
-    limit: Annotated[int, typer.Option(help="Show no more than so many.")] = 30,
+    limit: Annotated[int, typer.Option(help="Show at most this many.")] = 30,
     out: Out = PICTURES,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """The misread test images, with label and answer."""
+    """The test images that are classified wrongly, with label and answer."""
     from diptych import look
 
     _save(look.mistakes(_run(run, runs), limit), out, json_file)
@@ -134,7 +136,7 @@ def mistakes(
 def confusion(
     run: RunFolder, out: Out = PICTURES, runs: Runs = Path("runs"), json_file: Json = None
 ) -> None:
-    """Which classes are read as which."""
+    """How often each class is classified as each."""
     from diptych import look
 
     _save(look.confusion(_run(run, runs)), out, json_file)
@@ -145,7 +147,7 @@ def saliency(
     run: RunFolder,
     image: Image,
     of: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="Instead of the one that is read.")
+        str | None, typer.Option("--class", metavar="NAME", help="By default the predicted class.")
     ] = None,
     out: Out = PICTURES,
     runs: Runs = Path("runs"),

@@ -61,18 +61,27 @@ RecipeName = Annotated[
 DataSource = Annotated[
     str, typer.Option("--data", help="mnist, fashion-mnist, or a folder of IDX files or images.")
 ]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        "--size",
+        metavar="WIDTHxHEIGHT",
+        help="Scale the pictures of class folders to this size, or to a square of one number.",
+    ),
+]
 SIDE = (
     "A workflow and network (keras:article), a run's folder, a .keras or .onnx file, a recorded "
     "side, or your own code as path/to/file.py:function or package.module:function."
 )
-Seed = Annotated[int, typer.Option(help="Where all random numbers come from.")]
-Epochs = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
-BatchSize = Annotated[int | None, typer.Option(help="Instead of the recipe's.")]
+Seed = Annotated[int, typer.Option(help="The seed of all random numbers.")]
+Epochs = Annotated[int | None, typer.Option(help="By default the recipe's.")]
+BatchSize = Annotated[int | None, typer.Option(help="By default the recipe's.")]
 EarlyStopping = Annotated[
     int | None,
     typer.Option(
         metavar="PATIENCE",
-        help="Stop after so many epochs without a smaller validation loss; keep the best weights.",
+        help="Stop after this many epochs without a smaller validation loss; the best weights "
+        "are kept.",
     ),
 ]
 Changes = Annotated[
@@ -87,7 +96,7 @@ CheckpointEvery = Annotated[
     typer.Option(
         min=1,
         metavar="STEPS",
-        help="Save so often, not only after each epoch; tensorflow and jax up to 19 steps later.",
+        help="Also save every so many steps; tensorflow and jax up to 19 steps later.",
     ),
 ]
 

@@ -24,6 +24,7 @@ from diptych.cli.options import (
     RunFolder,
     Runs,
     Seed,
+    Size,
     Snapshots,
     TensorBoard,
     Workflow,
@@ -42,6 +43,7 @@ def train(
     network: NetworkName = "article",
     recipe: RecipeName = None,
     data: DataSource = "mnist",
+    size: Size = None,
     seed: Seed = 0,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -58,6 +60,7 @@ def train(
 ) -> None:
     """Train a network in one workflow."""
     from diptych import changes, training
+    from diptych.data.sizes import with_size
     from diptych.defaults import default_recipe
     from diptych.network import Network
     from diptych.recipe import Recipe
@@ -73,6 +76,7 @@ def train(
             early_stopping=early_stopping,
         )
     )
+    data = with_size(data, size)
     base = Recipe.load(recipe) if recipe else default_recipe(Network.load(network), data)
     run = training.create(
         workflow,
@@ -143,6 +147,7 @@ def compare(
         str,
         typer.Option(metavar="A,B", help="mnist, fashion-mnist, or folders of images or IDX."),
     ] = "mnist",
+    size: Size = None,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
     seeds: Annotated[int, typer.Option(min=1, help="How many seeds to train each with.")] = 1,
     epochs: Epochs = None,
@@ -170,6 +175,7 @@ def compare(
 ) -> None:
     """Train along workflows, networks, recipes, data or values, and put the runs side by side."""
     from diptych import changes, comparison
+    from diptych.data.sizes import with_size
 
     if trained:
         _refuse_others(
@@ -191,7 +197,7 @@ def compare(
                 None if workflows is None else _names(workflows),
                 _names(network),
                 None if recipe is None else _names(recipe),
-                _names(data),
+                [with_size(name, size) for name in _names(data)],
                 range(seed, seed + seeds),
                 values=values,
                 runs=runs,
@@ -226,17 +232,20 @@ def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
 @app.command(short_help="Accuracy, scores of each class, and the confusion matrix.")
 def evaluate(
     run: RunFolder,
-    data: Annotated[
-        str | None, typer.Option("--data", help="Other data than the run's own.")
-    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="By default the run's data.")] = None,
+    size: Size = None,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
     """Accuracy, precision and recall of each class, and the confusion matrix."""
     from diptych import evaluation
+    from diptych.data.sizes import with_size
     from diptych.render.evaluation import evaluation_tables
     from diptych.runs import Run
 
+    if size and not data:
+        raise InputError(f"--size {size}: it is for other data; add --data FOLDER")
+    data = data and with_size(data, size)
     found = evaluation.evaluate(Run.open(run, runs), data)
     answer(found.to_dict(), evaluation_tables(found), json_file)
 

@@ -17,7 +17,7 @@ def serve(
         typer.Argument(
             metavar="[RUN] [RUN]",
             autocompletion=run_names,
-            help="One or two finished runs; where none is given, your newest ones, else two that "
+            help="One or two finished runs; by default your newest ones, else two that "
             "are built in.",
         ),
     ] = None,
@@ -27,7 +27,9 @@ def serve(
     ] = 8000,
     token: Annotated[
         str | None,
-        typer.Option(metavar="SECRET", envvar="DIPTYCH_TOKEN", help="What clients must know."),
+        typer.Option(
+            metavar="SECRET", envvar="DIPTYCH_TOKEN", help="The token that clients must send."
+        ),
     ] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let others in without a token.")

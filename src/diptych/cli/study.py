@@ -40,11 +40,14 @@ def run(
     name: Name,
     quick: Quick = False,
     seeds: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Runs per arm; of a search: at its end.")
+        int | None,
+        typer.Option(min=1, max=1000, help="Runs per arm; in a search, the runs at its end."),
     ] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Of a search: how many.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="For a search: the number of trials.")
+    ] = None,
     sampler: Annotated[
-        str | None, typer.Option(help="Of a search: tpe (the default), random or qmc.")
+        str | None, typer.Option(help="For a search: tpe (the default), random or qmc.")
     ] = None,
     storage: Annotated[
         str | None,

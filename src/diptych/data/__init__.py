@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diptych.data.dataset import Data, Split
+from diptych.data.sizes import with_size, without_size
 from diptych.errors import InputError
 
 __all__ = ["Data", "KnownData", "Split", "known_data", "load_data"]
@@ -37,7 +38,9 @@ def known_data() -> tuple[KnownData, ...]:
     )
 
 
-def load_data(source: str | os.PathLike[str] = "mnist") -> Data:
+def load_data(
+    source: str | os.PathLike[str] = "mnist", size: int | tuple[int, int] | None = None
+) -> Data:
     """Open a data set, split into training, validation and test images.
 
     Args:
@@ -50,6 +53,9 @@ def load_data(source: str | os.PathLike[str] = "mnist") -> Data:
             - a folder with one subfolder of pictures a class, see ``diptych.data.image_folder``.
 
             A name wins over a folder of that name; write ``./mnist`` for the folder.
+        size: what to scale the pictures of class folders to: width and height in pixels, or one
+            number for both. The data's ``source`` is then ``FOLDER@WIDTHxHEIGHT``, which may
+            also be given here.
 
     Returns:
         The data: uint8 images ``(n, height, width, channels)``, int64 labels ``(n,)``.
@@ -57,6 +63,7 @@ def load_data(source: str | os.PathLike[str] = "mnist") -> Data:
     Raises:
         InputError: no such data set or folder, or its files are not what they should be.
     """
+    source = with_size(source, size)
     if source == "mnist":
         from diptych.data import embedded
 
@@ -68,18 +75,38 @@ def load_data(source: str | os.PathLike[str] = "mnist") -> Data:
     return _load_folder(source)
 
 
-def _load_folder(source: str | os.PathLike[str]) -> Data:
+def _load_folder(source: str) -> Data:
     from diptych.data import idx_folder, image_folder
 
-    folder = _existing_folder(source)
+    scaled, size = without_size(source)
+    if size and _is_folder(source):
+        scaled, size = source, None
+    if size and scaled in (known.name for known in known_data()):
+        raise InputError(_one_size(scaled))
+    folder = _existing_folder(scaled)
     if idx_folder.has_idx_files(folder):
+        if size:
+            raise InputError(_one_size(scaled))
         return idx_folder.load_idx_folder(folder)
-    return image_folder.load_image_folder(folder)
+    return image_folder.load_image_folder(folder, size)
 
 
-def _existing_folder(source: str | os.PathLike[str]) -> Path:
+def _is_folder(name: str) -> bool:
+    try:
+        return Path(name).is_dir()
+    except (OSError, ValueError):  # too long, a NUL byte
+        return False
+
+
+def _one_size(source: str) -> str:
+    return (
+        f"the images of {source} have one size already, and are not scaled; expected a folder of "
+        "one subfolder of pictures a class"
+    )
+
+
+def _existing_folder(given: str) -> Path:
     """The folder as an absolute path, symbolic links kept as the user wrote them."""
-    given = os.fspath(source)
     try:
         folder = Path(given).expanduser().absolute()
         if given and folder.is_dir():

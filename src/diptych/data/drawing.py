@@ -12,7 +12,7 @@ pixel with index 14 in both directions, reached by whole-pixel steps; ink is 255
 import numpy as np
 from PIL import Image
 
-from diptych.data.pictures import BLACK, WHITE, plain, to_array, to_bytes
+from diptych.data.pictures import BLACK, WHITE, plain, scaled, to_array, to_bytes
 from diptych.errors import InputError
 
 SIDE = 28
@@ -87,10 +87,7 @@ def prepare_image(
             f"the network takes images of {channels} channels, a picture has 1, 3 or 4; "
             "give it arrays instead"
         )
-    image = plain(image)
-    if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BICUBIC, reducing_gap=3.0)
-    pixels = to_bytes(to_array(image, channels))
+    pixels = to_bytes(to_array(scaled(image, (width, height)), channels))
     if data_name == "fashion-mnist" and channels == 1 and np.median(_border(pixels[..., 0])) > 127:
         pixels = 255 - pixels
     return pixels

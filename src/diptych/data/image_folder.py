@@ -6,9 +6,9 @@ folders of class folders, and perhaps ``validation`` (or ``val``); without it a 
 class's training pictures validates.
 
 Classes are numbered in the order of their names, 2 before 10. Pictures are files with a picture's
-suffix anywhere below a class folder; hidden files and folders are left out. All must have one
-size. If any picture has colour, all get three channels; else all have one. Transparent parts
-become white.
+suffix anywhere below a class folder; hidden files and folders are left out. All must have one size,
+or are scaled to one: whole, without keeping their proportions, as `predict` scales pictures. If any
+picture has colour, all get three channels; else all have one. Transparent parts become white.
 
 The pictures are decoded once, into IDX files in the user's cache folder, and memory-mapped from
 there; they are decoded again when any picture's name, size, date or inode changes.
@@ -32,6 +32,7 @@ from diptych.data.cache import cache_folder, unwritable
 from diptych.data.dataset import Data, Split
 from diptych.data.idx import idx_header, open_idx
 from diptych.data.idx_folder import IDX_NAMES, VALIDATION_SHARE, make_split
+from diptych.data.sizes import Size, with_size
 from diptych.errors import InputError
 from diptych.printing import escaped
 from diptych.randomness import generator
@@ -56,19 +57,24 @@ class Picture:
     label: int
 
 
-def load_image_folder(folder: Path) -> Data:
+def load_image_folder(folder: Path, size: Size | None = None) -> Data:
     """Open the folder, converting its pictures if that has not been done.
+
+    Args:
+        folder: holds class folders, or ``train`` and ``test``.
+        size: width and height that all pictures are scaled to; None: they have one size already.
 
     Raises:
         InputError: no pictures, one class only, a class with too few pictures, pictures that are
-            unreadable or of different sizes, or a cache that cannot be written to.
+            unreadable or, without ``size``, of different sizes, or a cache that cannot be written
+            to.
     """
     class_names, splits = _find(folder)
-    converted = _converted(folder, splits)
+    converted = _converted(folder, splits, size)
     train, validation, test = (_open_split(converted, split) for split in SPLITS)
     return Data(
         name=folder.name or str(folder),
-        source=str(folder),
+        source=with_size(folder, size),
         train=train,
         validation=validation,
         test=test,
@@ -204,18 +210,19 @@ def _order(purpose: str, count: int) -> np.ndarray:
     return np.argsort(generator(0, purpose).bit_generator.random_raw(count), kind="stable")
 
 
-def _converted(folder: Path, splits: dict[str, list[Picture]]) -> Path:
+def _converted(folder: Path, splits: dict[str, list[Picture]], size: Size | None) -> Path:
     """The folder in the cache with the IDX files of just these pictures, made if need be."""
-    here = hashlib.sha256(str(folder).encode(errors="surrogateescape")).hexdigest()[:16]
+    source = with_size(folder, size)
+    here = hashlib.sha256(source.encode(errors="surrogateescape")).hexdigest()[:16]
     shelf = cache_folder("folders", here)
     target = shelf / _fingerprint(folder, splits)
     if not target.is_dir():
-        shape = _common_shape([picture for split in splits.values() for picture in split])
+        shape = _common_shape([picture for split in splits.values() for picture in split], size)
         try:
             aside = Path(tempfile.mkdtemp(prefix=ASIDE, dir=shelf))
             try:
                 for split, chosen in splits.items():
-                    _convert(chosen, shape, aside / split)
+                    _convert(chosen, shape, aside / split, is_scaled=size is not None)
                 with suppress(OSError):  # another process was faster; its files are the same
                     aside.replace(target)
             finally:
@@ -251,45 +258,54 @@ def _fingerprint(folder: Path, splits: dict[str, list[Picture]]) -> str:
     return digest.hexdigest()[:32]
 
 
-def _common_shape(chosen: list[Picture]) -> tuple[int, int, int]:
+def _common_shape(chosen: list[Picture], size: Size | None) -> tuple[int, int, int]:
     """Height, width and channels, from the headers of all pictures, in the order of their paths."""
     paths = sorted(picture.path for picture in chosen)
-    size, any_colour = pictures.peek(paths[0])
+    first, any_colour = pictures.peek(paths[0])
     for path in paths[1:]:
         other, colour = pictures.peek(path)
-        if other != size:
-            raise InputError(_sizes_differ(paths[0], size, path, other))
+        if size is None and other != first:
+            raise InputError(_sizes_differ(paths[0], first, path, other))
         any_colour |= colour
-    width, height = size
+    width, height = size or first
     return height, width, 3 if any_colour else 1
 
 
 def _sizes_differ(first: Path, size: tuple[int, int], path: Path, other: tuple[int, int]) -> str:
     return (
         f"pictures of different sizes: {first} is {size[0]}x{size[1]}, "
-        f"{path} is {other[0]}x{other[1]}; scale them to one size first"
+        f"{path} is {other[0]}x{other[1]}; give a size to scale them to, such as "
+        f"--size {size[0]}x{size[1]} (in Python: load_data(folder, size={size}))"
     )
 
 
-def _convert(chosen: list[Picture], shape: tuple[int, int, int], target: Path) -> None:
+def _convert(
+    chosen: list[Picture], shape: tuple[int, int, int], target: Path, is_scaled: bool
+) -> None:
     images, labels = target.with_suffix(".images"), target.with_suffix(".labels")
     # Written in order, not through a memory map, so that a full disk is an error and not a crash.
     with images.open("wb") as file:
         file.write(idx_header((len(chosen), *shape), np.dtype(np.uint8)))
-        for pixels in _decoded(chosen, shape):
+        for pixels in _decoded(chosen, shape, is_scaled):
             file.write(pixels.tobytes())
     numbers = np.array([picture.label for picture in chosen], ">i4")
     labels.write_bytes(idx_header(numbers.shape, numbers.dtype) + numbers.tobytes())
 
 
-def _decoded(chosen: list[Picture], shape: tuple[int, int, int]) -> Iterator[np.ndarray]:
+def _decoded(
+    chosen: list[Picture], shape: tuple[int, int, int], is_scaled: bool
+) -> Iterator[np.ndarray]:
+    height, width, channels = shape
+
     def decode(picture: Picture) -> np.ndarray:
-        pixels = pictures.to_uint8(pictures.open_picture(picture.path), shape[2])
+        image = pictures.open_picture(picture.path)
+        if is_scaled:
+            image = pictures.scaled(image, (width, height))
+        pixels = pictures.to_uint8(image, channels)
         if pixels.shape != shape:
-            height, width = pixels.shape[:2]
             raise InputError(
-                f"{picture.path} is {width}x{height}, but other pictures are "
-                f"{shape[1]}x{shape[0]}; scale them to one size first"
+                f"{picture.path} is {image.width}x{image.height}, but other pictures are "
+                f"{width}x{height}; give a size to scale them to, such as --size {width}x{height}"
             )
         return pixels
 

@@ -12,6 +12,7 @@ from typing import BinaryIO, cast
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from diptych.data.sizes import MOST_PIXELS
 from diptych.errors import InputError
 from diptych.reading import open_regular
 
@@ -36,8 +37,6 @@ SUFFIXES = frozenset(
         ".pnm",
     ]
 )
-# A picture of 64 million pixels is 8,000 by 8,000. Pillow itself warns from 89 million on.
-MOST_PIXELS = 64_000_000
 MOST_BYTES = 256 * 2**20
 
 READS, BYTES_PER_READ = 20_000, 256
@@ -151,6 +150,15 @@ def plain(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         mode += "A"
     return image if image.mode == mode else image.convert(mode)
+
+
+def scaled(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """The whole picture in another size (width, height), its proportions not kept, by cubic
+    interpolation over the pixels that each new one covers; in one of the modes of `plain`."""
+    image = plain(image)
+    if image.size == size:
+        return image
+    return image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
 
 
 def to_array(image: Image.Image, channels: int, background: float = WHITE) -> np.ndarray:

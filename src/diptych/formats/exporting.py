@@ -48,7 +48,7 @@ class Check:
     correct: int
     run_correct: int
     different: int
-    """Images that the two read differently."""
+    """Images for which the two predict different classes."""
     logits: float
     """The largest difference of a logit."""
     span: float

@@ -1,4 +1,4 @@
-"""``look mistakes`` and ``look confusion``: what a run misread, and as what."""
+"""``look mistakes`` and ``look confusion``: the test images that a run classifies wrong."""
 
 import math
 from pathlib import Path
@@ -36,7 +36,7 @@ def mistakes(run: Run | str | Path, limit: int = 30) -> style.Picture:
     names, images = run.description()["data"]["class_names"], data_of(run).test.images
     numbers, read, shares = misread(logits, true)
     wrong = len(numbers)
-    share = f"{wrong:,} of {len(true):,} test images misread"
+    share = f"{wrong:,} of {len(true):,} test images classified wrongly"
     some = f"; the {limit} of which it was surest" if wrong > limit else ""
     numbers = numbers[:limit]
     columns = min(A_ROW, max(len(numbers), 4))
@@ -116,8 +116,8 @@ def confusion(run: Run | str | Path) -> style.Picture:
     right = int(np.trace(matrix))
     made = style.figure(
         6.6,
-        f"{len(true):,} test images, {len(true) - right:,} misread "
-        f"({100 * right / len(true):.2f}% right)",
+        f"{len(true):,} test images, {len(true) - right:,} wrong "
+        f"(accuracy {100 * right / len(true):.2f}%)",
     )
     axes, beside = made.subplots(1, 2, width_ratios=(2.1, 1), sharey=True)
     seen = np.where(wrong > 0, wrong, np.nan)
@@ -140,7 +140,7 @@ def confusion(run: Run | str | Path) -> style.Picture:
     shown = [style.short(names[place], 14) for place in places]
     axes.set_xticks(places, shown, rotation=90 if max(map(len, shown)) > 4 else 0)
     axes.set_yticks(places, shown)
-    axes.set(xlabel="Read as", ylabel="Label", title="Which class is read as which")
+    axes.set(xlabel="Predicted class", ylabel="Label", title="Confusion matrix")
     axes.set_xticks(np.arange(count + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(count + 1) - 0.5, minor=True)
     axes.tick_params(which="both", length=0)

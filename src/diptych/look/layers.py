@@ -90,7 +90,8 @@ def maps(run: Run | str | Path, image: str | Path | np.ndarray) -> style.Picture
 def title_of(shown: Shown, answer: str, share: float) -> str:
     label = "" if shown.label is None else f" ({style.short(shown.label, 16)})"
     percent = f"{100 * share:.1f}%"
-    return f"{style.short(shown.name, 32)}{label} is read as {style.short(answer, 16)}, {percent}"
+    name, answer = style.short(shown.name, 32), style.short(answer, 16)
+    return f"{name}{label} is classified as {answer}, {percent}"
 
 
 def _image(axes: Any, shown: Shown) -> None:
