@@ -1,6 +1,5 @@
 """One training in several processes: starts them, and ends all of them where one ends."""
 
-import os
 import tempfile
 import threading
 from collections.abc import Callable
@@ -8,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from diptych import machine
 from diptych.errors import command
 from diptych.runs import Run
 from diptych.worker import END_SECONDS, Worker, WorkerError
@@ -90,7 +90,6 @@ def told(run: Run, failures: list[tuple[int, WorkerError]], processes: int) -> W
 
 def environment_of(processes: int) -> dict[str, str]:
     """Environment variables that give each process its share of this machine's cores."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    share = str(max(1, (cores or 1) // processes))
+    share = max(1, machine.cores() // processes)
     # gloo asks for the address of the machine's name, which a machine without a network has not.
-    return {"OMP_NUM_THREADS": share, "GLOO_SOCKET_IFNAME": "lo"}
+    return machine.thread_variables(share) | {"GLOO_SOCKET_IFNAME": "lo"}

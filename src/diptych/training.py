@@ -184,12 +184,20 @@ def resume(run: Run | str | Path, report: Report | None = None, *, processes: in
 
 
 def carry_out(
-    run: Run, report: Report | None = None, tensorboard: bool = False, processes: int = 1
+    run: Run,
+    report: Report | None = None,
+    tensorboard: bool = False,
+    processes: int = 1,
+    worker: Worker | None = None,
 ) -> Run:
     """Trains a run from where it is to its end, in a process of its own; see `train`.
 
     A run that has event files for TensorBoard already gets more of them; one that has ended gets
     them from what is in its folder.
+
+    Args:
+        run, report, tensorboard, processes: as `train` takes them.
+        worker: a process for the run's workflow, which stays; it may be interrupted.
     """
     registry.check_processes(run.workflow, run.network, processes)
     has_events = (run.folder / TENSORBOARD).is_dir()
@@ -205,10 +213,12 @@ def carry_out(
                 events.write_ending()
                 return run
             reports.append(events)
-        return _carry_out(run, reports, processes)
+        return _carry_out(run, reports, processes, worker)
 
 
-def _carry_out(run: Run, reports: list[Report], processes: int) -> Run:
+def _carry_out(
+    run: Run, reports: list[Report], processes: int, worker: Worker | None
+) -> Run:
     parameters = {
         "run": str(run.folder.absolute()),
         "shown_as": str(run.folder),
@@ -225,7 +235,8 @@ def _carry_out(run: Run, reports: list[Report], processes: int) -> Run:
         if processes > 1:
             answer = parallel.train(run, parameters, processes, report)
         else:
-            with Worker(registry.environment(run.workflow)) as worker:
+            with ExitStack() as stack:
+                worker = worker or stack.enter_context(Worker(registry.environment(run.workflow)))
                 answer, _ = worker.call("training_job:train_job", parameters, report=report)
     except KeyboardInterrupt:
         if run.status == "done":

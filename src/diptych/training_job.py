@@ -105,6 +105,7 @@ def train_job(
     parameters: dict[str, Any], _: Arrays, report: worker.Report, stopping: Callable[[], bool]
 ) -> tuple[dict[str, Any], Arrays]:
     """Trains a run from its checkpoint, or from the beginning, to its end."""
+    machine.forget_peak_memory()  # Of another run's training, where this process had one.
     run = Run(Path(parameters["run"]))
     with run.locked():
         run.remove_leftovers()

@@ -230,7 +230,7 @@ def test_p_values_are_those_of_the_paired_t_test(rows: list[tuple[float, ...]]) 
 @pytest.mark.exhaustive
 def test_ray_carries_out_the_same_runs(digits: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    from diptych.study.executors import Ray
+    from diptych.study.cluster import Ray
 
     here = run_study(study(digits), runs=tmp_path / "here")
     there = run_study(study(digits), runs=tmp_path / "there", executor=Ray("local"))
@@ -239,7 +239,7 @@ def test_ray_carries_out_the_same_runs(digits: Path, tmp_path: Path) -> None:
 
 def test_a_cluster_that_does_not_answer_is_one_line(digits: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    from diptych.study.executors import Ray
+    from diptych.study.cluster import Ray
 
     plan = planned(study(digits), tmp_path)
     with pytest.raises(InputError, match="no cluster answers there"):

@@ -99,6 +99,12 @@ Processes = Annotated[
         "no more than rounding. torch alone can train in several.",
     ),
 ]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="A Ray cluster: its address, auto, or local for a new one."
+    ),
+]
 Snapshots = Annotated[
     bool,
     typer.Option(
