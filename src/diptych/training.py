@@ -39,6 +39,7 @@ def train(
     snapshots: bool = False,
     tensorboard: bool = False,
     processes: int = 1,
+    ray: str | None = None,
     report: Report | None = None,
 ) -> Run:
     """Trains a network by one workflow, in a process of its own.
@@ -57,6 +58,8 @@ def train(
         tensorboard: write event files for TensorBoard into the run's folder.
         processes: how many processes share each batch; their number changes the result by no more
             than rounding. Only some workflows can train in more than one.
+        ray: the address of a Ray cluster, as ``ray.init`` takes it, on whose machines the
+            processes are; they must see the folder of runs.
         report: called with each `diptych.events.Event` as the training goes on; prints a line
             per epoch by default.
 
@@ -83,7 +86,7 @@ def train(
     )
     if snapshots:
         keep_snapshots(run)
-    return carry_out(run, report, tensorboard, processes)
+    return carry_out(run, report, tensorboard, processes, ray)
 
 
 def create(
@@ -166,13 +169,19 @@ def check_tensorboard() -> None:
     check()
 
 
-def resume(run: Run | str | Path, report: Report | None = None, *, processes: int = 1) -> Run:
+def resume(
+    run: Run | str | Path,
+    report: Report | None = None,
+    *,
+    processes: int = 1,
+    ray: str | None = None,
+) -> Run:
     """Goes on with a run that was stopped or killed, and ends as if it had not been.
 
     Args:
         run: the run, or its folder.
         report: as `train` takes it.
-        processes: as `train` takes it; the run may have begun with another number.
+        processes, ray: as `train` takes them; the run may have begun with others.
 
     Raises:
         InputError: there is no such run, it is being trained, or its data changed.
@@ -180,7 +189,7 @@ def resume(run: Run | str | Path, report: Report | None = None, *, processes: in
         TrainingFailed: the loss stopped being a number.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    return carry_out(run, report, processes=processes)
+    return carry_out(run, report, processes=processes, ray=ray)
 
 
 def carry_out(
@@ -188,6 +197,7 @@ def carry_out(
     report: Report | None = None,
     tensorboard: bool = False,
     processes: int = 1,
+    ray: str | None = None,
     worker: Worker | None = None,
 ) -> Run:
     """Trains a run from where it is to its end, in a process of its own; see `train`.
@@ -196,10 +206,12 @@ def carry_out(
     them from what is in its folder.
 
     Args:
-        run, report, tensorboard, processes: as `train` takes them.
+        run, report, tensorboard, processes, ray: as `train` takes them.
         worker: a process for the run's workflow, which stays; it may be interrupted.
     """
     registry.check_processes(run.workflow, run.network, processes)
+    if ray is not None and processes == 1:
+        raise InputError("--ray: it is for several processes: give --processes 2 or more too")
     has_events = (run.folder / TENSORBOARD).is_dir()
     if run.status == "done" and (has_events or not tensorboard):
         return run
@@ -213,11 +225,11 @@ def carry_out(
                 events.write_ending()
                 return run
             reports.append(events)
-        return _carry_out(run, reports, processes, worker)
+        return _carry_out(run, reports, processes, ray, worker)
 
 
 def _carry_out(
-    run: Run, reports: list[Report], processes: int, worker: Worker | None
+    run: Run, reports: list[Report], processes: int, ray: str | None, worker: Worker | None
 ) -> Run:
     parameters = {
         "run": str(run.folder.absolute()),
@@ -232,7 +244,11 @@ def _carry_out(
             each(event)
 
     try:
-        if processes > 1:
+        if ray is not None:
+            from diptych import parallel_ray
+
+            answer = parallel_ray.train(run, parameters, processes, report, ray)
+        elif processes > 1:
             answer = parallel.train(run, parameters, processes, report)
         else:
             with ExitStack() as stack:

@@ -101,7 +101,7 @@ def losses_of(size: int, name: str, recipe: Recipe, data: Data, folder: Path) ->
     """For each process, the losses and accuracies of the first steps, and the weights after."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    rendezvous = str(folder / f"rendezvous-{name}-{size}")
+    rendezvous = f"file://{folder}/rendezvous-{name}-{size}"
     processes = [
         context.Process(
             target=first_losses, args=(rank, size, rendezvous, name, recipe, data, answers)

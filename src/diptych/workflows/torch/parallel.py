@@ -54,7 +54,7 @@ class Parallel:
                     setattr(parent, name, self.dropouts[-1])
         dist.init_process_group(
             "gloo",
-            init_method=f"file://{group.rendezvous}",
+            init_method=group.rendezvous,
             rank=group.rank,
             world_size=group.size,
         )
