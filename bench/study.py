@@ -3,8 +3,9 @@
     python bench/study.py --runs 1000
 
 Prints tables in Markdown for `docs/results/study-overhead.md`. The runs train a small dense network
-in the workflow `numpy` for about a second. The overhead of a run is the time from the end of the run
-before it in the same process to its own end, less the seconds of its training, validation and test.
+in the workflow `numpy` for about a second. The overhead of a run is the time from the end of the
+run before it in the same process to its own end, less the seconds of its training, validation and
+test.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from diptych.runs import Run
 from diptych.study.cluster import Ray
 from diptych.study.executors import Executor, Local
 
-IMAGES, EPOCHS = 6_600, 4
+IMAGES, EPOCHS = 4_400, 4
 """Of a run; with the dense network below that is about a second on one core."""
 NETWORK = {
     "name": "dense",
@@ -178,7 +179,7 @@ def timed(
     overheads = []
     for of_slot in slots.values():
         ordered = sorted(of_slot)
-        for (before, _), (ended, folder) in zip(ordered, ordered[1:], strict=False):
+        for (before, _), (ended, folder) in pairwise(ordered):
             overheads.append(ended - before - computing[folder])
     return Figures(
         len(runs),
@@ -269,7 +270,7 @@ def killing(every: float) -> Iterator[list[int]]:
                 os.kill(at_work[0], signal.SIGKILL)
                 killed.append(at_work[0])
 
-    thread = threading.Thread(target=partial(kill), daemon=True)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     try:
         yield killed

@@ -162,9 +162,11 @@ def _workflow(run: Run, parameters: dict[str, Any]) -> Workflow:
     """The run's workflow, which has met the other processes where there are several."""
     recipe = run.recipe
     network = run.network.with_dropout_scaled(recipe.dropout_scale)
-    workflow = registry.load(run.workflow)(network, recipe, run.seed)
-    if group := parameters.get("group"):
-        cast(ParallelWorkflow, workflow).join(Group(**group))
+    if "group" not in parameters:
+        return registry.load(run.workflow)(network, recipe, run.seed)
+    group = Group(**parameters["group"])
+    workflow = registry.load(run.workflow, group)(network, recipe, run.seed)
+    cast(ParallelWorkflow, workflow).join(group)
     return workflow
 
 

@@ -1,7 +1,8 @@
 """Hosts for tests: network namespaces of this machine, joined by a bridge.
 
-Each has its own network and a ``/etc/hosts`` that knows the others; they share the file system, as
-the machines of a cluster with shared storage do. Needs root, and ``ip`` (iproute2).
+Each has its own network and its own ``/tmp/ray``, where Ray notes which host it is on. The rest of
+the file system they share, as the machines of a cluster with shared storage do. Needs root, and
+``ip`` (iproute2).
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 SECONDS = 120.0
+RAY = Path("/tmp/ray")
 
 
 def permitted() -> bool:
@@ -63,6 +65,7 @@ class Hosts:
                 ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
                 for link in ("eth0", "lo"):
                     ip("-n", name, "link", "set", link, "up")
+                ip("-n", name, "route", "add", "default", "dev", "eth0")
         except BaseException:
             self.__exit__()
             raise
@@ -82,9 +85,14 @@ class Hosts:
     def start(self, host: int, *command: str, **environment: str) -> subprocess.Popen[bytes]:
         """Starts a command on a host; what it prints goes into ``HOST-NUMBER.log``."""
         log = self.folder / f"{host}-{len(self._started)}.log"
+        own = self.folder / f"ray-{host}"
+        own.mkdir(exist_ok=True)
+        RAY.mkdir(exist_ok=True)
+        # `ip netns exec` gives the command mounts of its own.
+        mounted = ["sh", "-c", f'mount --bind "$0" {RAY} && exec "$@"', str(own)]
         with log.open("wb") as file:
             process = subprocess.Popen(
-                ["ip", "netns", "exec", self.names[host], *command],
+                ["ip", "netns", "exec", self.names[host], *mounted, *command],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
