@@ -31,7 +31,7 @@ from diptych.data import Data, Split, load_data
 from diptych.data.saving import save_idx_folder
 from diptych.network import Network
 from diptych.recipe import Recipe
-from diptych.runs import Run
+from diptych.runs import Run, find
 from diptych.study.cluster import Ray
 from diptych.study.executors import Executor, Local
 
@@ -105,10 +105,14 @@ def measure(folder: Path, count: int, workers: Sequence[int], kill_every: float)
             runs = new_runs(folder / f"ray-{at_once}", data, count)
             line("Ray", at_once, through_ray(runs, TimedRay(address)))
             heads[-1] += memory()
+    began = time.perf_counter()
+    known = len(find(folder / f"local-{workers[0]}"))
+    looking = 1000 * (time.perf_counter() - began) / known
     with cluster(2) as address, killing(kill_every) as killed:
         runs = new_runs(folder / "killed", data, count)
         figures = through_ray(runs, TimedRay(address))
         line(f"Ray, {len(killed)} processes killed", 2, figures)
+    print(f"\nA study looks through the folder of runs first: {looking:.1f} ms for each run there.")
     print("\n| at once | empty tasks per second | head before | head after | node before | after |")
     print("| ---: | ---: | ---: | ---: | ---: | ---: |")
     for at_once, tasks, head, node, head_after, node_after in heads:

@@ -105,10 +105,12 @@ def train(
     """
     import ray
     from ray.exceptions import GetTimeoutError
+    from ray.util.placement_group import placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
     with connected(address):
         bundles = [{"CPU": 1.0}] * processes
-        places = ray.util.placement_group(bundles, strategy="SPREAD")
+        places = placement_group(bundles, strategy="SPREAD")
         try:
             ray.get(places.ready(), timeout=ROOM_SECONDS)
         except GetTimeoutError:
@@ -116,11 +118,10 @@ def train(
                 f"--ray {address}: the cluster has no room for {processes} processes of a core "
                 f"each within {ROOM_SECONDS:g} s: give fewer --processes, or add machines"
             ) from None
-        strategy = ray.util.scheduling_strategies
         remote: Any = ray.remote(num_cpus=1, max_concurrency=2)(Member)
         members = [
             remote.options(
-                scheduling_strategy=strategy.PlacementGroupSchedulingStrategy(
+                scheduling_strategy=PlacementGroupSchedulingStrategy(
                     placement_group=places, placement_group_bundle_index=rank
                 )
             ).remote(registry.environment(run.workflow))

@@ -73,6 +73,7 @@ def train(
     """
     if tensorboard:
         check_tensorboard()
+    check_ray(ray, processes)
     run = create(
         workflow,
         network,
@@ -162,6 +163,12 @@ def check_seed(seed: int) -> None:
         raise InputError(f"seed {seed!r}: expected a whole number from 0 to {2**31 - 1}")
 
 
+def check_ray(ray: str | None, processes: int) -> None:
+    """Raises InputError where one process is to be on a cluster."""
+    if ray is not None and processes == 1:
+        raise InputError("--ray: it is for several processes: give --processes 2 or more too")
+
+
 def check_tensorboard() -> None:
     """Raises InputError where TensorBoard, which is an extra, is not installed."""
     from diptych.tensorboard import check
@@ -210,8 +217,7 @@ def carry_out(
         worker: a process for the run's workflow, which stays; it may be interrupted.
     """
     registry.check_processes(run.workflow, run.network, processes)
-    if ray is not None and processes == 1:
-        raise InputError("--ray: it is for several processes: give --processes 2 or more too")
+    check_ray(ray, processes)
     has_events = (run.folder / TENSORBOARD).is_dir()
     if run.status == "done" and (has_events or not tensorboard):
         return run

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ layers = [
   { kind = "dense", units = 10 },
 ]
 """
+TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a secret of these hosts alone, 32 characters"}
 # The head looks every second, and takes a machine for lost after three looks without an answer.
 QUICK = {
     "RAY_health_check_initial_delay_ms": "1000",
@@ -64,11 +65,8 @@ def hosts(tmp_path: Path) -> Iterator[Hosts]:
                 where = ["--address", f"{head}:{PORT}"]
             # Short: the sockets' names have an end at 107 bytes.
             where += ["--node-ip-address", address, "--num-cpus", str(min(number, 1))]
-            three.start(number, *RAY, *where, *common, **QUICK)
-            if number == 0:
-                wait_for(lambda: "runtime started" in log(three, 0, 0))
-        for number in (1, 2):
-            wait_for(lambda number=number: "runtime started" in log(three, number, number))
+            started = three.start(number, *RAY, *where, *common, **QUICK, **TOKEN)
+            wait_for(lambda host=number: "runtime started" in log(three, host, host), started)
         yield three
 
 
@@ -76,9 +74,13 @@ def log(hosts: Hosts, host: int, number: int) -> str:
     return (hosts.folder / f"{host}-{number}.log").read_text(errors="replace")
 
 
-def wait_for(condition, seconds: float = 300.0) -> None:
+def wait_for(
+    condition: Callable[[], bool], process: subprocess.Popen[bytes], seconds: float = 300.0
+) -> None:
+    """Waits until something is so, while a process is at work."""
     until = time.monotonic() + seconds
     while not condition():
+        assert process.poll() is None, process.returncode
         assert time.monotonic() < until
         time.sleep(0.1)
 
@@ -86,12 +88,12 @@ def wait_for(condition, seconds: float = 300.0) -> None:
 def on_head(hosts: Hosts, *arguments: str | Path) -> subprocess.Popen[bytes]:
     """Starts the command line on the head."""
     command = [sys.executable, "-m", "diptych.cli", *map(str, arguments)]
-    return hosts.start(0, *command, "--ray", f"{hosts.addresses[0]}:{PORT}")
+    return hosts.start(0, *command, "--ray", f"{hosts.addresses[0]}:{PORT}", **TOKEN)
 
 
 def test_a_host_that_is_cut_off_loses_nothing(hosts: Hosts, digits: Path, tmp_path: Path) -> None:
     study = tmp_path / "rate.toml"
-    study.write_text(STUDY.format(data=digits, epochs=30))
+    study.write_text(STUDY.format(data=digits, epochs=10))
     there, here = tmp_path / "there", tmp_path / "here"
     process = on_head(
         hosts, "study", "run", study, "--runs", there, "--json", tmp_path / "there.json"
@@ -100,8 +102,7 @@ def test_a_host_that_is_cut_off_loses_nothing(hosts: Hosts, digits: Path, tmp_pa
     def ended() -> int:
         return sum(run.status == "done" for run in find(there))
 
-    wait_for(lambda: ended() >= 5 or process.poll() is not None)
-    assert process.poll() is None, log(hosts, 0, 3)
+    wait_for(lambda: ended() >= 5, process)
     hosts.cut_off(2)
     assert process.wait(600) == 0, log(hosts, 0, 3)
     assert (
@@ -140,8 +141,7 @@ def test_a_training_whose_host_is_cut_off_resumes(
     options = ["--network", network, "--recipe", "plain", "--data", digits, "--epochs", "200"]
     runs = tmp_path / "runs"
     process = on_head(hosts, "train", "torch", *options, "--runs", runs, "--processes", "2")
-    wait_for(lambda: list(runs.glob(f"*/{CHECKPOINT}")) or process.poll() is not None)
-    assert process.poll() is None, log(hosts, 0, 3)
+    wait_for(lambda: bool(list(runs.glob(f"*/{CHECKPOINT}"))), process)
     hosts.cut_off(2)
     assert process.wait(300) == 1
     lines = [x for x in log(hosts, 0, 3).splitlines() if x.startswith("diptych:")]

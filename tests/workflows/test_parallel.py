@@ -131,7 +131,9 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("name, size", [("torch", 2), ("torch", 3), ("jax", 2), ("jax", 3)])
+@pytest.mark.parametrize(
+    "name, size", [(name, size) for name in ("torch", "jax") for size in (2, 3)]
+)
 def test_the_first_losses_are_those_of_one_process(
     name: str, size: int, few_digits: Path, tmp_path: Path
 ) -> None:
@@ -223,6 +225,20 @@ def test_a_wrong_number_of_processes_is_one_line(
         assert "--processes" in line
     with pytest.raises(InputError, match="processes = 0: expected 1 or more"):
         training.train("torch", runs=tmp_path, processes=0)
+
+
+def test_a_cluster_for_one_process_or_none_there_is_one_line(
+    few_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("ray")
+    options = f"--data {few_digits} --runs {tmp_path} --recipe plain --ray 127.0.0.1:1".split()
+    assert _run(["train", "torch", *options]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "give --processes 2 or more" in line and not list(tmp_path.iterdir())
+    assert _run(["train", "torch", *options, "--processes", "2"]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "no cluster answers there" in line
 
 
 def test_batch_normalisation_is_refused(few_digits: Path, tmp_path: Path) -> None:

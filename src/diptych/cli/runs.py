@@ -67,6 +67,7 @@ def train(
 
     if tensorboard:
         training.check_tensorboard()
+    training.check_ray(ray, processes)
     values = changes.single(
         changes.with_options(
             changes.parse(settings or []),

@@ -27,6 +27,10 @@ NO_DASHBOARD = (
     "--dashboard: the cluster at --ray {} has none: `pip install 'ray[default]'` brings it, on the "
     "machine where the cluster is started"
 )
+NO_TOKEN = (
+    "--ray {}: the cluster wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or put the "
+    "token into ~/.ray/auth_token, as on its head"
+)
 LOOK_SECONDS = 0.2
 """Between two looks at a run that another process is still training."""
 
@@ -137,6 +141,7 @@ def connected(address: str, dashboard: Callable[[str], None] | None = None) -> I
     """
     extras.require("--ray", "ray")
     import ray
+    from ray.exceptions import RayError
 
     started: dict[str, Any] = {}
     if address == "local" and dashboard is not None:
@@ -148,7 +153,9 @@ def connected(address: str, dashboard: Callable[[str], None] | None = None) -> I
         context = ray.init(
             address=address, log_to_driver=False, logging_level=logging.ERROR, **started
         )
-    except (OSError, ValueError, RuntimeError) as problem:
+    except (OSError, ValueError, RuntimeError, RayError) as problem:
+        if "AuthToken" in str(problem):
+            raise InputError(NO_TOKEN.format(address)) from None
         reason = str(problem).splitlines()[0]
         raise InputError(
             f"--ray {address}: no cluster answers there ({reason}): start one with "

@@ -34,9 +34,10 @@ class Storage:
     def __init__(self, url: str) -> None:
         from fsspec.core import url_to_fs
 
-        self.url = url
+        # Another machine's folder at hand is not this one's.
+        self.url = url if "://" in url else str(Path(url).absolute())
         try:
-            files, path = url_to_fs(url)
+            files, path = url_to_fs(self.url)
         except (ImportError, ValueError, OSError) as problem:
             raise InputError(f"--storage-path {url}: {problem}") from None
         self.files: Any = files
