@@ -122,6 +122,7 @@ def test_one_training_on_two_hosts(hosts: Hosts, digits: Path, tmp_path: Path) -
     network = tmp_path / "small.toml"
     network.write_text(TORCH)
     options = ["--network", network, "--recipe", "plain", "--data", digits, "--epochs", "3"]
+    options += ["--set", "precision=float32"]
     there, here = tmp_path / "there", tmp_path / "here"
     process = on_head(hosts, "train", "torch", *options, "--runs", there, "--processes", "2")
     assert process.wait(600) == 0, log(hosts, 0, 3)
