@@ -21,7 +21,7 @@ EXTRAS = {
     "serve": ("fastapi", "multipart", "prometheus_client", "uvicorn", *_ONNX),
     "tensorboard": ("tensorboard",),
     "sklearn": ("sklearn",),
-    "study": ("matplotlib", "optuna", "ray", "statsmodels"),
+    "study": ("fsspec", "matplotlib", "optuna", "ray", "statsmodels"),
 }
 """Each extra of ``pyproject.toml`` and the modules that it brings, by the names they import by."""
 

@@ -4,6 +4,7 @@ import os
 import platform
 import resource
 import sys
+from contextlib import suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -39,6 +40,27 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def thread_variables(count: int) -> dict[str, str]:
+    """Environment variables that have a process compute in so many threads, in any framework."""
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
+    return dict.fromkeys(names, str(count))
+
+
+def free_memory() -> int | None:
+    """Bytes that new processes may take before the system or the container's limit has no more;
+    None where the system does not tell."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+        free = int(text.split("MemAvailable:")[1].split()[0]) * 2**10
+    except (OSError, IndexError):
+        return None
+    try:  # Of a container, control groups version 2.
+        limit, used = (Path(f"/sys/fs/cgroup/memory.{of}").read_text() for of in ("max", "current"))
+        return min(free, int(limit) - int(used))
+    except (OSError, ValueError):  # There is none, or it is "max".
+        return free
+
+
 def describe() -> dict[str, Any]:
     """Processor, cores, memory and system, as plain data."""
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
@@ -61,6 +83,12 @@ def versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def forget_peak_memory() -> None:
+    """Has `peak_memory_mib` count from now on, where the system can do that (Linux)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def peak_memory_mib() -> float:

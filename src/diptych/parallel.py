@@ -1,5 +1,6 @@
 """One training in several processes: starts them, and ends all of them where one ends."""
 
+import socket
 import tempfile
 import threading
 from collections.abc import Callable
@@ -12,6 +13,9 @@ from diptych.errors import command
 from diptych.runs import Run
 from diptych.worker import END_SECONDS, Worker, WorkerError
 from diptych.workflows import registry
+
+BY_FILE = ("torch",)
+"""Workflows whose processes on one machine find each other by a file; nobody can take its place."""
 
 
 def train(
@@ -38,7 +42,9 @@ def train(
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="diptych-"))
         workers = [stack.enter_context(Worker(environment)) for _ in range(processes)]
         leader = workers[0]
-        rendezvous = str(Path(scratch) / "rendezvous")
+        rendezvous = f"file://{Path(scratch).absolute() / 'rendezvous'}"
+        if registry.module(run.workflow) not in BY_FILE:
+            rendezvous = f"tcp://127.0.0.1:{free_port('127.0.0.1')}"
         groups = [
             {"rank": rank, "size": processes, "rendezvous": rendezvous} for rank in range(processes)
         ]
@@ -77,9 +83,16 @@ def train(
     return answer
 
 
+def free_port(address: str) -> int:
+    """A port of this machine at which nobody listens at that address."""
+    with socket.socket() as free:
+        free.bind((address, 0))
+        return int(free.getsockname()[1])
+
+
 def told(run: Run, failures: list[tuple[int, WorkerError]], processes: int) -> WorkerError:
     """The error of a training in which a process ended: that one's, not theirs who have lost it."""
-    ended = [failure for failure in failures if "ended by" in str(failure[1])]
+    ended = [failure for failure in failures if _is_end(str(failure[1]))]
     rank, problem = (ended or failures)[0]
     reason = str(problem).splitlines()[0].removeprefix("the worker process ")
     return WorkerError(
@@ -88,8 +101,12 @@ def told(run: Run, failures: list[tuple[int, WorkerError]], processes: int) -> W
     )
 
 
+def _is_end(message: str) -> bool:
+    return "ended by" in message or "was lost" in message
+
+
 def environment_of(processes: int) -> dict[str, str]:
     """Environment variables that give each process its share of this machine's cores."""
-    share = str(max(1, machine.cores() // processes))
+    share = max(1, machine.cores() // processes)
     # gloo asks for the address of the machine's name, which a machine without a network has not.
-    return {"OMP_NUM_THREADS": share, "GLOO_SOCKET_IFNAME": "lo"}
+    return machine.thread_variables(share) | {"GLOO_SOCKET_IFNAME": "lo"}

@@ -39,6 +39,7 @@ def train(
     snapshots: bool = False,
     tensorboard: bool = False,
     processes: int = 1,
+    ray: str | None = None,
     report: Report | None = None,
 ) -> Run:
     """Trains a network by one workflow, in a process of its own.
@@ -57,6 +58,8 @@ def train(
         tensorboard: write event files for TensorBoard into the run's folder.
         processes: how many processes share each batch; their number changes the result by no more
             than rounding. Only some workflows can train in more than one.
+        ray: the address of a Ray cluster, as ``ray.init`` takes it, on whose machines the
+            processes are; they must see the folder of runs.
         report: called with each `diptych.events.Event` as the training goes on; prints a line
             per epoch by default.
 
@@ -70,6 +73,7 @@ def train(
     """
     if tensorboard:
         check_tensorboard()
+    check_ray(ray, processes)
     run = create(
         workflow,
         network,
@@ -83,7 +87,7 @@ def train(
     )
     if snapshots:
         keep_snapshots(run)
-    return carry_out(run, report, tensorboard, processes)
+    return carry_out(run, report, tensorboard, processes, ray)
 
 
 def create(
@@ -159,6 +163,12 @@ def check_seed(seed: int) -> None:
         raise InputError(f"seed {seed!r}: expected a whole number from 0 to {2**31 - 1}")
 
 
+def check_ray(ray: str | None, processes: int) -> None:
+    """Raises InputError where one process is to be on a cluster."""
+    if ray is not None and processes == 1:
+        raise InputError("--ray: it is for several processes: give --processes 2 or more too")
+
+
 def check_tensorboard() -> None:
     """Raises InputError where TensorBoard, which is an extra, is not installed."""
     from diptych.tensorboard import check
@@ -166,13 +176,19 @@ def check_tensorboard() -> None:
     check()
 
 
-def resume(run: Run | str | Path, report: Report | None = None, *, processes: int = 1) -> Run:
+def resume(
+    run: Run | str | Path,
+    report: Report | None = None,
+    *,
+    processes: int = 1,
+    ray: str | None = None,
+) -> Run:
     """Goes on with a run that was stopped or killed, and ends as if it had not been.
 
     Args:
         run: the run, or its folder.
         report: as `train` takes it.
-        processes: as `train` takes it; the run may have begun with another number.
+        processes, ray: as `train` takes them; the run may have begun with others.
 
     Raises:
         InputError: there is no such run, it is being trained, or its data changed.
@@ -180,18 +196,28 @@ def resume(run: Run | str | Path, report: Report | None = None, *, processes: in
         TrainingFailed: the loss stopped being a number.
     """
     run = run if isinstance(run, Run) else Run.open(run)
-    return carry_out(run, report, processes=processes)
+    return carry_out(run, report, processes=processes, ray=ray)
 
 
 def carry_out(
-    run: Run, report: Report | None = None, tensorboard: bool = False, processes: int = 1
+    run: Run,
+    report: Report | None = None,
+    tensorboard: bool = False,
+    processes: int = 1,
+    ray: str | None = None,
+    worker: Worker | None = None,
 ) -> Run:
     """Trains a run from where it is to its end, in a process of its own; see `train`.
 
     A run that has event files for TensorBoard already gets more of them; one that has ended gets
     them from what is in its folder.
+
+    Args:
+        run, report, tensorboard, processes, ray: as `train` takes them.
+        worker: a process for the run's workflow, which stays; it may be interrupted.
     """
     registry.check_processes(run.workflow, run.network, processes)
+    check_ray(ray, processes)
     has_events = (run.folder / TENSORBOARD).is_dir()
     if run.status == "done" and (has_events or not tensorboard):
         return run
@@ -205,10 +231,12 @@ def carry_out(
                 events.write_ending()
                 return run
             reports.append(events)
-        return _carry_out(run, reports, processes)
+        return _carry_out(run, reports, processes, ray, worker)
 
 
-def _carry_out(run: Run, reports: list[Report], processes: int) -> Run:
+def _carry_out(
+    run: Run, reports: list[Report], processes: int, ray: str | None, worker: Worker | None
+) -> Run:
     parameters = {
         "run": str(run.folder.absolute()),
         "shown_as": str(run.folder),
@@ -222,10 +250,15 @@ def _carry_out(run: Run, reports: list[Report], processes: int) -> Run:
             each(event)
 
     try:
-        if processes > 1:
+        if ray is not None:
+            from diptych import parallel_ray
+
+            answer = parallel_ray.train(run, parameters, processes, report, ray)
+        elif processes > 1:
             answer = parallel.train(run, parameters, processes, report)
         else:
-            with Worker(registry.environment(run.workflow)) as worker:
+            with ExitStack() as stack:
+                worker = worker or stack.enter_context(Worker(registry.environment(run.workflow)))
                 answer, _ = worker.call("training_job:train_job", parameters, report=report)
     except KeyboardInterrupt:
         if run.status == "done":

@@ -105,6 +105,7 @@ def train_job(
     parameters: dict[str, Any], _: Arrays, report: worker.Report, stopping: Callable[[], bool]
 ) -> tuple[dict[str, Any], Arrays]:
     """Trains a run from its checkpoint, or from the beginning, to its end."""
+    machine.forget_peak_memory()  # Of another run's training, where this process had one.
     run = Run(Path(parameters["run"]))
     with run.locked():
         run.remove_leftovers()
@@ -161,9 +162,11 @@ def _workflow(run: Run, parameters: dict[str, Any]) -> Workflow:
     """The run's workflow, which has met the other processes where there are several."""
     recipe = run.recipe
     network = run.network.with_dropout_scaled(recipe.dropout_scale)
-    workflow = registry.load(run.workflow)(network, recipe, run.seed)
-    if group := parameters.get("group"):
-        cast(ParallelWorkflow, workflow).join(Group(**group))
+    if "group" not in parameters:
+        return registry.load(run.workflow)(network, recipe, run.seed)
+    group = Group(**parameters["group"])
+    workflow = registry.load(run.workflow, group)(network, recipe, run.seed)
+    cast(ParallelWorkflow, workflow).join(group)
     return workflow
 
 

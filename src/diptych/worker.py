@@ -159,6 +159,10 @@ class Worker:
         """Whether the child can still be asked for something."""
         return self._process.poll() is None
 
+    def interrupt(self) -> None:
+        """Asks the job under way, in whatever thread, to stop; its call then returns."""
+        self._inbox.put(({"type": "interrupt"}, {}))
+
     def kill(self) -> bool:
         """Ends the child's process, so that a call under way, in whatever thread, fails.
 

@@ -22,6 +22,7 @@ base.recipe = "plain"
 base.values.epochs = 1
 base.layers = [{{ kind = "flatten" }}, {{ kind = "dense", units = 10 }}]
 """
+LOCAL = ("--ray", "local")
 STUDY = """
 answer = { kind = "higher" }
 [arms]
@@ -83,6 +84,11 @@ def test_a_search_from_its_file_to_its_report(
     [
         (STUDY, ["--ray", "127.0.0.1:1"], "no cluster answers there"),
         (STUDY, ["--ray", "local", "--at-once", "2"], "give one of them"),
+        (STUDY, ["--ray", "nowhere.invalid:6379"], "no cluster answers there"),
+        (STUDY, ["--storage-path", "/tmp"], "--storage-path: it belongs to a cluster"),
+        (STUDY, ["--dashboard"], "--dashboard: it belongs to a cluster"),
+        (STUDY, [*LOCAL, "--storage-path", "nothing://x"], "--storage-path nothing://x: "),
+        (STUDY, [*LOCAL, "--storage-path", "/proc/nowhere"], "cannot be written and read"),
         (STUDY, ["--trials", "3"], "--trials: study .* is no search"),
         (STUDY, ["--storage", "sqlite://"], "--storage: study .* is no search"),
         (STUDY, ["--at-once", "0"], "--at-once"),

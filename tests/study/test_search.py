@@ -14,6 +14,7 @@ from diptych.errors import InputError
 from diptych.render.search import sentence
 from diptych.render.search import test_sentence as sentence_of_the_test
 from diptych.runs import Run, find
+from diptych.study.picture import draw
 from diptych.study.search import SearchOutcome, run_search, shown_search
 from diptych.study.space import Search
 from diptych.study.trials import SEED
@@ -196,3 +197,24 @@ def test_the_outcome_is_plain_data(finished: tuple[SearchOutcome, Path]) -> None
     outcome, root = finished
     written = json.loads((root / "study-tiny" / "search.json").read_text())
     assert written == json.loads(json.dumps(outcome.to_dict()))
+
+
+def test_the_picture_leaves_the_callers_plots_as_they_are(tmp_path: Path) -> None:
+    matplotlib = pytest.importorskip("matplotlib")
+    from matplotlib import pyplot
+    from optuna.distributions import CategoricalDistribution, FloatDistribution
+
+    study = optuna.create_study()
+    spans = {"rate": FloatDistribution(1e-4, 1, log=True), "mode": CategoricalDistribution((1, 2))}
+    for value in (0.1, 0.2):
+        values = {"rate": value, "mode": 2}
+        study.add_trial(optuna.trial.create_trial(params=values, distributions=spans, value=value))
+    before = matplotlib.get_backend()
+    try:
+        matplotlib.use("svg")
+        pyplot.close("all")
+        draw(study, tmp_path / "trials.png")
+        assert matplotlib.get_backend() == "svg" and not pyplot.get_fignums()
+    finally:
+        matplotlib.use(before)
+    assert pyplot.imread(tmp_path / "trials.png").std() > 0

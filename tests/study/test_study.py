@@ -230,7 +230,7 @@ def test_p_values_are_those_of_the_paired_t_test(rows: list[tuple[float, ...]]) 
 @pytest.mark.exhaustive
 def test_ray_carries_out_the_same_runs(digits: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    from diptych.study.executors import Ray
+    from diptych.study.cluster import Ray
 
     here = run_study(study(digits), runs=tmp_path / "here")
     there = run_study(study(digits), runs=tmp_path / "there", executor=Ray("local"))
@@ -239,9 +239,34 @@ def test_ray_carries_out_the_same_runs(digits: Path, tmp_path: Path) -> None:
 
 def test_a_cluster_that_does_not_answer_is_one_line(digits: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    from diptych.study.executors import Ray
+    from diptych.study.cluster import Ray
 
     plan = planned(study(digits), tmp_path)
     with pytest.raises(InputError, match="no cluster answers there"):
         Ray("127.0.0.1:1").carry_out(plan.unfinished(), lambda run: None)
     shutil.rmtree(tmp_path)
+
+
+def test_early_stopping_is_compared_with_ten_epochs_and_with_averages(
+    digits: Path, tmp_path: Path
+) -> None:
+    """The built-in study, on a small network and few images."""
+    described = Study.load("early-stopping").model_dump(mode="json", exclude_unset=True)
+    small = {"workflow": "numpy", "layers": TINY, "data": str(digits), "recipe": "plain"}
+    # So high a rate overfits 440 images soon.
+    base = {**small, "values": {"learning_rate": 0.03}}
+    result = run_study(
+        Study.from_dict(described | {"base": base}), runs=tmp_path, seeds=2, executor=Local(2)
+    )
+    assert [arm.name for arm in result.verdict.arms] == ["early", "ten", "averaged"]
+    assert [contrast.arm for contrast in result.verdict.contrasts] == ["ten", "averaged"]
+    runs = {
+        (one.arm, one.seed): run for one, run in read(tmp_path / "study-early-stopping").opened()
+    }
+    for seed in range(2):
+        early, ten, averaged = (runs[arm, seed] for arm in ("early", "ten", "averaged"))
+        facts = early.result() or {}
+        assert facts["epochs"] == facts["epoch_of_the_weights"] + 3 < 30
+        assert len(ten.metrics()) == len(averaged.metrics()) == 10
+        assert ten.metrics()[0]["train_loss"] == averaged.metrics()[0]["train_loss"]
+        assert ten.metrics()[-1]["validation_loss"] != averaged.metrics()[-1]["validation_loss"]

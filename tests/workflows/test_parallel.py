@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from networks import network_named
 
 from diptych import parallel, training
 from diptych.cli import _run
@@ -20,6 +19,7 @@ from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import Run
+from diptych.snapshots import snapshot_steps
 from diptych.worker import WorkerError
 from diptych.workflows import registry
 from diptych.workflows.group import Group
@@ -82,26 +82,35 @@ def first_losses(
     rank: int, size: int, rendezvous: str, name: str, recipe: Recipe, data: Data, answers: Any
 ) -> None:
     """Trains for the first steps; a process of its own begins here."""
-    network = SMALL if name == "small" else network_named(name)
-    workflow: Any = registry.load("torch")(
-        network.with_dropout_scaled(recipe.dropout_scale), recipe, seed=5
+    group = Group(rank, size, rendezvous) if size > 1 else None
+    workflow: Any = registry.load(name, group)(
+        SMALL.with_dropout_scaled(recipe.dropout_scale), recipe, seed=5
     )
-    if size > 1:
-        workflow.join(Group(rank, size, rendezvous))
+    if group:
+        workflow.join(group)
     batches = Batches(data.train, recipe, seed=5)
     losses = []
     for step in range(STEPS):
         place = divmod(step, batches.steps_per_epoch)
-        frozen = network.frozen_weights(batches.frozen(*place))
-        losses.append(workflow.train_step(*batches.batch(*place), frozen))
-    answers.put((rank, losses, workflow.weights()))
+        frozen = SMALL.frozen_weights(batches.frozen(*place))
+        images, labels = batches.batch(*place)
+        if name == "torch":
+            losses.append(workflow.train_step(images, labels, frozen))
+        else:
+            rate = batches.rates[step : step + 1]
+            loss, accuracy = workflow.take(images[None], labels[None], rate, frozen)
+            losses.append((loss[0], accuracy[0]))
+    logits = workflow.logits(data.test.images[:7])
+    answers.put((rank, losses, workflow.weights(), logits))
 
 
 def losses_of(size: int, name: str, recipe: Recipe, data: Data, folder: Path) -> list[Any]:
-    """For each process, the losses and accuracies of the first steps, and the weights after."""
+    """For each process, losses and accuracies of the first steps, and weights and logits after."""
     context = multiprocessing.get_context("spawn")
     answers = context.Queue()
-    rendezvous = str(folder / f"rendezvous-{name}-{size}")
+    rendezvous = f"file://{folder}/rendezvous-{name}-{size}"
+    if name not in parallel.BY_FILE:
+        rendezvous = f"tcp://127.0.0.1:{parallel.free_port('127.0.0.1')}"
     processes = [
         context.Process(
             target=first_losses, args=(rank, size, rendezvous, name, recipe, data, answers)
@@ -122,31 +131,37 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize(
+    "name, size", [(name, size) for name in ("torch", "jax") for size in (2, 3)]
+)
 def test_the_first_losses_are_those_of_one_process(
-    size: int, few_digits: Path, tmp_path: Path
+    name: str, size: int, few_digits: Path, tmp_path: Path
 ) -> None:
     """Through cropped and whole images, freezing, dropout, shifts, and a last batch of 2."""
-    pytest.importorskip("torch")
+    pytest.importorskip(name)
     few_data = load_data(few_digits)
-    [(_, single, weights)] = losses_of(1, "small", RECIPE, few_data, tmp_path)
-    for _, losses, ours in losses_of(size, "small", RECIPE, few_data, tmp_path):
+    [(_, single, weights, logits)] = losses_of(1, name, RECIPE, few_data, tmp_path)
+    answers = losses_of(size, name, RECIPE, few_data, tmp_path)
+    assert len(answers) == size
+    for _, losses, ours, theirs in answers:
         assert np.allclose(losses, single, rtol=1e-5, atol=1e-6)
+        assert np.abs(logits - theirs).max() < 1e-2
         for key, value in weights.items():
             # Adam divides by the root of tiny second moments; the losses are what is promised.
             assert np.abs(ours[key] - value).max() < 1e-3, key
 
 
 @NEEDS_PROC
+@pytest.mark.parametrize("name", ["torch", "jax"])
 def test_a_killed_process_is_one_line_and_another_number_resumes(
-    few_digits: Path, tmp_path: Path
+    name: str, few_digits: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("torch")
+    pytest.importorskip(name)
     network, recipe = tmp_path / "small.toml", tmp_path / "test.toml"
     network.write_text(SMALL_TOML)
     recipe.write_text(RECIPE_TOML.replace("epochs = 3", f"epochs = {EPOCHS}"))
-    command = f"train torch --network {network} --recipe {recipe} --data {few_digits}"
-    options = [*command.split(), "--checkpoint-every", "5"]
+    command = f"train {name} --network {network} --recipe {recipe} --data {few_digits}"
+    options = [*command.split(), "--checkpoint-every", "5", "--snapshots"]
     process = start(*options, "--runs", tmp_path / "killed", "--processes", "2")
     checkpoint = "killed/*/checkpoint/state.safetensors"
     until = time.monotonic() + 300
@@ -168,6 +183,8 @@ def test_a_killed_process_is_one_line_and_another_number_resumes(
     assert diptych(*options, "--runs", tmp_path / "one").returncode == 0
     [whole] = (Run(path.parent) for path in tmp_path.glob("one/*/run.json"))
     assert (resumed.result() or {})["processes"] == 3
+    steps = snapshot_steps(resumed)
+    assert steps == snapshot_steps(whole) and steps[:4] == [0, 1, 3, 9]
     ours, theirs = resumed.metrics(), whole.metrics()
     assert len(ours) == len(theirs) == EPOCHS
     for key in ("train_loss", "validation_loss"):
@@ -181,7 +198,6 @@ def test_a_killed_process_is_one_line_and_another_number_resumes(
     [
         ("keras", "keras-team/keras, issue 20585"),
         ("keras@jax", "does not do that yet"),
-        ("jax", "does not do that yet"),
         ("tensorflow", "does not do that yet"),
         ("numpy", "computes in one"),
     ],
@@ -196,7 +212,7 @@ def test_other_workflows_refuse_in_one_line(
     options = f"--data {few_digits} --runs {tmp_path} --recipe plain --processes 2"
     assert _run(["train", workflow, *options.split()]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
-    assert reason in line and "torch can train in several" in line
+    assert reason in line and "torch and jax can train in several" in line
     assert not list(tmp_path.iterdir())
 
 
@@ -209,6 +225,20 @@ def test_a_wrong_number_of_processes_is_one_line(
         assert "--processes" in line
     with pytest.raises(InputError, match="processes = 0: expected 1 or more"):
         training.train("torch", runs=tmp_path, processes=0)
+
+
+def test_a_cluster_for_one_process_or_none_there_is_one_line(
+    few_digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("ray")
+    options = f"--data {few_digits} --runs {tmp_path} --recipe plain --ray 127.0.0.1:1".split()
+    assert _run(["train", "torch", *options]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "give --processes 2 or more" in line and not list(tmp_path.iterdir())
+    assert _run(["train", "torch", *options, "--processes", "2"]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "no cluster answers there" in line
 
 
 def test_batch_normalisation_is_refused(few_digits: Path, tmp_path: Path) -> None:

@@ -104,8 +104,14 @@ Processes = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Processes of this machine that share each batch; their number changes the result by "
-        "no more than rounding. torch alone can train in several.",
+        help="Processes that share each batch, of this machine or with --ray of a cluster's; their "
+        "number changes the result by no more than rounding. torch and jax can train in several.",
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray", metavar="ADDRESS", help="A Ray cluster: its address, auto, or local for a new one."
     ),
 ]
 Snapshots = Annotated[

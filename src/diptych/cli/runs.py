@@ -20,6 +20,7 @@ from diptych.cli.options import (
     Live,
     NetworkName,
     Processes,
+    RayAddress,
     RecipeName,
     RunFolder,
     Runs,
@@ -55,6 +56,7 @@ def train(
     live: Live = False,
     tensorboard: TensorBoard = False,
     processes: Processes = 1,
+    ray: RayAddress = None,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
@@ -68,6 +70,7 @@ def train(
 
     if tensorboard:
         training.check_tensorboard()
+    training.check_ray(ray, processes)
     values = changes.single(
         changes.with_options(
             changes.parse(settings or []),
@@ -92,15 +95,16 @@ def train(
     if snapshots or live:
         keep_snapshots(run)
     if live:
-        _carry_out_live(run, json_file, tensorboard, processes)
+        _carry_out_live(run, json_file, tensorboard, processes, ray)
     else:
-        _carry_out(run, json_file, tensorboard, processes)
+        _carry_out(run, json_file, tensorboard, processes, ray)
 
 
 @app.command()
 def resume(
     run: RunFolder,
     processes: Processes = 1,
+    ray: RayAddress = None,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
@@ -110,7 +114,7 @@ def resume(
     found = Run.open(run, runs)
     if found.status == "done":
         raise InputError(f"run {found.folder}: it has ended; there is nothing to resume")
-    _carry_out(found, json_file, processes=processes)
+    _carry_out(found, json_file, processes=processes, ray=ray)
 
 
 @app.command(short_help="Train a network in several workflows, and compare them.")
@@ -329,17 +333,23 @@ def _report(comparison: "Comparison") -> Path | None:
 
 
 def _carry_out(
-    run: "Run", json_file: Path | None, tensorboard: bool = False, processes: int = 1
+    run: "Run",
+    json_file: Path | None,
+    tensorboard: bool = False,
+    processes: int = 1,
+    ray: str | None = None,
 ) -> None:
     from diptych import training
 
     with training_view(json_file) as view:
-        training.carry_out(run, view, tensorboard, processes)
+        training.carry_out(run, view, tensorboard, processes, ray)
     values = {"schema": 1, "run": str(run.folder), "result": run.result(), "epochs": run.metrics()}
     answer(values, f"Run: {run.folder}", json_file)
 
 
-def _carry_out_live(run: "Run", json_file: Path | None, tensorboard: bool, processes: int) -> None:
+def _carry_out_live(
+    run: "Run", json_file: Path | None, tensorboard: bool, processes: int, ray: str | None
+) -> None:
     """With a page in the browser, which stays after the training until Ctrl-C."""
     import webbrowser
 
@@ -350,7 +360,7 @@ def _carry_out_live(run: "Run", json_file: Path | None, tensorboard: bool, proce
         webbrowser.open(address)
 
     with live_page(run, ready) as wait:
-        _carry_out(run, json_file, tensorboard, processes)
+        _carry_out(run, json_file, tensorboard, processes, ray)
         say("The page stays until Ctrl-C.", error=True)
         with suppress(KeyboardInterrupt):
             wait()

@@ -7,11 +7,13 @@ import typer
 
 from diptych.cli.answers import answer
 from diptych.cli.app import app
-from diptych.cli.options import Json, Runs
+from diptych.cli.options import Json, RayAddress, Runs
 from diptych.errors import InputError
+from diptych.printing import say
 
 if TYPE_CHECKING:
     from diptych.study.description import Study
+    from diptych.study.executors import Executor
     from diptych.study.search import SearchOutcome
     from diptych.study.space import Search
     from diptych.study.study import Outcome
@@ -57,11 +59,26 @@ def run(
             "that share it work on one search.",
         ),
     ] = None,
-    at_once: Annotated[int, typer.Option(min=1, help="Runs at once on this machine.")] = 1,
-    ray: Annotated[
-        str | None,
-        typer.Option(metavar="ADDRESS", help="A Ray cluster: its address, auto, or local."),
+    at_once: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Runs at once on this machine. By default as many as cores and memory allow; of a "
+            "search one, since what it proposes depends on which trials have ended.",
+        ),
     ] = None,
+    ray: RayAddress = None,
+    storage_path: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="With --ray: a folder that all machines see, or what fsspec opens (s3://…), where "
+            "they keep the runs; --runs then need not be shared.",
+        ),
+    ] = None,
+    dashboard: Annotated[
+        bool, typer.Option("--dashboard", help="With --ray: say where Ray's own dashboard is.")
+    ] = False,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
@@ -69,8 +86,11 @@ def run(
     from diptych.study.chosen import chosen
     from diptych.study.space import Search
 
-    if ray is not None and at_once != 1:
+    if ray is not None and at_once is not None:
         raise InputError("--at-once and --ray: give one of them, a cluster decides by itself")
+    for option, given in (("storage-path", storage_path is not None), ("dashboard", dashboard)):
+        if given and ray is None:
+            raise InputError(f"--{option}: it belongs to a cluster: give --ray ADDRESS too")
     described = chosen(name)
     if isinstance(described, Search):
         if ray is not None:
@@ -86,30 +106,40 @@ def run(
             runs=runs,
             quick=quick,
             seeds=seeds,
-            at_once=at_once,
+            at_once=at_once or 1,
             **options,
         )
         return
     for option, value in (("trials", trials), ("sampler", sampler), ("storage", storage)):
         if value is not None:
             raise InputError(f"--{option}: study {name} is no search; a search has a [space]")
-    _studies(described, quick, seeds, at_once, ray, runs, json_file)
+    executor = _executor(at_once, ray, storage_path, dashboard)
+    _studies(described, quick, seeds, executor, runs, json_file)
+
+
+def _executor(
+    at_once: int | None, ray: str | None, storage_path: str | None, dashboard: bool
+) -> "Executor":
+    from diptych.study.cluster import Ray
+    from diptych.study.executors import Local
+
+    if ray is None:
+        return Local(at_once)
+    shown = (lambda address: say(f"Dashboard: {address}", error=True)) if dashboard else None
+    return Ray(ray, storage_path, shown)
 
 
 def _studies(
     described: "list[Study]",
     quick: bool,
     seeds: int | None,
-    at_once: int,
-    ray: str | None,
+    executor: "Executor",
     runs: Path,
     json_file: Path | None,
 ) -> None:
     from diptych.render.study_progress import StudyProgress
-    from diptych.study.executors import Local, Ray
     from diptych.study.study import run_study
 
-    executor = Local(at_once) if ray is None else Ray(ray)
     outcomes = []
     for study in described:
         with StudyProgress(f"study {study.name}") as progress:

@@ -1,22 +1,21 @@
-"""Who carries out the runs of a study: this machine, or a Ray cluster."""
+"""Who carries out the runs of a study: this machine here, a Ray cluster in `cluster`."""
 
-import logging
-import socket
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Protocol
 
-from diptych import extras, training
-from diptych.errors import InputError
-from diptych.events import Event
+from diptych import machine, training
 from diptych.runs import Run
+from diptych.study.workers import Workers, quiet
+from diptych.workflows import registry
 
-SECONDS = 5.0
-"""How long a cluster may take to answer at all."""
 Told = Callable[[Run], None]
 """Called with each run that has ended."""
+MEMORY = {"tensorflow": 1.5, "keras": 1.5, "keras@jax": 2.0, "keras@torch": 2.0, "jax": 1.25}
+"""GiB that a run of a workflow takes: its peak with the article's network, and some to spare."""
+OTHER_MEMORY = 1.0
+"""GiB of the workflows that `MEMORY` does not name."""
 
 
 class Executor(Protocol):
@@ -27,8 +26,9 @@ class Executor(Protocol):
 
         Raises:
             InputError: a run cannot be trained, or the executor cannot be had.
-            KeyboardInterrupt: Ctrl-C; runs under way have been saved.
+            KeyboardInterrupt: Ctrl-C; runs under way go on from their checkpoints.
             TrainingFailed: a loss stopped being a number.
+            WorkerError: a run's process failed.
         """
         ...
 
@@ -47,6 +47,8 @@ def train_all(
     left = [run for run in every.values() if run.status != "done"]
     ended = len(every) - len(left)
     progress(ended, len(every))
+    if not left:
+        return
 
     def told(_: Run) -> None:
         nonlocal ended
@@ -56,97 +58,68 @@ def train_all(
     executor.carry_out(left, told)
 
 
+def memory_of(workflow: str) -> int:
+    """Bytes that a run of a workflow takes, for deciding how many there is room for."""
+    registry.check_name(workflow)
+    return int(MEMORY.get(workflow, OTHER_MEMORY) * 2**30)
+
+
+def room(runs: Sequence[Run]) -> int:
+    """How many of the runs this machine's cores and memory allow at once, 1 at least."""
+    largest = max((memory_of(run.workflow) for run in runs), default=memory_of("numpy"))
+    free = machine.free_memory()
+    by_memory = machine.cores() if free is None else free // largest
+    return max(1, min(machine.cores(), by_memory, len(runs)))
+
+
 class Local:
-    """This machine: each run in a process of its own.
+    """This machine.
+
+    One run at a time has a clean process and all cores, so that its times mean something. Several
+    share the cores, and their processes stay started from run to run.
 
     Args:
-        at_once: how many run at once. More than one disturbs the times that runs measure.
+        at_once: how many run at once; None for as many as cores and memory allow.
     """
 
-    def __init__(self, at_once: int = 1) -> None:
+    def __init__(self, at_once: int | None = 1) -> None:
         self.at_once = at_once
 
     def carry_out(self, runs: Sequence[Run], told: Told) -> None:
         """As `Executor` says."""
-        stopped = threading.Event()
+        at_once = self.at_once or room(runs)
+        if at_once == 1:
+            for run in runs:
+                training.carry_out(run, quiet)
+                told(run)
+            return
+        threads = max(1, machine.cores() // at_once)
+        workers = [Workers(threads) for _ in range(at_once)]
+        idle = list(workers)
+        lock = threading.Lock()
 
         def one(run: Run) -> None:
-            if stopped.is_set():
-                return
+            with lock:
+                ours = idle.pop()
             try:
-                training.carry_out(run, _quiet)
-            except BaseException:
-                stopped.set()  # The others end what they are at, and begin nothing else.
+                ours.carry_out(run)
+            finally:
+                idle.append(ours)
+            if run.status == "done":
+                with lock:
+                    told(run)
+
+        with ThreadPoolExecutor(at_once) as pool:
+            futures = [pool.submit(one, run) for run in runs]
+            try:
+                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                    future.result()
+            except BaseException:  # The others are saved, and none begins.
+                pool.shutdown(wait=False, cancel_futures=True)
+                for kept in workers:
+                    kept.stop()
                 raise
-            told(run)
-
-        if self.at_once == 1:
-            for run in runs:
-                one(run)
-            return
-        with ThreadPoolExecutor(self.at_once) as pool:
-            for future in [pool.submit(one, run) for run in runs]:
-                future.result()
-
-
-class Ray:
-    """A Ray cluster: each run is a task that Ray puts where there is room.
-
-    The folder of runs must be one that all machines see. A task whose machine is lost is started
-    again elsewhere and goes on from the run's newest checkpoint.
-
-    Args:
-        address: of a running cluster as ``ray.init`` takes it, ``auto``, or ``local`` for one that
-            is started on this machine for the time.
-        cores: how many cores a run takes.
-    """
-
-    RETRIES = 5
-
-    def __init__(self, address: str, cores: float = 1.0) -> None:
-        self.address, self.cores = address, cores
-
-    def carry_out(self, runs: Sequence[Run], told: Told) -> None:
-        """As `Executor` says."""
-        extras.require("study --ray", "ray")
-        import ray
-        from ray.exceptions import RayTaskError
-
-        try:
-            _check_answers(self.address)
-            ray.init(address=self.address, log_to_driver=False, logging_level=logging.ERROR)
-        except (OSError, ValueError, RuntimeError) as problem:
-            reason = str(problem).splitlines()[0]
-            raise InputError(
-                f"--ray {self.address}: no cluster answers there ({reason}): start one with "
-                "`ray start --head`, or give --ray local"
-            ) from None
-        try:
-            task = ray.remote(num_cpus=self.cores, max_retries=self.RETRIES)(_task)
-            waiting = {task.remote(str(run.folder.absolute())): run for run in runs}
-            while waiting:
-                [ended], _ = ray.wait(list(waiting))
-                try:
-                    ray.get(ended)
-                except RayTaskError as problem:
-                    raise problem.as_instanceof_cause() from None
-                told(waiting.pop(ended))
-        finally:
-            ray.shutdown()
-
-
-def _check_answers(address: str) -> None:
-    """Raises OSError where nothing answers at ``host:port``: Ray itself tries for minutes."""
-    host, _, port = address.rpartition(":")
-    if host and port.isdigit() and "/" not in host:
-        with socket.create_connection((host, int(port)), timeout=SECONDS):
-            pass
-
-
-def _task(folder: str) -> None:
-    """One run, on whatever machine Ray has chosen."""
-    training.carry_out(Run(Path(folder)), _quiet)
-
-
-def _quiet(event: Event) -> None:
-    pass
+            finally:
+                pool.shutdown()
+                for kept in workers:
+                    kept.close()

@@ -18,6 +18,7 @@ from diptych.study import trials as optuna_trials
 from diptych.study.description import Answer
 from diptych.study.executors import Local, train_all
 from diptych.study.measures import measured
+from diptych.study.picture import draw
 from diptych.study.plan import SharedRuns, folder_of, prepared, untested
 from diptych.study.space import Search, Value
 from diptych.study.trials import SAMPLERS, SEED
@@ -119,7 +120,7 @@ def run_search(
         objective = optuna_trials.objective_of(search, replace(base, data=data), shared)
         _make(study, objective, count, at_once, progress)
         first = _first(search, study, default)
-        optuna_trials.draw(study, folder / PICTURE)
+        draw(study, folder / PICTURE)
         importance = optuna_trials.importance(study)
     best = study.best_trial
     arms = {"best": dict(best.params), "default": default}

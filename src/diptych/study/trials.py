@@ -8,7 +8,6 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diptych import training
@@ -193,18 +192,3 @@ def importance(study: "optuna.Study") -> dict[str, float]:
     evaluator = optuna.importance.PedAnovaImportanceEvaluator()
     shares = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {key: float(share) for key, share in shares.items()}
-
-
-def draw(study: "optuna.Study", file: Path) -> None:
-    """Draws all trials as lines across one axis per value (parallel coordinates), as a PNG."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-    from optuna.visualization.matplotlib import plot_parallel_coordinate
-
-    plot_parallel_coordinate(study)
-    figure = pyplot.gcf()
-    figure.set_size_inches(12, 5)
-    figure.savefig(file, dpi=110, bbox_inches="tight")
-    pyplot.close(figure)

@@ -11,7 +11,13 @@ class Group:
     """Counted from 0; the first one reports and saves."""
     size: int
     rendezvous: str
-    """The file by which they find each other."""
+    """Where they find each other: ``tcp://HOST:PORT``, at which the first one listens, or, of
+    processes of one machine, ``file://PATH``, which is not there yet."""
+
+    @property
+    def address(self) -> str:
+        """The ``HOST:PORT`` of a rendezvous at one."""
+        return self.rendezvous.removeprefix("tcp://")
 
     def rows(self, count: int) -> slice:
         """This process's rows of a batch of that many; none where there are fewer rows than

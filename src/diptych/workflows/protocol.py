@@ -65,10 +65,14 @@ class Workflow(Protocol):
 
 
 class ParallelWorkflow(Workflow, Protocol):
-    """A workflow that can train in several processes at once (`registry.check_processes`)."""
+    """A workflow that can train in several processes at once (`registry.check_processes`).
+
+    Its package has a module ``parallel`` with a function ``meet(group)``, which waits until all
+    processes of the group are there. `registry.load` calls it before the workflow is built.
+    """
 
     def join(self, group: Group) -> None:
-        """Trains together with the other processes of the group from now on; waits for them.
+        """Trains together with the other processes of the group, which it has met, from now on.
 
         `fit` and `logits` are then called in each of them, and give the same in all.
         """

@@ -10,6 +10,7 @@ from diptych.errors import InputError
 from diptych.layers import BatchNorm
 from diptych.network import Network
 from diptych.recipe import Recipe
+from diptych.workflows.group import Group
 from diptych.workflows.protocol import Workflow
 
 NAMES = {
@@ -35,7 +36,7 @@ NEEDS = {
 """The packages that a module, or a backend of Keras, of that name needs."""
 
 
-PARALLEL = ("torch",)
+PARALLEL = ("torch", "jax")
 """The workflows that can train in several processes."""
 NOT_PARALLEL = {
     "keras": "Keras' fit on TensorFlow fails under MultiWorkerMirroredStrategy with an unsupported "
@@ -45,10 +46,15 @@ NOT_PARALLEL = {
 """Why others cannot; of the rest nobody has taught them yet."""
 
 
-def load(name: str) -> type[Workflow]:
+def load(name: str, group: Group | None = None) -> type[Workflow]:
     """The workflow of that name; this is what imports its framework.
 
     Keras gets the backend that `environment` says when it is imported, which is once a process.
+
+    Args:
+        name: one of `NAMES`.
+        group: the processes that this one trains together with, which it meets first: JAX wants
+            that before anything is computed.
 
     Raises:
         InputError: no workflow has that name, or its framework is not installed, or Keras runs on
@@ -56,6 +62,8 @@ def load(name: str) -> type[Workflow]:
     """
     check(name)
     file = module(name)
+    if group is not None:
+        importlib.import_module(f"diptych.workflows.{file}.parallel").meet(group)
     loaded = importlib.import_module(f"diptych.workflows.{file}.workflow")
     if file == "keras" and (found := sys.modules["keras"].config.backend()) != backend(name):
         raise InputError(
@@ -120,8 +128,8 @@ def check_processes(name: str, network: Network, processes: int) -> None:
     if name not in PARALLEL:
         reason = NOT_PARALLEL.get(name, "Diptych does not do that yet")
         raise InputError(
-            f"workflow {name} trains in one process: {reason}; {', '.join(PARALLEL)} can train in "
-            "several"
+            f"workflow {name} trains in one process: {reason}; {' and '.join(PARALLEL)} can train "
+            "in several"
         )
     if any(isinstance(layer, BatchNorm) for layer in network.layers):
         raise InputError(

@@ -99,16 +99,26 @@ def loss_of(
     images: Array | np.ndarray,
     labels: Array | np.ndarray,
     key: Array,
+    padded: bool = False,
 ) -> tuple[Array, tuple[Array, Params]]:
-    """Mean loss of one batch in training; and its accuracy, and the new moving averages."""
+    """Mean loss of one batch in training; and its accuracy, and the new moving averages.
+
+    Where the batch is padded, rows whose label is negative do not count.
+    """
     outputs, moving = forward(network, dtype, trained | moving, images, key)
     logits = outputs[network.layers[-1].name]
     logits = logits.astype(at_least_float32(logits.dtype))
+    if padded:
+        counts = jnp.asarray(labels) >= 0
+        here = jnp.where(counts, labels, 0)
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, here)
+        hits = logits.argmax(axis=1) == labels
+        return losses.mean(where=counts), (jnp.mean(hits, where=counts), moving)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     return losses.mean(), (jnp.mean(logits.argmax(axis=1) == labels), moving)
 
 
-@partial(jax.jit, static_argnums=(2, 3))
+@partial(jax.jit, static_argnums=(2, 3), static_argnames=("padded",))
 def gradients_of(
     trained: Params,
     moving: Params,
@@ -117,8 +127,9 @@ def gradients_of(
     images: Array | np.ndarray,
     labels: Array | np.ndarray,
     key: Array,
+    padded: bool = False,
 ) -> tuple[tuple[Array, tuple[Array, Params]], Params]:
     """What `loss_of` gives, and the loss's gradients."""
     return jax.value_and_grad(loss_of, has_aux=True)(
-        trained, moving, network, dtype, images, labels, key
+        trained, moving, network, dtype, images, labels, key, padded
     )

@@ -52,7 +52,7 @@ def adam(recipe: Recipe, rate: Any, step: Array | int) -> optax.GradientTransfor
     return optax.adam(rate, recipe.beta_1, recipe.beta_2, recipe.epsilon / correction)
 
 
-@partial(jax.jit, static_argnums=(1, 2, 3))
+@partial(jax.jit, static_argnums=(1, 2, 3), static_argnames=("padded",))
 def train_step(
     now: Training,
     network: Network,
@@ -62,16 +62,18 @@ def train_step(
     labels: Array | np.ndarray,
     rate: Array | np.ndarray,
     key: Array,
+    padded: bool = False,
 ) -> tuple[Training, tuple[Array, Array]]:
     """The training after one step on one batch, and the batch's loss and accuracy before it.
 
-    The weights whose names are ``frozen`` stay as they are.
+    The weights whose names are ``frozen`` stay as they are. Where the batch is padded, rows whose
+    label is negative do not count.
     """
     here = jax.random.fold_in(key, now.step)
     still = {name: now.trained[name] for name in sorted(frozen)}
     live = {name: value for name, value in now.trained.items() if name not in frozen}
     (loss, (accuracy, moving)), gradients = gradients_of(
-        live, now.moving | still, network, recipe.precision, images, labels, here
+        live, now.moving | still, network, recipe.precision, images, labels, here, padded=padded
     )
     gradients |= jax.tree.map(jnp.zeros_like, still)  # optax wants one for every moment it has.
     updates, state = adam(recipe, rate, now.step).update(gradients, now.adam)
@@ -156,7 +158,7 @@ def fit(
             frozen = workflow.network.frozen_weights(chunk.frozen)
             losses, accuracies = workflow.take(images, labels, chunk.rates, frozen)
             progress.add(chunk, losses, accuracies)
-            if monitor.advanced(progress, workflow.state):
+            if workflow.agreed(monitor.advanced(progress, workflow.state)):
                 return
-        if end_epoch(workflow, data.validation, monitor, progress):
+        if workflow.agreed(end_epoch(workflow, data.validation, monitor, progress)):
             return

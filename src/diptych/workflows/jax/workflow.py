@@ -14,9 +14,11 @@ from diptych.layers import NOT_TRAINED, Shape
 from diptych.network import Network, Weights
 from diptych.randomness import generator
 from diptych.recipe import Recipe
+from diptych.workflows.group import Group
 from diptych.workflows.jax import training
 from diptych.workflows.jax.layers import Params
 from diptych.workflows.jax.model import forward, gradients_of, predict
+from diptych.workflows.jax.parallel import Parallel
 from diptych.workflows.jax.training import Training, adam, train_step, train_steps
 from diptych.workflows.progress import Monitor, Progress, State
 
@@ -31,6 +33,7 @@ class Workflow:
         self.network, self.recipe, self.seed = network, recipe, seed
         self.key = jax.random.key(int(generator(seed, "dropout").integers(2**31)))
         self.best: Weights = {}
+        self.parallel: Parallel | None = None
         trained, moving = split(network.initial_weights(seed))
         self.training = Training(
             trained,
@@ -39,6 +42,15 @@ class Workflow:
             trained if recipe.averaging else {},
             jnp.int32(0),
         )
+
+    def join(self, group: Group) -> None:
+        """Trains together with the other processes of the group from now on."""
+        self.parallel = Parallel(group)
+        self.training = self.parallel.everywhere(self.training)
+
+    def agreed(self, stop: bool) -> bool:
+        """True where to stop, which all processes do at the same step."""
+        return self.parallel.agreed(stop) if self.parallel else stop
 
     def fit(
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
@@ -65,10 +77,9 @@ class Workflow:
             losses, accuracies = jax.device_get(measured)
             return losses, accuracies
         measured = []
+        step = partial(self.parallel.train_step if self.parallel else train_step, key=self.key)
         for batch in zip(images, labels, rates, strict=True):
-            self.training, here = train_step(
-                self.training, self.network, self.recipe, frozen, *batch, self.key
-            )
+            self.training, here = step(self.training, self.network, self.recipe, frozen, *batch)
             measured.append(here)
         losses, accuracies = zip(*jax.device_get(measured), strict=True)
         return np.array(losses), np.array(accuracies)
@@ -84,6 +95,8 @@ class Workflow:
         """Puts a checkpoint's arrays back, and the best weights so far, if any."""
         leaves, tree = named_leaves(self.training)
         self.training = jax.tree.unflatten(tree, [jnp.array(state[name]) for name in leaves])
+        if self.parallel:
+            self.training = self.parallel.everywhere(self.training)
         best = {name for name in state if name.startswith("best/")}
         self.best = {name.removeprefix("best/"): state[name] for name in best}
 
@@ -100,8 +113,9 @@ class Workflow:
 
     def predict(self, images: np.ndarray, dtype: str) -> np.ndarray:
         params = self.training.trained | self.training.moving
+        logits = self.parallel.predict if self.parallel else predict
         parts = [
-            np.asarray(predict(self.network, dtype, params, images[i : i + IMAGES_A_CALL]))
+            np.asarray(logits(self.network, dtype, params, images[i : i + IMAGES_A_CALL]))
             for i in range(0, len(images), IMAGES_A_CALL)
         ]
         return np.concatenate(parts) if parts else np.empty((0, self.network.classes), np.float32)
@@ -131,6 +145,8 @@ class Workflow:
     def load(self, weights: Weights) -> None:
         self.network.check_weights(weights)
         trained, moving = split(weights)
+        if self.parallel:
+            trained, moving = self.parallel.everywhere((trained, moving))
         self.training = self.training._replace(trained=trained, moving=moving)
 
     def loss_and_gradients(self, images: np.ndarray, labels: np.ndarray) -> tuple[float, Weights]:

@@ -34,8 +34,15 @@ class WholeBatchDropout(nn.Dropout):
         return input * F.dropout(ones, self.p)[rows]
 
 
+def meet(group: Group) -> None:
+    """Waits until all processes of the group are there."""
+    dist.init_process_group(
+        "gloo", init_method=group.rendezvous, rank=group.rank, world_size=group.size
+    )
+
+
 class Parallel:
-    """This process's part of a training in several; it waits until all of them are there.
+    """This process's part of a training in several, which have met.
 
     Args:
         group: the processes.
@@ -52,12 +59,6 @@ class Parallel:
                 if isinstance(child, nn.Dropout):
                     self.dropouts.append(WholeBatchDropout(child.p))
                     setattr(parent, name, self.dropouts[-1])
-        dist.init_process_group(
-            "gloo",
-            init_method=f"file://{group.rendezvous}",
-            rank=group.rank,
-            world_size=group.size,
-        )
 
     def loss_and_accuracy(
         self, images: np.ndarray, labels: np.ndarray, frozen: frozenset[str]

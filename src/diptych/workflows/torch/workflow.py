@@ -47,7 +47,7 @@ class Workflow:
         self.parallel: Parallel | None = None
 
     def join(self, group: Group) -> None:
-        """Trains together with other processes from now on; waits for them."""
+        """Trains together with the other processes of the group from now on."""
         self.parallel = Parallel(group, self.model)
 
     def agreed(self, stop: bool) -> bool:
