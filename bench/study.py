@@ -130,7 +130,7 @@ def line(name: str, at_once: int, of: Figures) -> None:
 def small_data(folder: Path) -> Data:
     """The first of MNIST's images, as a folder."""
     whole = load_data("mnist")
-    few = [
+    train, validation, test = [
         Split(np.asarray(split.images[:count]), split.labels[:count])
         for split, count in (
             (whole.train, IMAGES),
@@ -138,7 +138,7 @@ def small_data(folder: Path) -> Data:
             (whole.test, IMAGES // 11),
         )
     ]
-    save_idx_folder(Data("few", "few", *few, whole.class_names), folder)
+    save_idx_folder(Data("few", "few", train, validation, test, whole.class_names), folder)
     time.sleep(3)  # The fingerprint of files that are this new is not kept.
     return load_data(folder)
 
@@ -209,7 +209,7 @@ def cluster(workers: int) -> Iterator[str]:
     room = {"num_cpus": workers, "memory": workers * 2**31, "include_dashboard": False}
     started = Cluster(initialize_head=True, head_node_args=room)
     try:
-        yield started.address
+        yield str(started.address)
     finally:
         started.shutdown()
 

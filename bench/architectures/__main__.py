@@ -21,7 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import audits  # noqa: E402
 from markdown import written  # noqa: E402
-from networks import NETWORKS  # noqa: E402
+from built_networks import NETWORKS  # noqa: E402
 
 LIBRARIES = ("torchvision", "timm", "transformers", "segmentation_models_pytorch", "keras")
 KEYS = ("network", "audit")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from networks import FAULT, NETWORKS, PORT, SELF, Network
+from built_networks import FAULT, NETWORKS, PORT, SELF, Network
 
 HEAD = (
     "| network | parameters | against itself | planted fault | first finding | "

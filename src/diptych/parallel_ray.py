@@ -118,7 +118,8 @@ def train(
                 f"--ray {address}: the cluster has no room for {processes} processes of a core "
                 f"each within {ROOM_SECONDS:g} s: give fewer --processes, or add machines"
             ) from None
-        remote: Any = ray.remote(num_cpus=1, max_concurrency=2)(Member)
+        options: Any = {"num_cpus": 1, "max_concurrency": 2}
+        remote: Any = ray.remote(**options)(Member)
         members = [
             remote.options(
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
@@ -174,8 +175,8 @@ def _followed(
                     ends.append((rank, WorkerError(value)))
                 elif kind == "answer" and rank == 0:
                     answer = value
-                    if answer["status"] == "failed":
-                        return answer
+                    if value["status"] == "failed":
+                        return value
         except KeyboardInterrupt:
             if interrupted:
                 raise

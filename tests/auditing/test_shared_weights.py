@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the extra torch")
-from torch import nn  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
 
 import diptych  # noqa: E402
 
@@ -22,7 +22,7 @@ class Words(nn.Module):
         elif copied:
             self.head.weight.data.copy_(self.embedding.weight.data)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         return self.head(torch.relu(self.middle(self.embedding(x).mean(1))))
 
 

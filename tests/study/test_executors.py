@@ -1,5 +1,6 @@
 """Runs at once on this machine, and on a Ray cluster of this machine with storage of its own."""
 
+import importlib.util
 import json
 import shutil
 import signal
@@ -157,13 +158,13 @@ def test_a_cluster_of_one_machine_with_storage(digits: Path, tmp_path: Path) -> 
 
 def test_a_dashboard_that_is_not_installed_is_one_line(digits: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
-    try:
-        import aiohttp  # noqa: F401
-    except ImportError:
+    if importlib.util.find_spec("aiohttp") is None:
         run = new_run(tmp_path, digits, 0)
         with pytest.raises(InputError, match=r"--dashboard: .*ray\[default\]"):
             Ray("local", dashboard=lambda _: None).carry_out([run], lambda _: None)
     else:
         shown: list[str] = []
-        Ray("local", dashboard=shown.append).carry_out([new_run(tmp_path, digits, 0)], quiet)
+        Ray("local", dashboard=shown.append).carry_out(
+            [new_run(tmp_path, digits, 0)], lambda _: None
+        )
         assert shown[0].startswith("http://")

@@ -44,7 +44,7 @@ from diptych.auditing.stages import (
 )
 from diptych.auditing.twins import Twins
 from diptych.auditing.weights import stirred
-from diptych.auditing.whole import settle
+from diptych.auditing.whole import settle, without_followers
 from diptych.errors import InputError
 
 T = TypeVar("T")
@@ -127,6 +127,7 @@ def audited(
     result.findings.extend(findings)
     _run_stages({"a": one, "b": other}, result, choices, progress)
     settle(result)
+    without_followers(result)
     order = list(STAGES)
     result.findings.sort(key=lambda f: (harm.ORDER.index(f.harm), order.index(f.stage)))
     for stage in result.stages:

@@ -38,6 +38,21 @@ def settle(result: Audit) -> None:
             stage.note = "other layers, which compute the same"
 
 
+def without_followers(result: Audit) -> None:
+    """Drops an optimiser's other steps where a schedule explains them: the rates differ, and both
+    sides say that they have the same kind of optimiser."""
+    one, other = result.optimisers or ("", "")
+    if not one or one != other or not any(f.stage == "schedule" for f in result.findings):
+        return
+    followers = [f for f in result.findings if f.stage == "update" and f.code == "optimiser"]
+    if not followers:
+        return
+    result.findings = [finding for finding in result.findings if finding not in followers]
+    for stage in result.stages:
+        if stage.name == "update":
+            stage.note = "as the findings make one expect"
+
+
 def _are_the_same(result: Audit) -> bool:
     stages = {stage.name: stage for stage in result.stages}
     needed = [stages.get(name) for name in NEEDED]

@@ -99,7 +99,7 @@ class Ray:
 
         memory = max(memory_of(run.workflow) for run in runs)
         _warn_without_room(self.cores, memory)
-        options = {"num_cpus": self.cores, "memory": memory, "max_retries": self.RETRIES}
+        options: Any = {"num_cpus": self.cores, "memory": memory, "max_retries": self.RETRIES}
         remote: Any = ray.remote(**options)(self.task)
         left = iter(runs)
         waiting: dict[Any, Run] = {}

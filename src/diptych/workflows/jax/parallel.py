@@ -77,7 +77,8 @@ class Parallel:
         key: Array,
     ) -> "tuple[Training, tuple[Array, Array]]":
         """As `training.train_step`, with the rows of the batch spread over the processes."""
-        step = _step(network, recipe, frozen, self.whole, len(labels) % self.devices > 0)
+        padded = len(labels) % self.devices > 0
+        step = _step(network, recipe, frozen, self.whole, padded)  # pyright: ignore[reportArgumentType]
         data = np.asarray(jax.random.key_data(key))
         return step(now, self.spread(images, 0), self.spread(labels, -1), rate, data)
 
@@ -85,7 +86,8 @@ class Parallel:
         self, network: Network, dtype: str, params: "Params", images: np.ndarray
     ) -> np.ndarray:
         """As `model.predict`, with the images spread over the processes."""
-        logits = _logits(network, dtype, self.whole)(params, self.spread(images, 0))
+        function = _logits(network, dtype, self.whole)  # pyright: ignore[reportArgumentType]
+        logits = function(params, self.spread(images, 0))
         return np.asarray(logits)[: len(images)]
 
     def agreed(self, stop: bool) -> bool:
