@@ -20,8 +20,8 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import audits  # noqa: E402
-from markdown import written  # noqa: E402
 from built_networks import NETWORKS  # noqa: E402
+from markdown import written  # noqa: E402
 
 LIBRARIES = ("torchvision", "timm", "transformers", "segmentation_models_pytorch", "keras")
 KEYS = ("network", "audit")

@@ -164,13 +164,8 @@ class Worker:
         self._inbox.put(({"type": "interrupt"}, {}))
 
     def kill(self) -> bool:
-        """Ends the child's process, so that a call under way, in whatever thread, fails.
-
-        Returns:
-            Whether it was still alive.
-        """
-        alive = self.is_alive
-        if alive:
+        """Ends the child's process, so that a call under way fails; tells if it was still alive."""
+        if alive := self.is_alive:
             self._process.kill()
         return alive
 

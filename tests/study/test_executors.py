@@ -21,7 +21,7 @@ from diptych.study import executors
 from diptych.study.cluster import Ray
 from diptych.study.executors import Local
 from diptych.study.storage import Storage, share_data, take_home, train_there
-from diptych.study.workers import Workers, quiet
+from diptych.study.workers import Workers
 from support import NEEDS_PROC, start
 
 DENSE = {

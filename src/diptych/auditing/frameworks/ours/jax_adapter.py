@@ -163,7 +163,7 @@ class Adapter:
                 (0.0, (0.0, now.moving)),
                 {name: arrays[name].astype(self.dtype) for name in now.trained},
             )
-            with patch.object(training, "gradients_of", lambda *_, m=measured: m):
+            with patch.object(training, "gradients_of", lambda *_, m=measured, **__: m):
                 workflow.training, _ = step(
                     now, self.network, self.recipe, frozenset(), (), (), rate, workflow.key
                 )
