@@ -11,7 +11,7 @@ from rich.console import Console
 import diptych
 from diptych import InputError
 from diptych.auditing.causes import CAUSES, advice
-from diptych.auditing.certificate import FLOAT32, TWINS
+from diptych.auditing.certificate import FLOAT32, TWINS, Coverage, summary
 from diptych.auditing.report import STAGES, Audit, Finding, Stage
 from diptych.auditing.spec import parse
 
@@ -158,3 +158,12 @@ def test_numbers_that_are_none_are_left_out_of_json() -> None:
     stage = Stage("trajectory", False, float("inf"), float("nan"))
     assert stage.to_dict()["largest_difference"] is None
     json.dumps(stage.to_dict(), allow_nan=False)
+
+
+def test_the_last_line_says_when_randomness_was_compared() -> None:
+    drawn, still = Coverage(), Coverage()
+    drawn.compared(256, statistics=12)
+    still.compared(1, runs=64)
+    words = "What is drawn at random was compared as it is before the first step."
+    assert summary({"randomness": drawn}, {}, []).endswith(words)
+    assert words not in summary({"randomness": still}, {}, [])

@@ -10,6 +10,8 @@ TWINS = "float64 twins"
 FLOAT32 = "float32"
 RATES = "schedule"
 """The stage that follows learning rates alone, by moving counters; others train."""
+DRAWN = "statistics"
+"""The extent that tells that sides draw random numbers, which were compared as distributions."""
 
 
 @dataclass
@@ -81,6 +83,8 @@ def summary(coverages: dict[str, Coverage], absent: dict[str, str], no_twins: li
         text += f", learning rates up to step {rates:,}"
     if 0 < steps < rates:
         text += f". After step {steps:,} nothing but the learning rates was compared"
+    if DRAWN in coverages.get("randomness", Coverage()).extents:
+        text += ". What is drawn at random was compared as it is before the first step"
     missing = [f"{name} ({reason})" for name, reason in absent.items()]
     missing += [
         f"{name}: {line}" for name, coverage in coverages.items() for line in coverage.left_out
