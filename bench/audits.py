@@ -67,7 +67,7 @@ def run(pair: tuple[str, str], sides: Path, seconds: float) -> dict[str, Any]:
 
 
 def _of_answer(audit: dict[str, Any]) -> dict[str, Any]:
-    """What the table needs of an audit's JSON."""
+    """The part of an audit's JSON that the table needs."""
     structure = next(stage for stage in audit["stages"] if stage["name"] == "structure")
     return {
         "conclusion": audit["conclusion"],

@@ -1,4 +1,4 @@
-"""What a study costs beside its trainings: many small runs, here and through Ray.
+"""The cost of a study beside its trainings: many small runs, here and through Ray.
 
     python bench/study.py --runs 1000
 
@@ -52,7 +52,7 @@ ENDS = "ends.jsonl"
 
 @dataclass(frozen=True)
 class Figures:
-    """What was measured of one way to carry out runs."""
+    """Measurements of one way to carry out runs."""
 
     runs: int
     done: int

@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 from diptych.data import Data
 from diptych.data.idx import write_idx
 from diptych.data.idx_folder import IDX_NAMES
-from diptych.runs import Run
+from diptych.runs import LOCK, Run
 from diptych.workflows import registry
 
 WORKFLOWS = tuple(n for n in ("tensorflow", "keras", "torch", "jax") if n in registry.installed())
@@ -26,9 +26,6 @@ WORKFLOWS = tuple(n for n in ("tensorflow", "keras", "torch", "jax") if n in reg
 NEEDS_PROC = pytest.mark.skipif(
     not Path("/proc/self/stat").exists(), reason="child processes are found in /proc"
 )
-
-THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
-"""The variables by which `make test` has each process compute in one thread."""
 
 COMMAND = (sys.executable, "-m", "diptych.cli")
 TIMES = {"train_seconds", "validation_seconds"}
@@ -105,7 +102,7 @@ def whole_files(folder: Path) -> list[str]:
     whole."""
     names = []
     for path in sorted(folder.rglob("*")):
-        if path.is_dir() or path.name == ".lock" or path.name.endswith(".partial"):
+        if path.is_dir() or path.name == LOCK or path.name.endswith(".partial"):
             continue
         match path.suffix:
             case ".json":

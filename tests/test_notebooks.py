@@ -27,7 +27,7 @@ def code_cells(contents: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def printed(notebook: Path) -> list[str]:
-    """What each code cell prints when all are run in order."""
+    """The text that each code cell prints when all are run in order."""
     names: dict[str, Any] = {"__name__": "__main__"}
     outputs = []
     for number, cell in enumerate(code_cells(read(notebook))):
@@ -39,7 +39,7 @@ def printed(notebook: Path) -> list[str]:
 
 
 def stored(notebook: Path) -> list[str]:
-    """What each code cell printed when it was stored."""
+    """The text that each code cell had printed when it was stored."""
     cells = code_cells(read(notebook))
     return ["".join(line for one in cell["outputs"] for line in one["text"]) for cell in cells]
 

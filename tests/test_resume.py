@@ -17,14 +17,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diptych import training
+from diptych import machine, training
 from diptych.errors import InputError
 from diptych.events import Done, EpochEnded, Event, Started, Stepped
 from diptych.runs import Run, find
 from support import (
     COMMAND,
     NEEDS_PROC,
-    THREADS,
     assert_same_training,
     children,
     diptych,
@@ -190,7 +189,7 @@ def test_frameworks_killed_at_random_instants(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Killed in each equal part of the training, after the last resume; with all their threads."""
-    for variable in THREADS:
+    for variable in machine.THREADS:
         monkeypatch.delenv(variable, raising=False)
     reference = Reference(command(workflow, tmp_path / "reference"), tmp_path / "reference")
     epochs = len(reference.run.metrics())

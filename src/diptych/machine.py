@@ -40,10 +40,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+THREADS = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
+"""The environment variables by which the frameworks are told how many threads to compute in."""
+
+
 def thread_variables(count: int) -> dict[str, str]:
     """Environment variables that have a process compute in so many threads, in any framework."""
-    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS", "NPROC")
-    return dict.fromkeys(names, str(count))
+    return dict.fromkeys(THREADS, str(count))
 
 
 def free_memory() -> int | None:

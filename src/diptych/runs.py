@@ -47,6 +47,8 @@ logger = logging.getLogger(__name__)
 
 TENSORBOARD = "tensorboard"
 CHECKPOINT = "checkpoint/state.safetensors"
+LOCK = ".lock"
+"""Of a run's folder; it means something on one machine alone."""
 WEIGHTS, PREDICTIONS = "weights.safetensors", "predictions.safetensors"
 Status = Literal["new", "running", "stopped", "failed", "done"]
 
@@ -161,7 +163,7 @@ class Run:
         """Whether a process is training this run right now."""
         try:
             # Opened for reading: a run may lie where nobody can write.
-            with os.fdopen(open_regular(self.folder / ".lock")) as file:
+            with os.fdopen(open_regular(self.folder / LOCK)) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return False
         except BlockingIOError:
@@ -290,7 +292,7 @@ class Run:
         Raises:
             InputError: another process is training this run.
         """
-        with os.fdopen(open_regular(self.folder / ".lock", os.O_RDWR | os.O_CREAT), "r+") as file:
+        with os.fdopen(open_regular(self.folder / LOCK, os.O_RDWR | os.O_CREAT), "r+") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

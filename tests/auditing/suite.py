@@ -9,7 +9,6 @@ Frameworks are imported once for a dozen audits.
 """
 
 import argparse
-import json
 import platform
 import random
 import time
@@ -17,6 +16,7 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import kept_outcomes
 from cases import Case, cases
 from kept_workers import end_workers, keep_workers
 
@@ -72,11 +72,10 @@ def run(case: Case) -> Outcome:
 
 def read(path: Path | None) -> dict[str, Outcome]:
     """The outcomes in a file that an earlier run has written, by the name of their case."""
-    if not path or not path.exists():
-        return {}
     by_name = {case.name: case for case in cases()}
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return {row["case"]: Outcome(**row | {"case": by_name[row["case"]]}) for row in rows}
+    rows = kept_outcomes.read(path)
+    outcomes = [Outcome(by_name[row.pop("case")], **row) for row in rows]
+    return {outcome.case.name: outcome for outcome in outcomes}
 
 
 def main() -> None:
@@ -94,9 +93,7 @@ def main() -> None:
         for number, case in enumerate(random.Random(0).sample(chosen, len(chosen)), 1):
             if case.name not in done:
                 done[case.name] = outcome = run(case)
-                if options.kept:
-                    with options.kept.open("a") as file:
-                        file.write(json.dumps(asdict(outcome) | {"case": case.name}) + "\n")
+                kept_outcomes.append(options.kept, asdict(outcome) | {"case": case.name})
             print(line(done[case.name], number, len(chosen)), flush=True)
     except KeyboardInterrupt:
         pass

@@ -160,7 +160,7 @@ class Comparison:
 
 
 def _alike(inputs: list[np.ndarray], others: list[np.ndarray]) -> bool:
-    """Whether what reaches two nodes is the same but for rounding and a reshaping."""
+    """True where two nodes get the same inputs but for rounding and a reshaping."""
     if [x.size for x in inputs] != [x.size for x in others]:
         return False
     return all(

@@ -14,11 +14,8 @@ from typing import Any
 
 from diptych.errors import InputError
 from diptych.events import EpochEnded, Event
-from diptych.runs import CHECKPOINT, Run
+from diptych.runs import CHECKPOINT, LOCK, Run
 from diptych.whole_files import write_json
-
-LOCK = ".lock"
-"""Of a run's folder; it means something on one machine alone."""
 
 
 class Storage:

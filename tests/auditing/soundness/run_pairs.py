@@ -8,7 +8,6 @@ python tests/auditing/soundness/run_pairs.py --kept FILE keeps the outcomes in a
 """
 
 import argparse
-import json
 import platform
 import sys
 import time
@@ -16,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1]))
+import kept_outcomes
 from families import ANY, Pair, pairs
 from kept_workers import end_workers, keep_workers
 
@@ -67,9 +67,7 @@ def run(pair: Pair) -> Outcome:
 
 def kept(path: Path | None) -> dict[Pair, Outcome]:
     """The outcomes in a file that an earlier run has written."""
-    if not path or not path.exists():
-        return {}
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    rows = kept_outcomes.read(path)
     outcomes = [Outcome(Pair(**row.pop("pair")), **row) for row in rows]
     return {outcome.pair: outcome for outcome in outcomes}
 
@@ -91,9 +89,7 @@ def main() -> None:
         outcome = before.get(pair)
         if outcome is None:
             outcome = run(pair)
-            if options.kept:
-                with options.kept.open("a") as file:
-                    file.write(json.dumps(asdict(outcome)) + "\n")
+            kept_outcomes.append(options.kept, asdict(outcome))
         outcomes.append(outcome)
         print(line(outcome), flush=True)
     end_workers()

@@ -82,13 +82,11 @@ def is_ours(error: BaseException) -> bool:
 
     A library's error counts as whose code called it last.
     """
-    if takes_others(error):
-        return False
-    files = [file for file, _ in _frames(error)]
-    if files and _is_own(files[-1]):
+    if is_raised_here(error):
         return True
-    callers = [file for file in files if _is_own(file) or is_users(file)]
-    return bool(callers) and _is_own(callers[-1]) and error_line(error) is None
+    callers = [file for file, _ in _frames(error) if _is_own(file) or is_users(file)]
+    called_here = bool(callers) and _is_own(callers[-1]) and error_line(error) is None
+    return called_here and not takes_others(error)
 
 
 def is_raised_here(error: BaseException) -> bool:
@@ -98,7 +96,7 @@ def is_raised_here(error: BaseException) -> bool:
 
 
 def takes_others(error: BaseException) -> bool:
-    """Whether an error says that a function of the user's was called with arguments that it does
+    """True where an error says that a function of the user's was called with arguments that it does
     not take. Python raises it where the call stands, though the function is what is wrong."""
     calls = r"([\w.<>]+)\(\) (?:takes|missing|got an unexpected keyword|got multiple values)\b"
     called = re.match(calls, str(error)) if isinstance(error, TypeError) else None

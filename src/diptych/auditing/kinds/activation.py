@@ -169,31 +169,27 @@ def usual(node: Node, shape: Shape) -> Node:
     return replace(node, attributes={"function": name, "slope": None})
 
 
-def limits_of(node: Node) -> list[float | None] | None:
+def _ends(node: Node) -> tuple[float, float] | None:
     """The lowest and the highest number of a function that only cuts off; None for others."""
     match node.attributes["function"]:
         case "relu":
-            return [0.0, None]
+            return 0.0, np.inf
         case "relu6":
-            return [0.0, 6.0]
+            return 0.0, 6.0
         case "clip":
-            return list(node.attributes["limits"])
+            low, high = node.attributes["limits"]
+            return -np.inf if low is None else low, np.inf if high is None else high
     return None
 
 
 def _cut_off_twice(node: Node, before: Node, positive: bool) -> Node | None:
     """One function for two that cut off, one behind the other."""
-    inner, outer = limits_of(before), limits_of(node)
+    inner, outer = _ends(before), _ends(node)
     if inner is None or outer is None:
         return None
-    low, high = (
-        -np.inf if outer[0] is None else outer[0],
-        np.inf if outer[1] is None else outer[1],
-    )
-    ends = (-np.inf if inner[0] is None else inner[0], np.inf if inner[1] is None else inner[1])
-    limits = [float(np.clip(end, low, high)) for end in ends]
-    finite = [limit if np.isfinite(limit) else None for limit in limits]
-    return replace(node, attributes={"function": "clip", "slope": None, "limits": finite})
+    ends = [float(np.clip(end, *outer)) for end in inner]
+    limits = [end if np.isfinite(end) else None for end in ends]
+    return replace(node, attributes={"function": "clip", "slope": None, "limits": limits})
 
 
 def _does_nothing(node: Node, shape: Shape) -> bool:

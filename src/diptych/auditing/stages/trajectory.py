@@ -134,8 +134,7 @@ def _close(
 ) -> None:
     """Compares the paths as long as rounding leaves them alike."""
     names = [name for name in a.weights if name in learned and name in b.weights]
-    length = len(next(iter(near.weights.values())))
-    joined = [np.concatenate([p.weights[n][:length] for n in names], axis=1) for p in (a, b, near)]
+    joined = [np.concatenate([p.weights[n] for n in names], axis=1) for p in (a, b, near)]
     yard = np.maximum.accumulate(_rms(joined[0] - joined[2]))
     way = np.maximum.accumulate(_rms(joined[0] - joined[0][:1]))
     floor = twins.floor(1e-3 * float(_rms(joined[0][:1])[0]))
@@ -240,8 +239,7 @@ def _steps(path: np.ndarray) -> np.ndarray:
 def _first_still(a: np.ndarray, b: np.ndarray, near: np.ndarray) -> int | None:
     """The first step, counted from 1, from which on one side moves and the other does not, for
     some steps. Where the first side itself moves or not by rounding alone, nothing is said."""
-    differ = a != b
-    differ[: len(near)] &= a[: len(near)] == near
+    differ = (a != b) & (a == near)
     runs = np.convolve(differ, np.ones(LASTING, int), "valid") == LASTING
     return int(np.argmax(runs)) + 1 if runs.any() else None
 
@@ -251,8 +249,7 @@ def _window(a: np.ndarray, b: np.ndarray, near: np.ndarray) -> tuple[int, float]
     own = 1.0
     for start in range(0, len(a) - WINDOW + 1, WINDOW):
         sums = [float(np.sum(steps[start : start + WINDOW])) + 1e-300 for steps in (a, b, near)]
-        if start + WINDOW <= len(near):
-            own = max(own, sums[2] / sums[0], sums[0] / sums[2])
+        own = max(own, sums[2] / sums[0], sums[0] / sums[2])
         ratio = sums[1] / sums[0]
         if max(ratio, 1 / ratio) > RATIO * own:
             return start, ratio
