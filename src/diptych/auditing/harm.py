@@ -21,7 +21,7 @@ BY_CAUSE = {
 }
 """The causes that do less than most."""
 FAR = 3.0
-"""Kernels whose deviations differ by this factor have outputs of another size in every layer."""
+"""Kernels whose deviations differ by this factor give outputs of another size."""
 
 
 def of_cause(code: str) -> str:
