@@ -1,4 +1,4 @@
-"""Loss and gradients as distributions, where code of a side's own draws random numbers."""
+"""Comparison of loss and gradients as distributions, if the user's code draws random numbers."""
 
 import numpy as np
 
@@ -10,17 +10,17 @@ from diptych.auditing.twins import Twins
 
 EXAMPLES = 8
 RUNS, MORE, FEWEST = 64, 256, 16
-"""Draws of the first sample, of the second one, and the fewest of either."""
+"""Draws of the first and of the second sample, and the minimum for either."""
 BUDGET = 100_000_000
-"""Numbers that all gradients of a sample together may have."""
+"""The maximum number of values in all gradients of a sample."""
 APART = 1_000_000
-"""B's draws have other seeds than A's: the two samples are independent."""
+"""The offset of B's seeds, so that the two samples are independent."""
 CLOSE = {TWINS: 1e-9, "float32": 1e-5}
 """The relative distance of two statistics that rounding explains."""
 
 
 def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> tuple[str, float] | None:
-    """The statistic whose distributions differ most, and its p-value; None where none does."""
+    """The statistic whose distributions differ most, with its p-value; None if none differs."""
     twins.load(weights)
     x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
     y = {which: twins.examples.y[which][:EXAMPLES] for which in SIDES}
@@ -46,7 +46,7 @@ def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> tuple[st
 
 
 def _statistics(answers: list[tuple[float, Arrays]], weights: Arrays) -> Statistics:
-    """The loss, and each gradient's size and its part along a direction, one for each draw."""
+    """The loss, and the norm and one projection of each gradient, for each draw."""
     chance = np.random.default_rng(9)
     statistics: Statistics = {"the loss": np.array([loss for loss, _ in answers], np.float64)}
     for name, value in weights.items():

@@ -1,4 +1,4 @@
-"""Two sides under audit: what each of them does, and which layer of one is which of the other."""
+"""The two sides of an audit: their graphs, and the matching of their layers."""
 
 from dataclasses import dataclass, replace
 
@@ -15,20 +15,20 @@ Which = str
 """``a`` or ``b``."""
 SIDES = ("a", "b")
 CLOSE = 1e-3
-"""How far apart, relatively, the outputs of two layers with the same parameters may be."""
+"""The relative difference of outputs of two layers with the same parameters that counts as none."""
 Examples = dict[Which, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two opened sides and how they match. It does not change during an audit."""
+    """Two opened sides and their matching. It does not change during an audit."""
 
     sides: dict[Which, Side]
     graphs: dict[Which, Graph]
-    """What each side does; black boxes that behave like known layers are those."""
+    """The graph of each side; black boxes that behave like known layers are replaced by those."""
     a: Graph
     b: Graph
-    """Both graphs without what changes nothing."""
+    """Both graphs without nodes that have no effect."""
     final: dict[Which, str | None]
     """The final activation of each side, if it has one."""
     matches: list[Match]
@@ -44,8 +44,8 @@ class Pair:
         return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer)
 
     def settled(self, examples: Examples) -> "Pair":
-        """The pair in which parameters of one shape, in layers that stand for a black box, are
-        matched in an order in which both give the same; as it is where there is none."""
+        """The pair with parameters of the same shape, in groups for a black box, matched in an
+        order in which the outputs agree; unchanged if there is none."""
         pair = self
         own = [self.sides[which].own for which in SIDES]
         for match in self.matches:
@@ -69,7 +69,7 @@ class Pair:
 
     @property
     def whole(self) -> bool:
-        """Whether all weights of each side have a place in the other."""
+        """Whether every weight of each side has a counterpart on the other."""
         wanted = [
             {name for node in graph.nodes for name in node.parameters.values()}
             for graph in (self.a, self.b)
@@ -82,7 +82,7 @@ class Pair:
         return reference.computable(self.graphs[which])
 
     def with_attributes(self, which: Which, name: str, **attributes: object) -> "Pair":
-        """The pair in which a side's node has other attributes than it says."""
+        """The pair with changed attributes of one node of a side."""
         nodes = [
             replace(node, attributes=node.attributes | attributes) if node.name == name else node
             for node in self.graphs[which].nodes
@@ -97,7 +97,7 @@ class Pair:
 
 
 def without_final(graph: Graph) -> Graph:
-    """The network without its final activation, for the reference to run."""
+    """The network without its final activation, as the reference runs it."""
     return simplified(graph, keep_shapes=True)[0]
 
 

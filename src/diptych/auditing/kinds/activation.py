@@ -238,9 +238,9 @@ def _prelu_rounding(
 
 def _slopes(shape: Shape) -> str:
     if len(shape) > 1:
-        return f"a slope for each of {times(shape)} numbers"
+        return f"one slope for each of {times(shape)} values"
     channels = times(shape)
-    return "one slope" if channels == "1" else f"a slope for each of {channels} channels"
+    return "one slope" if channels == "1" else f"one slope for each of {channels} channels"
 
 
 PRELU = Kind(

@@ -166,7 +166,7 @@ def _common_differences(a: Node, b: Node) -> list[Difference]:
     """Scale, masks and dropout."""
     one, other, result = a.attributes, b.attributes, []
     if differ(one["scale"], other["scale"]):
-        says = [f"products times {v['scale']:.6g}" for v in (one, other)]
+        says = [f"products scaled by {v['scale']:.6g}" for v in (one, other)]
         result.append(Difference("layer-kind", *says, changed=with_those_of(a, b, "scale")))
     if one["causal"] != other["causal"]:
         says = ["a causal mask" if v["causal"] else "no causal mask" for v in (one, other)]
@@ -175,8 +175,8 @@ def _common_differences(a: Node, b: Node) -> list[Difference]:
         says = ["a mask of keys" if v["mask"] else "no mask of keys" for v in (one, other)]
         result.append(Difference("layer-kind", *says))
     if differ(one["dropout"], other["dropout"]):
-        says = [f"dropout of {v['dropout']:.6g} among the weights" for v in (one, other)]
-        effect = "in training only; the stage randomness has it measured"
+        says = [f"dropout of {v['dropout']:.6g} on the attention weights" for v in (one, other)]
+        effect = "in training only; measured in the stage randomness"
         result.append(Difference("dropout-rate", *says, effect=effect))
     return result
 
@@ -191,7 +191,7 @@ def _multi_head_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> lis
     for name in (*PROJECTIONS, "output"):
         sizes = [of[f"{name}_kernel"][-1] for of in (of_a, of_b)]
         if sizes[0] != sizes[1]:
-            says = [f"{size} numbers of the {name} for all heads" for size in sizes]
+            says = [f"{name} of size {size} over all heads" for size in sizes]
             result.append(Difference("units", *says))
         what = f"a bias of the {name}"
         result += optional_role(f"{name}_bias", of_a, of_b, "bias-missing", what)

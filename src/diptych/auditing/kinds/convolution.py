@@ -118,7 +118,7 @@ def _transposed_rounding(
 
 def _cropping_in_words(node: Node) -> str:
     words = padding_in_words(node.attributes["cropping"])
-    return words.replace("no padding", "nothing cut off").replace("padding", "cut off:")
+    return words.replace("no padding", "no cropping").replace("padding", "cropping")
 
 
 def transposed_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:

@@ -34,10 +34,10 @@ def _sizes(x_shape: tuple[int, ...], setting: Setting) -> tuple[int, ...]:
 
 def _check(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], groups: int) -> None:
     if len(x_shape) != len(kernel_shape):
-        raise ValueError(f"a kernel {kernel_shape} has other axes than an input {x_shape}")
+        raise ValueError(f"a kernel {kernel_shape} does not match the axes of an input {x_shape}")
     if x_shape[-1] != kernel_shape[-2] * groups or kernel_shape[-1] % groups:
         raise ValueError(
-            f"a kernel {kernel_shape} in {groups} groups does not fit to an input {x_shape}"
+            f"a kernel {kernel_shape} in {groups} groups does not fit an input {x_shape}"
         )
 
 

@@ -22,7 +22,7 @@ NAMES = {
     "gaussian_dropout": "Gaussian dropout",
 }
 """The kinds that have a rate, in words."""
-IN_TRAINING = "in training only; the stages mode and randomness have what was measured"
+IN_TRAINING = "in training only; measured in the stages mode and randomness"
 
 
 def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:

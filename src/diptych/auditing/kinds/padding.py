@@ -47,7 +47,7 @@ def _pad(node: Node, parameters: Parameters, inputs: Sequence[Array], training: 
     mode, value = node.attributes.get("mode", "constant"), node.attributes.get("value", 0.0)
     pairs = [tuple(pad) for pad in node.attributes["padding"]]
     if len(pairs) != y.ndim - 2:
-        raise ValueError(f"padding of {len(pairs)} axes does not fit to an input {y.shape}")
+        raise ValueError(f"padding of {len(pairs)} axes does not fit an input {y.shape}")
     if mode == "constant":
         spatial = [(0, 0), *pairs, (0, 0)]
         return anp.pad(y, spatial, "constant", constant_values=value)

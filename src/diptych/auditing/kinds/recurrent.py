@@ -136,7 +136,7 @@ def rounding(
 
 _PLACES = {
     FORWARD: "",
-    BACKWARD: " from the last step to the first",
+    BACKWARD: ", backward",
     BOTH: " in both directions",
 }
 
@@ -153,13 +153,13 @@ def words(node: Node) -> str:
 
 
 def _reset(node: Node) -> str:
-    return "after the matrix" if node.attributes["reset_after"] else "before the matrix"
+    return "after the product" if node.attributes["reset_after"] else "before the product"
 
 
 _RETURNS = {
     SEQUENCE: "returns the outputs of all steps",
     STATE: "returns the last state of each direction",
-    STEP: "returns the outputs at the last step, where going back has only begun",
+    STEP: "returns the outputs at the last step, the first one of the backward direction",
 }
 
 
@@ -181,7 +181,7 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
             changed = with_those_of(a, b, name)
             result.append(Difference("activation", *says, changed=changed))
     if one["direction"] != other["direction"]:
-        says = [f"goes through the steps {node.attributes['direction']}" for node in (a, b)]
+        says = [f"direction: {node.attributes['direction']}" for node in (a, b)]
         same = BOTH not in (one["direction"], other["direction"])
         changed = with_those_of(a, b, "direction") if same else None
         result.append(Difference("layer-kind", *says, changed=changed))
@@ -191,15 +191,15 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
                 text = [says[v] if says else f"{name}: {v}" for v in (one[name], other[name])]
                 result.append(Difference("layer-kind", *text, changed=with_those_of(a, b, name)))
     if one["masked"] != other["masked"]:
-        says = ["skips steps by a mask" if v["masked"] else "skips none" for v in (one, other)]
+        says = ["skips masked steps" if v["masked"] else "no mask" for v in (one, other)]
         result.append(Difference("layer-kind", *says))
     elif one["masked"] and one["skipped"] != other["skipped"]:
-        says = [f"a skipped step gives: {v['skipped']}" for v in (one, other)]
+        says = [f"output of a skipped step: {v['skipped']}" for v in (one, other)]
         result.append(Difference("layer-kind", *says, changed=with_those_of(a, b, "skipped")))
     for name in ("dropout", "recurrent_dropout"):
         if differ(one[name], other[name]):
             says = [f"{name.replace('_', ' ')} of {v[name]:.6g}" for v in (one, other)]
-            effect = "in training only; the stage randomness has it measured"
+            effect = "in training only; measured in the stage randomness"
             result.append(Difference("dropout-rate", *says, effect=effect))
     return result
 

@@ -196,8 +196,8 @@ def block_words(node: Node) -> str:
     """The direction, the block and which of the two the channels count faster."""
     name = "depth to space" if node.kind == "depth_to_space" else "space to depth"
     order = {
-        "channels": "channels first, as pixel_shuffle has them",
-        "blocks": "blocks first, as depth_to_space has them",
+        "channels": "channels first, as in pixel_shuffle",
+        "blocks": "blocks first, as in depth_to_space",
     }[node.attributes["order"]]
     return f"{name} by {node.attributes['block']}, {order}"
 

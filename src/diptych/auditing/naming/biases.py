@@ -14,8 +14,10 @@ from diptych.auditing.pair import SIDES, Pair
 KINDS = ("lstm", "gru", "simple_rnn")
 NEAR = 1e-3
 """How far the ratio of two steps may be from 2."""
-EFFECT = "its learning rate is twice as large; freeze one of the two (requires_grad_(False)), or "
-EFFECT += "give both half the rate"
+EFFECT = (
+    "its learning rate is in effect twice as large; freeze one of the two "
+    "(requires_grad_(False)), or halve the learning rate of both"
+)
 
 
 def explain(pair: Pair, differences: list[Difference], report: Reporter) -> list[Difference]:
@@ -36,7 +38,7 @@ def explain(pair: Pair, differences: list[Difference], report: Reporter) -> list
         factors = [_factor(difference) for difference in own]
         if not factors or None in factors or len(set(factors)) > 1:
             continue
-        words = ["one bias", "two biases, both trained: their sum moves twice as far per step"]
+        words = ["one bias", "two biases, both trained: their sum changes twice as much per step"]
         a, b = words if factors[0] == 2 else words[::-1]
         report("learning-rate", at=match, a=a, b=b, effect=EFFECT)
         rest = [difference for difference in rest if difference.name not in names]

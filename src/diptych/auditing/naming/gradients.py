@@ -89,7 +89,7 @@ class _Measured:
         bound = exact.bounds[own]
         factor = float(np.sum(value * truth) / max(float(np.sum(truth**2)), 1e-300))
         rest = float(np.abs(value - factor * truth).max(initial=0.0))
-        right, wrong = "the gradient of the loss", "another gradient than the loss has"
+        right, wrong = "the gradient of the loss", "a gradient that is not that of the loss"
         code = "unexplained"
         if rest <= self.unit * bound * max(1.0, abs(factor)):
             code, wrong = "gradient-scale", f"{factor:.4g} times the gradient of the loss"
@@ -201,7 +201,7 @@ def _frozen(
                 of_a = moves[0]
         frozen.update(gone)
         if gone:
-            words = ["gets a gradient", "gets none"]
+            words = ["has a gradient", "gets none"]
             one, other = words if of_a else words[::-1]
             effect = ""
             if exact and all(name in exact.gradients for name in gone):

@@ -57,7 +57,7 @@ def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: R
 
 
 VARIANTS = (
-    ("amsgrad", "AMSGrad: the largest second moment so far", "optimiser"),
+    ("amsgrad", "AMSGrad: the maximum of all second moments", "optimiser"),
     ("centered", "centred: the variance of the gradients", "optimiser"),
     ("dampening", "dampening {:g}", "momentum"),
     ("momentum_decay", "momentum that grows by 0.96 ** ({:g} * step)", "momentum"),
@@ -81,7 +81,7 @@ def _compare_words(
 ) -> None:
     """Compares what optimisers say of themselves where their steps are of none that is known."""
     unknown = [which.upper() for which in SIDES if not recovered[which].explained]
-    effect = f"the steps of {' and '.join(unknown)} are of no optimiser whose formula is known here"
+    effect = f"the steps of {' and '.join(unknown)} match no known optimiser"
     a, b = said["a"], said["b"]
     if a.get("kind") == b.get("kind") and len(unknown) == 2:
         different = [name for name in SAID if name in a and name in b and a[name] != b[name]]
@@ -100,7 +100,7 @@ def _compare_words(
 def _told(settings: dict[str, Any]) -> str:
     """What an optimiser says of itself, such as ``lamb (learning_rate 0.001, beta_1 0.9)``."""
     inside = [f"{name} {_short(value)}" for name, value in settings.items() if name != "kind"]
-    kind = settings.get("kind", "an optimiser of its own")
+    kind = settings.get("kind", "a custom optimiser")
     return f"{kind} ({', '.join(inside)})" if inside else str(kind)
 
 
@@ -116,7 +116,7 @@ def _decay(a: Recovered, b: Recovered, report: Report) -> None:
     ]
     if _apart(decays[0], decays[1], 0.02) or forms[0] != forms[1]:
         of_a, of_b = (
-            f"{decay:.3g}, {'apart from' if form == 'decoupled' else 'added to'} the gradient"
+            f"{decay:.3g}, {'decoupled from' if form == 'decoupled' else 'added to'} the gradient"
             if decay
             else "none"
             for decay, form in zip(decays, forms, strict=True)
@@ -157,7 +157,7 @@ def _epsilon(a: Recovered, b: Recovered, report: Report) -> None:
         settings = optimiser.settings
         if "hat" in settings:
             text = "before" if settings["hat"] else "after"
-            where.append(f"added to the root {text} its bias is corrected")
+            where.append(f"added to the root {text} bias correction")
         elif "within" in settings:
             where.append("added to the gradient" if settings["within"] else "added to the norm")
         else:
@@ -167,7 +167,7 @@ def _epsilon(a: Recovered, b: Recovered, report: Report) -> None:
     if where[0] != where[1] or _apart(values[0], values[1], 0.05):
         of_a, of_b = (f"{value:.3g}, {place}" for value, place in zip(values, where, strict=True))
         effect = (
-            "matters where gradients are about as small: a gradient of "
+            "matters for gradients of about this size: a gradient of "
             f"{max(values):.0e} makes steps of different sizes"
         )
         report("epsilon", a=of_a, b=of_b, effect=effect)

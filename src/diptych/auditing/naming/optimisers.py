@@ -169,7 +169,7 @@ def _frozen(
                 gone[name] = moves
         if gone and not report.has_at(match, "frozen-parameter"):
             moves = next(iter(gone.values()))
-            words = ["is trained", "is not trained: no step moves it"]
+            words = ["is trained", "not trained: no step changes it"]
             a, b = words if moves[0] else words[::-1]
             effect = f"parameters {', '.join(gone)}"
             report("frozen-parameter", at=match, a=a, b=b, effect=effect, stage="gradients")
@@ -257,15 +257,15 @@ def _cut(
     thresholds += [1.0, 0.5, 0.1, 5.0, 10.0, 0.01, 2.0, 100.0]
     for threshold in dict.fromkeys(t for t in thresholds if t > 0):
         for form, words in (
-            ("value", "each number to {:g}"), ("norm", "each parameter's norm to {:g}"),
-            ("global", "the norm of all to {:g}"),
+            ("value", "each value to {:g}"), ("norm", "the norm of each parameter to {:g}"),
+            ("global", "the global norm to {:g}"),
         ):  # fmt: skip
             cut = Probe(
                 grown.weights, [_clipped(s, form, threshold) for s in grown.gradients], grown.places
             )
             if _explains(known, _observed(cut, places, path)):
                 return words.format(threshold)
-    return "in a way of its own"
+    return "in a custom way"
 
 
 def _clipped(gradients: Arrays, form: str, threshold: float) -> Arrays:
@@ -321,12 +321,12 @@ def _constraints(pair: Pair, names: list[str], report: Reporter) -> set[str]:
                 pulled_in.add(name)
             if abs(shrunk[0] - shrunk[1]) > 0.05:
                 of_a, of_b = (
-                    f"left as they are ({role})"
+                    f"unchanged ({role})"
                     if share > 0.95
-                    else f"pulled in to at most {np.abs(after[which][name]).max():.4g} ({role})"
+                    else f"limited to {np.abs(after[which][name]).max():.4g} ({role})"
                     for share, which in zip(shrunk, SIDES, strict=True)
                 )
                 largest = np.abs(weights[name]).max()
-                effect = f"weights of {largest:.3g} after a step on no gradient"
+                effect = f"weights of {largest:.3g} after a step with zero gradients"
                 report("weight-constraint", at=match, a=of_a, b=of_b, effect=effect)
     return pulled_in

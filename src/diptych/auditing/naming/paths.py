@@ -59,7 +59,7 @@ def explain(pair: Pair, differences: list[Difference], report: Reporter) -> None
     trained = [m for m in pair.matches if m.a and m.b and m.a.parameters]
     at = place(matches[0]) if len(matches) < len(trained) else None
     effect = (
-        f"the first difference is in step {first.step} on gradients {first.regime.name}, "
+        f"the first difference is in step {first.step} with gradients {first.regime.name}, "
         f"in {first.name}"
     )
     for name in names:
@@ -81,7 +81,9 @@ def _accumulation(differences: list[Difference]) -> Said | None:
             continue
         if max(each[0] for each in moves) > 2:  # Its first gradient may be zero.
             first = [int(each[0]) for each in moves]
-            words = [f"weights first move in step {n}" if n > 2 else "in every step" for n in first]
+            words = [
+                f"weights first change in step {n}" if n > 2 else "in every step" for n in first
+            ]
             if first[0] != first[1]:
                 return "gradient-accumulation", *words
             return "optimiser", *(_described(difference, w, first[0]) for w in SIDES)
@@ -106,7 +108,9 @@ def _decay(differences: list[Difference]) -> Said | None:
             if not len(ratio) or np.ptp(ratio) > CONSTANT * np.abs(ratio).max(initial=1e-300):
                 return None
             shares.append(-float(ratio.mean()))
-        words = [f"each weight loses {s:.3g} of itself per step" if s else "none" for s in shares]
+        words = [
+            f"each weight decays by {s:.3g} of its value per step" if s else "none" for s in shares
+        ]
         return "weight-decay", *words
     return None
 
@@ -116,7 +120,7 @@ def _constraint(differences: list[Difference]) -> Said | None:
     large = [d for d in differences if d.regime.large]
     if not large or any(d.regime.has_gradients for d in differences):
         return None
-    words = [f"large weights move by up to {np.abs(large[0].steps(w)).max():.3g}" for w in SIDES]
+    words = [f"large weights change by up to {np.abs(large[0].steps(w)).max():.3g}" for w in SIDES]
     return "weight-constraint", *words
 
 

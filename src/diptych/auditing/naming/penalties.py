@@ -78,7 +78,10 @@ def measured(outputs: Outputs, weights: Arrays) -> dict[str, dict[str, float]]:
 
 
 def compare(pair: Pair, weights: Weights, a: Formula, b: Formula, report: Reporter) -> None:
-    for form, words in (("squares", "the sum of squares"), ("absolutes", "the sum of absolutes")):
+    for form, words in (
+        ("squares", "the sum of squares"),
+        ("absolutes", "the sum of absolute values"),
+    ):
         of_a, of_b = a["penalties"][form], b["penalties"][form]
         for match in pair.matches:
             for role, name, partner in match.parameters():
@@ -91,7 +94,7 @@ def compare(pair: Pair, weights: Weights, a: Formula, b: Formula, report: Report
                     f"{factor:.3g} times {words} of the {role}" if factor else "no penalty"
                     for factor in factors
                 ]
-                effect = f"{difference * squares:.3g} of the loss at the present weights"
+                effect = f"{difference * squares:.3g} of the loss with the current weights"
                 report(
                     "regularisation",
                     at=match,

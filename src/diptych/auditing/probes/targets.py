@@ -52,7 +52,7 @@ def batches(pair: Pair, examples: Examples, saturated: bool = True) -> Iterator[
             for spread in spreads:
                 chance = generator(0, "audit/outputs", size)
                 z = scale * spread * chance.standard_normal((size, *shape))
-                name = f"batches of {size}, outputs of deviation {scale * spread:g}"
+                name = f"batches of {size}, outputs with a standard deviation of {scale * spread:g}"
                 if takes_own(*pair.sides.values()):
                     rows = chance.integers(min(map(len, examples.raw_y.values())), size=size)
                     own = {which: examples.raw_y[which][rows] for which in SIDES}

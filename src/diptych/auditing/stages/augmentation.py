@@ -65,7 +65,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     stage.coverage.compared(2, real_examples=len(original), epochs=EPOCHS)
     changed = {which: _changed(each, original) for which, each in seen.items()}
     if not any(np.any(each) for each in changed.values()):
-        stage.note = "examples as they are, on both sides"
+        stage.note = "neither side changes the examples"
         return stage
     fixed = {which: _is_fixed(each) for which, each in seen.items()}
     if any(not np.any(each) for each in changed.values()):
@@ -116,7 +116,7 @@ def _seen(
     y = np.broadcast_to(y, (count, *like.shape[1:])).astype(like.dtype)
     found = side.batches_of(x[which], np.ascontiguousarray(y), epochs)
     if found is None:
-        raise Unable(f"{side.label} does not say how it makes batches")
+        raise Unable(f"{side.label} does not define its batches")
     parts: list[list[np.ndarray]] = [[], [], [], []]
     number = 0
     for epoch, batches in enumerate(found):
@@ -130,7 +130,7 @@ def _seen(
     values, labels, epoch, batch = (np.concatenate(part) for part in parts)
     shape = examples.x["a"].shape[1:]
     if values[0].size != int(np.prod(shape)):
-        raise Unable(f"{side.label}'s batches have examples of another size")
+        raise Unable(f"the batches of {side.label} have examples of a different size")
     numbers = np.clip(np.rint(labels), 0, count - 1).astype(int)
     return Seen(values.reshape(-1, *shape), numbers, labels, epoch, batch)
 
@@ -153,9 +153,9 @@ def _is_fixed(seen: Seen) -> bool:
 
 def _words(seen: Seen, changed: np.ndarray) -> str:
     if not np.any(changed):
-        return "examples as they are"
+        return "examples unchanged"
     first = int(seen.epoch[changed].min()) + 1
-    begins = f", from epoch {first} on" if first > 1 else ""
+    begins = f", from epoch {first}" if first > 1 else ""
     return f"{np.mean(changed):.0%} of the examples are changed{begins}"
 
 

@@ -62,15 +62,15 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Forward:
     comparison = Comparison(pair, unit, records, False, report)
     for match in pair.matches:
         if match.a and match.b and "custom" in (match.a.kind, match.b.kind):
-            stage.coverage.compared(1, layers="unknown ones from outside")
+            stage.coverage.compared(1, layers="unknown ones by their outputs")
             comparison.compare(match, stage)
     if pair.whole and not report.has():
         _outputs(pair, examples, weights, unit, records, stage, report)
     elif not pair.whole:
-        stage.note = "not all weights fit into both; each side was checked on its own"
+        stage.note = "not all weights fit both sides; each side was checked separately"
     stages = {finding.stage for finding in report.audit.findings[before:]}
     if "mode" in stages:
-        stage.note = "a side predicts as if it trained: see mode"
+        stage.note = "a side predicts in training mode; see mode"
     stage.ok = NAME not in stages
     return Forward(stage, weights, unit)
 
@@ -81,7 +81,7 @@ def _faults(
     """The nodes whose outputs float32's rounding does not explain, and by how much they exceed."""
     distances = reference.check(pair.graphs[which], weights, record, False)
     for distance in distances.values():
-        stage.coverage.compared(1, layers="each on its own side's inputs")
+        stage.coverage.compared(1, layers="each with its own side's inputs")
         if distance.ratio <= 1:
             stage.saw(distance.difference, distance.bound)
     return {name: distance.ratio for name, distance in distances.items() if distance.ratio > 1}
@@ -133,7 +133,7 @@ def _explain(
     match = _match_of(pair, which, name)
     at = match or name
     if in_training == "draws" or as_in_training:
-        a, b = "predicts as in training", "predicts as in inference"
+        a, b = "predicts in training mode", "predicts in inference mode"
         if which == "b":
             a, b = b, a
         report("training-mode", at=at, a=a, b=b, stage="mode")
@@ -143,13 +143,13 @@ def _explain(
     fitting = [c for c, ratio in zip(candidates, ratios, strict=True) if ratio <= 1]
     partner = (match.b if which == "a" else match.a) if match else None
     other = words(partner) if partner else "no such layer"
-    code, effect = "unexplained", f"the smallest failing input: {_smallest(record, node)}"
-    own = "its outputs are not what it says, by more than rounding and no known cause"
+    code, effect = "unexplained", f"the smallest input that fails: {_smallest(record, node)}"
+    own = "its outputs are not those of the declared layer; no known cause explains it"
     if fitting:
         code, really = fitting[0]
         if partner and (really.kind, really.attributes) == (partner.kind, partner.attributes):
             return  # It does what the other side says; the two are alike.
-        own, effect = f"{words(really)} (it says {words(node)})", ""
+        own, effect = f"{words(really)} (declared as {words(node)})", ""
     a, b = (own, other) if which == "a" else (other, own)
     report(code, at=at, a=a, b=b, effect=effect)
 
@@ -184,10 +184,10 @@ def _outputs(
         first = int(np.abs(a - b).reshape(len(a), -1).max(1).argmax())
         report(
             "unexplained",
-            a="outputs on the same weights",
-            b="other outputs",
+            a="its outputs with the same weights",
+            b="different outputs",
             effect=f"they differ by up to {difference:.3g}, rounding explains up to {bound:.1e}; "
-            f"most on example {first}; every layer by itself does what it says",
+            f"most on example {first}; every single layer is right by itself",
         )
 
 

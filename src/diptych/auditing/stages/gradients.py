@@ -43,7 +43,7 @@ def check(
         start = twins.start()
         for place in places(twins):
             if clips and (place.weights == "large" or place.scale > 1):
-                reason = "one loss takes probabilities and may cut them off near 0"
+                reason = "one loss takes probabilities and may clip them near 0"
                 stage.coverage.leave_out(str(place), reason)
                 continue
             try:
@@ -62,7 +62,7 @@ def check(
     if not named and clean:
         report("unexplained", at=worst.match, a=worst.what, b="another one", effect=worst.effect)
     if len(report.audit.findings) == before:
-        stage.note = "as the findings make one expect"
+        stage.note = "expected from the other findings"
     return stage
 
 
@@ -75,16 +75,16 @@ def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
     own = [side.label for which, side in pair.sides.items() if twins.draws[which]]
     a, b = (sum(node.kind == "dropout" for node in pair.graphs[which].nodes) for which in SIDES)
     if len(own) == 1 or a != b:  # What one side draws by itself, the other drops, and that is off.
-        reason = f"code of {' and '.join(own)} draws random numbers, with dropout off too"
+        reason = f"the code of {' and '.join(own)} draws random numbers even with dropout off"
         stage.ok, stage.note = None, reason
         return stage
-    stage.note = "as distributions: the sides' own code draws random numbers"
+    stage.note = "as distributions, because the code of both sides draws random numbers"
     different = compare_drawn(twins, weights_at(Place("moved", 1.0, 0), start), stage.coverage)
     stage.ok = different is None
     if different and not report.has(*CAUSES):
         name, p = different
         effect = f"the distributions of {name} differ, p = {p:.1g}"
-        report("unexplained", a="loss and gradients", b="other ones", effect=effect)
+        report("unexplained", a="loss and gradients", b="different distributions", effect=effect)
     return stage
 
 

@@ -47,12 +47,12 @@ def check(pair: Pair, report: Reporter) -> Stage:
         stage.note = "one side has the other's weights" if stage.ok else "copied weights"
         return stage
     if read:
-        stage.ok, stage.note = None, "the weights come from a file, and are not initial ones"
+        stage.ok, stage.note = None, "the weights come from a file; they are not initial weights"
         return stage
     draws = _count(pair)
     draws_a, draws_b = (_draws(pair, which, draws) for which in ("a", "b"))
     if not (draws_a and draws_b):
-        stage.ok, stage.note = None, "the builds of one side have parameters of other names"
+        stage.ok, stage.note = None, "the builds of one side have parameters with different names"
         return stage
     compared = 0
     for match in pair.matches:
@@ -61,7 +61,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
         for role, name, partner in match.parameters():
             if draws_a[name].shape != draws_b[partner].shape:
                 # Other fans, other distributions: what made the shapes differ is found.
-                stage.coverage.leave_out(name, "it has another shape on the other side")
+                stage.coverage.leave_out(name, "it has a different shape on the other side")
                 continue
             compared += 1
             _compare(match, role, draws_a[name], draws_b[partner], report)
@@ -206,7 +206,7 @@ def _compare_copies(
                 )
                 continue
             if match.a.kind == "conv" and flipped(a[name], raw):
-                words = "its kernels, turned by 180 degrees"
+                words = "its kernels, rotated by 180 degrees"
                 report("kernel-flipped", at=match, a="its kernels", b=words)
                 continue
             order = other_gate_order(match.a.kind, a[name], moved[name])
@@ -251,7 +251,7 @@ def _compare(
         at=match,
         a=f"{role}: {named(one, draws_a.shape[1:], dense)}",
         b=f"{role}: {named(other, draws_b.shape[1:], dense)}",
-        effect=f"deviation {one.std():.3g} against {other.std():.3g}",
+        effect=f"standard deviation {one.std():.3g} against {other.std():.3g}",
         harm=of_deviations(code, float(one.std()), float(other.std())),
     )
 
@@ -274,7 +274,7 @@ def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
     }
     family = max(families, key=lambda name: families[name].logpdf(values).sum())
     if len(shape) < 2:
-        return f"{family}, deviation {deviation:.3g}"
+        return f"{family}, standard deviation {deviation:.3g}"
     receptive = float(np.prod(shape[:-2]))
     fan_in, fan_out = receptive * shape[-2], receptive * shape[-1]
     rules = {
@@ -286,4 +286,4 @@ def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
     near = min(rules, key=lambda rule: abs(np.log(deviation**2 / rules[rule])))
     off = abs(deviation / np.sqrt(rules[near]) - 1)
     fan = f"{near} {family}" if off < 0.1 else family
-    return f"{fan}, deviation {deviation:.3g}, largest {largest:.3g}"
+    return f"{fan}, standard deviation {deviation:.3g}, largest {largest:.3g}"

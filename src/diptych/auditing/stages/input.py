@@ -11,7 +11,7 @@ from diptych.auditing.report import Stage
 NAME = "input"
 WHOLE = 1e-5
 """How far the mean of all data may be off, relative to the largest number."""
-REVERSED = "channels in the other order, as BGR to RGB"
+REVERSED = "channels in reverse order, such as BGR instead of RGB"
 CLOSE = 4e-6
 """Scaling takes a few operations in float32, each right to 6e-8 of the largest number."""
 
@@ -21,7 +21,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     stage = Stage(NAME)
     a, b = (effective(pair.graphs[which], examples.raw_x[which]) for which in ("a", "b"))
     if not any(side.prepares for side in pair.sides.values()):
-        stage.note = "neither side says how it prepares data; both were given the same"
+        stage.note = "neither side defines how it prepares data; both got the same data"
     b = b.reshape(a.shape) if a.size == b.size else b
     count = min(len(a), len(b))
     a, b = a[:count], b[:count]
@@ -58,9 +58,9 @@ def _whole_data(pair: Pair, stage: Stage, report: Reporter) -> None:
             for data in (a, b)
         ]
         stage.ok = False
-        report("examples", a=words[0], b=words[1], effect="the data as a whole")
+        report("examples", a=words[0], b=words[1], effect="compared over the whole data")
     else:
-        stage.coverage.compared(1, data_of=f"{a['count']:,} examples as a whole")
+        stage.coverage.compared(1, data_of=f"{a['count']:,} examples")
 
 
 def _explain(a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
@@ -89,14 +89,14 @@ def _explain(a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
         report("input-scale", a=_range(a), b=words, effect=_span(a, b))
         return
     code = "input-scale" if a.ndim < 3 else "input-layout"
-    effect = f"no scaling, turning or mirroring gives B's; {_span(a, b)}"
+    effect = f"no scaling, rotation or mirroring of A's gives B's; {_span(a, b)}"
     report(code, a=_range(a), b=_range(b), effect=effect)
 
 
 def _report_turn(name: str, a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
     if name:
         code = "channel-order" if name == REVERSED else "input-layout"
-        report(code, a="as they are", b=name, effect=_span(a, b))
+        report(code, a="unchanged", b=name, effect=_span(a, b))
 
 
 def _by_channel(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
@@ -128,7 +128,7 @@ def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
             (REVERSED, a[..., ::-1]),
             ("upside down", a[:, ::-1]),
             ("left and right swapped", a[:, :, ::-1]),
-            ("turned by 180 degrees", a[:, ::-1, ::-1]),
+            ("rotated by 180 degrees", a[:, ::-1, ::-1]),
             ("channels first, read as channels last", np.moveaxis(a, -1, 1).reshape(a.shape)),
         ]
     return candidates

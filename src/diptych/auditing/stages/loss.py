@@ -102,7 +102,8 @@ def check(twins: Twins, report: Reporter) -> Losses:
         _compare(a, b, _effect(pair, examples), alike, report)
         if any(decay.values()):
             report.note(
-                "one side's penalty on squares is the other's weight decay: the steps are the same"
+                "the squared penalty of one side equals the weight decay of the other: the steps "
+                "are the same"
             )
         else:
             penalties.compare(pair, twins.weights, a, b, report)
@@ -170,8 +171,8 @@ class _Worst:
 def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> str:
     """The effect of the largest difference of values that rounding does not explain, or nothing."""
     if clips:
-        reason = "one loss takes probabilities and may cut them off near 0"
-        stage.coverage.leave_out("outputs of deviation 30", reason)
+        reason = "one loss takes probabilities and may clip them near 0"
+        stage.coverage.leave_out("outputs with a standard deviation of 30", reason)
     worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close)
     refused: dict[str, str] = {}
     with twins.used(stage.coverage):
@@ -185,7 +186,7 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                     refused[batch.name] = str(problem)
                     continue
                 if not np.isfinite([a, b]).any():
-                    stage.coverage.leave_out(batch.name, "neither loss is a number there")
+                    stage.coverage.leave_out(batch.name, "neither loss is finite there")
                     continue
                 if weights == "random":
                     a, b = (
@@ -195,7 +196,7 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                 stage.coverage.compared(1, **_extents(twins, batch, weights))
                 worst.saw(a, b, f"{batch.name}, {weights} weights")
         if refused and not stage.coverage.probes:
-            refused = {"outputs that the network does not give": next(iter(refused.values()))}
+            refused = {"outputs outside the range of the network": next(iter(refused.values()))}
             _on_own_outputs(twins, worst)
     for name, problem in refused.items():
         stage.coverage.leave_out(name, problem)
@@ -316,14 +317,14 @@ def _compare_numbers(a: Formula, b: Formula, effect: str, report: Reporter) -> N
         weights = [weight / weight[0] for weight in weights]
     if not np.allclose(*np.broadcast_arrays(*weights), rtol=1e-3):
         words = [
-            f"classes weighted {_listed(weight)}" if "weights" in formula else "classes weigh alike"
+            f"class weights {_listed(weight)}" if "weights" in formula else "no class weights"
             for weight, formula in zip(weights, (a, b), strict=True)
         ]
         report("loss", a=words[0], b=words[1], effect=effect)
     deltas = [(formula.get("delta", 1.0), formula.get("smooth", False)) for formula in (a, b)]
     if a["kind"] == b["kind"] == "huber" and deltas[0] != deltas[1]:
         words = [
-            f"Huber's loss with a threshold of {delta:g}" + (", divided by it" if smooth else "")
+            f"Huber loss with a threshold of {delta:g}" + (", divided by it" if smooth else "")
             for delta, smooth in deltas
         ]
         report("loss", a=words[0], b=words[1], effect=effect)
@@ -377,7 +378,7 @@ def _compare_values(
 def _described(formula: Formula | None, words: str) -> str:
     """A loss in words: by its formula, and by what its side says of it."""
     if formula is None:
-        return words or "a loss of its own"
+        return words or "a custom loss"
     takes = _taken(formula)
     told = WORDS.get(takes, takes)
     text = formula["kind"].replace("_", " ") + ("" if takes == "values" else f" that {told}")

@@ -89,7 +89,7 @@ def _dropout(match: Match, records: Records, report: Reporter) -> None:
     noise = SIGMAS * np.sqrt(0.25 / max(1, count_a) + 0.25 / max(1, count_b))
     a, b = _dropping(share_a, factor_a), _dropping(share_b, factor_b)
     if (share_a == 0) != (share_b == 0) and abs(share_a - share_b) > noise:
-        effect = "dropout works on one side only"
+        effect = "dropout is active on one side only"
         report("training-mode", at=match, a=a, b=b, effect=effect)
         return
     different = abs(share_a - share_b) > noise or abs(factor_a - factor_b) > 0.01 * factor_a
@@ -119,13 +119,13 @@ def _dropped(record: Arrays, node: Node) -> tuple[float, float, int] | None:
 def _dropping(share: float, factor: float) -> str:
     if share == 0:
         return "drops nothing in training"
-    return f"drops {share:.1%} in training, the rest times {factor:.4g}"
+    return f"drops {share:.1%} in training, the rest multiplied by {factor:.4g}"
 
 
 USES = {
-    "batch": "normalises by the batch's own statistics in training",
+    "batch": "normalises by the batch statistics in training",
     "moving": "normalises by the moving averages in training",
-    "neither": "normalises by neither the batch's nor the moving statistics",
+    "neither": "normalises by neither the batch statistics nor the moving averages",
 }
 
 
@@ -154,7 +154,7 @@ def _batch_norm(
             at=match,
             a=f"keeps {one:.5g} of its moving averages",
             b=f"keeps {other:.5g} of them",
-            effect="recovered from one step's averages; predictions differ, training losses do not",
+            effect="recovered from the averages after one step; affects predictions, not losses",
         )
     return uses
 
@@ -182,7 +182,7 @@ def _unbiased_variances(
         if None not in (a, b) and a != b:
             report.note(
                 f"{'A' if a else 'B'}'s moving variances are unbiased, n/(n-1) times the other's; "
-                "that is the frameworks' convention and was not counted"
+                "this is the frameworks' convention and does not count"
             )
             return
 

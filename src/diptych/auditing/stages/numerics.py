@@ -66,7 +66,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
     if wrong and any(twins.draws[which] for which in off):
         for which in [which for which in off if twins.draws[which]]:
             off[which] = {name: o for name, o in off[which].items() if name == "the outputs"}
-            reason = "code of its own draws random numbers, its twin others"
+            reason = "its code draws random numbers, and its twin different ones"
             stage.coverage.leave_out(f"loss and gradients of {pair.sides[which].label}", reason)
         faults = {which: _worst(found) for which, found in off.items()}
         wrong = {which: fault for which, fault in faults.items() if fault}
@@ -74,8 +74,8 @@ def check(twins: Twins, report: Reporter) -> Stage:
         stage.ok = False
         _report(off, wrong, report)
     elif wrong:
-        report.note("both sides compute less exactly than float32, and alike; see numerics")
-        stage.note = "both miss their twins, and alike"
+        report.note("both sides compute less precisely than float32, in the same way; see numerics")
+        stage.note = "both differ from their twins, in the same way"
     return stage
 
 
@@ -173,9 +173,9 @@ def _report(off: dict[Which, dict[str, Off]], wrong: dict[Which, str], report: R
             error = off[which][name].error
             words.append(f"{name} is off by {error:.2g} of its largest number")
         elif which in off:
-            words.append("computes what it means")
+            words.append("agrees with its float64 twin")
         else:
-            words.append("could not be held against it")
+            words.append("could not be compared with its twin")
     ratios = [off[which][name].ratio for which, name in wrong.items()]
     effect = f"{max(ratios):,.0f} times what rounding in float32 explains"
     code = "precision" if all(_is_coarse(off[which]) for which in wrong) else "numerics"

@@ -93,7 +93,7 @@ def _explain(
     if not sizes & alike and alike:
         words = [_at_size(twins, which, worst.place) for which in SIDES]
         only = ", ".join(str(size) for size in sorted(sizes))
-        effect = f"{worst}; only in batches of {only}"
+        effect = f"{worst}; only with batches of {only}"
         report("batch-dependence", a=words[0], b=words[1], effect=effect)
         return
     trains = all(side.trains for side in twins.pair.sides.values())
@@ -101,7 +101,7 @@ def _explain(
     if None not in said and said[0] != said[1]:
         report("inference", a=str(said[0]), b=str(said[1]), effect=str(worst))
         return
-    a, b = "outputs on the same weights", "other outputs"
+    a, b = "its outputs with the same weights", "different outputs"
     report("unexplained", a=a, b=b, effect=str(worst))
 
 
@@ -112,7 +112,7 @@ def _at_size(twins: Twins, which: Which, place: Place) -> str:
     here = side.outputs(x[: place.size], training=False)[0]
     there = side.outputs(np.concatenate([x, x[:1]]), training=False)[0][: place.size]
     same = distance(here, there) <= ALIKE * float(np.abs(there).max(initial=0.0))
-    return "an example's outputs are its own" if same else "outputs depend on the batch's size"
+    return "outputs do not depend on the batch size" if same else "outputs depend on the batch size"
 
 
 def _inference(twins: Twins, which: Which, place: Place) -> str | None:
@@ -127,4 +127,4 @@ def _inference(twins: Twins, which: Which, place: Place) -> str | None:
     if not np.array_equal(runs[0], runs[1]):
         return None
     same = distance(runs[0], predicted) <= ALIKE * float(np.abs(runs[0]).max(initial=0.0))
-    return "predicts as it trains" if same else "predicts something else than in training"
+    return "predicts as it trains" if same else "predicts differently than in training"

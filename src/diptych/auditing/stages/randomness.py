@@ -100,7 +100,7 @@ def _compare_still(
     difference = distance(a, b)
     stage.coverage.compared(1, runs=len(few["a"]))
     stage.saw(difference, bound)
-    stage.note = "neither side draws random numbers; outputs in training are compared"
+    stage.note = "neither side draws random numbers; outputs in training were compared directly"
     stage.ok = difference <= bound
     if not stage.ok and not report.has():
         effect = f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e})"
@@ -128,11 +128,11 @@ def _compare_drawn(
 
     different = differing(draw, runs, more, CLOSE[twins.precision])
     stage.coverage.compared(0, statistics=len(statistics(np.zeros((1, 2, 2)), np.zeros((2, 2)))))
-    stage.note = "as distributions; deviation from run to run {a:.3g} and {b:.3g}".format(**spreads)
+    stage.note = "as distributions; over runs they deviate by {a:.3g} and {b:.3g}".format(**spreads)
     if different:
         stage.ok = False
         if any(finding.stage in FUNCTION for finding in report.audit.findings):
-            stage.note += "; as the findings make one expect"
+            stage.note += "; expected from the other findings"
             return
         name, p = different
         a, b = (f"outputs in training deviate by {spreads[which]:.4g}" for which in SIDES)
@@ -157,7 +157,7 @@ def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:
         squares = np.mean(np.square(away), axis=(1, 2))
         found["the size of the deviations"] = squares
         found["the largest deviation"] = np.abs(away).max(axis=(1, 2))
-        found["what a batch shares"] = np.mean(np.square(away.mean(axis=1)), axis=1)
+        found["what the examples of a batch share"] = np.mean(np.square(away.mean(axis=1)), axis=1)
         found["the first example's deviation"] = np.mean(np.square(away[:, 0]), axis=1)
     return found
 

@@ -62,17 +62,18 @@ def _horizons(stage: Stage, lengths: dict[Which, tuple[int | None, str]], report
     elif a or b:
         silent, other = ("B", a) if a else ("A", b)
         stage.coverage.leave_out(
-            "the length of training", f"{silent} does not say it, the other trains {other:,} steps"
+            "the length of training",
+            f"{silent} does not define it; the other trains {other:,} steps",
         )
     else:
-        stage.coverage.leave_out("the length of training", "neither side says it")
+        stage.coverage.leave_out("the length of training", "neither side defines it")
 
 
 def _rates(stage: Stage, tables: dict[Which, Table], steps: int, report: Reporter) -> None:
     a, b = tables["a"], tables["b"]
     places = np.unique(np.concatenate([a[:, 0], b[:, 0]])).astype(int)
     rates = [_at(table, places) for table in (a, b)]
-    stage.coverage.compared(len(places), rates="wherever one changes")
+    stage.coverage.compared(len(places), rates="at every change")
     stage.coverage.steps = steps
     rates = _grouped(rates)
     if rates[0].shape != rates[1].shape:
@@ -98,7 +99,7 @@ def _rates(stage: Stage, tables: dict[Which, Table], steps: int, report: Reporte
     if "schedule" in found or (constant and "learning-rate" in found):
         return
     said = [_words(each, places) for each in rates]
-    effect = f"from step {places[first]:,} on, of {steps:,}"
+    effect = f"from step {places[first]:,} of {steps:,}"
     report(code, a=said[0], b=said[1], effect="" if constant else effect)
 
 

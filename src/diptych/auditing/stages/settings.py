@@ -29,7 +29,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
         if said[0] == said[1]:
             continue
         if name in LISTED:
-            report.note(f"{said[0]} against {said[1]}; it does not change the training")
+            report.note(f"{said[0]} against {said[1]}; this does not affect the training")
         else:
             report("settings", a=said[0], b=said[1])
             stage.ok = False

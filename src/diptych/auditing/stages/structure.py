@@ -47,7 +47,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
             b=_without_partner(pair.b, set(names.values())),
         )
     stage = Stage(NAME, ok=not report.has(NAME))
-    stage.coverage.compared(len(pair.matches), layers="every matched one")
+    stage.coverage.compared(len(pair.matches), layers="all matched ones")
     stage.note = (
         f"{len(pair.matches)} layers, {counts[0]:,} parameters"
         if counts[0] == counts[1]
@@ -101,7 +101,7 @@ def _report_order(pair: Pair, number: int, further: int | None, report: Reporter
     both = Match(match.a or other.a, match.b or other.b)
     node = both.a or both.b
     assert node
-    before, behind = f"{words(node)} before {name}", f"{words(node)} behind {name}"
+    before, behind = f"{words(node)} before {name}", f"{words(node)} after {name}"
     a, b = (before, behind) if match.a else (behind, before)
     report("layer-order", at=both, a=a, b=b)
 
@@ -116,7 +116,7 @@ def _compare_shared(pair: Pair, report: Reporter) -> None:
     for which, of_side in partners.items():
         for name, others in of_side.items():
             if len(others) > 1:
-                one, several = f"one parameter, {name}", f"its own in each: {', '.join(others)}"
+                one, several = f"one parameter, {name}", f"separate ones: {', '.join(others)}"
                 a, b = (one, several) if which == "a" else (several, one)
                 report("shared-weights", at=list(others.values())[-1], a=a, b=b)
 
@@ -129,7 +129,7 @@ def _without_partner(graph: Graph, names: set[str]) -> str:
         names: of its parameters that have one.
     """
     alone = [n for node in graph.nodes for n in node.parameters.values() if n not in names]
-    return f"parameters without a partner: {', '.join(alone) or 'none'}"
+    return f"parameters without a counterpart: {', '.join(alone) or 'none'}"
 
 
 def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> None:
@@ -174,7 +174,9 @@ def _compare(
                     effect = effect_of(pair, FAR * x, changes)
                     if effect is None or effect.moved == 0:
                         continue
-                    words_of_effect = f"none on these inputs; on {FAR} times these {effect.words}"
+                    words_of_effect = (
+                        f"none on these inputs; with {FAR} times these, {effect.words}"
+                    )
         report(difference.code, at=match, a=difference.a, b=difference.b, effect=words_of_effect)
 
 
@@ -192,7 +194,7 @@ def _compare_order(
     effect = effect_of(pair, examples.x["a"], {a.name: replace(a, inputs=inputs)})
     if effect is not None and effect.moved == 0:
         return
-    one, other = (f"joins {', '.join(node.inputs)}, in this order" for node in (a, b))
+    one, other = (f"joins {', '.join(node.inputs)} in this order" for node in (a, b))
     report("axis", at=match, a=one, b=other, effect=effect.words if effect else "")
 
 

@@ -75,8 +75,8 @@ def check(twins: Twins, report: Reporter) -> Stage:
     a, b = Path(*answers["a"]), Path(losses, found)
     learned = set(trained(pair.sides["a"])) - idle
     if unsteady := sorted(idle & a.weights.keys() & b.weights.keys()):
-        reason = "a gradient that is zero but for rounding, which an optimiser may make steps of"
-        stage.coverage.leave_out(f"the movement of {', '.join(unsteady)}", reason)
+        reason = "its gradient is zero up to rounding, and an optimiser may still take steps"
+        stage.coverage.leave_out(f"the steps of {', '.join(unsteady)}", reason)
     _close(twins, stage, a, b, near, learned, report)
     if stage.ok and not report.has():
         _movements(pair, stage, (a, b, near), learned, report)
@@ -146,17 +146,17 @@ def _close(
     ratios = differences[1 : max(2, last + 1)] / bounds[1 : max(2, last + 1)]
     step = 1 + int(np.argmax(np.nan_to_num(ratios, nan=np.inf)))
     stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
-    stage.note = f"weights compared exactly to step {max(1, last):,}, root mean square"
+    stage.note = f"weights compared up to step {max(1, last):,}, by root mean square"
     if differences[step] <= bounds[step]:
         return
     if any(twins.draws.values()):
-        reason = "code of the sides' own draws random numbers, each step others"
+        reason = "the user's code draws different random numbers in each step"
         stage.coverage.leave_out("the weights after each step", reason)
-        stage.note = "which parameters move, and how far"
+        stage.note = "compared which parameters change, and by how much"
         return
     stage.ok = False
     if report.has():
-        stage.note += "; as the findings make one expect"
+        stage.note += "; expected from the other findings"
         return
     if naming.explain(twins.pair, twins.examples, twins.weights, report):
         return
@@ -166,10 +166,10 @@ def _close(
     report(
         "unexplained",
         a="its steps",
-        b="other steps",
+        b="different steps",
         effect=f"weights differ from step {first} on by {differences[first]:.3g} (rounding "
         f"explains up to {bounds[first]:.1e}), though gradients and optimiser are the same; the "
-        f"losses there are {a.losses[first - 1]:.6g} and {b.losses[first - 1]:.6g}",
+        f"losses at that step are {a.losses[first - 1]:.6g} and {b.losses[first - 1]:.6g}",
     )
 
 
@@ -212,7 +212,7 @@ def _frozen(
         moves = [step > STILL * largest for step in steps]
         first = _first_still(*moves)
         if first is not None:
-            words = ["is trained", f"does not move from step {first} on"]
+            words = ["is trained", f"does not change from step {first} on"]
             of_a, of_b = words if moves[0][first - 1] else words[::-1]
             effect = f"parameter {name}, of {len(moves[0]):,} steps"
             report("frozen-parameter", at=match, a=of_a, b=of_b, effect=effect)

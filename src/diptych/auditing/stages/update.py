@@ -78,7 +78,7 @@ def _compare(
             differences.append(Difference(regime, step + 1, name, paths, number))
     if not moves_at_all and regime.has_gradients:
         stage.coverage.leave_out(
-            f"gradients {regime.name}", "no step of either side moves any weight"
+            f"gradients {regime.name}", "no step of either side changes any weight"
         )
         return
     stage.coverage.compared(len(paths["a"]), gradients=f"{regime.name} ({regime.steps:,} steps)")
