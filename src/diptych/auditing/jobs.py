@@ -247,6 +247,7 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 def updates_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Steps with gradients that `diptych.auditing.gradients` describes."""
     plan = gradients.Plan.from_message(request, arrays)
+    _seed(adapter, request["draw"])
     return {}, plan.run(adapter, partial(Steps, report=report))
 
 

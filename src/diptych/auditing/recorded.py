@@ -45,7 +45,7 @@ def _digest(value: np.ndarray) -> str:
 
 
 def of_initial_weights(job: str) -> str:
-    """The name of the question for initial weights, which is stored once for any number of builds."""
+    """The name of the question for initial weights, stored once for any number of builds."""
     return State().question(job, {}, {})
 
 

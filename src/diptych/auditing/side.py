@@ -1,5 +1,6 @@
 """One side of an audit: its process, and its answers to questions."""
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from diptych import machine
 from diptych.auditing.gradients import Plan
 from diptych.auditing.graph import Arrays, Graph
 from diptych.auditing.messages import joined, parted
@@ -97,10 +99,11 @@ class Answers:
         answer, gradients = self.ask("gradients", {"draw": draw}, {"x": x, "targets": targets})
         return answer["loss"], gradients
 
-    def updates(self, plan: Plan) -> Arrays:
-        """The watched values before and after each step of a fresh optimiser, by name (steps + 1,
-        watched)."""
-        return self.ask("updates", *plan.to_message())[1]
+    def updates(self, plan: Plan, draw: int = 0) -> Arrays:
+        """The watched values before and after each step of a fresh optimiser, by name
+        (steps + 1, watched); ``draw`` as in `loss_and_gradients`."""
+        request, arrays = plan.to_message()
+        return self.ask("updates", request | {"draw": draw}, arrays)[1]
 
     def updates_on(self, gradients: list[Arrays]) -> list[Arrays]:
         """The parameters after each step of a fresh optimiser with these gradients."""
@@ -180,7 +183,7 @@ class Side(Answers):
         super().__init__(self._ask)
         self.label, self.spec = label, spec
         self.limit = COMPILING * limit if spec.compiled else limit
-        environment = {"KERAS_BACKEND": spec.backend}
+        environment = {"KERAS_BACKEND": spec.backend} | _share_of_cores()
         if spec.form == "file":  # With it, TensorFlow refuses random numbers without a seed.
             environment["TF_DETERMINISTIC_OPS"] = "0"
         self.worker = worker() if worker else Worker(environment, spec.python, spec.command)
@@ -271,6 +274,16 @@ class Side(Answers):
         if "unable" in answer:
             raise Unable(answer["unable"])
         return answer, result
+
+
+def _share_of_cores() -> dict[str, str]:
+    """Environment variables for one of two processes that compute at the same time.
+
+    With one thread per core in both, they would wait for each other. Variables that the user has
+    set are not changed.
+    """
+    share = machine.thread_variables(max(1, machine.cores() // 2))
+    return {name: value for name, value in share.items() if name not in os.environ}
 
 
 def at_once(sides: dict[str, Side], question: Callable[[str], T]) -> dict[str, T]:

@@ -32,6 +32,8 @@ STILL = {TWINS: 1e-10, FLOAT32: 1e-5}
 """The relative difference of two answers to the same question that does not count as randomness."""
 LOOKS = 24
 """The number of answers that show whether a side draws random numbers, even rarely."""
+FEW = 4
+"""The number of examples in these answers."""
 COUNT = 230
 """The number of examples of the epoch that shows a side's batch sizes; no common size divides it.
 """
@@ -112,6 +114,18 @@ class Twins:
 
         return self.ask(varies)
 
+    @cached_property
+    def network_draws(self) -> dict[Which, bool]:
+        """Whether the outputs of a side's network vary from run to run in training."""
+
+        def varies(side: Answers, which: Which) -> bool:
+            x = self.typed(self.examples.x[which][:FEW])
+            runs = side.outputs(x, training=True, runs=LOOKS)
+            bound = self.unit * STILL[self.precision] * _largest(runs[0])
+            return any(distance(run, runs[0]) > bound for run in runs[1:])
+
+        return self.ask(varies)
+
     @property
     def has_float64(self) -> bool:
         """Whether both sides compute in float64."""
@@ -157,16 +171,19 @@ class Twins:
         """The difference that never counts, for values of this size."""
         return self.unit * FLOOR[self.precision] * size
 
-    def bound(self, value: np.ndarray, moved: np.ndarray) -> float:
-        """The difference from a value that rounding explains.
+    def bound(self, value: np.ndarray, difference: float, moved: Callable[[], np.ndarray]) -> float:
+        """The difference from a value that rounding explains, or less if less is enough.
 
         Args:
             value: the answer.
-            moved: the same answer with all weights and inputs moved by `CONSTANTS`.
+            difference: the distance that is to be explained.
+            moved: gives the same answer with all weights and inputs moved by `CONSTANTS`. It is
+                called only where the floor alone does not explain the difference.
         """
-        size = _largest(value)
-        reach = REACH[self.precision] * _largest(moved - value)
-        return self.unit * (reach + FLOOR[self.precision] * size) + 1e-300
+        floor = self.floor(_largest(value)) + 1e-300
+        if difference <= floor:
+            return floor
+        return floor + self.unit * REACH[self.precision] * _largest(moved() - value)
 
 
 def _largest(values: np.ndarray) -> float:
@@ -184,16 +201,16 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.nan_to_num(away, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
-def moved(arrays: Arrays, seed: int = 0) -> Arrays:
-    """The arrays with every value changed by `CONSTANTS` of its size, up or down."""
+def moved(arrays: Arrays, seed: int = 0, times: float = 1.0) -> Arrays:
+    """The arrays with every value changed by ``times`` `CONSTANTS` of its size, up or down."""
     chance = np.random.default_rng(seed)
-    return {name: nudged(value, chance) for name, value in arrays.items()}
+    return {name: nudged(value, chance, times) for name, value in arrays.items()}
 
 
-def nudged(value: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+def nudged(value: np.ndarray, chance: np.random.Generator, times: float = 1.0) -> np.ndarray:
     """One array changed like this; integers are not changed."""
     if value.dtype.kind != "f":
         return value
-    size = CONSTANTS if value.dtype == np.float64 else 2 * CONSTANTS
+    size = times * (CONSTANTS if value.dtype == np.float64 else 2 * CONSTANTS)
     factor = 1 + size * chance.choice([-1.0, 1.0], value.shape)
     return (value * factor).astype(value.dtype)

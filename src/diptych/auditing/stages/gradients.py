@@ -1,5 +1,7 @@
 """Gradients: the loss and every parameter's gradient in training, with dropout off."""
 
+from functools import cache
+
 import numpy as np
 
 from diptych.auditing.drawn_gradients import compare_drawn
@@ -71,21 +73,41 @@ def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
     which dropout's switch does not reach."""
     stage = Stage(NAME)
     stage.coverage.precision = twins.precision
-    pair = twins.pair
-    own = [side.label for which, side in pair.sides.items() if twins.draws[which]]
-    a, b = (sum(node.kind == "dropout" for node in pair.graphs[which].nodes) for which in SIDES)
-    if len(own) == 1 or a != b:  # What one side draws by itself, the other drops, and that is off.
+    if not _are_comparable(twins):
+        own = [side.label for which, side in twins.pair.sides.items() if twins.draws[which]]
         reason = f"the code of {' and '.join(own)} draws random numbers even with dropout off"
         stage.ok, stage.note = None, reason
         return stage
-    stage.note = "as distributions, because the code of both sides draws random numbers"
+    stage.note = "as distributions, because the user's code draws random numbers"
     different = compare_drawn(twins, weights_at(Place("moved", 1.0, 0), start), stage.coverage)
     stage.ok = different is None
     if different and not report.has(*CAUSES):
-        name, p = different
-        effect = f"the distributions of {name} differ, p = {p:.1g}"
-        report("unexplained", a="loss and gradients", b="different distributions", effect=effect)
+        effect = f"the distributions of {different.statistic} differ, p = {different.p:.1g}"
+        if different.is_of_spread:
+            words = [_spread(twins, which, different.deviations[which]) for which in SIDES]
+            report("randomness", a=words[0], b=words[1], effect=effect)
+        else:
+            report(
+                "unexplained", a="loss and gradients", b="different distributions", effect=effect
+            )
     return stage
+
+
+def _are_comparable(twins: Twins) -> bool:
+    """Whether dropout is off on both sides alike. A side that draws its dropout itself keeps it,
+    where a framework's is switched off."""
+    graphs = [twins.pair.graphs[which] for which in SIDES]
+    a, b = (sum(node.kind == "dropout" for node in graph.nodes) for graph in graphs)
+    if all(twins.draws.values()) or a != b:
+        return a == b
+    return a > 0 or not all(twins.network_draws.values())
+
+
+def _spread(twins: Twins, which: Which, deviation: float) -> str:
+    """How far a side's gradients vary."""
+    if not twins.draws[which]:
+        return "gradients do not vary with dropout off"
+    return f"gradients deviate by {deviation:.3g} from draw to draw with dropout off"
 
 
 class Worst:
@@ -134,13 +156,17 @@ def _at(
         return without(decay[which], of_side[which], *answer)
 
     answers = twins.ask(ask)
-    side, close = twins.answers["a"], moved(weights)
-    side.load(close)
-    near = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
-    near = without(decay["a"], close, *near)
+
+    @cache
+    def near() -> tuple[float, Arrays]:
+        side, close = twins.answers["a"], moved(weights)
+        side.load(close)
+        answer = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
+        return without(decay["a"], close, *answer)
+
     losses = [np.array(answers[which][0]) for which in SIDES]
-    bound = twins.bound(losses[0], np.array(near[0]))
     difference = distance(losses[0], losses[1])
+    bound = twins.bound(losses[0], difference, lambda: np.array(near()[0]))
     stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)
     worst.take(difference, bound, None, "the loss", str(place))
@@ -155,8 +181,10 @@ def _at(
                 continue
             zeros = np.zeros_like(weights[name])
             a, b = of_a.get(name, zeros), of_b.get(name, zeros)
-            bound = floor + twins.bound(a, near[1].get(name, zeros))
             difference = distance(a, b)
+            bound = floor + twins.bound(
+                a, difference - floor, lambda name=name, zeros=zeros: near()[1].get(name, zeros)
+            )
             stage.coverage.compared()
             stage.saw(difference, bound)
             worst.take(difference, bound, match, f"gradient of {name}", str(place))

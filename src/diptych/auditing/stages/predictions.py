@@ -71,16 +71,20 @@ def _at(twins: Twins, place: Place, start: Arrays) -> Result:
     x, _ = inputs_at(place, twins)
     twins.load(weights)
     outputs = twins.ask(lambda side, which: side.outputs(x[which], training=False)[0])
-    side = twins.answers["a"]
-    side.load(moved(weights))
-    near = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=False)[0]
     a, b = as_one(twins.pair, outputs)
-    near, _ = as_one(twins.pair, {"a": near, "b": outputs["b"]}, like=a)
-    bound = twins.bound(a, near)
+
+    def near() -> np.ndarray:
+        side = twins.answers["a"]
+        side.load(moved(weights))
+        close = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=False)[0]
+        return as_one(twins.pair, {"a": close, "b": outputs["b"]}, like=a)[0]
+
+    difference = distance(a, b)
+    bound = twins.bound(a, difference, near)
     if a.shape != b.shape:
-        return Result(place, float("inf"), bound, 0)
+        return Result(place, difference, bound, 0)
     away = np.nan_to_num(np.abs(a - b).reshape(len(a), -1), nan=np.inf)
-    return Result(place, distance(a, b), bound, int(away.max(1).argmax()))
+    return Result(place, difference, bound, int(away.max(1).argmax()))
 
 
 def _explain(

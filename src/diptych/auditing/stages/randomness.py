@@ -17,12 +17,12 @@ from diptych.auditing.report import Stage
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "randomness"
-EXAMPLES = 8
+EXAMPLES = 4
 RUNS, MORE, FEWEST = 256, 1_024, 24
 """Runs of the first sample, of the second one, and the fewest of either."""
 BUDGET = 400_000_000
 """Activations that all runs of a sample together may go through."""
-LOOKS, FEWEST_LOOKS = 64, 8
+LOOKS, FEWEST_LOOKS = 128, 8
 """Runs that tell whether a side draws at all: a path that is dropped once in ten runs is seen."""
 LOOK_BUDGET = 50_000_000
 """Activations that these may go through."""
@@ -92,12 +92,15 @@ def _compare_still(
     """Neither varies: the outputs in training are compared as they are."""
     pair = twins.pair
     a, b = as_one(pair, {which: y[0] for which, y in few.items()})
-    side = twins.answers["a"]
-    side.load(moved(weights))
-    near = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=True)
-    near, _ = as_one(pair, {"a": near[0], "b": few["b"][0]})
-    bound = twins.bound(a, near)
+
+    def near() -> np.ndarray:
+        side = twins.answers["a"]
+        side.load(moved(weights))
+        outputs = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=True)
+        return as_one(pair, {"a": outputs[0], "b": few["b"][0]})[0]
+
     difference = distance(a, b)
+    bound = twins.bound(a, difference, near)
     stage.coverage.compared(1, runs=len(few["a"]))
     stage.saw(difference, bound)
     stage.note = "neither side draws random numbers; outputs in training were compared directly"

@@ -11,9 +11,9 @@ from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.naming import biases, optimisers, paths
 from diptych.auditing.naming.paths import Difference
-from diptych.auditing.pair import Which, trained
+from diptych.auditing.pair import SIDES, Which, trained
 from diptych.auditing.probes import steps as probes
-from diptych.auditing.probes.paths import Penalties, apart, paths_of
+from diptych.auditing.probes.paths import SOME, Penalties, apart, paths_of
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
 from diptych.auditing.twins import Twins
@@ -43,6 +43,9 @@ def check(twins: Twins, penalties: Penalties, report: Reporter) -> Stage:
                 stage.coverage.leave_out(f"gradients {regime.name}", str(problem))
                 continue
             _compare(stage, regime, both, twins.precision, differences)
+        draws = _draws(twins, names, penalties) if differences else {}
+    if any(draws.values()):
+        return _drawn(stage, draws, report)
     stage.ok = not differences
     differences = biases.explain(pair, differences, report)
     if differences:
@@ -52,6 +55,34 @@ def check(twins: Twins, penalties: Penalties, report: Reporter) -> Stage:
             paths.explain(pair, differences, report)
     elif stage.ok and stage.coverage.probes:
         stage.note = pair.sides["a"].optimiser.get("kind", "")
+    return stage
+
+
+def _draws(twins: Twins, names: list[str], penalties: Penalties) -> dict[Which, bool]:
+    """Whether a side's steps on the same gradients vary from call to call; empty where a side
+    cannot be asked that."""
+    try:
+        one, other = (paths_of(twins, SOME, names, penalties, draw) for draw in (1, 2))
+    except (Failed, Unable):
+        return {}
+    return {
+        which: any(
+            not np.array_equal(path, other[which][name]) for name, path in one[which].items()
+        )
+        for which in SIDES
+    }
+
+
+def _drawn(stage: Stage, draws: dict[Which, bool], report: Reporter) -> Stage:
+    """What is said where code of a side draws random numbers in its steps, such as noise on the
+    gradients: one side alone is a difference, and two are not compared."""
+    if all(draws.values()):
+        stage.ok, stage.note = None, "code of both sides draws random numbers in each step"
+        return stage
+    stage.ok = False
+    words = {True: "draws random numbers in each step", False: "draws none in its steps"}
+    effect = "steps on the same gradients vary from call to call"
+    report("randomness", a=words[draws["a"]], b=words[draws["b"]], effect=effect)
     return stage
 
 
