@@ -1,4 +1,4 @@
-"""The settings in which two optimisers differ that were recovered from their steps."""
+"""The differing settings of two optimisers that were recovered from their steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,11 @@ from diptych.auditing.optimisers import Recovered
 from diptych.auditing.pair import SIDES, Which
 
 Report = Callable[..., None]
-"""Takes a finding: all of a `diptych.auditing.findings.Reporter`, or for one layer."""
+"""A function that takes a finding: a whole"""
 
 
 def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report) -> None:
-    """Names every setting in which two recovered optimisers differ."""
+    """Names every differing setting of two recovered optimisers."""
     a, b = recovered["a"], recovered["b"]
     if not (a.explained and b.explained):
         _compare_words(recovered, said, report)
@@ -62,7 +62,7 @@ VARIANTS = (
     ("dampening", "dampening {:g}", "momentum"),
     ("momentum_decay", "momentum that grows by 0.96 ** ({:g} * step)", "momentum"),
 )
-"""Settings that make another optimiser of a family, in words, and their code."""
+"""Settings that change the kind of optimiser, in words, and their cause."""
 SAID = {
     "learning_rate": "learning-rate",
     "momentum": "momentum",
@@ -73,13 +73,13 @@ SAID = {
     "epsilon": "epsilon",
     "weight_decay": "weight-decay",
 }
-"""By what an optimiser says of itself, the code of a difference in it."""
+"""The cause of a difference in each setting that optimisers report."""
 
 
 def _compare_words(
     recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report
 ) -> None:
-    """Compares what optimisers say of themselves where their steps are of none that is known."""
+    """Compares the settings that optimisers report, if their steps match no known optimiser."""
     unknown = [which.upper() for which in SIDES if not recovered[which].explained]
     effect = f"the steps of {' and '.join(unknown)} match no known optimiser"
     a, b = said["a"], said["b"]
@@ -98,7 +98,7 @@ def _compare_words(
 
 
 def _told(settings: dict[str, Any]) -> str:
-    """What an optimiser says of itself, such as ``lamb (learning_rate 0.001, beta_1 0.9)``."""
+    """The settings that an optimiser reports, such as"""
     inside = [f"{name} {_short(value)}" for name, value in settings.items() if name != "kind"]
     kind = settings.get("kind", "a custom optimiser")
     return f"{kind} ({', '.join(inside)})" if inside else str(kind)
@@ -129,7 +129,7 @@ def _apart(a: float, b: float, share: float) -> bool:
 
 
 def _rates(a: Recovered, b: Recovered, report: Report) -> None:
-    """The learning rate, and how it changes over the steps."""
+    """The learning rate, and its changes over the steps."""
     usable = (a.rates != 0) & (b.rates != 0)
     one, other = a.rates[usable], b.rates[usable]
     if not one.size:

@@ -1,4 +1,4 @@
-"""Penalties on parameters in a loss: measured, compared, held against the other side's decay."""
+"""Penalties on parameters in a loss: measured, compared, and compared with the other side's decay."""
 
 import numpy as np
 
@@ -14,13 +14,13 @@ from diptych.auditing.weights import Weights
 
 
 def zeros(weights: Arrays) -> Arrays:
-    """Weights on which no penalty has a value."""
+    """Weights for which every penalty is 0."""
     return {name: np.zeros_like(value) for name, value in weights.items()}
 
 
 def decayed(twins: Twins, a: Formula, b: Formula) -> Penalties:
-    """The penalties of both sides where they differ and the steps are the same all the same, since
-    the other optimiser's decay is as large; else nothing."""
+    """The penalties of both sides, if they differ but the other optimiser's weight decay makes the
+    steps the same; else empty."""
     squares = {"a": a["penalties"]["squares"], "b": b["penalties"]["squares"]}
     names = twins.pair.transfer.names
     of_a = {names[name]: factor for name, factor in squares["a"].items() if name in names}
@@ -40,7 +40,7 @@ def decayed(twins: Twins, a: Formula, b: Formula) -> Penalties:
 
 
 def value(factors: dict[str, float], parameters: Arrays) -> float:
-    """The penalties on squares in a loss."""
+    """The value of the squared penalties in a loss."""
     return sum(
         factor * float(np.sum(np.square(parameters[name], dtype=np.float64)))
         for name, factor in factors.items()

@@ -1,4 +1,4 @@
-"""Batches: their size and order, the last one, and the examples in them."""
+"""Batches: their size and order, the last batch, and the examples in them."""
 
 import numpy as np
 
@@ -8,12 +8,12 @@ from diptych.auditing.report import Stage
 
 NAME = "batches"
 COUNT = 230
-"""Examples of the epochs that are looked at; no common batch size divides it."""
+"""The number of examples of the compared epochs; no common batch size divides it."""
 Epochs = list[list[tuple[np.ndarray, np.ndarray]]]
 
 
 def check(pair: Pair, report: Reporter) -> Stage:
-    """Compares two epochs of each side over examples that are their own number."""
+    """Compares two epochs of each side, with examples that are their own number."""
     stage = Stage(NAME)
     a, b = (side.batches(COUNT, 2) for side in pair.sides.values())
     if a is None or b is None:
@@ -29,7 +29,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
 
 
 def numbers(batch: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The numbers of a batch's examples, by their targets."""
+    """The numbers of the examples in a batch, from their targets."""
     y = np.asarray(batch[1], np.float64).reshape(len(batch[1]), -1)
     return np.rint(y[:, 0]).astype(int)
 

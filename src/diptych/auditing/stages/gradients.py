@@ -19,7 +19,7 @@ from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
 CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
-"""Stages whose findings make one expect other gradients."""
+"""Stages whose findings explain a difference in gradients."""
 
 
 def check(
@@ -69,8 +69,8 @@ def check(
 
 
 def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
-    """Compares loss and gradients as distributions: code of the sides' own draws random numbers,
-    which dropout's switch does not reach."""
+    """Compares loss and gradients as distributions, because the user's code draws random numbers
+    that cannot be switched off."""
     stage = Stage(NAME)
     stage.coverage.precision = twins.precision
     if not _are_comparable(twins):
@@ -94,8 +94,8 @@ def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
 
 
 def _are_comparable(twins: Twins) -> bool:
-    """Whether dropout is off on both sides alike. A side that draws its dropout itself keeps it,
-    where a framework's is switched off."""
+    """Whether dropout is off on both sides. Dropout in the user's own code stays on, while that of
+    a framework is switched off."""
     graphs = [twins.pair.graphs[which] for which in SIDES]
     a, b = (sum(node.kind == "dropout" for node in graph.nodes) for graph in graphs)
     if all(twins.draws.values()) or a != b:
@@ -104,7 +104,7 @@ def _are_comparable(twins: Twins) -> bool:
 
 
 def _spread(twins: Twins, which: Which, deviation: float) -> str:
-    """How far a side's gradients vary."""
+    """The variation of a side's gradients, in words."""
     if not twins.draws[which]:
         return "gradients do not vary with dropout off"
     return f"gradients deviate by {deviation:.3g} from draw to draw with dropout off"
@@ -120,7 +120,7 @@ class Worst:
     def take(
         self, difference: float, bound: float, match: Match | None, what: str, at: str
     ) -> None:
-        """Takes in one difference."""
+        """Adds one difference."""
         if difference / bound > self.ratio:
             self.ratio, self.match, self.what = difference / bound, match, what
             self.effect = (
@@ -132,7 +132,7 @@ class Worst:
 def without(
     factors: dict[str, float], parameters: Arrays, loss: float, gradients: Arrays
 ) -> tuple[float, Arrays]:
-    """A loss and its gradients without penalties on squares."""
+    """A loss and its gradients without squared penalties."""
     for name, factor in factors.items():
         value = parameters[name].astype(np.float64)
         loss -= factor * float(np.sum(value**2))
@@ -144,7 +144,7 @@ def without(
 def _at(
     twins: Twins, place: Place, start: Arrays, decay: Penalties, stage: Stage, worst: Worst
 ) -> None:
-    """Compares both at one place."""
+    """Compares both sides at one place."""
     pair = twins.pair
     weights = weights_at(place, start)
     x, y = inputs_at(place, twins)

@@ -1,4 +1,4 @@
-"""Input: what each side makes of the same raw images and labels."""
+"""Input: each side's preparation of the same raw images and labels."""
 
 import numpy as np
 
@@ -10,14 +10,14 @@ from diptych.auditing.report import Stage
 
 NAME = "input"
 WHOLE = 1e-5
-"""How far the mean of all data may be off, relative to the largest number."""
+"""The allowed difference of the mean of all data, relative to the largest number."""
 REVERSED = "channels in reverse order, such as BGR instead of RGB"
 CLOSE = 4e-6
 """Scaling takes a few operations in float32, each right to 6e-8 of the largest number."""
 
 
 def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
-    """Compares what reaches the first layer that is more than scaling, and the targets."""
+    """Compares the inputs of the first layers that are not scalings, and the targets."""
     stage = Stage(NAME)
     a, b = (effective(pair.graphs[which], examples.raw_x[which]) for which in ("a", "b"))
     if not any(side.prepares for side in pair.sides.values()):
@@ -43,7 +43,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
 
 
 def _whole_data(pair: Pair, stage: Stage, report: Reporter) -> None:
-    """Compares how many examples both sides bring, and what can be told of all of them."""
+    """Compares the number of examples of both sides, and statistics of all of them."""
     a, b = (pair.sides[which].data for which in ("a", "b"))
     if not (a and b):
         return
@@ -64,7 +64,7 @@ def _whole_data(pair: Pair, stage: Stage, report: Reporter) -> None:
 
 
 def _explain(a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
-    """Names what was done differently to the inputs: turned, scaled, or both."""
+    """Names the difference of the inputs: rotated or swapped, scaled, or both."""
     turned_ways = [(name, turned) for name, turned in _turned(a) if turned.shape == b.shape]
     for name, turned in turned_ways:
         scale, offset = line(turned, b)
@@ -100,7 +100,7 @@ def _report_turn(name: str, a: np.ndarray, b: np.ndarray, report: Reporter) -> N
 
 
 def _by_channel(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The scale and the offset of each channel that make B's inputs of A's; None if none do."""
+    """The scale and offset per channel that turn A's inputs into B's; None if there are none."""
     if a.ndim < 2 or a.shape[-1] == 1:
         return None
     one, other = (values.reshape(-1, a.shape[-1]) for values in (a, b))
@@ -116,7 +116,7 @@ def _by_channel(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] |
 
 
 def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """The inputs, and turned in the ways that a mistake turns them."""
+    """The inputs, and versions of them with the usual mistakes in their layout."""
     candidates = [("", a)]
     if a.ndim == 2 and a.shape[1] == 784:  # MNIST, flattened.
         images = a.reshape(-1, 28, 28)
@@ -160,7 +160,7 @@ def _targets(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> 
 
 
 def _mapping(a: np.ndarray, b: np.ndarray) -> tuple[str, str]:
-    """The first labels as each side has them, or how B's follow from A's."""
+    """The first labels of each side, or how B's follow from A's."""
     if a.shape == b.shape and a.shape[1] > 1:
         a, b = a.argmax(1)[:, None], b.argmax(1)[:, None]
     if a.shape == b.shape and np.ptp(b - a) == 0:

@@ -1,4 +1,4 @@
-"""Mode: what dropout and batch normalisation do in training, measured."""
+"""Mode: the measured behaviour of dropout and batch normalisation in training."""
 
 from dataclasses import dataclass
 
@@ -17,21 +17,21 @@ from diptych.auditing.weights import Weights
 
 NAME = "mode"
 SIGMAS = 6.0
-"""Deviations by which a measured share may differ from its rate."""
+"""The number of standard deviations by which a measured share may differ from its rate."""
 Records = dict[Which, Arrays]
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How both sides train."""
+    """The behaviour of both sides in training."""
 
     stage: Stage
     pair: Pair
-    """The pair in which batch normalisations say which statistics they were found to use."""
+    """The pair, with the statistics that its batch normalisations were found to use."""
 
 
 def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report: Reporter) -> Mode:
-    """Runs both sides as they train, and looks at what was dropped, normalised and averaged."""
+    """Runs both sides in training mode, and compares dropout, normalisation and moving averages."""
     stage = Stage(NAME)
     nodes = [*pair.a.nodes, *pair.b.nodes]
     if all(kind_of(node).in_training == "same" for node in nodes):
@@ -71,7 +71,7 @@ def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report:
 
 
 def _in_inference(pair: Pair, examples: Examples) -> dict[Which, Arrays]:
-    """What reaches each layer in inference; nothing where no layer is a black box."""
+    """The inputs of each layer in inference; empty if no layer is a black box."""
     if all(node.kind != "custom" for graph in (pair.a, pair.b) for node in graph.nodes):
         return {which: {} for which in SIDES}
     return {
@@ -81,7 +81,7 @@ def _in_inference(pair: Pair, examples: Examples) -> dict[Which, Arrays]:
 
 
 def _dropout(match: Match, records: Records, report: Reporter) -> None:
-    """Compares the share that was dropped and the factor of what was kept."""
+    """Compares the dropped share and the factor of the other values."""
     of_a, of_b = (_dropped(records[which], _node(match, which)) for which in SIDES)
     if of_a is None or of_b is None:
         return
@@ -104,7 +104,7 @@ def _node(match: Match, which: Which) -> Node:
 
 
 def _dropped(record: Arrays, node: Node) -> tuple[float, float, int] | None:
-    """The share of numbers that became zero, the factor of the others, and how many there were."""
+    """The share of values that became zero, the factor of the others, and the number of values."""
     if node.name not in record or node.inputs[0] not in record:
         return None
     x, y = record[node.inputs[0]], record[node.name]
@@ -132,7 +132,8 @@ USES = {
 def _batch_norm(
     match: Match, weights: Weights, unit: float, records: Records, report: Reporter
 ) -> dict[Which, str | None]:
-    """Compares by what two layers normalise in training, and how their averages move.
+    """Compares the statistics that two layers normalise with in training, and the momentum of their
+    averages.
 
     Returns:
         By side, one of `USES`; None if its record does not show it.
@@ -167,7 +168,7 @@ def _unbiased_variances(
     records: Records,
     report: Reporter,
 ) -> None:
-    """Notes it if only one side's moving variances take in n/(n-1) times the batch's."""
+    """Notes if only one side's moving variances use n/(n-1) times the variance of the batch."""
     if not normalised:
         return
     nodes = dict(zip(SIDES, zip(*normalised, strict=True), strict=True))
@@ -188,7 +189,7 @@ def _unbiased_variances(
 
 
 def _statistics(node: Node, weights: Arrays, unit: float, record: Arrays) -> str | None:
-    """Whether the layer normalised by the batch's statistics or by the moving ones."""
+    """Whether the layer normalised by the batch statistics or by the moving averages."""
     if node.name not in record or node.inputs[0] not in record:
         return None
     (batch,) = reference.ratios([node], weights, record, True)
@@ -199,7 +200,7 @@ def _statistics(node: Node, weights: Arrays, unit: float, record: Arrays) -> str
 
 
 def _momentum(node: Node, weights: Arrays, record: Arrays) -> float | None:
-    """The share of the moving averages that a step keeps, by their means."""
+    """The share of the moving averages that a step keeps, from their means."""
     name = node.parameters.get("mean", "")
     new = record.get(f"parameter:{name}")
     if new is None or node.inputs[0] not in record:
@@ -211,7 +212,7 @@ def _momentum(node: Node, weights: Arrays, record: Arrays) -> float | None:
 def _from_zero(
     pair: Pair, which: Which, nodes: tuple[Node, ...], examples: Examples, weights: Arrays
 ) -> Arrays:
-    """What a side records in training if its moving variances are zero before."""
+    """A side's record in training after its moving variances were set to zero."""
     side = pair.sides[which]
     names = {node.parameters["variance"] for node in nodes if "variance" in node.parameters}
     side.load(weights | {name: np.zeros_like(weights[name]) for name in names})
@@ -245,7 +246,7 @@ def _is_unbiased(node: Node, weights: Arrays, record: Arrays, from_zero: Arrays)
 
 
 def _along(values: np.ndarray, direction: np.ndarray) -> float:
-    """The factor by which the direction comes nearest to the values."""
+    """The factor of the direction that fits the values best."""
     total = float(np.sum(direction**2))
     return float(np.sum(values * direction)) / total if total else 0.0
 

@@ -38,12 +38,12 @@ normalisation. Its float32 value is what rounding leaves of a sum of large numbe
 SUMMED = 20.0
 """How much larger that rounding may be, as a share of the largest gradient."""
 Answer = dict[str, np.ndarray]
-"""By name: the outputs, the loss, and each gradient."""
+"""The outputs, the loss, and each gradient, by name."""
 
 
 @dataclass
 class Off:
-    """By how much a side misses its own twin, in units of what rounding explains."""
+    """The difference of a side from its own twin, in units of the bound of rounding."""
 
     ratio: float
     error: float
@@ -64,7 +64,7 @@ class Seen:
 
 
 def check(twins: Twins, report: Reporter) -> Stage:
-    """Holds both sides against their twins."""
+    """Compares both sides with their twins."""
     stage, pair = Stage(NAME), twins.pair
     off: dict[Which, dict[str, Off]] = {}
     answers: dict[Which, list[Answer]] = {}
@@ -103,7 +103,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
 
 
 def _seen(twins: Twins, which: Which) -> Seen | str:
-    """A side held against its twin; or why it cannot be."""
+    """Compares a side with its twin; otherwise returns the reason."""
     side, seen = twins.pair.sides[which], Seen()
     if side.twin is None:
         return f"it has no float64 twin: {side.no_twin}"
@@ -198,13 +198,13 @@ def _size(values: np.ndarray) -> float:
 
 
 def _worst(off: dict[str, Off]) -> str | None:
-    """The answer that rounding explains least; None where it explains all."""
+    """The answer that rounding explains least; None if it explains all."""
     name = max(off, key=lambda key: off[key].ratio, default=None)
     return name if name and off[name].ratio > 1 else None
 
 
 def _alike(answers: dict[Which, list[Answer]]) -> bool:
-    """Whether both sides give the same wrong answers, as far as they have the same names."""
+    """Whether both sides give the same wrong answers, for those with the same names."""
     if len(answers) < 2:
         return False
     for a, b in zip(answers["a"], answers["b"], strict=False):  # One may have had more weights.
@@ -242,6 +242,6 @@ def _report(off: dict[Which, dict[str, Off]], wrong: dict[Which, str], report: R
 
 
 def _is_coarse(off: dict[str, Off]) -> bool:
-    """Whether everything is off by little, as by arithmetic with fewer digits."""
+    """Whether all errors are small, as in arithmetic with fewer digits."""
     outputs = off.get("the outputs")
     return outputs is not None and outputs.ratio > 1 and all(o.error < COARSE for o in off.values())

@@ -1,4 +1,4 @@
-"""Predictions: what the whole networks give in inference, as their users call them."""
+"""Predictions: the outputs of the whole networks in inference, as their users call them."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "predictions"
 CAUSES = ("structure", "forward", "mode")
-"""Stages whose findings make one expect other predictions."""
+"""Stages whose findings explain a difference in predictions."""
 NOTHING = 4
-"""Examples of zeros."""
+"""The number of examples that are zero."""
 ALIKE = 1e-6
-"""The relative distance of outputs that are said to be the same when a difference is named."""
+"""The relative difference up to which outputs count as the same when a cause is named."""
 
 
 @dataclass
 class Result:
-    """What was seen at one place."""
+    """The result at one place."""
 
     place: Place
     difference: float
@@ -44,7 +44,7 @@ class Result:
 
 
 def check(twins: Twins, report: Reporter) -> Stage:
-    """Compares the outputs of both at all places."""
+    """Compares the outputs of both sides at all places."""
     stage = Stage(NAME)
     results: list[Result] = []
     with twins.used(stage.coverage):
@@ -90,7 +90,7 @@ def _at(twins: Twins, place: Place, start: Arrays) -> Result:
 def _explain(
     twins: Twins, results: list[Result], different: list[Result], report: Reporter
 ) -> None:
-    """Names a difference: of some batch sizes, of inference only, or of no known cause."""
+    """Names a difference: at some batch sizes, in inference only, or without a known cause."""
     worst = max(different, key=lambda result: result.difference / result.bound)
     sizes = {result.place.size for result in different}
     alike = {r.place.size for r in results if not r.differs and r.place.weights == "moved"}
@@ -110,7 +110,7 @@ def _explain(
 
 
 def _at_size(twins: Twins, which: Which, place: Place) -> str:
-    """Whether a side gives an example the same outputs in a batch of another size."""
+    """Whether a side's outputs for an example depend on the batch size, in words."""
     x = inputs_at(Place(place.weights, place.scale, max(2, place.size)), twins)[0][which]
     side = twins.answers[which]
     here = side.outputs(x[: place.size], training=False)[0]
@@ -120,7 +120,7 @@ def _at_size(twins: Twins, which: Which, place: Place) -> str:
 
 
 def _inference(twins: Twins, which: Which, place: Place) -> str | None:
-    """Whether a side predicts as it trains; None where that cannot be said."""
+    """Whether a side predicts as it trains, in words; None if that is unknown."""
     x = inputs_at(place, twins)[0][which]
     side = twins.answers[which]
     try:

@@ -1,7 +1,7 @@
-"""Schedule: the learning rates of all steps, and how long each side trains.
+"""Schedule: the learning rates of all steps, and the length of training.
 
-The rates are had by moving counters, not by training: as far as the side says that it trains, or
-else for `FAR` steps.
+The rates are read by moving counters, without training: as far as the side trains, or else for
+`FAR` steps.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from diptych.auditing.side import Unable
 
 NAME = "schedule"
 FAR = 100_000
-"""Steps that are followed where a side does not say how long it trains."""
+"""The number of steps to follow if a side does not define its length of training."""
 CLOSE = 1e-5
-"""How far two rates may be apart, relatively."""
+"""The allowed relative difference of two rates."""
 OF_LARGEST = 3e-7
 """The same, relative to the largest rate: a cosine that ends near zero is rounded in float32."""
 Table = np.ndarray
@@ -47,7 +47,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
 
 
 def _length(pair: Pair, which: Which) -> tuple[int | None, str]:
-    """How many steps a side trains, and which of its words says so."""
+    """The number of steps that a side trains, and its source."""
     horizon: dict[str, Any] = pair.sides[which].plan()["horizon"]
     return horizon.get("steps"), horizon.get("source", "")
 
@@ -125,7 +125,7 @@ def _is_constant(rates: np.ndarray) -> bool:
 
 
 def _words(rates: np.ndarray, steps: np.ndarray) -> str:
-    """Such as ``from 0.001 to 0.0005, 20 changes, the first at step 1,000``."""
+    """Words such as ``from 0.001 to 0.0005, 20 changes, the first at step 1,000``."""
     if not rates.size:
         return "no rate"
     row = rates[:, 0]

@@ -1,4 +1,4 @@
-"""Settings: what the user handed in that training depends on and no other stage shows."""
+"""Settings: arguments and callbacks that training depends on and that no other stage compares."""
 
 from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Pair
@@ -6,7 +6,7 @@ from diptych.auditing.report import Stage
 
 NAME = "settings"
 LISTED = ("verbose", "validation_data", "validation_freq", "metrics")
-"""Settings that change what is shown of a training, and not the training."""
+"""Settings that affect the display of a training, but not the training."""
 
 
 def check(pair: Pair, report: Reporter) -> Stage:

@@ -1,4 +1,4 @@
-"""Structure: layers matched in order, and in which settings they differ."""
+"""Structure: matching of the layers, and differences in their settings."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from diptych.auditing.report import Stage
 
 NAME = "structure"
 FAR = 100
-"""By how much inputs are multiplied to reach a limit that they do not reach."""
+"""The factor of the inputs that is tried to reach a limit."""
 JOINS = ("concatenate", "stack")
 """Kinds whose inputs have an order."""
 
@@ -57,13 +57,15 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
 
 
 AROUND = 2
-"""Matched layers that a layer may stand before on one side, and behind on the other."""
+"""The number of matched layers between the two positions of a layer that was moved."""
 Moved = dict[int, int | None]
 
 
 def _moved(pair: Pair) -> Moved:
-    """Layers that both sides have, one a little further on: for the place of the first of the two
-    the place of the other, and None for that."""
+    """Layers that both sides have, at slightly different positions.
+
+    Returns the position of the second one by that of the first one, and None for the second one.
+    """
     moved: Moved = {}
     for number, match in enumerate(pair.matches):
         if number in moved or (match.a and match.b):
@@ -77,7 +79,7 @@ def _moved(pair: Pair) -> Moved:
 
 
 def _is_one_layer(pair: Pair, match: Match, other: Match) -> bool:
-    """Whether two matches without a partner are the same layer, one on each side."""
+    """Whether two layers without a counterpart are the same layer, one on each side."""
     nodes = (match.a or other.a, match.b or other.b)
     a, b = nodes
     if (match.a and match.b) or (other.a and other.b) or a is None or b is None:
@@ -107,7 +109,7 @@ def _report_order(pair: Pair, number: int, further: int | None, report: Reporter
 
 
 def _compare_shared(pair: Pair, report: Reporter) -> None:
-    """Reports parameters that one side uses in several layers where the other has one for each."""
+    """Reports parameters that one side uses in several layers while the other has separate ones."""
     partners: dict[Which, dict[str, dict[str, Match]]] = {"a": {}, "b": {}}
     for match in pair.matches:
         for _, a, b in match.parameters():
@@ -122,7 +124,7 @@ def _compare_shared(pair: Pair, report: Reporter) -> None:
 
 
 def _without_partner(graph: Graph, names: set[str]) -> str:
-    """The parameters of a side that have no place in the other.
+    """The parameters of a side without a counterpart on the other, in words.
 
     Args:
         graph: the side's.
@@ -155,7 +157,7 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
 def _compare(
     pair: Pair, examples: Examples, match: Match, a: Node, b: Node, report: Reporter
 ) -> None:
-    """Reports each difference of two matched nodes, except one that changes no number at all."""
+    """Reports each difference of two matched nodes, except one without any effect."""
     of_a, of_b = (
         parameter_shapes(node, side.own)
         for node, side in zip((a, b), pair.sides.values(), strict=True)
@@ -183,7 +185,7 @@ def _compare(
 def _compare_order(
     pair: Pair, examples: Examples, match: Match, a: Node, b: Node, report: Reporter
 ) -> None:
-    """Reports two nodes that join the same inputs in another order."""
+    """Reports two nodes that join the same inputs in a different order."""
     if a.kind != b.kind or a.kind not in JOINS:
         return
     partners = {m.a.name: m.b.name for m in pair.matches if m.a and m.b} | {INPUT: INPUT}
@@ -199,8 +201,8 @@ def _compare_order(
 
 
 def _one_convention(pair: Pair) -> bool:
-    """Whether both sides have their channels at the same place by convention. An exported file has
-    the convention of whatever it comes from."""
+    """Whether both sides have the same convention for the axis of the channels. Unknown for an
+    exported file, which has the convention of its source."""
     frameworks = [side.framework for side in pair.sides.values()]
     if any(framework.startswith("ONNX") for framework in frameworks):
         return False

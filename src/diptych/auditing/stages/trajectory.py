@@ -27,26 +27,26 @@ stage update takes more steps, or in the schedule."""
 FEW, MANY = 40, 1_100
 """Steps that are always taken otherwise, and those that a small network takes."""
 PARAMETERS, ACTIVATIONS = 24_000_000, 240_000_000
-"""Numbers that all steps together may go through."""
+"""The maximum number of values that all steps together process."""
 WATCHED = 64
-"""Numbers of each parameter that are compared."""
+"""The number of values of each parameter that are compared."""
 INFORMATIVE = 0.05
 """The share of the way from the start that rounding may be for a step to be compared exactly."""
 WINDOW = 50
 """Steps over which movements are added up where rounding has grown too large."""
 RATIO = 3.0
-"""How much further one side may move in a window than the other, beyond the yardstick."""
+"""The allowed factor between the movements of both sides in a window, beyond rounding."""
 STILL = 1e-6
-"""A movement so much smaller than the largest is none."""
+"""A movement that is smaller than the largest one by this factor counts as none."""
 LASTING = 10
-"""Steps for which one side must be still while the other moves."""
+"""The number of steps that one side must not move while the other does."""
 IDLE = {TWINS: 1e-11, FLOAT32: 1e-6}
 """A gradient so much smaller than the largest is zero in truth, by the precision."""
 
 
 @dataclass
 class Path:
-    """A side's way: by A's names, the watched numbers; and the losses."""
+    """The path of a side: the losses, and the watched values by A's names."""
 
     losses: np.ndarray
     weights: Arrays
@@ -116,7 +116,7 @@ def _joined(paths: tuple[Path, ...], names: list[str]) -> list[np.ndarray]:
 
 
 def _floor(twins: Twins, path: np.ndarray) -> float:
-    """The root mean square distance that is never a difference."""
+    """The root mean square difference that never counts."""
     return twins.floor(1e-3 * float(_rms(path[:1])[0]))
 
 
@@ -142,7 +142,7 @@ def _size(twins: Twins) -> int:
 
 
 def _places(pair: Pair) -> Arrays:
-    """The watched numbers of A's parameters, as `Answers.steps` takes them."""
+    """The watched values of A's parameters, in the form of"""
     chance = np.random.default_rng(8)
     places = {}
     for name in pair.transfer.names:
@@ -250,7 +250,7 @@ def _movements(
 def _frozen(
     pair: Pair, paths: tuple[Path, Path, Path], learned: set[str], report: Reporter
 ) -> bool:
-    """Reports the first parameter that one side alone moves for some steps, if there is one."""
+    """Reports the first parameter that only one side changes for some steps, if there is one."""
     moving = list(_moving(pair, paths, learned))
     largest = max((float(steps[0].max(initial=0.0)) for _, _, steps in moving), default=0.0)
     for match, name, steps in moving:

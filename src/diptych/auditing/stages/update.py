@@ -93,7 +93,7 @@ def _compare(
     precision: str,
     differences: list[Difference],
 ) -> None:
-    """Takes in the first step of each parameter in which the paths come apart."""
+    """Adds the first step of each parameter in which the paths differ."""
     moves_at_all = False
     for name, a in paths["a"].items():
         b = paths["b"].get(name)
