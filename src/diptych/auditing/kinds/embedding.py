@@ -1,4 +1,4 @@
-"""Embeddings: rows of a matrix, looked up by whole numbers."""
+"""Embeddings: rows of a matrix, looked up by integers."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -79,6 +79,6 @@ EMBEDDING = Kind(
     rounding=_rounding,
     differences=_differences,
 )
-"""The rows of a matrix that whole numbers (n, …) name, (n, …, units)."""
+"""The rows of a matrix at the integers (n, …), as (n, …, units)."""
 
 KINDS = (EMBEDDING,)

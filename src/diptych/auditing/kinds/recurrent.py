@@ -1,4 +1,4 @@
-"""Recurrent layers: LSTM, GRU and the simple RNN, in one direction or in both."""
+"""Recurrent layers: LSTM, GRU and simple RNN, in one or both directions."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -27,7 +27,7 @@ from diptych.auditing.kinds.kind import (
 )
 
 BACK = "backward_"
-"""How the roles of the second direction begin."""
+"""The prefix of the roles of the second direction."""
 
 ATTRIBUTES = {
     "direction": "'forward', 'backward' or 'both': in which order the steps are gone through",
@@ -46,7 +46,7 @@ GATED = {"recurrent_activation": "of the gates"}
 
 
 def _directions(node: Node) -> list[tuple[str, bool]]:
-    """The beginning of the roles of each direction, and whether it goes backwards."""
+    """The prefix of the roles of each direction, and whether it is backward."""
     direction = node.attributes["direction"]
     return [("", direction == BACKWARD)] + ([(BACK, True)] if direction == BOTH else [])
 
@@ -75,7 +75,7 @@ def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], trainin
 def _masked(
     node: Node, kept: Array, before: Array, states: Sequence[Array], after: Sequence[Array]
 ) -> tuple[Array, Sequence[Array]]:
-    """The output and the states where some steps are skipped."""
+    """The output and the states if some steps are skipped."""
     if kept is None:
         return after[0], after
     instead = before if node.attributes["skipped"] == "repeat" else 0.0 * before
@@ -142,7 +142,7 @@ _PLACES = {
 
 
 def words(node: Node) -> str:
-    """The layer with its units, directions and what it returns."""
+    """The layer with its units and directions."""
     name = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "simple RNN"}[node.kind]
     own = node.attributes
     units = node.shape[-1] // (2 if own["merge"] == "concat" else 1)
@@ -164,7 +164,7 @@ _RETURNS = {
 
 
 def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """Units, biases, formula, activations, directions, what is returned, masks and dropout."""
+    """Units, biases, formula, activations, directions, outputs, masks and dropout."""
     one, other = a.attributes, b.attributes
     result = []
     units = [of["recurrent_kernel"][0] for of in (of_a, of_b)]
@@ -206,7 +206,7 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
 
 def _hypotheses(*, gated: bool, resets: bool = False) -> Hypotheses:
     def hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
-        """Another place of the reset gate, other activations, another direction."""
+        """The other position of the reset gate, other activations, the other direction."""
         own, others = node.attributes, []
         if resets:
             others.append(("layer-kind", {"reset_after": not own["reset_after"]}))
@@ -230,7 +230,7 @@ def _hypotheses(*, gated: bool, resets: bool = False) -> Hypotheses:
 
 
 def other_gate_order(kind: str, kernel: np.ndarray, other: np.ndarray) -> str | None:
-    """The order in which another kernel has the same gates; None where it does not have them.
+    """The order of the gates in another kernel with the same gates; None if it has others.
 
     Args:
         kind: of the layer.

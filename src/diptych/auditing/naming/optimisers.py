@@ -119,7 +119,7 @@ def _probe(own: Arrays, names: list[str]) -> Probe:
 
 
 def ask(side: Side) -> None:
-    """Asks a side everything that an optimiser is recovered from, for a recording of its answers."""
+    """Asks a side everything that an optimiser is recovered from, for a recording."""
     names = trained(side)
     probe = _probe(side.own, names)
     for each in (probe, _grown(probe), _at_rest(side.own, names)):

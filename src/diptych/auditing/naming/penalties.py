@@ -1,4 +1,4 @@
-"""Penalties on parameters in a loss: measured, compared, and compared with the other side's decay."""
+"""Penalties on parameters in a loss: measured, and compared with penalties and decay."""
 
 import numpy as np
 
