@@ -141,7 +141,7 @@ def with_padding_before(node: Node, pad: Node, positive: bool) -> Node | None:
 
 
 def _spans(size: int, wanted: int) -> list[tuple[int, int]]:
-    """The first and last pixels of the windows of an adaptive pool along one axis, as in PyTorch."""
+    """The first and last pixels of the windows of an adaptive pool along one axis (PyTorch)."""
     return [(i * size // wanted, -(-(i + 1) * size // wanted)) for i in range(wanted)]
 
 
