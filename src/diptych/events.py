@@ -1,6 +1,6 @@
-"""Reports of a training or a comparison while it goes on, as dataclasses.
+"""Events of a running training or comparison, as dataclasses.
 
-A worker's reports travel between processes as plain data: `to_plain` and `from_plain`.
+The reports of a worker are sent between processes as plain data: `to_plain` and `from_plain`.
 """
 
 from collections.abc import Callable

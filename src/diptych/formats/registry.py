@@ -11,7 +11,7 @@ from diptych.errors import InputError
 
 @dataclass(frozen=True)
 class Format:
-    """What is known of a format before its module is imported."""
+    """The description of a format, without importing its module."""
 
     suffix: str
     description: str

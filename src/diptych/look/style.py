@@ -78,10 +78,10 @@ class Picture:
     """A picture that is drawn but not written yet; a notebook shows it."""
 
     name: str
-    """What its files are called, without the suffix."""
+    """The name of its files, without the suffix."""
     figure: Figure
     facts: dict[str, Any] = field(default_factory=dict)
-    """What it shows, as plain data."""
+    """The shown values, as plain data."""
 
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Writes ``NAME.png`` and ``NAME.svg`` into a folder, which is made if need be.

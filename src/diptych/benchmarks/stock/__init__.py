@@ -1,6 +1,6 @@
-"""The article's network as each framework's users write it first: what ours is held against.
+"""The article's network in the stock code of each framework, as a baseline.
 
-Nothing here is tuned, and nothing is there for show: it is what a tutorial of that framework has.
-Each module has ``seconds_a_step(images, labels, batch_size, warm_up)``: uint8 images, the steps
-before the clock starts, and then the mean of the rest.
+Nothing here is tuned: it is the code of a tutorial of that framework. Each module has
+``seconds_a_step(images, labels, batch_size, warm_up)``: uint8 images, the steps before the clock
+starts, and then the mean of the rest.
 """

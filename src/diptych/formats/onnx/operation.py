@@ -183,5 +183,5 @@ class Operation:
 
 
 def as_written(value: float) -> float:
-    """The number that somebody wrote: float32's 0.001 is 0.0010000000474974513."""
+    """The number as it was written: float32's 0.001 is 0.0010000000474974513."""
     return float(str(np.float32(value)))

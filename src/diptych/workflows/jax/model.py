@@ -129,7 +129,7 @@ def gradients_of(
     key: Array,
     padded: bool = False,
 ) -> tuple[tuple[Array, tuple[Array, Params]], Params]:
-    """What `loss_of` gives, and the loss's gradients."""
+    """The result of `loss_of`, and the gradients of the loss."""
     return jax.value_and_grad(loss_of, has_aux=True)(
         trained, moving, network, dtype, images, labels, key, padded
     )

@@ -53,7 +53,7 @@ def split(
 
 
 def one_place(operation: Operation, axis: int) -> bool:
-    """What ``Gather`` takes of one place along an axis, which the output lacks."""
+    """A ``Gather`` of one index along an axis, which the output lacks."""
     view, where = operation.view(), operation.constant(1)
     if view is None or where is None or where.ndim or not _whole(view):
         return False
