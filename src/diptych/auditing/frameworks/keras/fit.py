@@ -332,8 +332,6 @@ def of_optimiser(optimiser: Any) -> dict[str, str]:
             )
         if (each.gradient_accumulation_steps or 0) > SEEN:
             words[f"gradient_accumulation_steps{of}"] = str(each.gradient_accumulation_steps)
-        if each.loss_scale_factor:
-            words[f"loss_scale_factor{of}"] = f"{each.loss_scale_factor:g}"
     if hasattr(optimiser, "inner_optimizer"):
         words["loss scale"] = (
             f"from {optimiser.initial_scale:g}, doubled after {optimiser.dynamic_growth_steps} "

@@ -16,6 +16,10 @@ Operation = Any
 Tensor = Any
 
 
+FARTHEST = 1e6
+"""The largest number that an input is tried with."""
+
+
 @dataclass
 class Stretch:
     """A stretch of arithmetic with one input and one output of the same shape."""
@@ -38,6 +42,12 @@ class Stretch:
         if self.input.dtype.is_integer:
             values = chance.integers(0, 256, self.input.shape)
         return as_type(values, self.input.dtype).numpy().astype(np.float64)
+
+    @property
+    def reach(self) -> float:
+        """The largest number that is written in it, beyond which it may do something else."""
+        sizes = [abs(constant) for constant in self.constants]
+        return max((size for size in sizes if size <= FARTHEST), default=0.0)
 
     @property
     def tolerance(self) -> float:
