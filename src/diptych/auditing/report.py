@@ -16,7 +16,7 @@ SCHEMA = 1
 """The number of the schema of `Audit.to_dict`."""
 STAGES = {
     "structure": "layers, shapes and parameters",
-    "input": "the data as each side prepares them",
+    "input": "the data as each side prepares it",
     "initial weights": "the initial values of parameters",
     "forward": "every layer's output with the same weights",
     "predictions": "the whole network in inference",
@@ -26,7 +26,7 @@ STAGES = {
     "gradients": "the gradient of every parameter",
     "update": "the optimiser's steps with the same gradients",
     "schedule": "learning rates and the length of training",
-    "settings": "callbacks and arguments",
+    "settings": "callbacks and other arguments",
     "batches": "size and order of the batches",
     "augmentation": "changes of the examples in the batches",
     "trajectory": "both trainings side by side",
