@@ -19,11 +19,11 @@ from typing import Any
 from diptych.errors import InputError
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnxruntime", "numpy")
-"""Packages that may be installed in a place of their own, apart from Python's packages."""
+"""Packages that may be installed outside of Python's package folders."""
 PACKAGE = Path(__file__).resolve().parents[2]
 """This package. Its workflows are audited as a user's code is; the rest of it is a library."""
 TYPED = ("<stdin>", "<ipython-input", "<python-input")
-"""How the names of files begin that are what a user typed."""
+"""The prefixes of file names that stand for code typed by a user."""
 
 
 @functools.cache
@@ -108,7 +108,7 @@ def takes_others(error: BaseException) -> bool:
 
 
 def check_takes(function: Callable[..., Any], arguments: tuple[str, ...], name: str) -> None:
-    """Checks that a user's function can be called with so many arguments.
+    """Checks that a user's function can be called with this number of arguments.
 
     Args:
         function: theirs.

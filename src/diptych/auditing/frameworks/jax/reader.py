@@ -61,7 +61,7 @@ class Reading:
     values: dict[str, Value] = field(default_factory=dict)
     """Each node's output, and the input as `INPUT`."""
     turns: dict[str, Turn] = field(default_factory=dict)
-    """By parameter, how it differs from the graph's layout."""
+    """The difference of each parameter's layout from the graph's."""
     layout: Layout = field(default_factory=lambda: Layout(False))
 
 
@@ -220,7 +220,7 @@ class Reader:
         return value in inputs or any(inputs.intersection(o.inputs) for o in operations)
 
     def _known(self, source: Value, made: Value) -> NodeDraft | None:
-        """What pending arithmetic is, by what it does to numbers."""
+        """The node of pending arithmetic, recognised by its values."""
 
         def function(x: Any) -> Any:
             return self.trace.run({source: x}, [made])[0]

@@ -93,7 +93,7 @@ class Adapter:
         self.training = Training(self.network, self.batching, self.extras)
         self.prepares = self.batching.prepares
         self.callers: dict[bool, Callable[[Any], Any]] = {}
-        """By mode, the model as its user calls it, once that was asked for."""
+        """The model as its user calls it, by mode, once it is needed."""
         self.first = self.parameters()
 
     def graph(self) -> Graph:
@@ -213,7 +213,7 @@ class Adapter:
         return twin
 
     def rebuilt(self, seed: int) -> Any:
-        """What the user's function returns when it is called again.
+        """The result of the user's function when it is called again.
 
         Raises:
             NotImplementedError: it returns the model that it has returned before.

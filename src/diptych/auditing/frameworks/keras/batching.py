@@ -1,4 +1,4 @@
-"""The user's data: what is made of raw images, and which batches training makes of examples."""
+"""The user's data: the preparation of raw images, and the batches of training."""
 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
@@ -19,7 +19,7 @@ from diptych.errors import InputError
 
 
 class BatchProbe(keras.Model):
-    """Notes the batches that Keras' own ``fit`` makes of its arguments."""
+    """Records the batches that Keras' ``fit`` makes of its arguments."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ class Batching:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What can be told of the user's whole data; nothing where they bring none."""
+        """Statistics of the user's whole data; empty if there are none."""
         if "prepare" in self.extras or "data" not in self.extras:
             return {}
         return defaults.told_of(*map(to_numbers, self.extras["data"]))
@@ -153,7 +153,7 @@ class Batching:
     # Epochs.
 
     def coded(self, count: int, epochs: int) -> list[list[Batch]] | None:
-        """The batches of examples that can be told apart; see the protocol's ``batches``."""
+        """The batches of distinguishable examples; see the protocol's ``batches``."""
         x = defaults.coded(count, self.network.input_shape, np.float32)
         if self.targets == OWN:
             y = defaults.coded(count, self.extras["data"][1].shape[1:], np.float32)

@@ -1,4 +1,4 @@
-"""Facts about Keras' layers, apart from how each is read into a graph."""
+"""Facts about Keras' layers that do not concern reading them into a graph."""
 
 # Keras' annotations say less than Keras takes and gives, and lack its layers' attributes.
 # pyright: reportAttributeAccessIssue=false

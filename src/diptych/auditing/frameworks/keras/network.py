@@ -119,7 +119,7 @@ class Network:
 
     @property
     def vocabulary(self) -> int | None:
-        """How many token ids an embedding knows that takes the input; None where none does."""
+        """The number of token ids of an embedding that takes the input; None if there is none."""
         sizes = [
             call.operation.input_dim
             for call in self.calls

@@ -1,4 +1,4 @@
-"""Training steps of a Keras model: real ones, and what an optimiser makes of other gradients."""
+"""Training steps of a Keras model: real ones, and steps of its optimiser with other gradients."""
 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
@@ -28,7 +28,7 @@ from diptych.errors import InputError
 
 
 def has_loss(model: keras.Model) -> bool:
-    """Whether a compiled model has a loss, given or of its own."""
+    """Whether a compiled model has a loss, or computes one itself."""
     cls = type(model)
     return (
         model.loss is not None

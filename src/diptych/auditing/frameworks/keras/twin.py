@@ -24,10 +24,10 @@ FLOATS = ("float16", "bfloat16", "float32", "float8_e4m3fn", "float8_e5m2")
 POLICIES = ("float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16")
 """Policies that a twin's layers have float64 for."""
 SMALL, LARGE = 1e-10, 1e-6
-"""How far inputs and parameters are moved, relative to their size, to see how the model answers. A
-float32 has no numbers between x and x (1 + 6e-8)."""
+"""The relative change of inputs and parameters that shows how the model responds. A float32 has no
+values between x and x (1 + 6e-8)."""
 UNEVEN = 30.0
-"""How much steeper or flatter the answer to a small move may be than that to a large one."""
+"""The allowed ratio between the responses to a small and to a large change."""
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Stretches of arithmetic, to be told by what they do to numbers."""
+"""Sequences of arithmetic, recognised by their values."""
 
 # TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
@@ -28,10 +28,10 @@ class Stretch:
     input: Tensor
     output: Tensor
     constants: list[float]
-    """The numbers that are written in it."""
+    """The constants in it."""
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """What it makes of x, float64."""
+        """Its value for x, float64."""
         [y] = self.trace.run({self.input.name: x}, [self.output.name])
         return y.numpy().astype(np.float64)
 
@@ -51,7 +51,7 @@ class Stretch:
 
     @property
     def tolerance(self) -> float:
-        """How far off, in proportion, its numbers may be."""
+        """The allowed relative error of its values."""
         small = {tf.bfloat16, tf.float16} & {self.input.dtype, self.output.dtype}
         return 2e-2 if small else 1e-5
 

@@ -54,11 +54,11 @@ class Submission:
 
     @property
     def prepares(self) -> bool:
-        """Whether the user says what is made of raw images and labels, or brings data."""
+        """Whether the user defines the preparation of raw images and labels, or passes data."""
         return self.prepare is not None or self.data is not None
 
     def extra(self, name: str) -> Any:
-        """What the object has under that name, called if it is a function; None where nothing."""
+        """The object's attribute of that name, called if it is a function; None if there is none."""
         value = getattr(self.returned, name, None)
         return value() if callable(value) else value
 

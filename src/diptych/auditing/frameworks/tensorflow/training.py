@@ -24,7 +24,7 @@ Tensor = Any
 
 
 class Training:
-    """What the user's loss and step do to a network."""
+    """The effect of the user's loss and step on a network."""
 
     def __init__(self, builds: Builds, network: Network, of: "Training | None" = None) -> None:
         self.builds, self.network = builds, network

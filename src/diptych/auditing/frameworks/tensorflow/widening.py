@@ -26,7 +26,7 @@ MOST = 2**20
 FLOATS = {tf.float32.as_datatype_enum, tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum}
 DOUBLE = tf.float64.as_datatype_enum
 SUFFIX = "_in_float64"
-"""What is added to the names of a graph's functions; the originals stay registered."""
+"""The suffix for the names of a graph's functions; the originals stay registered."""
 EXACT = "_exact_value"
 """The attribute of a constant that holds the float64 value that it was made of."""
 CALLS_OF_PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -116,7 +116,7 @@ class Widened:
         self.key = (self.definition.SerializeToString(deterministic=True), *self.outputs, *held)
 
     def widened_capture(self, outer: Any, shadow: Shadow) -> Any:
-        """What a tensor from outside of the graph becomes."""
+        """The replacement of a tensor from outside the graph."""
         with tf.init_scope():
             if outer.dtype == tf.resource:
                 variable = self.variables.get(id(outer))

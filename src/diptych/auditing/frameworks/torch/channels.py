@@ -1,4 +1,4 @@
-"""Where the channels of a tensor are, by what the network does with it."""
+"""The position of a tensor's channels, from its use in the network."""
 
 from diptych.auditing.frameworks.torch.calls import AXES, SHAPES
 from diptych.auditing.frameworks.torch.layout import FIRST, LAST, to_first, to_last
@@ -8,7 +8,7 @@ CHANNELS_FIRST = ("conv", "max_pool", "avg_pool", "adaptive", "batch_norm", "ins
 CHANNELS_FIRST += ("group_norm", "pixel_", "interpolate", "upsample", "lp_pool")
 CHANNELS_LAST = ("linear", "layer_norm", "lstm", "gru", "rnn_", "multi_head", "embedding")
 CHANNELS_LAST += ("rms_norm", "scaled_dot", "matmul", "bmm", "baddbmm")
-"""How the names of functions start that say where the channels of their input are."""
+"""The prefixes of functions that show the position of the channels in their input."""
 
 Uses = dict[int, list[Event]]
 """For each value of a run, the calls of functions that take it."""

@@ -15,7 +15,7 @@ Raw = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Combination:
-    """How a parameter of the graph is made of tensors of a module's."""
+    """The construction of a parameter of the graph from tensors of a module."""
 
     parts: tuple[str, ...]
     """Their names; all of one shape."""
@@ -28,7 +28,7 @@ class Combination:
     transposed: bool = False
     """Whether they are matrices (out, in)."""
     label: str = ""
-    """What tells it from other parameters that are made of the same tensors."""
+    """The distinction from other parameters made from the same tensors."""
 
     @property
     def name(self) -> str:

@@ -1,4 +1,4 @@
-"""Calls of several recurrent layers at once, taken apart, so that each of them is seen."""
+"""Calls of several recurrent layers, split so that each of them is seen."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def are_several(name: str, args: tuple[Any, ...]) -> bool:
 
 
 def one_by_one(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
-    """What the call gives, by a call of the same function for each layer."""
+    """The result of the call, computed by one call of the same function per layer."""
     output, *rest = args
     sizes = [rest.pop(0)] if _is_packed(args) else []
     initial, weights, has_biases, layers, rate, training, both, *batch_first = rest

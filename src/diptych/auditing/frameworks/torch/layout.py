@@ -1,4 +1,5 @@
-"""How PyTorch's tensors lie to the arrays of the graph's nodes, which have their channels last."""
+"""The layout of PyTorch's tensors relative to the arrays of the graph's nodes, which have their
+channels last."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,12 +22,12 @@ def per_axis(axes: int, value: Any) -> list[int]:
 
 
 def channel_axis(layout: str, dimensions: int) -> int:
-    """Which axis of a tensor the channels are."""
+    """The axis of a tensor's channels."""
     return dimensions - 1 if layout == LAST else 1
 
 
 def graph_axis(layout: str, axis: int, dimensions: int) -> int:
-    """Which axis of a node's array an axis of its tensor is; both count the batch."""
+    """The axis of a node's array for an axis of its tensor; both count the batch."""
     axis %= dimensions
     if layout == LAST or axis == 0:
         return axis
@@ -41,7 +42,7 @@ def in_graph(layout: str, values: Sequence[Any]) -> list[Any]:
 
 
 def without_axes(layout: str, dimensions: int, dropped: Sequence[int]) -> str:
-    """How a tensor lies that lacks some axes of one that lies so."""
+    """The layout of a tensor without some axes of another one."""
     kept = dimensions - len(dropped)
     return FIRST if layout == FIRST and 1 not in dropped and kept > 2 else LAST
 

@@ -44,7 +44,7 @@ def read(drafts: Drafts, event: Event) -> bool:
 
 
 def _sorted(drafts: Drafts, event: Event) -> bool:
-    """Reads another order of the examples, which is undone behind the layer."""
+    """Reads a reordering of the examples, which is undone after the layer."""
     number, value = event.numbers[0], drafts.given(event)[0]
     assert number is not None
     axis, order = event.args[1], event.args[2]

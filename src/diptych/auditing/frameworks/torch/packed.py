@@ -114,7 +114,7 @@ class PackedModule(nn.Module):
         return joined
 
     def with_outputs(self, own: Any, joined: Tensor) -> Any:
-        """What the user's module gave, with joined outputs in the places of its own."""
+        """The output of the user's module, with packed outputs in place of its own."""
         self.__dict__["last"] = (own, next(flat(own)), ((), {}))
         return self.apart(joined)
 

@@ -74,11 +74,11 @@ class Reading:
     output_layout: str
     output_dimensions: int
     turns: dict[str, str]
-    """By parameter, how it lies to the graph's layout."""
+    """The layout of each parameter relative to the graph's."""
     constants: set[str]
     """Buffers that stand in a node's attributes."""
     combined: dict[str, Combination]
-    """Parameters that are made of several of the module's, or of a piece of one."""
+    """Parameters that are built from several of the module's, or from a part of one."""
     dropout_line: str | None
     """The user's line that calls dropout as a function, if any does."""
 

@@ -54,14 +54,14 @@ def own_randomness() -> AbstractContextManager[None]:
 
 
 def begin_randomness(number: int) -> None:
-    """Has the random numbers that a user's code may draw begin anew."""
+    """Resets the random numbers that a user's code may draw."""
     random.seed(number)
     np.random.seed(number)  # noqa: NPY002
     torch.manual_seed(number)
 
 
 def random_state() -> str:
-    """The state of these random numbers: another one after any has been drawn."""
+    """The state of these random numbers, which changes with every draw."""
     arrays = torch.get_rng_state().numpy().tobytes()
     return repr((random.getstate(), repr(np.random.get_state()), arrays))  # noqa: NPY002
 

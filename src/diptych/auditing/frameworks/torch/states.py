@@ -56,7 +56,7 @@ def _picks(drafts: Drafts, event: Event, number: int) -> bool:
 
 
 def second_output(drafts: Drafts, event: Event) -> bool:
-    """Makes a call a node that is no layer of its own, but what one gives besides its output."""
+    """Turns a call into a node for an additional output of a layer."""
     drafts.black_box(event)
     last = drafts.drafts[-1]
     drafts.drafts[-1] = replace(last, attributes={"class": CELL})
@@ -69,7 +69,7 @@ def is_unnamed(draft: NodeDraft) -> bool:
 
 
 def _index(event: Event) -> Any:
-    """The row or the rows that a call takes; None for another call."""
+    """The row or rows that a call selects; None for other calls."""
     arguments = event.args[1:]
     match event.name:
         case "getitem":

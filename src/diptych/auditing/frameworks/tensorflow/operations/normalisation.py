@@ -113,7 +113,7 @@ def over_axes(kind: str, stretch: Stretch, variables: dict[str, tf.Variable]) ->
 
 
 def statistics(kind: str, x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """What is subtracted, and what is under the root beside epsilon."""
+    """The subtracted value, and the value under the root besides epsilon."""
     if kind == "rms_norm":
         return np.zeros(1), np.mean(x**2, axes, keepdims=True)
     return x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
