@@ -18,7 +18,7 @@ from diptych.errors import InputError
 IMAGE_SHAPES = [(1, 28, 28), (28, 28), (784,), (28, 28, 1)]
 """The forms in which a raw image may be passed to a module."""
 LENGTHS = (12, 16, 32, 64)
-"""The vocabulary sizes that are tried for a module."""
+"""The numbers of token ids per example that are tried for a module."""
 F = nn.functional
 CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 CLASS_FUNCTIONS = (F.cross_entropy, F.nll_loss)

@@ -67,7 +67,7 @@ class Followed:
         return [step for step, calls in enumerate(self.calls) if scheduler in calls]
 
     def period(self, scheduler: int) -> int | None:
-        """The number of steps between two changes of a scheduler; None if unknown."""
+        """The number of steps from one move of a scheduler to the next; None if it varies."""
         gaps = {after - before for before, after in pairwise(self.moves(scheduler))}
         return gaps.pop() if len(gaps) == 1 else None
 
