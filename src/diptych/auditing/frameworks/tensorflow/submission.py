@@ -58,7 +58,7 @@ class Submission:
         return self.prepare is not None or self.data is not None
 
     def extra(self, name: str) -> Any:
-        """The object's attribute of that name, called if it is a function; None if there is none."""
+        """The attribute of that name, called if it is a function; None if missing."""
         value = getattr(self.returned, name, None)
         return value() if callable(value) else value
 

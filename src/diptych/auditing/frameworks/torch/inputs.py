@@ -180,7 +180,7 @@ def _likely_shapes(module: nn.Module) -> list[tuple[int, ...]]:
 
 
 def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
-    """The targets that the loss takes: from its kind or the user's own targets, or else by trying."""
+    """The targets that the loss takes: from its kind, the user's targets, or else by trying."""
     axes = output.shape[1:]
     units = 1 if not axes else int(axes[0] if _is_by_channel(loss, output, y) else axes[-1])
     if isinstance(loss, CLASS_LOSSES) or loss in CLASS_FUNCTIONS:
