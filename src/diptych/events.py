@@ -80,7 +80,7 @@ class WeightsKept:
     epochs: int
     """Epochs trained."""
     early: bool
-    """Whether training stopped before the recipe's last epoch."""
+    """True if training stopped before the recipe's last epoch."""
 
 
 @dataclass(frozen=True)

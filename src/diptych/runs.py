@@ -160,7 +160,7 @@ class Run:
 
     @property
     def is_training(self) -> bool:
-        """Whether a process is training this run right now."""
+        """True if a process is training this run right now."""
         try:
             # Opened for reading: a run may lie where nobody can write.
             with os.fdopen(open_regular(self.folder / LOCK)) as file:

@@ -157,7 +157,7 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the child can still be asked for something."""
+        """True if the child can still be asked for something."""
         return self._process.poll() is None
 
     def interrupt(self) -> None:

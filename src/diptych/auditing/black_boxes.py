@@ -161,7 +161,7 @@ class Comparison:
 
 
 def _alike(inputs: list[np.ndarray], others: list[np.ndarray]) -> bool:
-    """Whether two nodes get the same inputs, up to rounding and reshaping."""
+    """True if two nodes get the same inputs, up to rounding and reshaping."""
     if [x.size for x in inputs] != [x.size for x in others]:
         return False
     return all(

@@ -30,7 +30,7 @@ class Choices:
         return cls(causes, stages)
 
     def wants(self, stage: str) -> bool:
-        """Whether a stage is to be run."""
+        """True if a stage is to be run."""
         return not self.only or stage in self.only
 
     def apply(self, audit: Audit) -> None:

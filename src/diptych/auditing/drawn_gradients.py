@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def is_of_spread(self) -> bool:
-        """Whether the gradients of one side deviate more than those of the other."""
+        """True if the gradients of one side deviate more than those of the other."""
         smaller, larger = sorted(self.deviations.values())
         return larger > RATIO * smaller
 

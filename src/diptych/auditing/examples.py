@@ -28,7 +28,7 @@ class Examples:
     raw_y: dict[Which, np.ndarray]
     """The raw data as each side prepares it."""
     random: bool = False
-    """Whether the inputs are random, because no side takes MNIST's images."""
+    """True if the inputs are random, because no side takes MNIST's images."""
 
 
 def prepared(sides: dict[Which, Side]) -> Examples:
@@ -75,7 +75,7 @@ def prepared(sides: dict[Which, Side]) -> Examples:
 
 
 def takes_own(a: Side, b: Side) -> bool:
-    """Whether targets cannot be generated for a side, so that both use their own."""
+    """True if targets cannot be generated for a side, so that both use their own."""
     return OWN in (a.targets, b.targets)
 
 

@@ -64,7 +64,7 @@ class Reporter:
         self.audit.notes.append(text)
 
     def has(self, *stages: str) -> bool:
-        """Whether any of these stages has a finding, or any stage at all if none is named.
+        """True if any of these stages has a finding, or any stage at all if none is named.
 
         If no stage is named, accepted findings of the stages in `APART` do not count.
         """
@@ -77,7 +77,7 @@ class Reporter:
         return finding.code in self.accept and finding.stage in APART
 
     def has_at(self, at: Match | str, code: str | None = None) -> bool:
-        """Whether there is a finding at a layer, of this cause if one is named."""
+        """True if there is a finding at a layer, of this cause if one is named."""
         layer = place(at) if isinstance(at, Match) else at
         return any(
             finding.layer == layer and code in (None, finding.code)

@@ -88,7 +88,7 @@ def _shapes(node: Node, parameters: Arrays) -> Counter[Shape]:
 
 
 def _is_closed(stretch: tuple[Node, ...], nodes: tuple[Node, ...]) -> bool:
-    """Whether only the last output of the group is used outside it, and no node is a group."""
+    """True if only the last output of the group is used outside it, and no node is a group."""
     inside = {node.name for node in stretch[:-1]}
     outside = [node for node in nodes if node not in stretch]
     used = any(name in inside for node in outside for name in node.inputs)
@@ -116,7 +116,7 @@ def _as_one(graph: Graph, stretch: tuple[Node, ...]) -> Graph:
 
 
 def is_group(node: Node | None) -> bool:
-    """Whether a node is a group."""
+    """True if a node is a group."""
     return node is not None and TOGETHER in node.attributes
 
 

@@ -57,7 +57,7 @@ def _known(node: Node, record: Arrays) -> Node | None:
 
 
 def _same_in_training(side: Side, node: Node, known: Node, record: Arrays) -> bool:
-    """Whether a node has the same output in training and inference, unlike a layer of noise."""
+    """True if a node has the same output in training and inference, unlike a layer of noise."""
     y = side.run_node(node.name, [record[name] for name in node.inputs], True)
     in_training = {name: record[name] for name in known.inputs} | {node.name: y}
     return reference.ratios([known], {}, in_training, False)[0] <= 1

@@ -280,7 +280,7 @@ def _seed(adapter: Any, number: int) -> None:
 
 @answers
 def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    """Whether code of the user's runs in a training step on the batch, and in an optimiser's step.
+    """Tells if code of the user's runs in a training step on the batch, and in an optimiser's step.
 
     If none does, only the framework's own counters can tell one step from another. Code that was
     made a graph of is not seen to run; an adapter whose graphs may have some says so.
@@ -296,7 +296,7 @@ def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 
 def _runs_users_code(run: Callable[[Sequence[Any]], Any], item: Any) -> bool:
-    """Whether a function of the user is called in the second of two steps. Before the first step,
+    """True if a function of the user is called in the second of two steps. Before the first step,
     the user's function builds the side."""
     seen = False
 

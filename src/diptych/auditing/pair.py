@@ -69,7 +69,7 @@ class Pair:
 
     @property
     def whole(self) -> bool:
-        """Whether every weight of each side has a counterpart on the other."""
+        """True if every weight of each side has a counterpart on the other."""
         wanted = [
             {name for node in graph.nodes for name in node.parameters.values()}
             for graph in (self.a, self.b)
@@ -78,7 +78,7 @@ class Pair:
         return wanted[0] == set(names) and wanted[1] == set(names.values())
 
     def computable(self, which: Which) -> bool:
-        """Whether the reference can compute the whole network of a side."""
+        """True if the reference can compute the whole network of a side."""
         return reference.computable(self.graphs[which])
 
     def with_attributes(self, which: Which, name: str, **attributes: object) -> "Pair":

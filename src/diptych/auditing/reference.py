@@ -92,7 +92,7 @@ def rounding(
 
 
 def computable(graph: Graph) -> bool:
-    """Whether the reference can compute every node of the graph."""
+    """True if the reference can compute every node of the graph."""
     return all(kind_of(node).compute is not None for node in graph.nodes)
 
 

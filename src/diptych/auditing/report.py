@@ -78,7 +78,7 @@ class Stage:
     coverage: Coverage = field(default_factory=Coverage)
     """What was compared."""
     fault: bool = False
-    """Whether the stage failed by an error in the audit itself; `note` describes it."""
+    """True if the stage failed by an error in the audit itself; `note` describes it."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data. Numbers that are not finite become None, since JSON has no infinities."""
@@ -118,7 +118,7 @@ class Audit:
 
     @property
     def same(self) -> bool:
-        """Whether no stage found a difference beyond rounding, apart from accepted ones.
+        """True if no stage found a difference beyond rounding, apart from accepted ones.
 
         This does not mean that everything was compared; see `complete`.
         """
@@ -126,7 +126,7 @@ class Audit:
 
     @property
     def complete(self) -> bool:
-        """Whether every stage compared everything."""
+        """True if every stage compared everything."""
         return all(stage.ok is not None and not stage.coverage.left_out for stage in self.stages)
 
     def to_dict(self) -> dict[str, Any]:

@@ -58,7 +58,7 @@ class Answers:
         self.ask("load", {}, parameters)
 
     def record(self, x: np.ndarray, training: bool) -> Arrays:
-        """The output of every node; see"""
+        """The output of every node; see `diptych.auditing.frameworks.protocol.Adapter.record`."""
         return self.ask("record", {"training": training}, {"x": x})[1]
 
     def outputs(self, x: np.ndarray, training: bool, runs: int = 1) -> np.ndarray:
@@ -129,7 +129,7 @@ class Answers:
         return np.array(answer["losses"], np.float64), watched
 
     def own_code(self, x: np.ndarray, targets: np.ndarray) -> dict[str, bool]:
-        """Whether the user's code runs in"""
+        """Shows whether the user's code runs in ``steps`` and in ``updates``."""
         return self.ask("own_code", {}, {"x": x, "y": targets})[0]
 
     def initial(self, draws: int) -> list[Arrays]:
@@ -212,7 +212,7 @@ class Side(Answers):
         self.targets: str = facts["targets"]
         self.optimiser: dict[str, Any] = facts["optimiser"]
         self.data: dict[str, Any] = facts["data"]
-        """Statistics of the user's whole data; see"""
+        """Statistics of the user's whole data; see `diptych.auditing.frameworks.defaults`."""
         self.whole = [(int(start), int(stop)) for start, stop in facts["whole"]]
         """The columns of packed inputs that hold integers."""
         self.loss_words: str = facts["loss"]

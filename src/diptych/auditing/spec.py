@@ -43,7 +43,7 @@ class Spec:
     """The command that starts a Python elsewhere to run the side in, such as ``ssh host python``.
     """
     compiled: bool = False
-    """Whether the returned model is to be compiled by its framework."""
+    """True if the returned model is to be compiled by its framework."""
 
 
 def elsewhere(given: str, command: str) -> Spec:

@@ -82,8 +82,8 @@ class Twins:
 
     @cached_property
     def own_code(self) -> dict[str, bool]:
-        """Whether the code of either user runs in ``steps`` and in ``updates``. Such code may count
-        steps anywhere; without it, only learning rates and settings distinguish steps."""
+        """Shows whether the code of either user runs in ``steps`` and in ``updates``. Such code may
+        count steps anywhere; without it, only learning rates and settings distinguish steps."""
         size = max(1, len(self.examples.x["a"]) // 4)
         x = {which: self.typed(self.examples.x[which][:size]) for which in SIDES}
         y = {which: self.examples.y[which][:size] for which in SIDES}
@@ -95,8 +95,8 @@ class Twins:
 
     @cached_property
     def draws(self) -> dict[Which, bool]:
-        """Whether a side's loss or gradients vary between calls with dropout off, which means that
-        its own code draws random numbers."""
+        """Shows whether a side's loss or gradients vary between calls with dropout off, which means
+        that its own code draws random numbers."""
         size = max(1, len(self.examples.x["a"]) // 4)
 
         def varies(side: Answers, which: Which) -> bool:
@@ -116,7 +116,7 @@ class Twins:
 
     @cached_property
     def network_draws(self) -> dict[Which, bool]:
-        """Whether the outputs of a side's network vary from run to run in training."""
+        """Shows whether the outputs of a side's network vary from run to run in training."""
 
         def varies(side: Answers, which: Which) -> bool:
             x = self.typed(self.examples.x[which][:FEW])
@@ -128,7 +128,7 @@ class Twins:
 
     @property
     def has_float64(self) -> bool:
-        """Whether both sides compute in float64."""
+        """True if both sides compute in float64."""
         return self.precision == TWINS
 
     @property

@@ -34,7 +34,7 @@ def shifted(
 
 
 def warps(recipe: Recipe) -> bool:
-    """Whether the recipe asks for more than whole-pixel shifts."""
+    """True if the recipe asks for more than whole-pixel shifts."""
     return bool(recipe.rotation or recipe.scaling or recipe.shear or recipe.elastic)
 
 

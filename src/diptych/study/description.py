@@ -34,7 +34,7 @@ class Arm(BaseModel):
     images: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Train on so many images, the first ones, and validate on an eleventh as many."""
     shuffled: bool = False
-    """Whether the pixels of all images are in one other order."""
+    """True if the pixels of all images are in one other order."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:

@@ -110,7 +110,7 @@ def taken(part: Part, packed: np.ndarray) -> np.ndarray:
 
 
 def is_nested(value: Any) -> bool:
-    """Whether a value is a structure of arrays and not one itself."""
+    """True if a value is a structure of arrays and not one itself."""
     if isinstance(value, dict):
         return True
     return isinstance(value, list | tuple) and any(

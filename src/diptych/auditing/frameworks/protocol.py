@@ -26,9 +26,9 @@ class Adapter(Protocol):
     framework: str
     """Such as ``Keras 3.15.1 on TensorFlow 2.21.0``."""
     trains: bool
-    """Whether it has a loss and an optimiser; where not, only the methods up to `prepare` work."""
+    """True if it has a loss and an optimiser; where not, only the methods up to `prepare` work."""
     prepares: bool
-    """Whether the user defines the preparation of raw data; otherwise `prepare` has a default."""
+    """True if the user defines the preparation of raw data; otherwise `prepare` has a default."""
     targets: str
     """The targets that its loss takes: ``classes`` (integers (n,)), ``one_hot`` (n, classes),
     ``binary`` (zeros and ones, (n, 1)), ``values`` (numbers, (n, *output)) or ``own`` (only the
@@ -107,7 +107,7 @@ class Adapter(Protocol):
         ...
 
     def own_code(self) -> dict[str, bool]:
-        """Whether graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
+        """Tells if graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
         ``updates``. An adapter that cannot tell has none.
         """
         ...

@@ -28,7 +28,7 @@ TYPED = ("<stdin>", "<ipython-input", "<python-input")
 
 @functools.cache
 def is_users(file: str) -> bool:
-    """Whether a source file is the user's: not Python's, not an installed package's, not ours."""
+    """True if a source file is the user's: not Python's, not an installed package's, not ours."""
     if file.startswith("<"):
         return file.startswith(TYPED)
     paths = {Path(file), Path(file).resolve()}
@@ -78,7 +78,7 @@ def error_line(error: BaseException) -> str | None:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether it was this program's own code that raised an error.
+    """True if it was this program's own code that raised an error.
 
     A library's error counts as whose code called it last.
     """
@@ -90,7 +90,7 @@ def is_ours(error: BaseException) -> bool:
 
 
 def is_raised_here(error: BaseException) -> bool:
-    """Whether the line that raised an error is this program's own, not a library's."""
+    """True if the line that raised an error is this program's own, not a library's."""
     files = [file for file, _ in _frames(error)]
     return bool(files) and _is_own(files[-1]) and not takes_others(error)
 

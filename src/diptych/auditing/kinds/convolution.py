@@ -197,5 +197,5 @@ KINDS = (CONV, CONV_TRANSPOSE)
 
 
 def flipped(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether a kernel is another one rotated by 180 degrees, as in Theano."""
+    """True if a kernel is another one rotated by 180 degrees, as in Theano."""
     return a.ndim > 2 and np.allclose(a, np.flip(b, tuple(range(b.ndim - 2))), 1e-6, 0)

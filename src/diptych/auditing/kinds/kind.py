@@ -24,14 +24,14 @@ class Role:
     meaning: str
     required: bool = True
     average: bool = False
-    """Whether it is a moving average, which no optimiser trains."""
+    """True if it is a moving average, which no optimiser trains."""
     initialiser: str = "kernel-initialiser"
     """The cause of a difference in its initial values."""
     stir: Literal["", "add", "scale"] = ""
     """How its values are varied before outputs are compared, because equal values hide mistakes: by
     adding to them, by scaling them (which keeps them positive), or not at all."""
     rows_follow_input: bool = False
-    """Whether its rows are in the order of the input's values, so that flattening in a different
+    """True if its rows are in the order of the input's values, so that flattening in a different
     order reorders them."""
 
 
@@ -51,7 +51,7 @@ class Difference:
     effect: str = ""
     """The effect in words, if it is known without computing anything."""
     conventional: bool = False
-    """Whether frameworks differ in this by convention, so that it counts only between two sides
+    """True if frameworks differ in this by convention, so that it counts only between two sides
     that follow the same one."""
 
 
@@ -132,25 +132,25 @@ class Kind:
     comparable: tuple[str, ...] = ()
     """Other kinds that it can be compared with: `differences` also takes a node of one of them."""
     does_nothing: Callable[[Node, Shape], bool] = always_acts
-    """Whether a node has no effect: (node, its input's shape without the batch)."""
+    """True if a node has no effect: (node, its input's shape without the batch)."""
     usual: Callable[[Node, Shape], Node] = as_it_is
     """The usual form of a node that can be written in several ways."""
     absorbs: Mapping[str, Callable[[Node, Node, bool], Node | None]] = field(default_factory=dict)
     """The merger with a preceding node, by its kind: (node, the preceding node, whether the input
     of the preceding node is never negative) to the merged node, or None if they stay two."""
     keeps_sign: bool = False
-    """Whether the output is never negative if no input is negative."""
+    """True if the output is never negative if no input is negative."""
     is_positive: Callable[[Node], bool] = may_be_negative
-    """Whether the output is never negative for any input."""
+    """True if the output is never negative for any input."""
     keeps_order: bool = False
-    """Whether the node is elementwise."""
+    """True if the node is elementwise."""
     in_training: Literal["same", "draws", "statistics", "unknown"] = "same"
     """Its additional behaviour in training: drawing random numbers, or normalising by the batch
     statistics and updating moving averages."""
 
 
 def has_attributes(node: Node, kind: Kind) -> bool:
-    """Whether a node has all attributes of its kind, except optional ones, and no others."""
+    """True if a node has all attributes of its kind, except optional ones, and no others."""
     required = kind.attributes.keys() - kind.optional
     return required <= node.attributes.keys() <= kind.attributes.keys()
 
@@ -166,7 +166,7 @@ def with_those_of(node: Node, other: Node, *names: str) -> Node:
 
 
 def differ(a: float | None, b: float | None) -> bool:
-    """Whether two settings differ by more than float32's rounding."""
+    """True if two settings differ by more than float32's rounding."""
     if a is None or b is None:
         return a is not b
     return abs(a - b) > 1e-6 * max(abs(a), abs(b))

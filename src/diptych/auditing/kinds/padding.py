@@ -66,7 +66,7 @@ def words(node: Node) -> str:
 
 
 def is_of_zeros(node: Node) -> bool:
-    """Whether padding is with zeros, as in a layer with windows."""
+    """True if padding is with zeros, as in a layer with windows."""
     return node.attributes.get("mode", "constant") == "constant" and not node.attributes.get(
         "value", 0.0
     )

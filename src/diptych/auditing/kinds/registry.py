@@ -61,7 +61,7 @@ def role_of(node: Node, role: str) -> Role:
 
 
 def comparable(a: Node, b: Node) -> bool:
-    """Whether two nodes are of the same kind, or of kinds that can be compared."""
+    """True if two nodes are of the same kind, or of kinds that can be compared."""
     return a.kind == b.kind or b.kind in kind_of(a).comparable
 
 

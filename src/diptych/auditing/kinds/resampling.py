@@ -76,7 +76,7 @@ def _input_sizes(node: Node) -> tuple[int, ...]:
 
 
 def _resamples_alike(a: Node, b: Node) -> bool:
-    """Whether each pixel has the same source pixels, as two forms of nearest may have."""
+    """True if each pixel has the same source pixels, as two forms of nearest may have."""
     sizes = [_input_sizes(node) for node in (a, b)]
     if sizes[0] != sizes[1] or a.attributes["size"] != b.attributes["size"]:
         return False

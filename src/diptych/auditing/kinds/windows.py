@@ -88,7 +88,7 @@ def mirrored(padding: Padding) -> list[list[int]]:
 
 
 def padding_in_words(padding: Padding) -> str:
-    """Padding in words, such as"""
+    """Padding in words, such as ``padding top 1, bottom 1, left 0, right 1``."""
     if not np.any(padding):
         return "no padding"
     names = ("top", "bottom", "left", "right") if len(padding) == 2 else ("before", "after")

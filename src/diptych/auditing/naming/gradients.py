@@ -71,7 +71,7 @@ class _Measured:
         return name if which == "a" else self.pair.transfer.names[name]
 
     def _explained(self, which: Which, name: str) -> bool:
-        """Whether rounding explains the difference of a gradient from its exact value."""
+        """True if rounding explains the difference of a gradient from its exact value."""
         own, exact = self._own_name(which, name), self.exact[which]
         if exact is None or own not in exact.gradients:
             return True

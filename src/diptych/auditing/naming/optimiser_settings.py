@@ -9,7 +9,8 @@ from diptych.auditing.optimisers import Recovered
 from diptych.auditing.pair import SIDES, Which
 
 Report = Callable[..., None]
-"""A function that takes a finding: a whole"""
+"""A function that takes a finding: a `diptych.auditing.findings.Reporter`, or one for a single
+layer."""
 
 
 def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report) -> None:
@@ -98,7 +99,7 @@ def _compare_words(
 
 
 def _told(settings: dict[str, Any]) -> str:
-    """The settings that an optimiser reports, such as"""
+    """The settings that an optimiser reports, such as ``lamb (learning_rate 0.001, beta_1 0.9)``."""
     inside = [f"{name} {_short(value)}" for name, value in settings.items() if name != "kind"]
     kind = settings.get("kind", "a custom optimiser")
     return f"{kind} ({', '.join(inside)})" if inside else str(kind)

@@ -76,7 +76,7 @@ def _by_layer(
     paths: dict[Which, list[Arrays]],
     report: Reporter,
 ) -> bool:
-    """Whether the optimisers are known for each layer, as with parameter groups; then reports in
+    """True if the optimisers are known for each layer, as with parameter groups; then reports in
     which settings each layer's differ."""
     said = {which: pair.sides[which].optimiser for which in SIDES}
     known: list[tuple[Match, dict[Which, Recovered]]] = []
@@ -187,7 +187,7 @@ def _observed(probe: Probe, places: dict[str, np.ndarray], path: list[Arrays]) -
 
 
 def _same(stage: Stage, a: Observed, b: Observed) -> bool:
-    """Whether the steps of two sides are the same up to rounding.
+    """True if the steps of two sides are the same up to rounding.
 
     In float32, 1 - beta**t is off by up to 3e-5 in the first steps of Adam.
     """
@@ -282,7 +282,7 @@ def _clipped(gradients: Arrays, form: str, threshold: float) -> Arrays:
 
 
 def _explains(known: Recovered, observed: Observed) -> bool:
-    """Whether a recovered optimiser, at its own rates, predicts the steps within a hundredth."""
+    """True if a recovered optimiser, at its own rates, predicts the steps within a hundredth."""
     moved = np.diff(observed.weights, axis=0)
     steps = predicted(known, observed)
     near = (

@@ -54,7 +54,7 @@ def places(twins: Twins) -> list[Place]:
 
 
 def scales(twins: Twins) -> bool:
-    """Whether the inputs are numbers that can be multiplied, on both sides."""
+    """True if the inputs are numbers that can be multiplied, on both sides."""
     if any(twins.examples.x[which].dtype.kind != "f" for which in SIDES):
         return False
     widths = [twins.examples.x[which][0].size for which in SIDES]

@@ -34,11 +34,11 @@ class Regime:
     """The range of the decimal exponent of a gradient; zero gradients if both are equal."""
     steps: int
     large: bool = False
-    """Whether all weights are large, so that limits on them show."""
+    """True if all weights are large, so that limits on them show."""
 
     @property
     def has_gradients(self) -> bool:
-        """Whether the gradients are not all zero."""
+        """True if the gradients are not all zero."""
         return self.sizes[0] != self.sizes[1]
 
 

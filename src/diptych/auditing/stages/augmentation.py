@@ -143,7 +143,7 @@ def _changed(seen: Seen, original: np.ndarray) -> np.ndarray:
 
 
 def _is_fixed(seen: Seen) -> bool:
-    """Whether each example is always changed in the same way."""
+    """True if each example is always changed in the same way."""
     order = np.argsort(seen.numbers, kind="stable")
     numbers, x = seen.numbers[order], seen.x[order].reshape(len(order), -1)
     again = np.flatnonzero(numbers[1:] == numbers[:-1])

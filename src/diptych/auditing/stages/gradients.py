@@ -94,7 +94,7 @@ def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
 
 
 def _are_comparable(twins: Twins) -> bool:
-    """Whether dropout is off on both sides. Dropout in the user's own code stays on, while that of
+    """True if dropout is off on both sides. Dropout in the user's own code stays on, while that of
     a framework is switched off."""
     graphs = [twins.pair.graphs[which] for which in SIDES]
     a, b = (sum(node.kind == "dropout" for node in graph.nodes) for graph in graphs)

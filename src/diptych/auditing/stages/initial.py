@@ -165,7 +165,7 @@ def _first(builds: np.ndarray) -> str:
 
 
 def copied(pair: Pair, a: Arrays, b: Arrays) -> bool:
-    """Whether a parameter with many different values is the same on both sides."""
+    """True if a parameter with many different values is the same on both sides."""
     for name, partner in pair.transfer.names.items():
         value, other = a[name], b[partner]
         # Zeros and ones, as the biases of an LSTM have them, are the same by rule.

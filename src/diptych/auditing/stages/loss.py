@@ -78,7 +78,7 @@ class Losses:
     decay: Penalties
     """The squared penalties that are in one side's loss and in the other's steps."""
     clips: bool = False
-    """Whether only one loss takes probabilities, which it may clip near 0."""
+    """True if only one loss takes probabilities, which it may clip near 0."""
 
 
 def check(twins: Twins, report: Reporter) -> Losses:
@@ -159,7 +159,7 @@ class _Worst:
     effect: str = ""
 
     def saw(self, a: float, b: float, where: str) -> None:
-        """Adds the losses of both sides for the same"""
+        """Adds the losses of both sides for the same outputs."""
         bound = self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
         away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
         self.stage.saw(away, bound)

@@ -189,7 +189,7 @@ def _unbiased_variances(
 
 
 def _statistics(node: Node, weights: Arrays, unit: float, record: Arrays) -> str | None:
-    """Whether the layer normalised by the batch statistics or by the moving averages."""
+    """The statistics that the layer normalised by: those of the batch, or the moving averages."""
     if node.name not in record or node.inputs[0] not in record:
         return None
     (batch,) = reference.ratios([node], weights, record, True)
@@ -223,7 +223,7 @@ def _from_zero(
 
 
 def _is_unbiased(node: Node, weights: Arrays, record: Arrays, from_zero: Arrays) -> bool | None:
-    """Whether the moving variance takes in n/(n-1) times the batch's; None if that isn't seen.
+    """True if the moving variance takes in n/(n-1) times the batch's; None if that isn't seen.
 
     The two are a few parts in 100,000 apart, no more than one step's rounding if the moving
     variance is much larger than the batch's. Two steps show the two shares one by one: from zero,

@@ -204,7 +204,7 @@ def _worst(off: dict[str, Off]) -> str | None:
 
 
 def _alike(answers: dict[Which, list[Answer]]) -> bool:
-    """Whether both sides give the same wrong answers, for those with the same names."""
+    """True if both sides give the same wrong answers, for those with the same names."""
     if len(answers) < 2:
         return False
     for a, b in zip(answers["a"], answers["b"], strict=False):  # One may have had more weights.
@@ -242,6 +242,6 @@ def _report(off: dict[Which, dict[str, Off]], wrong: dict[Which, str], report: R
 
 
 def _is_coarse(off: dict[str, Off]) -> bool:
-    """Whether all errors are small, as in arithmetic with fewer digits."""
+    """True if all errors are small, as in arithmetic with fewer digits."""
     outputs = off.get("the outputs")
     return outputs is not None and outputs.ratio > 1 and all(o.error < COARSE for o in off.values())

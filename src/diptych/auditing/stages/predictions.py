@@ -110,7 +110,7 @@ def _explain(
 
 
 def _at_size(twins: Twins, which: Which, place: Place) -> str:
-    """Whether a side's outputs for an example depend on the batch size, in words."""
+    """The dependence of a side's outputs for an example on the batch size, in words."""
     x = inputs_at(Place(place.weights, place.scale, max(2, place.size)), twins)[0][which]
     side = twins.answers[which]
     here = side.outputs(x[: place.size], training=False)[0]
@@ -120,7 +120,8 @@ def _at_size(twins: Twins, which: Which, place: Place) -> str:
 
 
 def _inference(twins: Twins, which: Which, place: Place) -> str | None:
-    """Whether a side predicts as it trains, in words; None if that is unknown."""
+    """The difference between a side's predictions and its outputs in training, in words; None if
+    that is unknown."""
     x = inputs_at(place, twins)[0][which]
     side = twins.answers[which]
     try:

@@ -79,7 +79,7 @@ def _moved(pair: Pair) -> Moved:
 
 
 def _is_one_layer(pair: Pair, match: Match, other: Match) -> bool:
-    """Whether two layers without a counterpart are the same layer, one on each side."""
+    """True if two layers without a counterpart are the same layer, one on each side."""
     nodes = (match.a or other.a, match.b or other.b)
     a, b = nodes
     if (match.a and match.b) or (other.a and other.b) or a is None or b is None:
@@ -201,7 +201,7 @@ def _compare_order(
 
 
 def _one_convention(pair: Pair) -> bool:
-    """Whether both sides have the same convention for the axis of the channels. Unknown for an
+    """True if both sides have the same convention for the axis of the channels. Unknown for an
     exported file, which has the convention of its source."""
     frameworks = [side.framework for side in pair.sides.values()]
     if any(framework.startswith("ONNX") for framework in frameworks):

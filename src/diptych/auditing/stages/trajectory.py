@@ -91,7 +91,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
 
 
 def _are_one(twins: Twins, a: Path, b: Path, learned: set[str]) -> bool:
-    """Whether the paths are the same at every step but for the last digits, so that no yardstick
+    """True if the paths are the same at every step but for the last digits, so that no yardstick
     is needed."""
     one, other = _joined((a, b), _compared(a, b, learned))
     if np.any(_rms(one - other) > _floor(twins, one)):
@@ -142,7 +142,7 @@ def _size(twins: Twins) -> int:
 
 
 def _places(pair: Pair) -> Arrays:
-    """The watched values of A's parameters, in the form of"""
+    """The places of the watched values of A's parameters, in the form of `Answers.steps`."""
     chance = np.random.default_rng(8)
     places = {}
     for name in pair.transfer.names:

@@ -59,8 +59,8 @@ def check(twins: Twins, penalties: Penalties, report: Reporter) -> Stage:
 
 
 def _draws(twins: Twins, names: list[str], penalties: Penalties) -> dict[Which, bool]:
-    """Whether a side's steps on the same gradients vary from call to call; empty where a side
-    cannot be asked that."""
+    """Shows whether a side's steps with the same gradients vary between calls; empty if a side
+    cannot be asked this."""
     try:
         one, other = (paths_of(twins, SOME, names, penalties, draw) for draw in (1, 2))
     except (Failed, Unable):

@@ -60,7 +60,7 @@ class Operation:
         return self.node.output[0]
 
     def takes(self, position: int) -> bool:
-        """Whether there is an input at a position."""
+        """True if there is an input at a position."""
         return len(self.inputs) > position and bool(self.inputs[position])
 
     def view(self, position: int = 0) -> View | None:

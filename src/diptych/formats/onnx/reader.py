@@ -109,7 +109,7 @@ class Reader:
 
 
 def accepts(read: Any, attributes: dict[str, Any]) -> bool:
-    """Whether a reader knows all attributes, which differ between versions of an operator."""
+    """True if a reader knows all attributes, which differ between versions of an operator."""
     try:
         inspect.signature(read).bind(None, **attributes)
     except TypeError:

@@ -113,7 +113,7 @@ class Reader:
         return self.reading
 
     def fixed(self, value: Value) -> bool:
-        """Whether a value depends on no input of the network's."""
+        """True if a value depends on no input of the network's."""
         return not any(
             value in known for known in (self.makers, self.pending, self.sums, self.turned)
         )
@@ -212,7 +212,7 @@ class Reader:
         return True
 
     def trace_depends(self, value: Value) -> bool:
-        """Whether a fixed value depends on any parameter or state."""
+        """True if a fixed value depends on any parameter or state."""
         if value.constant is not None:
             return False
         inputs = set(self.trace.inputs)
@@ -256,6 +256,6 @@ class Reader:
 
 
 def random(trace: Trace, outputs: list[Value]) -> bool:
-    """Whether values depend on random numbers that are drawn in the trace."""
+    """True if values depend on random numbers that are drawn in the trace."""
     names = [operation.name for operation in trace.needed(outputs)]
     return any(name.startswith(("random", "rng", "threefry")) for name in names)

@@ -54,7 +54,7 @@ def user(model: keras.Model) -> keras.Model:
 
 
 def is_of_a_user(thing: Any) -> bool:
-    """Whether a user has written the function, or the class of the object."""
+    """True if a user has written the function, or the class of the object."""
     code = thing if inspect.isfunction(thing) else type(thing)
     file = getattr(sys.modules.get(code.__module__), "__file__", None)
     return code.__module__ == "__main__" if file is None else is_users(file)
@@ -80,7 +80,7 @@ class Adapter:
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
         self.takes_outputs = "_alone" not in vars(model)
-        """Whether its loss is one of given outputs, and not of its inputs alone."""
+        """True if its loss is one of given outputs, and not of its inputs alone."""
         shape = self.graph().nodes[-1].shape
         self.targets = losses.loss_targets(model.loss, shape) if self.takes_outputs else OWN
         packing = getattr(model, "_packing", None)

@@ -78,7 +78,7 @@ class Batching:
 
     @property
     def by_fit(self) -> bool:
-        """Whether it is ``fit`` that makes the batches, of arrays."""
+        """True if it is ``fit`` that makes the batches, of arrays."""
         fit = self.extras.get("fit")
         return fit is not None and "batches" not in self.extras and "x" not in fit
 

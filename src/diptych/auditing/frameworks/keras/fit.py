@@ -81,7 +81,7 @@ class Epoch:
     steps: int
     source: str
     told: bool
-    """Whether the user's own words say it."""
+    """True if the user's own words say it."""
 
 
 def epoch(extras: dict[str, Any]) -> Epoch:
@@ -143,7 +143,7 @@ def length(schedule: Any) -> tuple[int, str] | None:
 
 
 def acts(callback: Any) -> bool:
-    """Whether a callback may do something at the beginning of an epoch or in it.
+    """True if a callback may do something at the beginning of an epoch or in it.
 
     Keras' own ones, but for two, write files or act on what an epoch measured.
     """
@@ -171,7 +171,7 @@ class Callbacks:
 
     @property
     def by_batch(self) -> bool:
-        """Whether any does something at each batch."""
+        """True if any does something at each batch."""
         hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
         return any(
             hook in vars(callback)

@@ -103,7 +103,7 @@ def still(draw: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_in_a_call() -> bool:
-    """Whether a layer or a model is being called."""
+    """True if a layer or a model is being called."""
     call = inspect.unwrap(keras.Layer.__call__).__code__
     frame = sys._getframe(2)
     while frame is not None:

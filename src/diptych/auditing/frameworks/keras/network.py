@@ -129,7 +129,7 @@ class Network:
 
     @property
     def takes_whole_numbers(self) -> bool:
-        """Whether the input is token ids, or declared to be whole numbers."""
+        """True if the input is token ids, or declared to be whole numbers."""
         declared = walkable(self.model) and "int" in self.model.inputs[0].dtype
         return declared or self.vocabulary is not None
 

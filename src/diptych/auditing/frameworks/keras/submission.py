@@ -33,7 +33,7 @@ class Submission:
     places: dict[int, str]
     """The line of the user's code that created a layer or an operation, by its ``id``."""
     seeded: bool
-    """Whether the user's code has set TensorFlow's seed."""
+    """True if the user's code has set TensorFlow's seed."""
 
 
 def submitted(build: Callable[[int], Any], seed: int) -> Submission:

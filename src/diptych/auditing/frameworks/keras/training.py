@@ -28,7 +28,7 @@ from diptych.errors import InputError
 
 
 def has_loss(model: keras.Model) -> bool:
-    """Whether a compiled model has a loss, or computes one itself."""
+    """True if a compiled model has a loss, or computes one itself."""
     cls = type(model)
     return (
         model.loss is not None
@@ -39,7 +39,7 @@ def has_loss(model: keras.Model) -> bool:
 
 
 def has_own_step(model: keras.Model) -> bool:
-    """Whether the user has written the training step."""
+    """True if the user has written the training step."""
     return type(model).train_step is not keras.Model.train_step
 
 

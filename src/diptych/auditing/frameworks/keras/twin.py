@@ -299,7 +299,7 @@ def refuse_coarse(adapter: Any) -> None:
 
 
 def coarse(start: np.ndarray, near: np.ndarray, far: np.ndarray) -> bool:
-    """Whether the answers to a small and a large move are out of proportion."""
+    """True if the answers to a small and a large move are out of proportion."""
     if not all(np.all(np.isfinite(values)) for values in (start, near, far)):
         return False  # It says nothing of digits, and shows wherever the sides are compared.
     small, large = (float(np.abs(end - start).max(initial=0.0)) for end in (near, far))

@@ -72,6 +72,6 @@ def scalar_constant(operation: Operation) -> float | None:
 
 
 def close(stretch: Stretch, y: np.ndarray, expected: np.ndarray) -> bool:
-    """Whether numbers are the expected ones but for rounding."""
+    """True if numbers are the expected ones but for rounding."""
     scale = np.max(np.abs(expected), initial=0.0) or 1.0
     return bool(np.all(np.abs(y - expected) <= stretch.tolerance * scale))

@@ -44,7 +44,7 @@ class Block:
 
     @property
     def elementwise(self) -> bool:
-        """Whether it may be a part of a stretch of arithmetic."""
+        """True if it may be a part of a stretch of arithmetic."""
         several = len(self.operations) > 1 and self.core.type not in NOT_ELEMENTWISE
         return len(self.inputs) == 1 and (several or self.core.type not in NOT_ELEMENTWISE)
 

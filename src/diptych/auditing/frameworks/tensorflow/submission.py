@@ -54,7 +54,7 @@ class Submission:
 
     @property
     def prepares(self) -> bool:
-        """Whether the user defines the preparation of raw images and labels, or passes data."""
+        """True if the user defines the preparation of raw images and labels, or passes data."""
         return self.prepare is not None or self.data is not None
 
     def extra(self, name: str) -> Any:
@@ -64,7 +64,7 @@ class Submission:
 
     @cached_property
     def eager(self) -> bool:
-        """Whether nothing of the object is a ``tf.function``: then it runs operation by
+        """True if nothing of the object is a ``tf.function``: then it runs operation by
         operation, and Keras' losses see numbers instead of operations."""
         own = [*vars(self.returned).values()] if hasattr(self.returned, "__dict__") else []
         of_class = [value for cls in type(self.returned).__mro__ for value in vars(cls).values()]

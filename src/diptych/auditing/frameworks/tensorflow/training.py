@@ -45,7 +45,7 @@ class Training:
 
     @cached_property
     def keeps_its_dropout(self) -> bool:
-        """Whether there is dropout in the loss that is not one of TensorFlow's functions."""
+        """True if there is dropout in the loss that is not one of TensorFlow's functions."""
         if not any(node.kind in DRAWING for node in self.network.reading.nodes):
             return False
         with without_dropout():

@@ -55,7 +55,7 @@ def _told(trace: Trace, uses: Uses, number: int) -> str | None:
 
 
 def _divides_the_last(trace: Trace, number: int, output: int) -> bool:
-    """Whether a reshape divides the last axis into heads, or joins the last two."""
+    """True if a reshape divides the last axis into heads, or joins the last two."""
     short, long = sorted((trace.copies[n].shape for n in (number, output)), key=len)
     joined = len(short) > 2 and len(long) == len(short) + 1
     return joined and long[:-2] == short[:-1] and long[-2] * long[-1] == short[-1]

@@ -20,13 +20,13 @@ class Combination:
     parts: tuple[str, ...]
     """Their names; all of one shape."""
     stacked: bool = False
-    """Whether they are stacked along a new first axis, and not added up."""
+    """True if they are stacked along a new first axis, and not added up."""
     rows: tuple[int, int] | None = None
     """The rows that are taken of them, if not all."""
     gates: tuple[int, ...] = (0,)
     """The order in which the blocks of their rows come in the graph."""
     transposed: bool = False
-    """Whether they are matrices (out, in)."""
+    """True if they are matrices (out, in)."""
     label: str = ""
     """The distinction from other parameters made from the same tensors."""
 

@@ -25,7 +25,7 @@ def compile_in_place(returned: Any) -> None:
 
 
 def is_compiled(submission: Submission) -> bool:
-    """Whether `torch.compile` was used on any of what the user returned."""
+    """True if `torch.compile` was used on any of what the user returned."""
     modules = list(submission.module.modules())
     functions = [submission.loss, submission.extras.get("step")]
     return submission.network is not submission.module or any(
@@ -45,7 +45,7 @@ def graphs_compiled() -> int:
 
 
 def _has_compiler() -> bool:
-    """Whether the compiler is there; it takes a second to import, and may never be needed."""
+    """True if the compiler is there; it takes a second to import, and may never be needed."""
     return "torch._dynamo" in sys.modules
 
 

@@ -48,7 +48,7 @@ class Quiet(TorchFunctionMode):
         return func(*args, **kwargs)
 
     def _is_inside(self) -> bool:
-        """Whether a part of the network is being called."""
+        """True if a part of the network is being called."""
         frame = sys._getframe(2)
         while frame is not None:
             if frame.f_code in CALLS and id(frame.f_locals.get("self")) in self._modules:

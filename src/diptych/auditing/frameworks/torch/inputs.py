@@ -197,7 +197,7 @@ def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
 
 
 def _is_by_channel(loss: Loss, output: Tensor, y: np.ndarray | None) -> bool:
-    """Whether the outputs for one place lie along the second axis, as PyTorch's losses have it."""
+    """True if the outputs for one place lie along the second axis, as PyTorch's losses have it."""
     if output.ndim < 3:
         return False
     if y is not None and y.ndim == output.ndim - 1:

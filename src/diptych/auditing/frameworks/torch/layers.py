@@ -10,12 +10,12 @@ RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def _is_packed(args: tuple[Any, ...]) -> bool:
-    """Whether a call's second argument is the batch sizes of a packed sequence."""
+    """True if a call's second argument is the batch sizes of a packed sequence."""
     return len(args) > 3 and isinstance(args[3], (list, tuple))
 
 
 def are_several(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether a call is one of several recurrent layers."""
+    """True if a call is one of several recurrent layers."""
     return name in RECURRENT and len(args) == 9 and args[5 if _is_packed(args) else 4] > 1
 
 

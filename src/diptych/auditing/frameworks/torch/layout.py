@@ -48,7 +48,7 @@ def without_axes(layout: str, dimensions: int, dropped: Sequence[int]) -> str:
 
 
 def by_channel(tensor: Tensor, layout: str, dimensions: int) -> bool:
-    """Whether a tensor holds a number for each channel of what it is put against."""
+    """True if a tensor holds a number for each channel of what it is put against."""
     shape = [1] * (dimensions - tensor.ndim) + list(tensor.shape)
     axis = channel_axis(layout, dimensions)
     return len(shape) == dimensions and all(size == 1 for i, size in enumerate(shape) if i != axis)
@@ -65,14 +65,14 @@ def to_first(dimensions: int) -> list[int]:
 
 
 def keeps_order(before: tuple[int, ...], layout: str, after: tuple[int, ...], made: str) -> bool:
-    """Whether a reshaping of the tensor is one of the array in the graph's layout too."""
+    """True if a reshaping of the tensor is one of the array in the graph's layout too."""
     numbers = np.arange(np.prod(before)).reshape(before)
     array = to_graph(numbers, layout)
     return bool((array.ravel() == to_graph(numbers.reshape(after), made).ravel()).all())
 
 
 def keeps_axes(index: Any) -> bool:
-    """Whether an index that keeps all numbers keeps their order too."""
+    """True if an index that keeps all numbers keeps their order too."""
     items = index if isinstance(index, tuple) else (index,)
     return all(
         item is None or item is ... or isinstance(item, int) or item == slice(None)

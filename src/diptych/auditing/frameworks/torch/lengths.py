@@ -24,7 +24,7 @@ class Packed:
 
 
 def packs(trace: Trace, event: Event) -> bool:
-    """Whether a module's own code packs sequences."""
+    """True if a module's own code packs sequences."""
     inside = trace.events[event.index + 1 : event.end]
     return any(e.name == "pack_padded_sequence" and e.owner == event.index for e in inside)
 
@@ -88,7 +88,7 @@ def _packs(drafts: Drafts, event: Event) -> bool:
 
 
 def _is_masked(drafts: Drafts, lengths: Tensor, steps: int) -> bool | None:
-    """Whether the lengths are those that the zeros of the input give; False where all are full,
+    """True if the lengths are those that the zeros of the input give; False where all are full,
     None for other lengths."""
     wanted = sorted(int(length) for length in lengths)
     if all(length == steps for length in wanted):

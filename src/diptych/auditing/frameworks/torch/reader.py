@@ -178,7 +178,7 @@ class Reader:
     # Calls of modules and functions.
 
     def _is_leaf(self, event: Event) -> bool:
-        """Whether a module calls no other modules, apart from parametrizations of its weights."""
+        """True if a module calls no other modules, apart from parametrizations of its weights."""
         inside = self._trace.events[event.index + 1 : event.end]
         return all(e.module is None or ".parametrizations." in f".{e.path}" for e in inside)
 
@@ -215,7 +215,7 @@ class Reader:
             self._drafts.black_box(event)
 
     def _unpacked(self, needed: set[int]) -> bool:
-        """Whether no node is left of what packs and unpacks sequences, or gives packed ones."""
+        """True if no node is left of what packs and unpacks sequences, or gives packed ones."""
         drafts = [self._drafts.drafts[i] for i in needed]
         loose = {"pack_padded_sequence", "pad_packed_sequence", "index_select"}
         return not any(
@@ -240,7 +240,7 @@ class Reader:
                 self._drafts.black_box(event)
 
     def _reads(self, reader: Callable[..., bool], event: Event) -> bool:
-        """Whether a reader, whose parameters are those of the function, makes a node of a call."""
+        """True if a reader, whose parameters are those of the function, makes a node of a call."""
         arguments: tuple[Any, ...] = (self._drafts, event, *event.args)
         try:
             bound = inspect.signature(reader).bind(*arguments, **event.kwargs)

@@ -64,7 +64,7 @@ def second_output(drafts: Drafts, event: Event) -> bool:
 
 
 def is_unnamed(draft: NodeDraft) -> bool:
-    """Whether a draft is something without a name, and not a layer's second output."""
+    """True if a draft is something without a name, and not a layer's second output."""
     return draft.kind == "custom" and draft.attributes["class"] != CELL
 
 
@@ -152,7 +152,7 @@ BY_POSITION = {
 
 
 def lies_wrong(drafts: Drafts, event: Event) -> bool:
-    """Whether a call takes an input with the steps in front that its reader would misread."""
+    """True if a call takes an input with the steps in front that its reader would misread."""
     layouts = {v.layout for v in drafts.given(event) if isinstance(v, Activation)}
     if any(layout.startswith("states") for layout in layouts):
         return True

@@ -35,7 +35,7 @@ class Submission:
     targets: str = ""
     """The targets that the loss takes, if known already."""
     several: bool | None = None
-    """Whether the module's own output is more than one tensor, where that was looked at."""
+    """True if the module's own output is more than one tensor, where that was looked at."""
     packing: Packing | None = None
     """The packing of several inputs in the one that `module` takes."""
 

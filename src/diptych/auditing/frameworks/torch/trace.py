@@ -36,9 +36,9 @@ class Event:
     function: Callable[..., Any] | None = None
     outputs: list[int] = field(default_factory=list)
     mutates: bool = False
-    """Whether it changes its first argument in place."""
+    """True if it changes its first argument in place."""
     opaque: bool = False
-    """Whether a module gave something that no call inside it was seen to make."""
+    """True if a module gave something that no call inside it was seen to make."""
     end: int = 0
     """The first event after a module's own."""
 

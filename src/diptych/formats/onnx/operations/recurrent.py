@@ -102,7 +102,7 @@ def recurrent(
 
 
 def _is_zero(operation: Operation, position: int) -> bool:
-    """Whether an initial state is zero."""
+    """True if an initial state is zero."""
     state = operation.constant(position)
     return state is not None and not state.any()
 

@@ -118,7 +118,7 @@ def reduced(operation: Operation, function: str, axes: list[int] | None, keepdim
 
 
 def _whole(view: View) -> bool:
-    """Whether a tensor has each axis of the array, and no other."""
+    """True if a tensor has each axis of the array, and no other."""
     return sorted(-1 if axis is None else axis for axis in view.axes) == list(
         range(len(view.shape) + 1)
     )

@@ -129,7 +129,7 @@ def fits_over(
     epsilon: float = 0.0,
     tolerance: float = 0.1,
 ) -> bool:
-    """Whether y is x normalised over those axes; as `fits`."""
+    """True if y is x normalised over those axes; as `fits`."""
     sizes = x.shape[axes[0] :]
     allowed = {"gamma"} if kind == "rms_norm" else {"gamma", "beta"}
     if roles.keys() - allowed or any(values[name].shape != sizes for name in roles.values()):
@@ -167,7 +167,7 @@ def fits(
     epsilon: float = 0.0,
     tolerance: float = 0.1,
 ) -> bool:
-    """Whether y is x normalised with those roles; with that tolerance, epsilon may be anything."""
+    """True if y is x normalised with those roles; with that tolerance, epsilon may be anything."""
     part = {role: values[name].ravel().astype(np.float64) for role, name in roles.items()}
     mean = part.get("mean", x.mean(spread(x)))
     variance = part["variance"] if "variance" in part else x.var(spread(x))
