@@ -112,8 +112,24 @@ class Widened:
         self.used = {f"{name}:0" for name in placeholders if sources & {name, f"{name}:0"}}
         for function in self.definition.library.function:
             context.context().add_function_def(function)
-        held = [id(outer) for outer, _ in self.captures]
-        self.key = (self.definition.SerializeToString(deterministic=True), *self.outputs, *held)
+        self.outside = [outer for outer, _ in captured]  # Kept, so that identities stay theirs.
+        self.key = (self._without_numbers(), *self.outputs, *map(id, self.outside))
+
+    def _without_numbers(self) -> bytes:
+        """The definition with names for what is captured that every trace would give it.
+
+        TensorFlow names a capture by a number that goes on from trace to trace.
+        """
+        names = {
+            name.removesuffix(":0"): f"capture_{n}" for n, (_, name) in enumerate(self.captures)
+        }
+        result = graph_pb2.GraphDef()
+        result.CopyFrom(self.definition)
+        for node in result.node:
+            for number, source in enumerate(node.input):
+                name, colon, output = source.partition(":")
+                node.input[number] = names.get(name, name) + colon + output
+        return result.SerializeToString(deterministic=True)
 
     def widened_capture(self, outer: Any, shadow: Shadow) -> Any:
         """The replacement of a tensor from outside the graph."""
