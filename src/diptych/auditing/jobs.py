@@ -1,10 +1,10 @@
-"""What the process of a side does for the audit: it opens the side, and answers about it.
+"""The jobs of a side's process: it opens the side, and answers questions about it.
 
-Each job is called as `diptych.worker` describes, with plain data and arrays. A request may have
-``"twin": true``: then the side's float64 twin answers, which is built when it is first asked. An
-answer of ``{"unable": reason}`` says that this side cannot be asked such a thing.
+Each job is called as `diptych.worker` describes, with plain data and arrays. If a request has
+``"twin": true``, the side's float64 twin answers, which is built on first use. The answer
+``{"unable": reason}`` means that this side cannot answer such a question.
 
-It needs NumPy, and the framework that the side is written in.
+This module needs only NumPy and the side's framework.
 """
 
 import contextlib

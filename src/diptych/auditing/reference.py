@@ -63,7 +63,7 @@ def parameters_of(node: Node, parameters: Mapping[str, Array]) -> dict[str, Arra
 def compute(
     node: Node, parameters: Mapping[str, Array], inputs: Sequence[Array], training: bool
 ) -> Array:
-    """What a node gives in float64, without random numbers.
+    """The output of a node in float64, without random numbers.
 
     Args:
         node: a node of a kind that can be computed.

@@ -148,11 +148,12 @@ class Adapter(Protocol):
         ...
 
     def optimiser(self) -> dict[str, Any]:
-        """What the optimiser says of itself: where a search for its behaviour starts.
+        """The settings that the optimiser reports, which are where a search for its behaviour
+        starts.
 
         ``kind`` (``sgd``, ``adam``, ``adamw``, ``rmsprop``, …) and any of ``learning_rate``,
         ``beta_1``, ``beta_2``, ``epsilon``, ``momentum``, ``nesterov``, ``weight_decay``,
-        ``clip_norm``, ``clip_value``, ``clip_global_norm``; empty where nothing is known.
+        ``clip_norm``, ``clip_value``, ``clip_global_norm``; empty if nothing is known.
         """
         ...
 

@@ -107,8 +107,8 @@ class Kind:
     words: Words
     """A node in words, with its important settings."""
     compute: Compute | None
-    """What a node gives: (node, parameters by role, inputs, training) to output. It is written with
-    `autograd.numpy`, which gives its gradient. Random numbers are not drawn: dropout drops nothing.
+    """The computation: (node, parameters by role, inputs, training) to output. It is written with
+    `autograd.numpy`, which gives its gradient. No random numbers are drawn: dropout drops nothing.
     It raises ValueError, TypeError or IndexError for shapes that the node cannot take. None for a
     kind that only its framework can compute."""
     rounding: Rounding | None

@@ -1,9 +1,9 @@
-"""What float32's rounding explains, in units of the unit roundoff.
+"""Bounds of float32's rounding, in units of the unit roundoff.
 
 Each of a dot product's n partial sums is rounded by up to u = 2⁻²⁴ of itself, in a random direction
 (Higham & Mary, 2019, "A New Approach to Probabilistic Rounding Error Analysis"). As a partial sum
 is about as large as the sum's share of it, or as a random walk over the terms, the errors add up to
-λ·u·√(n·(Σ(w·x)² + y²)) at most, with λ standard deviations.
+at most λ·u·√(n·(Σ(w·x)² + y²)), with λ standard deviations.
 """
 
 from collections.abc import Sequence

@@ -74,8 +74,8 @@ def _draws(twins: Twins, names: list[str], penalties: Penalties) -> dict[Which, 
 
 
 def _drawn(stage: Stage, draws: dict[Which, bool], report: Reporter) -> Stage:
-    """What is said where code of a side draws random numbers in its steps, such as noise on the
-    gradients: one side alone is a difference, and two are not compared."""
+    """The result if the code of a side draws random numbers in its steps, such as noise on the
+    gradients: if only one side does, that is a difference; if both do, they are not compared."""
     if all(draws.values()):
         stage.ok, stage.note = None, "code of both sides draws random numbers in each step"
         return stage

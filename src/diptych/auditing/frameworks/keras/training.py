@@ -91,8 +91,8 @@ class Training:
         return {name: float(value) for name, value in logs.items()}
 
     def sample_weight(self, y: np.ndarray) -> np.ndarray | None:
-        """What the user's ``class_weight`` makes of a batch's targets, or the first of their
-        ``sample_weight``: a batch's examples get those of the data's first."""
+        """The sample weights of a batch: from the user's ``class_weight`` and its targets, or the
+        first of the user's ``sample_weight``."""
         arguments, floatx = self.extras.get("fit", {}), keras.config.floatx()
         if arguments.get("sample_weight") is not None:
             weights = np.asarray(arguments["sample_weight"], floatx)

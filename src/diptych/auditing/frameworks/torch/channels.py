@@ -23,7 +23,8 @@ def guess_layout(trace: Trace, uses: Uses, number: int) -> str:
 
 
 def _told(trace: Trace, uses: Uses, number: int) -> str | None:
-    """What a call tells that takes the value, or one that comes of it; None where none does."""
+    """The layout that follows from a call with the value or a value derived from it; None if there
+    is none."""
     dimensions = trace.copies[number].ndim
     waiting, seen = [number], set()
     while waiting:
