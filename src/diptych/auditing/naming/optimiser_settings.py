@@ -99,7 +99,7 @@ def _compare_words(
 
 
 def _told(settings: dict[str, Any]) -> str:
-    """The settings that an optimiser reports, such as ``lamb (learning_rate 0.001, beta_1 0.9)``."""
+    """The settings of an optimiser, such as ``lamb (learning_rate 0.001, beta_1 0.9)``."""
     inside = [f"{name} {_short(value)}" for name, value in settings.items() if name != "kind"]
     kind = settings.get("kind", "a custom optimiser")
     return f"{kind} ({', '.join(inside)})" if inside else str(kind)
