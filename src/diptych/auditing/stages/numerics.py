@@ -75,7 +75,8 @@ def check(twins: Twins, report: Reporter) -> Stage:
             stage.coverage.leave_out(side.label, outcome)
             continue
         off[which], answers[which] = outcome.off, outcome.answers
-        weights = f"{len(outcome.answers)} times"
+        count = len(outcome.answers)
+        weights = "moved once" if count == 1 else f"moved {count} times"
         stage.coverage.compared(outcome.compared, weights=weights)
         for difference, bound in outcome.explained:
             stage.saw(difference, bound)
