@@ -1,5 +1,6 @@
 """The two sides of an audit: their graphs, and the matching of their layers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -41,6 +42,7 @@ class Pair:
         own = [sides[which].own for which in SIDES]
         a, b = grouped(a, b, *own)
         matches, transfer = matched(a, b, *own)
+        transfer = transfer.with_names(_aside(a, b, *own))
         return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer)
 
     def settled(self, examples: Examples) -> "Pair":
@@ -69,13 +71,20 @@ class Pair:
 
     @property
     def whole(self) -> bool:
-        """True if every weight of each side has a counterpart on the other."""
-        wanted = [
-            {name for node in graph.nodes for name in node.parameters.values()}
-            for graph in (self.a, self.b)
-        ]
+        """True if every weight of each side's layers has a counterpart on the other."""
         names = self.transfer.names
-        return wanted[0] == set(names) and wanted[1] == set(names.values())
+        return _parameters(self.a) <= set(names) and _parameters(self.b) <= set(names.values())
+
+    def transferred(self) -> Iterator[tuple[Match | None, str]]:
+        """Each of A's parameters that has a counterpart, with its layers; without them where
+        inference does not reach them."""
+        seen: set[str] = set()
+        for match in self.matches:
+            for name in match.a.parameters.values() if match.a and match.b else ():
+                if name in self.transfer.names:
+                    seen.add(name)
+                    yield match, name
+        yield from ((None, name) for name in self.transfer.names if name not in seen)
 
     def computable(self, which: Which) -> bool:
         """True if the reference can compute the whole network of a side."""
@@ -94,6 +103,30 @@ class Pair:
         """Puts weights into both sides."""
         for which, side in self.sides.items():
             side.load(weights[which])
+
+
+def _aside(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> dict[str, str]:
+    """B's names of A's parameters in layers that inference does not reach, such as a head that the
+    training step alone uses: those of the same name, else in their order.
+
+    Args:
+        a, b: simplified graphs.
+        of_a, of_b: all parameters of the sides.
+    """
+    left = [
+        {name: value.shape for name, value in own.items() if name not in _parameters(graph)}
+        for graph, own in ((a, of_a), (b, of_b))
+    ]
+    if left[0] == left[1]:
+        return {name: name for name in left[0]}
+    if list(left[0].values()) == list(left[1].values()):
+        return dict(zip(*left, strict=True))
+    return {}
+
+
+def _parameters(graph: Graph) -> set[str]:
+    """The names of the parameters of all layers."""
+    return {name for node in graph.nodes for name in node.parameters.values()}
 
 
 def without_final(graph: Graph) -> Graph:

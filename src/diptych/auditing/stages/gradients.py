@@ -173,18 +173,15 @@ def _at(
     of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])
     # A bias in front of a normalisation has a gradient of nothing but rounding.
     floor = twins.floor(max((float(np.abs(g).max(initial=0.0)) for g in of_a.values()), default=0))
-    for match in pair.matches:
-        if not (match.a and match.b):
+    for match, name in pair.transferred():
+        if not (name in of_a or name in of_b):
             continue
-        for name in match.a.parameters.values():
-            if name not in pair.transfer.names or not (name in of_a or name in of_b):
-                continue
-            zeros = np.zeros_like(weights[name])
-            a, b = of_a.get(name, zeros), of_b.get(name, zeros)
-            difference = distance(a, b)
-            bound = floor + twins.bound(
-                a, difference - floor, lambda name=name, zeros=zeros: near()[1].get(name, zeros)
-            )
-            stage.coverage.compared()
-            stage.saw(difference, bound)
-            worst.take(difference, bound, match, f"gradient of {name}", str(place))
+        zeros = np.zeros_like(weights[name])
+        a, b = of_a.get(name, zeros), of_b.get(name, zeros)
+        difference = distance(a, b)
+        bound = floor + twins.bound(
+            a, difference - floor, lambda name=name, zeros=zeros: near()[1].get(name, zeros)
+        )
+        stage.coverage.compared()
+        stage.saw(difference, bound)
+        worst.take(difference, bound, match, f"gradient of {name}", str(place))

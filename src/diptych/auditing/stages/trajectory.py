@@ -267,13 +267,12 @@ def _frozen(
 
 def _moving(
     pair: Pair, paths: tuple[Path, Path, Path], learned: set[str]
-) -> Iterator[tuple[Match, str, list[np.ndarray]]]:
+) -> Iterator[tuple[Match | None, str, list[np.ndarray]]]:
     """Each learned parameter with its layer, and its movement in each step of A, B and near A."""
     a, b, near = (path.weights for path in paths)
-    for match in pair.matches:
-        for name in match.a.parameters.values() if match.a and match.b else ():
-            if name in learned and name in a and name in b:
-                yield match, name, [_steps(weights[name]) for weights in (a, b, near)]
+    for match, name in pair.transferred():
+        if name in learned and name in a and name in b:
+            yield match, name, [_steps(weights[name]) for weights in (a, b, near)]
 
 
 def _steps(path: np.ndarray) -> np.ndarray:

@@ -28,6 +28,7 @@ from diptych.auditing.frameworks.keras.training import (
     as_fit_feeds,
     has_loss,
     has_own_step,
+    takes_outputs,
 )
 from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
@@ -79,10 +80,9 @@ class Adapter:
         self.trains = model.compiled and model.optimizer is not None and has_loss(model)
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
-        self.takes_outputs = "_alone" not in vars(model)
-        """True if its loss is one of given outputs, and not of its inputs alone."""
+        own = not takes_outputs(model) and "data" in self.extras
         shape = self.graph().nodes[-1].shape
-        self.targets = losses.loss_targets(model.loss, shape) if self.takes_outputs else OWN
+        self.targets = OWN if own else losses.loss_targets(model.loss, shape)
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)

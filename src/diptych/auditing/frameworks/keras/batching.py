@@ -114,8 +114,11 @@ class Batching:
         return self.network.input_of(x), self.targets_from_graph(targets)
 
     def targets_from_graph(self, targets: np.ndarray) -> np.ndarray:
-        values = self.targets == "values"
-        return self.network.from_graph(targets) if values else np.asarray(targets)
+        if self.targets == "values":
+            return self.network.from_graph(targets)
+        targets = np.asarray(targets)
+        floats = self.targets == OWN and targets.dtype.kind == "f"  # Which ``fit`` casts.
+        return targets.astype(keras.config.floatx()) if floats else targets
 
     def default_input(self, images: np.ndarray) -> np.ndarray:
         """Images from 0 to 1, in the shape that the model takes."""
@@ -142,7 +145,8 @@ class Batching:
         """Some targets of the shape and type that the loss takes, in the graph's layout."""
         shape = self.network.graph.nodes[-1].shape
         if self.targets == OWN:
-            return self.extras["data"][1][np.arange(count) % len(self.extras["data"][1])]
+            y = to_numbers(self.extras["data"][1])
+            return y[np.arange(count) % len(y)]
         if self.targets == "classes":
             return np.zeros((count, *shape[:-1]), np.int64)
         y = np.zeros((count, *self.network.graph.nodes[-1].shape), np.float32)
@@ -156,7 +160,8 @@ class Batching:
         """The batches of distinguishable examples; see the protocol's ``batches``."""
         x = defaults.coded(count, self.network.input_shape, np.float32)
         if self.targets == OWN:
-            y = defaults.coded(count, self.extras["data"][1].shape[1:], np.float32)
+            shape = to_numbers(self.extras["data"][1]).shape[1:]
+            y = defaults.coded(count, shape, np.float32)
         elif self.targets == "classes":
             y = defaults.coded(count, self.network.output_shape(count)[1:-1], np.int64)
         else:

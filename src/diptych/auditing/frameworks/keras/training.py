@@ -43,6 +43,15 @@ def has_own_step(model: keras.Model) -> bool:
     return type(model).train_step is not keras.Model.train_step
 
 
+def takes_outputs(model: keras.Model) -> bool:
+    """True if the loss is one of given outputs. A loss that the model computes of its inputs, or a
+    step of the user's in its own code, is none."""
+    if "_alone" in vars(model):
+        return False
+    by_keras = type(model).compute_loss is keras.Model.compute_loss
+    return not (has_own_step(model) and model.loss is None and by_keras)
+
+
 def as_fit_feeds(train_step: Callable[..., Any]) -> Callable[..., Any]:
     """A user's step, which gets (x, y) as from ``fit``; ``train_on_batch`` hands it (x, y, None).
 
@@ -105,7 +114,7 @@ class Training:
         return np.array([weights.get(int(number), 1.0) for number in classes], floatx)
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
-        if "_alone" in vars(self.model):
+        if not takes_outputs(self.model):
             raise NotImplementedError(
                 "the model computes its own loss of its inputs: it takes no other outputs"
             )

@@ -17,6 +17,7 @@ import numpy as np
 
 from diptych.auditing.frameworks.defaults import IMAGE
 from diptych.auditing.frameworks.keras.optimisers import optimisers
+from diptych.auditing.frameworks.keras.training import takes_outputs
 from diptych.auditing.frameworks.users import error_line, one_line
 
 FLOATS = ("float16", "bfloat16", "float32", "float8_e4m3fn", "float8_e5m2")
@@ -291,7 +292,7 @@ def refuse_coarse(adapter: Any) -> None:
         return
     targets = adapter.batching.made_up_targets(len(x))
     last = adapter.graph().nodes[-1].name
-    if adapter.takes_outputs:
+    if takes_outputs(adapter.model):
         losses = [np.array(adapter.loss(outputs[last], targets)) for outputs in (start, near, far)]
         if coarse(*losses):
             raise NotImplementedError("the loss computes in fewer digits than float64 has")
