@@ -30,7 +30,7 @@ def named_activation(trace: Trace, block: Block) -> NodeDraft | None:
 
 def activation(stretch: Stretch) -> NodeDraft | None:
     """One of the activation functions, the one that comes closest."""
-    if stretch.reach > 4 and (limited := clip(stretch)):  # The numbers below do not go so far.
+    if stretch.reach > 8 and (limited := clip(stretch)):  # The numbers below do not go so far.
         return limited
     x = stretch.numbers(-4, 8)
     y = stretch(x)
