@@ -18,7 +18,7 @@ import numpy as np
 
 from diptych.auditing.frameworks.keras import fit, losses, optimisers
 from diptych.auditing.frameworks.keras.arrays import Batch, to_array
-from diptych.auditing.frameworks.keras.batching import Batching
+from diptych.auditing.frameworks.keras.batching import Batching, own_targets
 from diptych.auditing.frameworks.keras.holding import restored, without_gradients
 from diptych.auditing.frameworks.keras.keras_file import FromFile, WideFile
 from diptych.auditing.frameworks.keras.network import Network
@@ -82,7 +82,8 @@ class Adapter:
         self.takes_outputs = "_alone" not in vars(model)
         """Whether its loss is one of given outputs, and not of its inputs alone."""
         shape = self.graph().nodes[-1].shape
-        self.targets = losses.loss_targets(model.loss, shape) if self.takes_outputs else OWN
+        own = own_targets(self.extras)
+        self.targets = losses.loss_targets(model.loss, shape, own) if self.takes_outputs else OWN
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)

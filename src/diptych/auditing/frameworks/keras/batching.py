@@ -43,6 +43,13 @@ class BatchProbe(keras.Model):
         return ({"loss": 0.0}, state[0]) if state else {"loss": 0.0}
 
 
+def own_targets(extras: dict[str, Any]) -> np.ndarray | None:
+    """The targets of the user's ``data``, if there are any."""
+    data = None if "prepare" in extras else extras.get("data")
+    whole = isinstance(data, tuple | list) and len(data) == 2 and data[1] is not None
+    return to_numbers(data[1]) if whole else None
+
+
 class Batching:
     """A side's inputs and targets, and its batches of them."""
 
@@ -142,7 +149,8 @@ class Batching:
         """Some targets of the shape and type that the loss takes, in the graph's layout."""
         shape = self.network.graph.nodes[-1].shape
         if self.targets == OWN:
-            return self.extras["data"][1][np.arange(count) % len(self.extras["data"][1])]
+            y = to_numbers(self.extras["data"][1])
+            return y[np.arange(count) % len(y)]
         if self.targets == "classes":
             return np.zeros((count, *shape[:-1]), np.int64)
         y = np.zeros((count, *self.network.graph.nodes[-1].shape), np.float32)
@@ -156,7 +164,7 @@ class Batching:
         """The batches of examples that can be told apart; see the protocol's ``batches``."""
         x = defaults.coded(count, self.network.input_shape, np.float32)
         if self.targets == OWN:
-            y = defaults.coded(count, self.extras["data"][1].shape[1:], np.float32)
+            y = defaults.coded(count, to_numbers(self.extras["data"][1]).shape[1:], np.float32)
         elif self.targets == "classes":
             y = defaults.coded(count, self.network.output_shape(count)[1:-1], np.int64)
         else:
