@@ -78,6 +78,16 @@ def test_the_loss_says_what_its_targets_are(loss: Any, units: int, targets: str)
     assert side(keras.Input((2,)), lambda: layers.Dense(units), loss=loss).targets == targets
 
 
+def test_saturated_probabilities_have_no_logits_and_no_loss() -> None:
+    outputs = np.array([[0.25], [1.0]], np.float32)
+    model = side(keras.Input((2,)), lambda: layers.Dense(1, "sigmoid"), loss="binary_crossentropy")
+    assert model.loss(outputs[:1], np.ones((1, 1))) == pytest.approx(np.log(4), rel=1e-5)
+    with pytest.raises(NotImplementedError, match="have no logits"):
+        model.loss(outputs, np.zeros((2, 1)))
+    model = side(keras.Input((2,)), lambda: layers.Dense(1, "sigmoid"), loss="mse")
+    assert model.loss(outputs, np.zeros((2, 1))) == pytest.approx((0.25**2 + 1) / 2)
+
+
 @pytest.mark.parametrize(
     ("y", "targets"),
     [
