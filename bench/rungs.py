@@ -28,8 +28,8 @@ class Rung:
 
 
 RUNGS = {
-    "99.0": Rung("quick", "quick-99.0", "tensorflow", 0.990, 4),
-    "99.3": Rung("quick", "quick-99.3", "tensorflow", 0.993, 12),
+    "99.0": Rung("quick", "quick-990", "tensorflow", 0.990, 4),
+    "99.3": Rung("quick", "quick-993", "tensorflow", 0.993, 12),
     "fast": Rung("article", "fast", "tensorflow", 0.9931),
     "balanced": Rung("article", "balanced", "tensorflow", 0.996),
 }

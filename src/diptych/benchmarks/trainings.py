@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.benchmarks.clock import Clock
+from diptych.benchmarks.stopwatch import Stopwatch
 from diptych.data import load_data
 from diptych.data.batches import Batches
 from diptych.network import Network
@@ -16,11 +16,11 @@ from diptych.workflows import registry
 from diptych.workflows.progress import Progress
 
 
-class Stopwatch:
+class Timer:
     """A monitor that times a training's steps and leaves its validations out."""
 
     def __init__(self, batches: Batches) -> None:
-        self.batches, self.clock = batches, Clock()
+        self.batches, self.clock = batches, Stopwatch()
         self._at, self._before = (0, 0), 0.0
         self._per_step: dict[tuple[Any, ...], list[tuple[int, float]]] = {}
         self.clock.start()
@@ -77,12 +77,12 @@ def training_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any]
     workflow = registry.load(parameters["workflow"])(
         network.with_dropout_scaled(recipe.dropout_scale), recipe, seed
     )
-    watch, progress = Stopwatch(Batches(data.train, recipe, seed)), Progress()
-    workflow.fit(data, watch, progress)
+    timer, progress = Timer(Batches(data.train, recipe, seed)), Progress()
+    workflow.fit(data, timer, progress)
     answer = {
-        "seconds": watch.clock.seconds,
-        "processor_seconds": watch.clock.processor_seconds,
-        "compile_seconds": watch.compile_seconds,
+        "seconds": timer.clock.seconds,
+        "processor_seconds": timer.clock.processor_seconds,
+        "compile_seconds": timer.compile_seconds,
         "precision": recipe.precision,
         "validation_loss": progress.history[-1].validation_loss,
         "validation_accuracy": progress.history[-1].validation_accuracy,

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from diptych.benchmarks.clock import Clock
+from diptych.benchmarks.stopwatch import Stopwatch
 from diptych.data import load_data
 from diptych.worker import Arrays
 
@@ -55,7 +55,7 @@ class Ended(keras.callbacks.Callback):
 class Timed(keras.callbacks.Callback):
     """Stops a clock during validations and after the last batch."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Stopwatch) -> None:
         super().__init__()
         self.clock = clock
 
@@ -95,7 +95,7 @@ def seconds_a_step(images: np.ndarray, labels: np.ndarray, batch_size: int, warm
 
 
 def trained(
-    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Clock
+    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Stopwatch
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The article's training: so many epochs of `fit` in batches of 50, not validated."""
     keras.utils.set_random_seed(seed)

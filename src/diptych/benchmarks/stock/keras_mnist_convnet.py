@@ -14,17 +14,12 @@ import keras
 import numpy as np
 from keras import layers
 
-from diptych.benchmarks.clock import Clock
 from diptych.benchmarks.stock.keras import Timed, predictor
+from diptych.benchmarks.stopwatch import Stopwatch
 
 
-def trained(
-    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Clock
-) -> Callable[[np.ndarray], np.ndarray]:
-    keras.utils.set_random_seed(seed)
-    clock.start()
-    x = images.astype("float32") / 255
-    y = keras.utils.to_categorical(labels, 10)
+def build() -> keras.Sequential:
+    """The example's network, compiled."""
     model = keras.Sequential()
     model.add(layers.Input((28, 28, 1)))
     for filters in (32, 64):
@@ -34,6 +29,17 @@ def trained(
     model.add(layers.Dropout(0.5))
     model.add(layers.Dense(10, activation="softmax"))
     model.compile("adam", "categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def trained(
+    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Stopwatch
+) -> Callable[[np.ndarray], np.ndarray]:
+    keras.utils.set_random_seed(seed)
+    clock.start()
+    x = images.astype("float32") / 255
+    y = keras.utils.to_categorical(labels, 10)
+    model = build()
     model.fit(
         x, y, batch_size=128, epochs=length, validation_split=0.1, verbose=0,
         callbacks=[Timed(clock)],

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.benchmarks.clock import Clock
+from diptych.benchmarks.stopwatch import Stopwatch
 from diptych.data import load_data
 from diptych.worker import Arrays
 
@@ -58,7 +58,7 @@ def peer_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any], Ar
     """In the worker's process: trains a peer and classifies the test images.
 
     Args:
-        parameters: ``peer``, ``seed`` and ``length``.
+        parameters: ``peer``, ``seed``, ``length``, and ``images``, to train on the first so many.
 
     Returns:
         ``seconds`` and ``processor_seconds`` of the training, from its first look at the images
@@ -69,8 +69,10 @@ def peer_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any], Ar
     if peer.validation_images:  # They come first in MNIST's own order.
         images = np.concatenate([data.validation.images, images])
         labels = np.concatenate([data.validation.labels, labels])
+    if limit := parameters.get("images"):
+        images, labels = images[:limit], labels[:limit]
     module = importlib.import_module(f"diptych.benchmarks.stock.{peer.module}")
-    clock = Clock()
+    clock = Stopwatch()
     predict: Predict = module.trained(
         images, labels, parameters["seed"], parameters["length"], clock
     )

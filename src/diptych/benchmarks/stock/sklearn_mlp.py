@@ -12,7 +12,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
-from diptych.benchmarks.clock import Clock
+from diptych.benchmarks.stopwatch import Stopwatch
 
 
 def rows(images: np.ndarray) -> np.ndarray:
@@ -21,7 +21,7 @@ def rows(images: np.ndarray) -> np.ndarray:
 
 
 def trained(
-    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Clock
+    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Stopwatch
 ) -> Callable[[np.ndarray], np.ndarray]:
     clock.start()
     classifier = MLPClassifier(random_state=seed, max_iter=length)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import tensorflow as tf
 
-from diptych.benchmarks.clock import Clock
+from diptych.benchmarks.stopwatch import Stopwatch
 
 
 class Net(tf.Module):
@@ -66,7 +66,7 @@ def shuffled(images: np.ndarray, labels: np.ndarray, batch_size: int) -> tf.data
 
 
 def trained(
-    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Clock
+    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Stopwatch
 ) -> Callable[[np.ndarray], np.ndarray]:
     """The article's training: so many epochs in batches of 50."""
     tf.keras.utils.set_random_seed(seed)

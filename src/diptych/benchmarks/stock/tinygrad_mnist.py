@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from tinygrad import Context, Tensor, TinyJit, nn  # pyright: ignore[reportMissingImports]
 
-from diptych.benchmarks.clock import Clock
+from diptych.benchmarks.stopwatch import Stopwatch
 
 BATCH = 512
 
@@ -35,7 +35,7 @@ class Net:
 
 
 def trained(
-    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Clock
+    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Stopwatch
 ) -> Callable[[np.ndarray], np.ndarray]:
     Tensor.manual_seed(seed)
     clock.start()

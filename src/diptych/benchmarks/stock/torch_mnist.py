@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, TensorDataset
 
-from diptych.benchmarks.clock import Clock
+from diptych.benchmarks.stopwatch import Stopwatch
 
 MEAN, DEVIATION = 0.1307, 0.3081
 
@@ -55,7 +55,7 @@ class Net(nn.Module):
 
 
 def trained(
-    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Clock
+    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Stopwatch
 ) -> Callable[[np.ndarray], np.ndarray]:
     torch.manual_seed(seed)
     clock.start()

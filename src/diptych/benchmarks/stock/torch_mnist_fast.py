@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from diptych.benchmarks.clock import Clock
 from diptych.benchmarks.stock.torch_mnist import normalised, predictor
+from diptych.benchmarks.stopwatch import Stopwatch
 
 BATCH, PEAK = 256, 0.01
 
@@ -29,7 +29,7 @@ def build() -> nn.Sequential:
 
 
 def trained(
-    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Clock
+    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Stopwatch
 ) -> Callable[[np.ndarray], np.ndarray]:
     torch.manual_seed(seed)
     x, y = normalised(images), torch.from_numpy(labels)

@@ -1,9 +1,9 @@
-"""A clock for trainings: what passes while it runs, on the wall and on the processor."""
+"""A stopwatch for trainings: seconds on the wall and on the processor while it runs."""
 
 import time
 
 
-class Clock:
+class Stopwatch:
     """Adds up wall-clock seconds and this process's processor seconds between start and stop."""
 
     def __init__(self) -> None:
