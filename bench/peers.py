@@ -2,9 +2,9 @@
 
 Each peer is written anew from what its authors describe (`diptych.benchmarks.stock.peers`), and
 trained as long as they do. All sides take turns, seed by seed, each in a process of its own. For
-each peer Diptych climbs its rungs (`bench/rungs.py`), cheapest first, up to the first whose mean
-accuracy over the same number of seeds is the peer's or more. Times are medians of training alone:
-no start-up, validation or test, the making of graphs included.
+each peer Diptych climbs its ladder (`bench/rungs.py`), cheapest rung first, up to the first whose
+mean accuracy over the same number of seeds is the peer's or more. Times are medians of training
+alone: no start-up, validation or test, the making of graphs included.
 
     python bench/peers.py --seeds 3
     python bench/peers.py --seeds 1 --peers tinygrad,train-mnist-fast --threads 1
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rungs import RUNGS, Kept, Line, limited_to, measured
+from rungs import LADDER, Kept, Line, limited_to, measured
 from trainings import mean_and_error
 
 from diptych import extras, machine
@@ -70,7 +70,7 @@ class Measured:
 
     def matching(self, accuracy: float) -> tuple[str, list[Line]] | None:
         """The cheapest rung whose mean accuracy is at least that, and its trainings."""
-        for name in RUNGS:
+        for name in LADDER:
             lines = self.rung(name)
             if mean(lines, "test_accuracy") >= accuracy:
                 return name, lines
@@ -136,7 +136,7 @@ def main() -> None:
             for key in ("seconds", "processor_seconds")
         )
         table.add_row(
-            *row, f"{rung} ({RUNGS[rung].network}, {RUNGS[rung].recipe})",
+            *row, f"{rung} ({LADDER[rung].network}, {LADDER[rung].recipe})",
             mean_and_error([line["test_accuracy"] for line in ours]),
             f"{median(ours, 'seconds'):.1f}", f"{median(ours, 'processor_seconds'):.1f}", *ratios,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""How long Diptych trains to a mean accuracy on MNIST: a rung of the ladder, over several seeds.
+"""How long Diptych trains to a mean accuracy on MNIST: one rung, over several seeds.
 
 Each seed is a process of its own. Its time runs from the first look at a training image to the last
 step, the making of graphs included, validation and test left out. The number of epochs is the
@@ -7,6 +7,7 @@ something else it tells more than the seconds.
 
     python bench/records.py --rung 99.0 --seeds 10
     python bench/records.py --rung 99.3 --seeds 3 --threads 1
+    python bench/records.py --rung under-5000 --seeds 3      a network of few parameters
 
 A line is appended to ``records.jsonl`` after each training; what is in it is not trained again.
 """

@@ -15,6 +15,7 @@ from diptych.benchmarks.stock.peers import PEERS
 from diptych.benchmarks.trainings import Timer
 from diptych.data import Split
 from diptych.data.batches import Batches
+from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.worker import Worker
 from diptych.workflows.progress import Progress
@@ -115,9 +116,18 @@ def test_what_is_in_the_file_is_not_measured_again(rungs: ModuleType, tmp_path: 
 
 
 def test_rungs_are_of_the_zoo(rungs: ModuleType) -> None:
-    """The ladder ascends, and every network is one that its recipe is made for."""
-    targets = [rung.target for rung in rungs.RUNGS.values()]
-    assert targets == sorted(targets)
-    for rung in rungs.RUNGS.values():
+    """They ascend, and the ladder's networks are those that their recipes are made for."""
+    for shelf in (rungs.LADDER, rungs.FEW_PARAMETERS):
+        targets = [rung.target for rung in shelf.values()]
+        assert targets == sorted(targets)
+    for rung in rungs.LADDER.values():
         made_for = Recipe.load(rung.recipe).made_for
         assert made_for and rung.network in made_for.networks
+
+
+def test_networks_of_few_parameters_have_as_few_as_they_say(rungs: ModuleType) -> None:
+    for rung in rungs.FEW_PARAMETERS.values():
+        network = Network.load(rung.network)
+        assert network.parameters < int(rung.network.removeprefix("under-"))
+        assert f"{network.parameters:,} parameters" in network.description
+        assert network.recipe == rung.recipe
