@@ -21,14 +21,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rungs import LADDER, Kept, Line, limited_to, measured
+from rungs import LADDER, Kept, Line, digest, limited_to, measured
 from trainings import mean_and_error
 
 from diptych import extras, machine
 from diptych.benchmarks.stock.peers import PEERS
 from diptych.worker import Worker
 
-KEYS = ("side", "seed", "threads", "length")
+KEYS = ("side", "digest", "seed", "threads", "length")
 
 
 def trained(name: str, seed: int, length: int, threads: int | None) -> Line:
@@ -57,7 +57,8 @@ class Measured:
         """A rung's trainings, one a seed."""
         lines = []
         for seed in range(self.seeds):
-            key = {"side": f"diptych {name}", "seed": seed, "threads": self.threads, "length": None}
+            key = {"side": f"diptych {name}", "digest": digest(name)}
+            key |= {"seed": seed, "threads": self.threads}
             lines.append(self.kept.get(key, lambda s=seed: measured(name, s, self.threads)))
             self._say(f"diptych {name}", lines[-1])
         return lines

@@ -18,12 +18,12 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rungs import RUNGS, Kept, Line, measured
+from rungs import RUNGS, Kept, Line, digest, measured
 from trainings import mean_and_error
 
 from diptych import machine
 
-KEYS = ("rung", "seed", "threads")
+KEYS = ("rung", "digest", "seed", "threads")
 
 
 def table(name: str, lines: list[Line]) -> Table:
@@ -61,7 +61,8 @@ def main() -> None:
     console, kept = Console(width=160), Kept(options.out, KEYS)
     lines: list[Line] = []
     for seed in range(options.seeds):
-        key = {"rung": options.rung, "seed": seed, "threads": options.threads}
+        key = {"rung": options.rung, "digest": digest(options.rung)}
+        key |= {"seed": seed, "threads": options.threads}
         line = kept.get(key, lambda s=seed: measured(options.rung, s, options.threads))
         lines.append(line)
         console.print(

@@ -125,6 +125,16 @@ def test_rungs_are_of_the_zoo(rungs: ModuleType) -> None:
         assert made_for and rung.network in made_for.networks
 
 
+def test_another_recipe_is_another_training(
+    rungs: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = rungs.digest("99.0")
+    assert before == rungs.digest("99.0") != rungs.digest("99.3")
+    changed = Recipe.load("quick-990").with_changes(shift=2)
+    monkeypatch.setattr(rungs.Recipe, "load", lambda name: changed)
+    assert rungs.digest("99.0") != before
+
+
 def test_networks_of_few_parameters_have_as_few_as_they_say(rungs: ModuleType) -> None:
     for rung in rungs.FEW_PARAMETERS.values():
         network = Network.load(rung.network)
