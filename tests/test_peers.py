@@ -140,4 +140,3 @@ def test_networks_of_few_parameters_have_as_few_as_they_say(rungs: ModuleType) -
         network = Network.load(rung.network)
         assert network.parameters < int(rung.network.removeprefix("under-"))
         assert f"{network.parameters:,} parameters" in network.description
-        assert network.recipe == rung.recipe
