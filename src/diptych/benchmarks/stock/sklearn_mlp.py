@@ -29,4 +29,4 @@ def trained(
         warnings.simplefilter("ignore", ConvergenceWarning)  # Where the length is the limit.
         classifier.fit(rows(images), labels)
     clock.stop()
-    return lambda images: classifier.predict(rows(images))
+    return lambda images: np.asarray(classifier.predict(rows(images)))
