@@ -1,7 +1,7 @@
-"""Pages that the site makes of the code itself: the command line, the causes, the notebooks.
+"""Generates pages of the site from the code: the command line, the causes, the notebooks.
 
-MkDocs calls these functions. A page has a mark, such as ``<!-- command line -->``, where something
-is put in; each cause has a page of its own, from `causes.toml` and the audit's own table of fixes.
+MkDocs calls these functions. A mark in a page, such as ``<!-- command line -->``, is replaced by
+generated text. Each cause gets its own page, from `causes.toml` and the audit's table of fixes.
 """
 
 import json
@@ -19,20 +19,20 @@ from diptych.cli import app
 
 MARK = re.compile(r"<!-- (command line|causes) -->")
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?:src|bench|examples|tests)/[^)#]*)[^)]*\)")
-"""A link from a page to a file that is not a page: its path is written out instead."""
+"""Links from a page to a file that is not a page. The path is written out instead."""
 TEXTS = Path(__file__).with_name("causes.toml")
 NOTEBOOKS = Path(__file__).with_name("notebooks")
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Puts in what the marks stand for."""
+    """Replaces the marks of a page by the generated text."""
     makers = {"command line": command_line, "causes": causes}
     text = MARK.sub(lambda mark: makers[mark[1]](), markdown)
     return OUTSIDE.sub(r"\1 (`\2`)", text)
 
 
 def command_line() -> str:
-    """Every command with its arguments and options, as typer writes them."""
+    """Every command with its arguments and options, as typer documents them."""
     from typer.cli import get_docs_for_click
 
     command = typer.main.get_command(app)
@@ -41,13 +41,13 @@ def command_line() -> str:
 
 
 def causes() -> str:
-    """A line for each cause, with a link to its page."""
+    """One line per cause, with a link to its page."""
     lines = [f"- [`{code}`](causes/{code}.md): {text['is']}" for code, text in described().items()]
     return "\n".join(lines)
 
 
 def described() -> dict[str, dict[str, Any]]:
-    """Each cause in words, in the order of the audit's table."""
+    """The texts of each cause, in the order of the audit's table."""
     texts = tomllib.loads(TEXTS.read_text(encoding="utf-8"))
     return {code: texts[code] for code in CAUSES}
 
@@ -77,7 +77,7 @@ def notebook_page(notebook: Path) -> str:
 
 
 def thread(text: str) -> str:
-    """A thread, ``owner/repository#number: sentence``, as a line with a link."""
+    """A list item with a link, for a thread given as ``owner/repository#number: sentence``."""
     name, sentence = text.split(": ", 1)
     repository, number = name.split("#")
     return f"- [{repository} {number}](https://github.com/{repository}/issues/{number}): {sentence}"
@@ -94,6 +94,6 @@ def page_of(code: str, text: dict[str, Any]) -> str:
             f"## What it looks like\n\n{text['looks']}",
             f"## How it comes about\n\n{text['how']}",
             "## The fix\n\n" + "\n".join(fixes),
-            *(["## Where it was met\n\n" + "\n".join(threads)] if threads else []),
+            *(["## Public threads\n\n" + "\n".join(threads)] if threads else []),
         ]
     )

@@ -247,7 +247,7 @@ def test_a_comparison_on_a_terminal(arguments: list[str], tmp_path: Path) -> Non
         "95% interval",
         "Training time",
         "Peak memory",
-        "Lines of its script",
+        "Lines of the script",
     ):
         assert re.search(rf"^ *{name} +\S+.* +\S+", text, re.MULTILINE), name
     [folder] = (tmp_path / "runs").glob("comparison-*")

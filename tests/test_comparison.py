@@ -127,7 +127,7 @@ def test_differences_that_are_the_same_for_each_seed_prove_nothing(compared, num
     assert difference.p_value is None
     assert not difference.means_something
     assert "0.50 points between keras and numpy are too few seeds to test" in found.conclusion
-    assert "p = none" in str(found)
+    assert "p = undefined" in str(found)
 
 
 def test_speed_and_code_are_concluded(made, tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_a_comparison_is_written_down(whole: Comparison, pair: dict[str, Run]) -
 
 def test_a_comparison_in_print_and_in_a_notebook(whole: Comparison) -> None:
     text = str(whole)
-    for word in ("tensorflow", "numpy", "Test accuracy", "Lines of its script", whole.conclusion):
+    for word in ("tensorflow", "numpy", "Test accuracy", "Lines of the script", whole.conclusion):
         assert word in text
         assert word.split()[0] in whole._repr_html_()
     assert "\x1b" not in text

@@ -1,7 +1,9 @@
-"""What each layer makes of images, and what a class's logit owes to it, in float64.
+"""The output of each layer for images, and the contribution of each value to a class's logit, in
+float64.
 
-Both come from the reference in `workflows/numpy`, so no framework is loaded and the weights of a
-run by any workflow will do. Made for one image or a few; for thousands, ask the run's workflow.
+Both are computed by the reference in `workflows/numpy`, so no framework is loaded and the weights
+can come from any workflow. This is meant for one image or a few; for thousands, use the run's
+workflow.
 """
 
 import numpy as np
@@ -36,7 +38,7 @@ def layer_outputs(network: Network, weights: Weights, images: np.ndarray) -> dic
 def logit_gradients(
     network: Network, weights: Weights, images: np.ndarray, classes: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """How one logit of each image changes with each layer's output, at inference.
+    """The gradient of one logit of each image to each layer's output, in inference.
 
     Args:
         network, weights, images: as `layer_outputs` takes them.

@@ -75,9 +75,9 @@ def changed_keys(recipe: Recipe, other: Recipe) -> dict[str, Any]:
 
 
 def of_run(run: Run) -> str:
-    """What a run changes in the network and the recipe of the zoo whose names it has, in words.
+    """The changes of a run to the network and the recipe that it names, in words.
 
-    Empty where it changes nothing, and for networks and recipes that are not of the zoo.
+    Empty if there are none, and for networks and recipes that are not in the zoo.
     """
     description = run.description()
     network, recipe = run.network, run.recipe
@@ -102,7 +102,7 @@ def of_run(run: Run) -> str:
 
 
 def words(values: dict[str, Any]) -> str:
-    """``dropout_scale=0, shift=2``: the values as a person would write them."""
+    """The values in the form ``dropout_scale=0, shift=2``."""
     return ", ".join(f"{key}={_word(value)}" for key, value in values.items())
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from diptych.errors import InputError
 
 KEY = "sha256"
-"""Where ``run.json`` keeps them: a list for each file, by its path in the run's folder."""
+"""The key of the checksums in ``run.json``: a list per file, by its path in the run's folder."""
 
 
 def checksum(contents: bytes) -> str:

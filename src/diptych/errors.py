@@ -11,14 +11,14 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """The disk is full, the user's share of it is, or a file is larger than it may be."""
 
 NO_MEMORY = ("can't start new thread", "failed to map segment", os.strerror(errno.ENOMEM))
-"""What the interpreter, the loader of libraries and the system say of it."""
+"""The messages of the interpreter, the loader of libraries and the system for too little memory."""
 
 
 class InputError(ValueError):
-    """What was asked for cannot be done as asked.
+    """A request that cannot be carried out.
 
-    The message is one line: what was given, what was expected, where, and how to fix it.
-    The command line prints it alone and exits with code 2.
+    The message is one line: what was given, what was expected, where, and how to fix it. The
+    command line prints only this line and exits with code 2.
     """
 
     def __init__(self, message: str) -> None:
@@ -26,10 +26,10 @@ class InputError(ValueError):
 
 
 def explained(problem: BaseException | None) -> InputError | None:
-    """The problem in one line, where the system refuses what a person asked for; else None.
+    """The problem in one line, if the system refused what the user requested; else None.
 
-    That is a path that cannot be used as it is, a disk without room, or too little memory. Of the
-    last two libraries raise errors of their own, which quote the system or have it as their cause.
+    That is a path that cannot be used, a full disk, or too little memory. For the last two,
+    libraries raise their own errors, which quote the system's error or have it as their cause.
     """
     at: BaseException | None = problem
     while at is not None:

@@ -1,4 +1,4 @@
-"""What a trained run is worth: accuracy with its interval, class by class, and its answers."""
+"""Evaluation of a trained run: accuracy with its interval, scores per class, and predictions."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from diptych.workflows import registry
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is classified."""
+    """The scores of one class."""
 
     name: str
     images: int
@@ -32,7 +32,7 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A run's answers on a split, held against the labels."""
+    """A run's predictions on a split, compared with the labels."""
 
     run: str
     data: str

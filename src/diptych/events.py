@@ -1,6 +1,6 @@
-"""Reports of a training or a comparison while it goes on, as dataclasses.
+"""Events of a running training or comparison, as dataclasses.
 
-A worker's reports travel between processes as plain data: `to_plain` and `from_plain`.
+The reports of a worker are sent between processes as plain data: `to_plain` and `from_plain`.
 """
 
 from collections.abc import Callable
@@ -80,7 +80,7 @@ class WeightsKept:
     epochs: int
     """Epochs trained."""
     early: bool
-    """Whether training stopped before the recipe's last epoch."""
+    """True if training stopped before the recipe's last epoch."""
 
 
 @dataclass(frozen=True)

@@ -60,7 +60,7 @@ class _Activated(LayerBase):
 
 
 class _Windowed(LayerBase):
-    """What convolution and pooling share: a window that moves over the image."""
+    """Shared fields of convolution and pooling: a window that moves over the image."""
 
     padding: Padding
 

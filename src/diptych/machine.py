@@ -31,7 +31,7 @@ def processor() -> tuple[str, frozenset[str]]:
 
 
 def has_bfloat16() -> bool:
-    """Whether the processor multiplies bfloat16 itself (AVX-512 BF16 or AMX)."""
+    """True if the processor multiplies bfloat16 itself (AVX-512 BF16 or AMX)."""
     return bool({"avx512_bf16", "amx_bf16"} & processor()[1])
 
 

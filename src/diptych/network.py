@@ -1,4 +1,4 @@
-"""What a network is: an input shape and layers in order. Data, not code.
+"""Networks as data: an input shape and layers in order.
 
 A network knows its shapes, its parameters, its multiply-adds and its initial weights; it does not
 know any framework. Each workflow turns the same description into its own kind of model.
@@ -132,7 +132,7 @@ class Network(Described):
 
     @property
     def classes(self) -> int:
-        """How many classes the output layer tells apart."""
+        """The number of classes of the output layer."""
         return self._shapes[-1][0]
 
     def steps(self) -> Iterator[tuple[Layer, Shape, Shape]]:
@@ -140,7 +140,7 @@ class Network(Described):
         yield from zip(self.layers, self._shapes, self._shapes[1:], strict=False)
 
     def summary(self) -> list[LayerSummary]:
-        """What each layer makes, holds and costs."""
+        """The output shape, parameters and multiply-adds of each layer."""
         return [
             LayerSummary(
                 layer.name,
@@ -162,12 +162,12 @@ class Network(Described):
 
     @property
     def parameters(self) -> int:
-        """How many numbers the weights hold, trained or not."""
+        """The number of parameters, trained or not."""
         return sum(math.prod(shape) for shape in self.weight_shapes().values())
 
     @property
     def trained_parameters(self) -> int:
-        """How many of the parameters the gradient trains."""
+        """The number of parameters that gradients train."""
         return sum(
             math.prod(shape)
             for name, shape in self.weight_shapes().items()

@@ -15,7 +15,8 @@ from diptych.worker import END_SECONDS, Worker, WorkerError
 from diptych.workflows import registry
 
 BY_FILE = ("torch",)
-"""Workflows whose processes on one machine find each other by a file; nobody can take its place."""
+"""Workflows whose processes on one machine find each other by a file, which no other process can
+replace."""
 
 
 def train(
@@ -84,7 +85,7 @@ def train(
 
 
 def free_port(address: str) -> int:
-    """A port of this machine at which nobody listens at that address."""
+    """A free port of this machine at that address."""
     with socket.socket() as free:
         free.bind((address, 0))
         return int(free.getsockname()[1])

@@ -20,7 +20,7 @@ from diptych.worker import Worker, WorkerError
 from diptych.workflows import registry
 
 ROOM_SECONDS = 60.0
-"""How long a cluster may take to have room for all processes."""
+"""The time that a cluster may take to have room for all processes."""
 LOOK_SECONDS = 1.0
 
 
@@ -35,7 +35,7 @@ class Member:
         self.worker = Worker(environment | variables)
 
     def rendezvous(self) -> str:
-        """An address of this machine at which nobody listens yet."""
+        """An address of this machine with a free port."""
         return f"tcp://{self.address}:{free_port(self.address)}"
 
     def do(self, job: str, parameters: dict[str, Any]) -> Iterator[tuple[str, Any]]:

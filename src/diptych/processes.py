@@ -28,7 +28,7 @@ PR_SET_CHILD_SUBREAPER = 36
 TRACKER = b"multiprocessing.resource_tracker"
 """Python's process that removes what others left in shared memory, once they have ended."""
 TRACKER_SECONDS = 20.0
-"""How long it may take for that."""
+"""The time that it may take for that, in seconds."""
 ROUNDS = 20
 """A process may start another one while it is looked for; so often is looked again."""
 

@@ -1,4 +1,5 @@
-"""Reads files that may be anything: a pipe that nobody writes to, an endless device, too large."""
+"""Reads files safely: pipes without a writer, endless devices and files that are too large are
+refused."""
 
 import os
 import stat

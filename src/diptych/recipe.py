@@ -1,4 +1,4 @@
-"""How a network is trained: optimiser, schedule, batches, augmentation, precision."""
+"""Recipes: how a network is trained, with optimiser, schedule, batches, augmentation, precision."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -67,7 +67,8 @@ class Recipe(Described):
     dropout_scale: Share = 1.0
     """Every dropout rate of the network is multiplied by this while it trains."""
     shift: Annotated[int, Field(strict=True, ge=0, le=64)] = 0
-    """Each training image moves by up to so many pixels in each direction, anew every epoch."""
+    """Each training image is shifted by up to this number of pixels in each direction, randomly in
+    every epoch."""
 
     rotation: Annotated[float, Field(strict=True, ge=0, le=180)] = 0.0
     """Each training image turns by up to so many degrees in each direction."""
@@ -134,7 +135,7 @@ class Recipe(Described):
         return self.from_dict(self.to_dict() | changes)
 
     def cropped_steps(self, steps: int) -> int:
-        """How many of a training's steps, from the first on, see cropped images."""
+        """The number of first steps of a training that use cropped images."""
         if not self.crop:
             return 0
         # However short a training is: what is to see whole images at its end does.

@@ -70,7 +70,7 @@ def words(command: str) -> list[str]:
 
 
 def code(environment: dict[str, str]) -> bytes:
-    """What the command's Python takes in before the first message.
+    """The program that the command's Python reads before the first message.
 
     Args:
         environment: variables to set at the other end.

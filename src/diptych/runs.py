@@ -130,7 +130,7 @@ class Run:
         return self.folder.name
 
     def description(self) -> dict[str, Any]:
-        """What ``run.json`` says."""
+        """The content of ``run.json``."""
         return read_json(self.folder / "run.json")
 
     @property
@@ -160,7 +160,7 @@ class Run:
 
     @property
     def is_training(self) -> bool:
-        """Whether a process is training this run right now."""
+        """True if a process is training this run right now."""
         try:
             # Opened for reading: a run may lie where nobody can write.
             with os.fdopen(open_regular(self.folder / LOCK)) as file:
@@ -191,7 +191,7 @@ class Run:
             )
 
     def metrics(self) -> list[dict[str, Any]]:
-        """What was measured, an epoch each; grows while the run trains."""
+        """The measurements of each epoch; grows while the run trains."""
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return []
@@ -274,7 +274,7 @@ class Run:
         return contents
 
     def result(self) -> dict[str, Any] | None:
-        """What ``result.json`` says; None while the run has not ended."""
+        """The content of ``result.json``; None if the run has not ended."""
         path = self.folder / "result.json"
         if not path.exists():
             return None

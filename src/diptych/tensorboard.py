@@ -48,7 +48,7 @@ def check() -> None:
 
 
 def histogram(values: np.ndarray) -> dict[str, Any]:
-    """What TensorBoard needs to draw how an array's values are distributed, as plain data."""
+    """A histogram of an array's values for TensorBoard, as plain data."""
     flat = np.asarray(values, np.float64).ravel()
     flat = flat[np.isfinite(flat)]
     if not flat.size:
@@ -107,7 +107,7 @@ class Events:
                 self._finished(event.epoch_of_the_weights, event.test_accuracy)
 
     def write_ending(self) -> None:
-        """What a run's end adds, for one that has ended: its result and its final weights."""
+        """The events at the end of a finished run: its result and its final weights."""
         result = self.run.result() or {}
         epoch = result["epoch_of_the_weights"]
         weights = {name: histogram(values) for name, values in self.run.weights().items()}

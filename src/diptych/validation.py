@@ -1,4 +1,4 @@
-"""What people describe in TOML files, and what is wrong with it in one line they can act on."""
+"""Validation of descriptions in TOML files, with errors of one line."""
 
 import difflib
 from pathlib import Path
@@ -20,7 +20,7 @@ class Described(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     shelf: ClassVar[zoo.Shelf]
-    """Where the zoo keeps what has a name."""
+    """The shelf of the zoo with such descriptions."""
 
     name: str
     description: str = ""

@@ -33,28 +33,29 @@ from diptych.transport import Arrays, receive, send
 Report = Callable[[dict[str, Any]], None]
 """Called with plain data while a job runs."""
 Job = Callable[[dict[str, Any], Arrays, Report, Callable[[], bool]], tuple[dict[str, Any], Arrays]]
-"""What a child can be asked to do: (parameters, arrays, report, asked to stop?) to an answer."""
+"""A job of a child process: (parameters, arrays, report, asked to stop?) to an answer."""
 
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
     "TF_DETERMINISTIC_OPS": "1",
 }
-"""What the child gets whatever the person has set: no chatter, the same bits for the same seed."""
+"""The child's environment, independent of the user's settings: no log messages, and the same bits
+for the same seed."""
 STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 """Ctrl-C, a batch system's request to end, a terminal that was closed, and Ctrl-\\."""
 START_SECONDS = 300.0
 """For a job's imports. A framework takes seconds, on a machine that is busy a minute."""
 END_SECONDS = 2.0
-"""How long it may take a process that was killed, or that has closed its pipe, to be gone."""
+"""The time that a killed process, or one that has closed its pipe, may take to end."""
 GLANCE = 0.5
 """Seconds between two looks at whether the child is alive, while it is waited for."""
 
 
 class WorkerError(RuntimeError):
-    """The child failed in a way that nobody asked for.
+    """The child process failed unexpectedly.
 
-    The first line says what happened; what the child said last comes below it.
+    The first line says what happened; the child's last output follows.
     """
 
 
@@ -156,7 +157,7 @@ class Worker:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the child can still be asked for something."""
+        """True if the child can still be asked for something."""
         return self._process.poll() is None
 
     def interrupt(self) -> None:
@@ -292,7 +293,7 @@ class Worker:
                 raise TimeoutError(f"no answer within {limit:g} s")
 
     def _ending(self) -> str:
-        """How the child ended, and the last lines that it wrote."""
+        """The exit status of the child, and its last lines of output."""
         try:
             code = self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -309,7 +310,7 @@ class Worker:
 
 
 def _write_all(descriptor: int, data: bytes) -> None:
-    """Writes all of it, unless nobody reads: then the first message finds that."""
+    """Writes everything, unless there is no reader; the first message then detects that."""
     with suppress(BrokenPipeError):
         while data:
             data = data[os.write(descriptor, data) :]

@@ -27,7 +27,7 @@ def audit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Audit:
         Stage("structure", False, note="2 layers"),
         Stage("forward"),
         Stage("update", None, note="a side has no loss and optimiser"),
-        Stage("loss", None, note="a fault of this program: KeyError: 'x'", fault=True),
+        Stage("loss", None, note="an error in the audit itself: KeyError: 'x'", fault=True),
     ]
     place = "pool (a.py:2) / pool (b.py:3)"
     result.findings = [
@@ -101,7 +101,7 @@ def test_junit_has_a_test_for_each_stage(audit: Audit, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--report", "x.html"), "--report x.html: expected a file that ends in .sarif (SARIF)"),
+        (("--report", "x.html"), "--report x.html: expected a file with the suffix .sarif (SARIF)"),
         (("--report", "no/x.xml"), "--report no/x.xml: there is no folder no to write it in"),
         (("--accept", "paddin"), "accept 'paddin': no such cause (did you mean padding?)"),
         (("--only", "los"), "only 'los': no such stage (did you mean loss?)"),

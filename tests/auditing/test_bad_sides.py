@@ -96,13 +96,13 @@ def test_a_file_that_raises_when_it_is_imported() -> None:
 
 def test_a_process_that_ends() -> None:
     given = bad("ends_its_process")
-    refused(called(given, SOUND), f"A ({given}): ", "exit code 3", "see that it neither ends")
+    refused(called(given, SOUND), f"A ({given}): ", "exit code 3", "it must not end its process")
 
 
 def test_a_function_that_hangs() -> None:
     given = bad("hangs")
     outcome = called(given, SOUND, "--timeout", "4")
-    refused(outcome, f"A ({given}): ", "no answer in 4 s", "--timeout gives it longer")
+    refused(outcome, f"A ({given}): ", "no answer in 4 s", "--timeout raises the limit")
 
 
 def test_sides_that_have_nothing_in_common_and_one_prints_much() -> None:

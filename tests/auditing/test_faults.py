@@ -78,7 +78,11 @@ class Broken:
     ("problem", "kind", "words"),
     [
         (InputError("b.py line 3: KeyError: 'x'"), Failed, "B .b.py:build.: b.py line 3"),
-        (WorkerError("the worker process failed: KeyError: 'x'\nmore"), Fault, "a fault of this"),
+        (
+            WorkerError("the worker process failed: KeyError: 'x'\nmore"),
+            Fault,
+            "an error in the audit",
+        ),
     ],
 )
 def test_a_side_tells_the_two_apart(problem: Exception, kind: type[Exception], words: str) -> None:
@@ -103,7 +107,7 @@ def test_a_stage_that_fails_is_not_compared_and_the_others_go_on(
     assert set(failed) == {"structure", "gradients"}
     assert all(stage.ok is None and "planted" in stage.note for stage in failed.values())
     assert result.same and not result.complete
-    assert "structure (a fault of this program: KeyError: 'planted'" in result.conclusion
+    assert "structure (an error in the audit itself: KeyError: 'planted'" in result.conclusion
     assert {"forward", "update", "trajectory"} <= {s.name for s in result.stages if s.ok}
 
 

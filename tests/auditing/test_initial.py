@@ -38,7 +38,7 @@ def test_a_bias_of_sixteen_numbers_in_twelve_builds_is_enough_to_name_its_family
         if family == "truncated normal":
             normal = chance.standard_normal(400)
             values = 0.05 * normal[np.abs(normal) < 2][:192]
-        assert named(values, (16,), dense=False).startswith(f"{family}, deviation")
+        assert named(values, (16,), dense=False).startswith(f"{family}, standard deviation")
 
 
 def test_constants():

@@ -43,7 +43,7 @@ def codes(a: Graph, b: Graph) -> list[tuple[str, str, str]]:
 def test_two_layers_in_the_other_order_are_one_finding() -> None:
     [(code, a, b)] = codes(network("conv", "relu"), network("relu", "conv"))
     assert code == "layer-order"
-    assert " before " in a + b and " behind " in a + b
+    assert " before " in a + b and " after " in a + b
 
 
 def test_the_same_order_is_no_finding() -> None:

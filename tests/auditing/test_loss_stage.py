@@ -66,7 +66,7 @@ def test_a_loss_that_refuses_other_numbers_is_compared_on_the_networks_own() -> 
     same, report = checked(1.0)
     assert same.stage.ok and not report.audit.findings
     assert same.stage.coverage.extents["outputs"] == ["A's own"]
-    refused = [line for line in same.stage.coverage.left_out if "does not give" in line]
+    refused = [line for line in same.stage.coverage.left_out if "outside the range" in line]
     assert len(refused) == 1 and "between 0 and 1" in refused[0]
 
 

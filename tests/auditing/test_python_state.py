@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from diptych.auditing.frameworks.tensorflow import twin as twin_module
 from diptych.auditing.frameworks.tensorflow.adapter import Adapter
 from diptych.auditing.frameworks.tensorflow.python_state import fingerprint
+from diptych.auditing.frameworks.tensorflow.widening import Widened
 
 COUNTS = {"steps": 0}
 count = 0
@@ -174,3 +176,36 @@ def test_a_twin_takes_each_step_of_a_side_that_counts() -> None:
     )
     np.testing.assert_allclose(expected, again, rtol=1e-4)
     assert not np.allclose(after[8]["variable_0"], after[5]["variable_0"])
+
+
+class Compiled(Side):
+    """A side whose step is a ``tf.function`` and takes a tensor from outside."""
+
+    @tf.function
+    def step(self, x: Any, y: Any) -> Any:
+        return super().step(x, WEIGHT * y)
+
+
+WEIGHT = tf.constant(2.0)
+
+
+def test_a_compiled_step_that_does_not_count_is_traced_twice(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TensorFlow numbers what a function captures, and each trace has other numbers."""
+    traced = []
+
+    class Counting(Widened):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments)
+            traced.append(self.key)
+
+    double = Adapter(lambda seed: Compiled()).twin()
+    monkeypatch.setattr(twin_module, "Widened", Counting)
+    losses, _ = double.steps([(np.ones((4, 2)), np.ones((4, 1)))] * 6)
+    assert len(traced) == 2
+    w, expected = np.array([0.5, 0.25]), []
+    for _ in range(6):
+        expected.append((2 - w.sum()) ** 2)
+        w = w + 0.1 * 2 * (2 - w.sum())
+    np.testing.assert_allclose(losses, expected, rtol=1e-6)

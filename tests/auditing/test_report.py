@@ -99,7 +99,7 @@ def test_the_last_line_says_in_which_precision_and_up_to_which_step() -> None:
     audit.stages.append(schedule)
     assert audit.conclusion.endswith(
         "training up to step 1,100, learning rates up to step 100,000. "
-        "After step 1,100 nothing but the learning rates was compared."
+        "After step 1,100 only the learning rates were compared."
     )
     audit.stages.pop()
     audit.stages[0].coverage.leave_out("gradients of zero", "the step of B fails")
@@ -164,6 +164,6 @@ def test_the_last_line_says_when_randomness_was_compared() -> None:
     drawn, still = Coverage(), Coverage()
     drawn.compared(256, statistics=12)
     still.compared(1, runs=64)
-    words = "What is drawn at random was compared as it is before the first step."
+    words = "Random draws were compared only before the first step."
     assert summary({"randomness": drawn}, {}, []).endswith(words)
     assert words not in summary({"randomness": still}, {}, [])

@@ -50,7 +50,7 @@ def test_a_tie_that_the_other_side_lacks_is_named(tied_first: bool) -> None:
     words = (finding.a, finding.b) if tied_first else (finding.b, finding.a)
     assert words == (
         "one parameter, embedding.weight",
-        "its own in each: embedding.weight, head.weight",
+        "separate ones: embedding.weight, head.weight",
     )
 
 

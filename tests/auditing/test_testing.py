@@ -56,7 +56,7 @@ def test_a_function_of_a_file_against_a_live_object() -> None:
     assert {s.name for s in result.stages if s.ok} >= {"forward", "loss", "update", "trajectory"}
     assert result.a.endswith("test_testing.py:model")
     initial = next(stage for stage in result.stages if stage.name == "initial weights")
-    assert initial.ok is None and "it is an object, which was built once" in initial.note
+    assert initial.ok is None and "it is an object and cannot be built again" in initial.note
     assert not live[2].state and all(
         torch.equal(before[name], value) for name, value in live[0].state_dict().items()
     )
@@ -78,7 +78,7 @@ def test_an_accepted_finding_is_listed_and_nothing_else_is_hidden() -> None:
     )
     assert [finding.code for finding in result.accepted] == ["kernel-initialiser"]
     assert result.conclusion.startswith(
-        "No difference found but for what is accepted (kernel-initialiser): "
+        "No difference found apart from accepted causes (kernel-initialiser): "
     )
     assert {stage.name: stage.ok for stage in result.stages}["trajectory"]
     with pytest.raises(TrainingDiffers) as failure:

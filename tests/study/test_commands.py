@@ -72,7 +72,7 @@ def test_a_search_from_its_file_to_its_report(
     code, out, errors = run(capsys, "study", "run", file, "--runs", runs, "--seeds", "1")
     assert code == 0
     assert "search rates: 2 of 2 trials have ended" in errors
-    assert "2 trials by tpe" in out and "Test accuracy, read at the end alone" in out
+    assert "2 trials by tpe" in out and "Test accuracy, measured only at the end" in out
     page = (tmp_path / "runs" / "study-rates" / "report.html").read_text()
     assert "data:image/png;base64," in page
     code, again, _ = run(capsys, "study", "show", file, "--runs", runs)
@@ -85,12 +85,12 @@ def test_a_search_from_its_file_to_its_report(
         (STUDY, ["--ray", "127.0.0.1:1"], "no cluster answers there"),
         (STUDY, ["--ray", "local", "--at-once", "2"], "give one of them"),
         (STUDY, ["--ray", "nowhere.invalid:6379"], "no cluster answers there"),
-        (STUDY, ["--storage-path", "/tmp"], "--storage-path: it belongs to a cluster"),
-        (STUDY, ["--dashboard"], "--dashboard: it belongs to a cluster"),
+        (STUDY, ["--storage-path", "/tmp"], "--storage-path: it is for a cluster"),
+        (STUDY, ["--dashboard"], "--dashboard: it is for a cluster"),
         (STUDY, [*LOCAL, "--storage-path", "nothing://x"], "--storage-path nothing://x: "),
         (STUDY, [*LOCAL, "--storage-path", "/proc/nowhere"], "cannot be written and read"),
-        (STUDY, ["--trials", "3"], "--trials: study .* is no search"),
-        (STUDY, ["--storage", "sqlite://"], "--storage: study .* is no search"),
+        (STUDY, ["--trials", "3"], "--trials: study .* is not a search"),
+        (STUDY, ["--storage", "sqlite://"], "--storage: study .* is not a search"),
         (STUDY, ["--at-once", "0"], "--at-once"),
         (STUDY, ["--seeds", "0"], "--seeds"),
         (STUDY + 'more = { wrkflow = "torch" }', [], "unknown key .arms.more.wrkflow"),

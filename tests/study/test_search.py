@@ -58,8 +58,8 @@ def test_a_search_beats_a_bad_default(finished: tuple[SearchOutcome, Path]) -> N
     best, default = outcome.verdict.arms
     assert best.mean < default.mean and len(best.values) == 3
     assert np.mean(outcome.test_accuracy["best"]) > np.mean(outcome.test_accuracy["default"])
-    assert "hardly chance" in sentence(outcome)
-    assert "read at the end alone" in sentence_of_the_test(outcome)
+    assert "hardly by chance" in sentence(outcome)
+    assert "measured only at the end" in sentence_of_the_test(outcome)
     assert shown_search("tiny", root) == outcome
     assert (root / "study-tiny" / "trials.png").read_bytes()[:4] == b"\x89PNG"
 

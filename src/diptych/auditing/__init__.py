@@ -1,6 +1,6 @@
-"""Compares two builds: no difference is found, or it is named where they differ and why.
+"""Audits: compares two builds, and names where they differ and why.
 
-No module here has the name of a public function: importing it would put the module in its place.
+No module here has the name of a public function, since importing it would replace the function.
 """
 
 import importlib
@@ -16,11 +16,8 @@ _HOMES = {"Audit": "report", "Finding": "report", "Stage": "report", "audit": "r
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first asked for.
-
-    The process of a side imports modules of this package, and has no more than NumPy and its
-    framework.
-    """
+    """Imports a public name on first use. The process of a side imports modules of this package
+    with only NumPy and its framework installed."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,4 +1,4 @@
-"""Layers that are known only by what they do, held against their partners."""
+"""Comparison of layers that are known only by their outputs."""
 
 from dataclasses import dataclass
 
@@ -14,24 +14,25 @@ from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
 
 RUNS = 8
-"""Runs of a node that draws random numbers."""
+"""The number of runs of a node that draws random numbers."""
 CHANCE = 1e-9
-"""The chance of an alarm about one such node if there is nothing."""
+"""The probability of a false alarm for one such node."""
 ALIKE = 1e-3
-"""How far apart, relatively, inputs may be that are the same but for what rounding made of them."""
+"""The relative difference of inputs that count as the same up to rounding."""
 YARD = 64.0
-"""How many times the effect of moving each input by an ulp rounding may have in a black box."""
+"""The allowed difference of outputs, as a multiple of the effect of changing each input by an ulp.
+"""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares nodes of which one is a black box. Each is only ever given its own side's inputs."""
+    """Compares nodes of which one is a black box. Each gets its own side's inputs."""
 
     pair: Pair
     unit: float
-    """How much coarser than float32 the coarser side computes."""
+    """The rounding of the less precise side, relative to float32."""
     records: dict[Which, Arrays]
-    """Of inference: in training, what reaches a layer may be drawn at random."""
+    """Records of inference; in training, the inputs of a layer may be random."""
     training: bool
     report: Reporter
 
@@ -39,7 +40,7 @@ class Comparison:
         """Reports a difference that rounding does not explain."""
         assert match.a and match.b
         if self.training and (is_group(match.a) or is_group(match.b)):
-            reason = "it is several layers on one side, which are not run apart from the others"
+            reason = "it is several layers on one side, which cannot be run separately"
             stage.coverage.leave_out(f"{match.a.name} alone", reason)
             return
         nodes: dict[Which, Node] = {"a": match.a, "b": match.b}
@@ -83,7 +84,7 @@ class Comparison:
             stage.saw(difference, bound)
             return
         if not alike:
-            reason = "the sides differ already in what reaches it"
+            reason = "its inputs already differ"
             stage.coverage.leave_out(nodes[box].name, reason)
             return
         if self.report.has_at(match):
@@ -99,7 +100,7 @@ class Comparison:
     def compare_distributions(
         self, match: Match, inputs: dict[Which, list[np.ndarray]], stage: Stage
     ) -> None:
-        """Compares what two nodes that draw random numbers make of their inputs."""
+        """Compares the outputs of two nodes that draw random numbers, as distributions."""
         from scipy import stats
 
         assert match.a and match.b
@@ -120,7 +121,7 @@ class Comparison:
             return
         names = [str(node.attributes.get("class", node.kind)) for node in (match.a, match.b)]
         a, b = (
-            f"{name}: deviation {sample.std():.3g}"
+            f"{name}: standard deviation {sample.std():.3g}"
             for name, sample in zip(names, samples, strict=True)
         )
         self.report(
@@ -128,7 +129,7 @@ class Comparison:
             at=match,
             a=a,
             b=b,
-            effect="the same inputs give outputs of other distributions in training",
+            effect="the same inputs give outputs with different distributions in training",
             stage="mode",
         )
 
@@ -138,8 +139,8 @@ class Comparison:
         self.report(code, at=match, a=a, b=b, effect=effect, stage=stage)
 
     def _runnable(self, which: Which, node: Node) -> Node:
-        """A node with the inputs that its own code takes: in a simplified graph they may be those
-        of a reshaping before it. A group is not run."""
+        """A node with the inputs that its code takes. In a simplified graph these may be the inputs
+        of a preceding reshape. A group is not run."""
         if is_group(node):
             return node
         return next((n for n in self.pair.graphs[which].nodes if n.name == node.name), node)
@@ -148,19 +149,19 @@ class Comparison:
         return [self.records[which][name] for name in node.inputs]
 
     def _output(self, which: Which, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-        """What a node makes of what its own side gives it, float64."""
+        """The output of a node for the inputs of its own side, float64."""
         if self.training:
             return self._run(which, node, inputs)
         return self.records[which][node.name].astype(np.float64)
 
     def _run(self, which: Which, node: Node, inputs: list[np.ndarray]) -> np.ndarray:
-        """A node's output, float64."""
+        """The output of a node, float64."""
         y = self.pair.sides[which].run_node(node.name, inputs, self.training)
         return y.astype(np.float64)
 
 
 def _alike(inputs: list[np.ndarray], others: list[np.ndarray]) -> bool:
-    """True where two nodes get the same inputs but for rounding and a reshaping."""
+    """True if two nodes get the same inputs, up to rounding and reshaping."""
     if [x.size for x in inputs] != [x.size for x in others]:
         return False
     return all(
@@ -172,7 +173,7 @@ def _alike(inputs: list[np.ndarray], others: list[np.ndarray]) -> bool:
 
 
 def _moved(x: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """An input moved by rounding: an ulp, or as far as the other side's is away."""
+    """An input changed by rounding: by an ulp, or by the difference to the other side's input."""
     if x.dtype.kind != "f":
         return x
     step = np.maximum(np.spacing(np.abs(x)), np.abs(x - near.reshape(x.shape).astype(x.dtype)))

@@ -1,7 +1,7 @@
-"""The certificate: all that an audit compared, and all that it did not.
+"""The certificate: what an audit compared, and what it did not compare.
 
-Each stage keeps a `Coverage`. The audit's last line is made of them, so that it never says more
-than was compared.
+Each stage has a `Coverage`. The last line of an audit is built from them, so that it never claims
+more than was compared.
 """
 
 from dataclasses import dataclass, field
@@ -9,28 +9,28 @@ from dataclasses import dataclass, field
 TWINS = "float64 twins"
 FLOAT32 = "float32"
 RATES = "schedule"
-"""The stage that follows learning rates alone, by moving counters; others train."""
+"""The stage whose steps are only those of the learning rates; other stages train."""
 DRAWN = "statistics"
-"""The extent that tells that sides draw random numbers, which were compared as distributions."""
+"""The extent that is present if random draws were compared as distributions."""
 
 
 @dataclass
 class Coverage:
-    """The extent of one stage."""
+    """What one stage compared."""
 
     probes: int = 0
-    """How many things both sides were asked; a stage without any has compared nothing."""
+    """The number of probes. A stage without probes has compared nothing."""
     precision: str = ""
-    """`TWINS`, `FLOAT32`, or empty where no numbers of theirs are compared."""
+    """`TWINS`, `FLOAT32`, or empty if no numbers of the sides are compared."""
     steps: int = 0
-    """The training step up to which both were followed."""
+    """The training step up to which both sides were compared."""
     extents: dict[str, list[str]] = field(default_factory=dict)
-    """By subject, what the probes had, such as ``{"inputs": ["×0.01", "×1"]}``."""
+    """The values of each subject over all probes, such as ``{"inputs": ["×0.01", "×1"]}``."""
     left_out: list[str] = field(default_factory=list)
-    """All that was not compared, each with the reason."""
+    """Everything that was not compared, with the reason."""
 
     def compared(self, probes: int = 1, **extents: object) -> None:
-        """Counts probes, and notes their extents, by subject, once."""
+        """Counts probes and adds their extents."""
         self.probes += probes
         for subject, value in extents.items():
             values = self.extents.setdefault(subject.replace("_", " "), [])
@@ -38,13 +38,14 @@ class Coverage:
                 values.append(str(value))
 
     def leave_out(self, what: str, reason: str) -> None:
-        """Notes something that was not compared, once."""
+        """Adds something that was not compared."""
         line = f"{what}: {reason}"
         if line not in self.left_out:
             self.left_out.append(line)
 
     def __str__(self) -> str:
-        """Such as ``12 probes on float64 twins, to step 40: inputs ×0.01, ×1; batches of 1, 7``."""
+        """A line such as ``12 probes on float64 twins, to step 40: inputs ×0.01, ×1; batches of 1,
+        7``."""
         if not self.probes:
             return "nothing compared"
         text = f"{self.probes:,} probe{'s' if self.probes != 1 else ''}"
@@ -82,9 +83,9 @@ def summary(coverages: dict[str, Coverage], absent: dict[str, str], no_twins: li
     if rates:
         text += f", learning rates up to step {rates:,}"
     if 0 < steps < rates:
-        text += f". After step {steps:,} nothing but the learning rates was compared"
+        text += f". After step {steps:,} only the learning rates were compared"
     if DRAWN in coverages.get("randomness", Coverage()).extents:
-        text += ". What is drawn at random was compared as it is before the first step"
+        text += ". Random draws were compared only before the first step"
     missing = [f"{name} ({reason})" for name, reason in absent.items()]
     missing += [
         f"{name}: {line}" for name, coverage in coverages.items() for line in coverage.left_out

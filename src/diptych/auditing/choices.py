@@ -1,4 +1,4 @@
-"""The findings that the user accepts, and the stages that they ask for."""
+"""The findings that the user accepts, and the stages to run."""
 
 import difflib
 from collections.abc import Iterable
@@ -11,12 +11,12 @@ from diptych.errors import InputError
 
 @dataclass(frozen=True)
 class Choices:
-    """What one audit is asked for."""
+    """The choices for one audit."""
 
     accept: tuple[str, ...] = ()
     """Causes whose findings do not count as differences."""
     only: tuple[str, ...] = ()
-    """The stages that are run; all of them where it is empty."""
+    """The stages to run; all of them if empty."""
 
     @classmethod
     def of(cls, accept: Iterable[str] = (), only: Iterable[str] = ()) -> "Choices":
@@ -30,15 +30,14 @@ class Choices:
         return cls(causes, stages)
 
     def wants(self, stage: str) -> bool:
-        """Whether a stage is asked for."""
+        """True if a stage is to be run."""
         return not self.only or stage in self.only
 
     def apply(self, audit: Audit) -> None:
         """Moves the accepted findings of an audit to where they do not count.
 
-        A stage passes if all its findings are accepted. One that failed without a finding of its
-        own, where all findings are accepted, cannot be told from what is accepted: it counts as
-        not compared.
+        A stage passes if all its findings are accepted. A stage that failed without findings, while
+        all findings are accepted, counts as not compared, since the accepted causes may explain it.
         """
         accepted = [finding for finding in audit.findings if finding.code in self.accept]
         audit.accepted = accepted
@@ -50,7 +49,7 @@ class Choices:
                 note = f"accepted: {', '.join(codes)}"
                 stage.ok, stage.note = True, f"{stage.note}; {note}" if stage.note else note
             elif stage.ok is False and accepted and not audit.findings:
-                stage.ok, stage.note = None, "it differs, which what is accepted may explain"
+                stage.ok, stage.note = None, "it differs, which the accepted causes may explain"
 
 
 def _several(names: Iterable[str]) -> Iterable[str]:

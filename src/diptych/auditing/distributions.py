@@ -1,8 +1,8 @@
-"""Two samples of the same statistics: do they come from the same distribution?
+"""Tests of whether two samples of the same statistics come from the same distribution.
 
-Controlled error: `ALARMS` is the chance that an audit of two sides that draw from the same
-distributions reports a difference. It is shared out among all tests (Bonferroni). A first sample
-only decides whether a second, larger one is drawn; the second one alone decides.
+The error is controlled: `ALARMS` is the probability that an audit of two sides with the same
+distributions reports a difference. It is divided among all tests (Bonferroni). A first sample only
+decides whether a second, larger one is drawn; only the second one counts.
 """
 
 from collections.abc import Callable
@@ -11,13 +11,13 @@ import numpy as np
 from scipy import stats
 
 ALARMS = 1e-4
-"""The chance of a false alarm in one audit."""
+"""The probability of a false alarm in one audit."""
 QUESTIONS = 3
-"""What an audit compares as distributions: the networks, their gradients and the batches."""
+"""The number of comparisons of distributions in an audit: networks, gradients, batches."""
 SCREEN = 5e-3
 """The p-value of the first sample below which a second one is drawn."""
 Statistics = dict[str, np.ndarray]
-"""By name, one number for each independent draw."""
+"""One number per independent draw, by the name of the statistic."""
 
 
 def p_value(
@@ -58,8 +58,8 @@ def p_value(
 
 
 def _design_effect(values: np.ndarray, clusters: np.ndarray) -> float:
-    """By how much the draws of one cluster, which may be alike, count for fewer: from 1, where they
-    are independent, to a cluster's size, where they are one and the same."""
+    """The factor by which the draws of one cluster count for fewer: 1 if they are independent, the
+    size of a cluster if they are equal."""
     numbers, sizes = np.unique(clusters, return_counts=True)
     count, size = len(numbers), float(sizes.mean())
     if count < 2 or size <= 1 or not np.ptp(values):
@@ -77,7 +77,7 @@ def _design_effect(values: np.ndarray, clusters: np.ndarray) -> float:
 
 
 def _ranks(values: np.ndarray, close: float, least: float) -> np.ndarray:
-    """Whole numbers in the order of the values, one for those that only rounding tells apart."""
+    """Ranks of the values, equal for values that differ only by rounding."""
     values = np.nan_to_num(values, nan=np.inf)
     order = np.argsort(values, kind="stable")
     finite = values[np.isfinite(values)]
@@ -90,13 +90,13 @@ def _ranks(values: np.ndarray, close: float, least: float) -> np.ndarray:
 
 
 Drawn = tuple[Statistics, Statistics, tuple[np.ndarray, np.ndarray] | None]
-"""The statistics of both sides, and the clusters as `p_value` takes them."""
+"""The statistics of both sides, and the clusters in the form that `p_value` takes."""
 
 
 def differing(
     draw: Callable[[int], Drawn], runs: int, more: int, close: float, least: float = 0.0
 ) -> tuple[str, float] | None:
-    """The statistic whose distributions differ most, and its p-value; None where none does.
+    """The statistic whose distributions differ most, with its p-value; None if none differs.
 
     Args:
         draw: gives so many fresh draws of both sides.

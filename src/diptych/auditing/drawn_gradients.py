@@ -1,32 +1,58 @@
-"""Loss and gradients as distributions, where code of a side's own draws random numbers."""
+"""Comparison of loss and gradients as distributions, if the user's code draws random numbers."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
 from diptych.auditing.certificate import TWINS, Coverage
 from diptych.auditing.distributions import Drawn, Statistics, differing
 from diptych.auditing.graph import Arrays
-from diptych.auditing.pair import SIDES
+from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.twins import Twins
 
 EXAMPLES = 8
 RUNS, MORE, FEWEST = 64, 256, 16
-"""Draws of the first sample, of the second one, and the fewest of either."""
+"""Draws of the first and of the second sample, and the minimum for either."""
 BUDGET = 100_000_000
-"""Numbers that all gradients of a sample together may have."""
+"""The maximum number of values in all gradients of a sample."""
 APART = 1_000_000
-"""B's draws have other seeds than A's: the two samples are independent."""
+"""The offset of B's seeds, so that the two samples are independent."""
+ALONG = "the gradient of "
+"""The prefix of the names of statistics that are projections of a gradient."""
 CLOSE = {TWINS: 1e-9, "float32": 1e-5}
 """The relative distance of two statistics that rounding explains."""
 
 
-def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> tuple[str, float] | None:
-    """The statistic whose distributions differ most, and its p-value; None where none does."""
+RATIO = 1.1
+"""The ratio of both sides' deviations up to which they count as the same."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A difference of the distributions of gradients."""
+
+    statistic: str
+    """The statistic that differs most."""
+    p: float
+    deviations: dict[Which, float]
+    """The standard deviation over draws of each side's gradients, root mean square."""
+
+    @property
+    def is_of_spread(self) -> bool:
+        """True if the gradients of one side deviate more than those of the other."""
+        smaller, larger = sorted(self.deviations.values())
+        return larger > RATIO * smaller
+
+
+def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> Difference | None:
+    """The difference of the distributions; None if there is none."""
     twins.load(weights)
     x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
     y = {which: twins.examples.y[which][:EXAMPLES] for which in SIDES}
     size = sum(value.size for value in weights.values())
     runs, more = (int(np.clip(BUDGET // max(1, size), FEWEST, most)) for most in (RUNS, MORE))
     first = 1
+    deviations: dict[Which, float] = {}
 
     def draw(count: int) -> Drawn:
         nonlocal first
@@ -39,14 +65,24 @@ def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> tuple[st
                 for seed in seeds
             ]
         )
-        b = [(loss, twins.pair.transfer.to_a(arrays)) for loss, arrays in answers["b"]]
-        return _statistics(answers["a"], weights), _statistics(b, weights), None
+        of_b = [(loss, twins.pair.transfer.to_a(arrays)) for loss, arrays in answers["b"]]
+        a, b = _statistics(answers["a"], weights), _statistics(of_b, weights)
+        deviations.update({"a": _deviation(a), "b": _deviation(b)})
+        return a, b, None
 
-    return differing(draw, runs, more, CLOSE[twins.precision])
+    different = differing(draw, runs, more, CLOSE[twins.precision])
+    return Difference(*different, deviations) if different else None
+
+
+def _deviation(statistics: Statistics) -> float:
+    """The root mean square deviation of all gradients from draw to draw."""
+    along = [values for name, values in statistics.items() if name.startswith(ALONG)]
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.sqrt(np.mean([np.var(values) for values in along]))) if along else 0.0
 
 
 def _statistics(answers: list[tuple[float, Arrays]], weights: Arrays) -> Statistics:
-    """The loss, and each gradient's size and its part along a direction, one for each draw."""
+    """The loss, and the norm and one projection of each gradient, for each draw."""
     chance = np.random.default_rng(9)
     statistics: Statistics = {"the loss": np.array([loss for loss, _ in answers], np.float64)}
     for name, value in weights.items():
@@ -58,6 +94,6 @@ def _statistics(answers: list[tuple[float, Arrays]], weights: Arrays) -> Statist
         rows = np.stack([zeros if g is None else g.astype(np.float64).ravel() for g in gradients])
         rows = np.nan_to_num(rows, nan=1e300, posinf=1e300, neginf=-1e300)
         with np.errstate(over="ignore", invalid="ignore"):
-            statistics[f"the gradient of {name}"] = rows @ direction
+            statistics[ALONG + name] = rows @ direction
             statistics[f"the size of the gradient of {name}"] = np.linalg.norm(rows, axis=1)
     return statistics

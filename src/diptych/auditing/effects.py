@@ -1,4 +1,4 @@
-"""How much a difference matters: what it does to the outputs."""
+"""The effect of a difference on the outputs."""
 
 from dataclasses import dataclass, replace
 
@@ -11,15 +11,15 @@ from diptych.auditing.pair import Pair, without_final
 
 @dataclass(frozen=True)
 class Effect:
-    """What side A's outputs do if some of its nodes are others."""
+    """The change of side A's outputs if some of its nodes are replaced."""
 
     moved: float
-    """By how much the output moves that moves most."""
+    """The largest change of an output."""
     words: str
 
 
 def effect_of(pair: Pair, x: np.ndarray, changes: dict[str, Node]) -> Effect | None:
-    """The effect of other nodes in side A, on A's own weights; None if it cannot be computed.
+    """The effect of replacing nodes of side A, with A's own weights; None if it cannot be computed.
 
     Args:
         pair: the two sides.
@@ -38,8 +38,8 @@ def effect_of(pair: Pair, x: np.ndarray, changes: dict[str, Node]) -> Effect | N
     if before.shape != after.shape:
         return None
     moved = float(np.max(np.abs(after - before), initial=0.0))
-    words = f"outputs move by up to {moved:.2g} (they span {np.ptp(before):.2g})"
+    words = f"outputs change by up to {moved:.2g} (they span {np.ptp(before):.2g})"
     if before.ndim == 2 and before.shape[1] > 1 and side.targets != "values":
         count = int(np.sum(before.argmax(1) != after.argmax(1)))
-        words += f", {count} of {len(before)} predictions change, on A's present weights"
+        words += f", {count} of {len(before)} predictions change, with A's current weights"
     return Effect(moved, words)

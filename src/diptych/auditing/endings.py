@@ -1,4 +1,4 @@
-"""The final activations of two networks, of which one may leave its own to the loss."""
+"""The final activations of two networks, one of which may leave it to the loss."""
 
 import numpy as np
 from scipy import special
@@ -12,16 +12,16 @@ FUNCTIONS = {
     "log_softmax": lambda z: special.log_softmax(z, axis=-1),
     "sigmoid": special.expit,
 }
-"""The final activations that a loss may take the place of."""
+"""The final activations that may be part of the loss instead."""
 
 
 def as_one(
     pair: Pair, outputs: dict[Which, np.ndarray], like: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The outputs of both behind the same final activation.
+    """The outputs of both sides after the same final activation.
 
-    Where one network ends in a softmax and the other leaves it to the loss, that is a matter of
-    style. It is not where both trainings have the same end.
+    Where one network ends in a softmax and the other leaves it to the loss, the difference does not
+    count. It does count if the trainings of both sides end alike.
 
     Args:
         pair: both sides.
@@ -38,6 +38,6 @@ def as_one(
 
 
 def _ended(pair: Pair, which: Which, y: np.ndarray) -> np.ndarray:
-    """A side's outputs behind the final activation that it lacks and the other has."""
+    """A side's outputs after the final activation that only the other side has."""
     own, other = pair.final[which], pair.final["b" if which == "a" else "a"]
     return FUNCTIONS[None if own else other](y)

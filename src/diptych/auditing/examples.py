@@ -1,4 +1,4 @@
-"""The examples that the stages look at: the same for both sides, and as each side prepares them."""
+"""The examples that the stages use: the same for both sides, as each side prepares them."""
 
 from dataclasses import dataclass
 
@@ -14,25 +14,25 @@ from diptych.errors import InputError
 from diptych.randomness import generator
 
 EXAMPLES = 32
-"""How many; real images if a network takes MNIST's."""
+"""The number of examples; real images if a network takes MNIST's."""
 
 
 @dataclass(frozen=True)
 class Examples:
-    """Inputs (n, …) in each side's layout, and targets as each side's loss takes them."""
+    """Inputs (n, …) in each side's layout, and targets in the form of each side's loss."""
 
     x: dict[Which, np.ndarray]
     y: dict[Which, np.ndarray]
     """The same examples for both sides."""
     raw_x: dict[Which, np.ndarray]
     raw_y: dict[Which, np.ndarray]
-    """What each side itself makes of the raw data."""
+    """The raw data as each side prepares it."""
     random: bool = False
-    """Whether the inputs are random numbers, since no side takes MNIST's images."""
+    """True if the inputs are random, because no side takes MNIST's images."""
 
 
 def prepared(sides: dict[Which, Side]) -> Examples:
-    """Has the sides prepare the same raw data, and gives B what A gets.
+    """Lets both sides prepare the same raw data, and gives B the same inputs as A.
 
     Raises:
         InputError: the sides take inputs of different sizes.
@@ -75,12 +75,12 @@ def prepared(sides: dict[Which, Side]) -> Examples:
 
 
 def takes_own(a: Side, b: Side) -> bool:
-    """Whether the targets of either side cannot be made up, so that both get their own."""
+    """True if targets cannot be generated for a side, so that both use their own."""
     return OWN in (a.targets, b.targets)
 
 
 def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:
-    """The inputs in a side's own shape."""
+    """The inputs in the shape that a side takes."""
     shape = (len(x), *side.graph.input_shape)
     if x.size != np.prod(shape):
         raise InputError(
@@ -91,7 +91,7 @@ def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:
 
 
 def _as_a_gets_it(raw_x: dict[Which, np.ndarray], a: Side, b: Side) -> np.ndarray:
-    """What B gets: what A gets, whatever B's own preparation would have made of it."""
+    """B's inputs: those of A, independent of B's own preparation."""
     scale, offset = leading_rescale(b.graph)
     received, own = effective(a.graph, raw_x["a"]), raw_x["b"]
     if received.size != own.size:
@@ -106,7 +106,7 @@ def _as_a_gets_it(raw_x: dict[Which, np.ndarray], a: Side, b: Side) -> np.ndarra
 
 
 def leading_rescale(graph: Graph) -> tuple[np.ndarray, np.ndarray]:
-    """The scale and offset that the network itself applies to its input before anything else."""
+    """The scale and offset that the network applies to its input first."""
     scale, offset = np.ones(()), np.zeros(())
     name = INPUT
     for node in graph.nodes:
@@ -120,13 +120,14 @@ def leading_rescale(graph: Graph) -> tuple[np.ndarray, np.ndarray]:
 
 
 def effective(graph: Graph, x: np.ndarray) -> np.ndarray:
-    """What reaches the first layer that is more than scaling, float64, in the input's shape."""
+    """The input of the first layer that is not a scaling, float64, in the shape of the network's
+    input."""
     scale, offset = leading_rescale(graph)
     return x.astype(np.float64) * scale + offset
 
 
 def random_targets(side: Side, random: np.random.Generator, count: int) -> np.ndarray:
-    """Random targets of the form that the side's loss takes, (count, …)."""
+    """Random targets in the form that the side's loss takes, (count, …)."""
     output = side.graph.nodes[-1].shape
     match side.targets:
         case "classes":
@@ -140,7 +141,7 @@ def random_targets(side: Side, random: np.random.Generator, count: int) -> np.nd
 
 
 def targets_as(y: np.ndarray, wanted: str, source: Side) -> np.ndarray:
-    """The same targets in the form that another side's loss takes.
+    """The same targets in the form that the other side's loss takes.
 
     Args:
         y: targets as `source` takes them.

@@ -1,4 +1,4 @@
-"""Reporting: how a stage says that the two sides differ."""
+"""Reporting of differences by the stages."""
 
 from dataclasses import dataclass
 
@@ -9,14 +9,14 @@ from diptych.auditing.report import Audit, Finding
 
 
 def place(match: Match) -> str:
-    """A layer's name on both sides, with the lines of code that made it if they are known."""
+    """A layer's name on both sides, with the lines of code that create it if known."""
     nodes = [node for node in (match.a, match.b) if node]
     names = [node.name + (f" ({node.where})" if node.where else "") for node in nodes]
     return " / ".join(dict.fromkeys(names))
 
 
 APART = ("initial weights", "schedule", "settings", "batches", "augmentation")
-"""Stages that no other depends on: what differs in them changes nothing in the others."""
+"""Stages that no other depends on: their differences do not affect other stages."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ class Reporter:
         self.audit.findings.append(finding)
 
     def note(self, text: str) -> None:
-        """Adds a note: what differs by convention and was not counted, or what was left out."""
+        """Adds a note about a difference by convention, or about something that was left out."""
         self.audit.notes.append(text)
 
     def has(self, *stages: str) -> bool:
-        """Whether any of these stages, or any stage at all if none is named, has a finding.
+        """True if any of these stages has a finding, or any stage at all if none is named.
 
-        Where no stage is named, an accepted finding of a stage that stands `APART` is none.
+        If no stage is named, accepted findings of the stages in `APART` do not count.
         """
         return any(
             finding.stage in stages or (not stages and not self._stands_apart(finding))
@@ -77,7 +77,7 @@ class Reporter:
         return finding.code in self.accept and finding.stage in APART
 
     def has_at(self, at: Match | str, code: str | None = None) -> bool:
-        """Whether there is a finding about a layer, of this cause if one is named."""
+        """True if there is a finding at a layer, of this cause if one is named."""
         layer = place(at) if isinstance(at, Match) else at
         return any(
             finding.layer == layer and code in (None, finding.code)

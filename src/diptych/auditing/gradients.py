@@ -1,8 +1,8 @@
-"""Gradients of the audit's choice, described so shortly that a process can make them itself.
+"""Gradients made by the audit, described compactly enough to be built in another process.
 
-A number's gradient at step t is ``size * pace[(phase + t) % len(pace)] * level[t]``: it has a size
-and a phase of its own, the pace is shared, the level is one number per step. So an optimiser's path
-over a thousand steps crosses to its process as a few numbers of each parameter, and comes back so.
+A value's gradient at step t is ``size * pace[(phase + t) % len(pace)] * level[t]``: each value has
+its size and phase, all share the pace, and there is one level per step. So a path of an optimiser
+over a thousand steps is sent and returned as a few numbers per parameter.
 """
 
 import math
@@ -18,7 +18,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Sparse:
-    """Arrays like the parameters that are zero but for a few numbers."""
+    """Arrays like the parameters that are zero except at a few places."""
 
     shapes: dict[str, tuple[int, ...]]
     places: Arrays
@@ -26,51 +26,51 @@ class Sparse:
     numbers: Arrays
 
     def dense(self) -> Arrays:
-        """The whole arrays."""
+        """The full arrays."""
         return {name: self.array(name) for name in self.shapes}
 
     def array(self, name: str) -> np.ndarray:
-        """The whole array of one parameter."""
+        """The full array of one parameter."""
         array = np.zeros(math.prod(self.shapes[name]), self.numbers[name].dtype)
         array[self.places[name]] = self.numbers[name]
         return array.reshape(self.shapes[name])
 
 
 Gradients = Arrays | Sparse | Callable[[Arrays], Arrays]
-"""Gradients by the parameters' names, or what they are at the present parameters."""
+"""Gradients by the names of the parameters, or a function of the current parameters."""
 Keep = Callable[[Arrays], Arrays]
-"""Keeps what is wanted of the parameters after a step; the next step may overwrite them."""
+"""Copies what is needed of the parameters after a step; the next step may overwrite them."""
 GROUPS = ("place", "weight", "size", "phase")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Weights to start from and gradients for a number of steps, by one side's names.
+    """Initial weights and gradients for a number of steps, by one side's names.
 
-    Of each parameter a few numbers get a gradient and are watched; the others are zero and get
-    zeros.
+    A few values of each parameter get a gradient and are watched; the others are zero and get zero
+    gradients.
     """
 
     places: Arrays
-    """The flat indices of the watched numbers, int64, in the order of the answer."""
+    """The flat indices of the watched values, int64, in the order of the answer."""
     weights: Arrays
-    """Of the watched numbers, to start from, in the precision of the gradients."""
+    """The initial weights of the watched values, in the precision of the gradients."""
     sizes: Arrays
     phases: Arrays
-    """Whole numbers."""
+    """Integers."""
     pace: list[float]
     levels: list[float]
-    """One for each step."""
+    """One per step."""
     penalties: dict[str, float] = field(default_factory=dict)
-    """By name, how often the sum of a parameter's squares is in the loss: its gradient, at the
-    parameter's present value, is added to each step's."""
+    """The factor of each parameter's sum of squares in the loss. Its gradient, at the current value
+    of the parameter, is added in each step."""
 
     @property
     def steps(self) -> int:
         return len(self.levels)
 
     def to_message(self) -> tuple[dict[str, Any], Arrays]:
-        """Plain data and arrays from which `from_message` makes the same plan."""
+        """Plain data and arrays from which `from_message` builds the same plan."""
         groups = zip(GROUPS, (self.places, self.weights, self.sizes, self.phases), strict=True)
         arrays = {f"{group}|{name}": v for group, part in groups for name, v in part.items()}
         request = {"pace": self.pace, "levels": self.levels, "penalties": self.penalties}
@@ -102,7 +102,7 @@ class Plan:
         return partial(self.penalised, gradients.dense()) if self.penalties else gradients
 
     def penalised(self, gradients: Arrays, parameters: Arrays) -> Arrays:
-        """Gradients with those of the penalties at these parameters."""
+        """Gradients plus those of the penalties at these parameters."""
         return gradients | {
             name: gradients[name] + (2 * factor * parameters[name]).astype(gradients[name].dtype)
             for name, factor in self.penalties.items()
@@ -128,12 +128,12 @@ class Plan:
 
 
 def whole(parameters: Arrays) -> Arrays:
-    """Keeps all of the parameters, in memory of their own."""
+    """Copies all parameters."""
     return {name: np.array(value) for name, value in parameters.items()}
 
 
 def watching(places: Arrays) -> Keep:
-    """Keeps the numbers at these flat indices, by the parameters' names."""
+    """Copies the values at these flat indices, by the names of the parameters."""
 
     def keep(parameters: Arrays) -> Arrays:
         return {
@@ -145,7 +145,7 @@ def watching(places: Arrays) -> Keep:
 
 
 def path_of(rows: list[Arrays]) -> Arrays:
-    """The watched numbers step by step, by name (rows, watched)."""
+    """The watched values after each step, by name (rows, watched)."""
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -166,7 +166,7 @@ def numbered(places: Arrays, like: Arrays) -> Arrays:
 
 
 def places_of(numbers: Arrays) -> Arrays:
-    """The reverse of `numbered`."""
+    """The inverse of `numbered`."""
     places = {}
     for name, number in numbers.items():
         indices = np.flatnonzero(number.ravel() >= 0)

@@ -15,43 +15,43 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 INPUT = "input"
-"""The name of the network's input among the inputs of nodes."""
+"""The name of the network's input in the inputs of nodes."""
 
 
 @dataclass(frozen=True)
 class Node:
-    """One thing that a network does."""
+    """One operation of a network."""
 
     name: str
-    """The layer's name as the user knows it; unique within the graph."""
+    """The layer's name in the user's framework; unique within the graph."""
     kind: str
     """The name of one of `diptych.auditing.kinds.registry.KINDS`."""
     inputs: tuple[str, ...]
-    """The nodes that it takes its input from, or `INPUT`."""
+    """The nodes that give its inputs, or `INPUT`."""
     shape: tuple[int, ...]
-    """Its output's shape, channels last, without the batch."""
+    """The shape of its output, channels last, without the batch."""
     attributes: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     """The name of each parameter, by its role in the kind."""
     where: str | None = None
-    """``file.py:12``, the line of the user's code that made it, where that is known."""
+    """The line of the user's code that created it, such as ``file.py:12``, if known."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A network's nodes in the order in which they run; the last one gives the output."""
+    """A network's nodes in the order of execution; the last one gives the output."""
 
     input_shape: tuple[int, ...]
     """Channels last, without the batch."""
     nodes: tuple[Node, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data from which `from_dict` makes the same graph."""
+        """Plain data from which `from_dict` builds the same graph."""
         return asdict(self)
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Graph":
-        """The graph of the given plain data, as from JSON."""
+        """Builds the graph from plain data, such as JSON."""
         nodes = [
             Node(**node | {"inputs": tuple(node["inputs"]), "shape": tuple(node["shape"])})
             for node in data["nodes"]

@@ -1,8 +1,8 @@
-"""A black box on one side that is several layers on the other: those are taken together.
+"""Groups of layers on one side that correspond to a black box on the other.
 
-A layer that a user wrote in one framework (a gate, a residual block) is one box there, and its
-parts are seen in the other framework. Where the parts have as many parameters of the same shapes as
-the box, they stand for it, and are compared with it from outside.
+A custom layer of one framework (a gate, a residual block) is one box there, while the other
+framework shows its parts. If the parts have as many parameters of the same shapes as the box, they
+form a group, which is compared with the box as a whole.
 """
 
 from collections import Counter
@@ -16,18 +16,18 @@ from diptych.auditing.graph import Arrays, Graph, Node
 from diptych.auditing.match import Match, Transfer, align, cost_of
 
 TOGETHER = "together"
-"""The attribute of a node that stands for several: their names."""
+"""The attribute of a group: the names of its nodes."""
 MOST = 120
-"""Nodes of a side; in longer ones, nothing is taken together."""
+"""The maximum number of nodes of a side; longer graphs are not grouped."""
 FURTHER = 6
-"""Nodes without parameters that may follow the last one with some."""
+"""The number of nodes without parameters that may follow the last one with parameters."""
 ORDERS = 24
-"""Orders of parameters of one shape that are tried."""
+"""The number of orders of parameters of the same shape to try."""
 Shape = tuple[int, ...]
 
 
 def grouped(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[Graph, Graph]:
-    """Both graphs, simplified, in which layers that stand for a black box are one node.
+    """Both graphs, simplified, with a group in place of layers that correspond to a black box.
 
     Args:
         a: A's graph.
@@ -42,7 +42,7 @@ def grouped(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[Graph, Grap
 
 
 def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays) -> Graph:
-    """The second graph, with groups for the boxes of the first, where that aligns them better."""
+    """The second graph, with groups for the boxes of the first if that aligns the two better."""
     alone = [
         match.a
         for match in align(boxes, parts, of_boxes, of_parts)
@@ -61,7 +61,7 @@ def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays)
 
 
 def _candidates(box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays) -> Iterator[Graph]:
-    """The graph with each stretch of nodes as one that may be the box."""
+    """The graph with each possible sequence of nodes as a group for the box."""
     wanted = _shapes(box, of_box)
     nodes = graph.nodes
     for start in range(len(nodes)):
@@ -83,12 +83,12 @@ def _candidates(box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays) -> It
 
 
 def _shapes(node: Node, parameters: Arrays) -> Counter[Shape]:
-    """How many parameters of each shape a node has."""
+    """The number of parameters of each shape."""
     return Counter(parameters[name].shape for name in node.parameters.values())
 
 
 def _is_closed(stretch: tuple[Node, ...], nodes: tuple[Node, ...]) -> bool:
-    """Whether nothing outside uses what is inside but the last output, and none is a group."""
+    """True if only the last output of the group is used outside it, and no node is a group."""
     inside = {node.name for node in stretch[:-1]}
     outside = [node for node in nodes if node not in stretch]
     used = any(name in inside for node in outside for name in node.inputs)
@@ -116,12 +116,12 @@ def _as_one(graph: Graph, stretch: tuple[Node, ...]) -> Graph:
 
 
 def is_group(node: Node | None) -> bool:
-    """Whether a node stands for several."""
+    """True if a node is a group."""
     return node is not None and TOGETHER in node.attributes
 
 
 def orders(match: Match, of_a: Arrays, of_b: Arrays) -> list[dict[str, str]]:
-    """The ways in which the parameters of a box may be those of the layers that stand for it.
+    """The possible assignments of the parameters of a box to those of its group.
 
     Returns:
         B's names by A's, the likeliest first: parameters of one shape in their order.
@@ -150,7 +150,7 @@ def matched(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[list[Match]
 
 
 def largest_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """How far two outputs are apart, relative to the largest number."""
+    """The difference of two outputs, relative to the largest number."""
     if a.shape != b.shape:
         return float("inf")
     size = max(float(np.abs(a).max(initial=0.0)), 1e-30)

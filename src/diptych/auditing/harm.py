@@ -1,8 +1,8 @@
-"""How much a difference does to a training, by its cause: findings are listed in this order.
+"""The harm that a difference does to a training, by its cause. Findings are listed in this order.
 
-Another function, another loss, other data and other steps do most, in the order of the stages.
-Initial weights of a similar size mostly lead to the same place on another path. An optimiser's
-epsilon, or one row of an embedding, rarely shows at all.
+A different function, loss, data or step does most harm, in the order of the stages. Initial weights
+of a similar size mostly lead to the same result on a different path. The epsilon of an optimiser,
+or one row of an embedding, rarely has a visible effect.
 """
 
 LARGE, MODERATE, SMALL = "large", "moderate", "small"
@@ -19,18 +19,18 @@ BY_CAUSE = {
     "padding-index": SMALL,
     "slope-initialiser": MODERATE,
 }
-"""The causes that do less than most."""
+"""The causes that do less harm than others."""
 FAR = 3.0
-"""Kernels whose deviations differ by this factor give outputs of another size."""
+"""The ratio of the standard deviations of kernels from which outputs differ in size."""
 
 
 def of_cause(code: str) -> str:
-    """The harm that a cause does as a rule."""
+    """The usual harm of a cause."""
     return BY_CAUSE.get(code, LARGE)
 
 
 def of_deviations(code: str, a: float, b: float) -> str:
-    """The harm of initial values of other deviations, as both sides have them.
+    """The harm of initial values with different standard deviations.
 
     Args:
         code: the cause; only kernels' deviations say how large outputs are.

@@ -1,4 +1,4 @@
-"""Black boxes that behave like known layers are taken for those."""
+"""Replacement of black boxes that behave like known layers."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from diptych.auditing.side import Side
 
 
 def identified(side: Side, x: np.ndarray) -> Graph:
-    """The side's graph, in which black boxes that behave like known layers are replaced by those.
+    """The side's graph, with black boxes that behave like known layers replaced by those.
 
     Args:
         side: the side, as it was opened.
@@ -39,7 +39,7 @@ def identified(side: Side, x: np.ndarray) -> Graph:
 
 
 def _used(nodes: dict[str, Node], last: str) -> set[str]:
-    """The names of the nodes that the last one depends on, and its own."""
+    """The names of the nodes that the last one depends on, including its own."""
     used, waiting = set(), [last]
     while waiting:
         name = waiting.pop()
@@ -50,22 +50,22 @@ def _used(nodes: dict[str, Node], last: str) -> set[str]:
 
 
 def _known(node: Node, record: Arrays) -> Node | None:
-    """The first guess that gives the recorded output."""
+    """The first guess with the recorded output."""
     candidates = guesses(node, record)
     ratios = reference.ratios(candidates, {}, record, False)
     return next((c for c, ratio in zip(candidates, ratios, strict=True) if ratio <= 1), None)
 
 
 def _same_in_training(side: Side, node: Node, known: Node, record: Arrays) -> bool:
-    """Whether a node does in training what it does in inference: a layer of noise does not."""
+    """True if a node has the same output in training and inference, unlike a layer of noise."""
     y = side.run_node(node.name, [record[name] for name in node.inputs], True)
     in_training = {name: record[name] for name in known.inputs} | {node.name: y}
     return reference.ratios([known], {}, in_training, False)[0] <= 1
 
 
 def _common_source(node: Node, nodes: dict[str, Node]) -> str | None:
-    """The nearest node that all of several inputs come from, number by number: in ``maximum(x,
-    0.2 * x)`` it is x. None where there is none, or a single input."""
+    """The nearest node that all inputs are elementwise functions of: x for ``maximum(x, 0.2 * x)``.
+    None if there is none, or for a single input."""
     if len(node.inputs) < 2:
         return None
     first, *others = (_sources(name, nodes) for name in node.inputs)
@@ -73,7 +73,7 @@ def _common_source(node: Node, nodes: dict[str, Node]) -> str | None:
 
 
 def _sources(name: str, nodes: dict[str, Node]) -> list[str]:
-    """A node, and those before it that it is a function of number by number, nearest first."""
+    """A node, and the preceding nodes that it is an elementwise function of, nearest first."""
     names = [name]
     while (before := nodes.get(name)) and before.kind in ("rescale", "activation"):
         name = before.inputs[0]
@@ -82,7 +82,7 @@ def _sources(name: str, nodes: dict[str, Node]) -> list[str]:
 
 
 def _as_one_flatten(node: Node, before: Node, record: Arrays) -> Node | None:
-    """A permutation and the flatten behind it as the one flatten that they are."""
+    """A permutation and the following flatten, as one flatten."""
     x, y = record.get(before.inputs[0]), record.get(node.name)
     if x is None or y is None or x.size != y.size or before.parameters:
         return None

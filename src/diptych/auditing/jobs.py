@@ -1,10 +1,10 @@
-"""What the process of a side does for the audit: it opens the side, and answers about it.
+"""The jobs of a side's process: it opens the side, and answers questions about it.
 
-Each job is called as `diptych.worker` describes, with plain data and arrays. A request may have
-``"twin": true``: then the side's float64 twin answers, which is built when it is first asked. An
-answer of ``{"unable": reason}`` says that this side cannot be asked such a thing.
+Each job is called as `diptych.worker` describes, with plain data and arrays. If a request has
+``"twin": true``, the side's float64 twin answers, which is built on first use. The answer
+``{"unable": reason}`` means that this side cannot answer such a question.
 
-It needs NumPy, and the framework that the side is written in.
+This module needs only NumPy and the side's framework.
 """
 
 import contextlib
@@ -39,29 +39,29 @@ Request = dict[str, Any]
 Answer = tuple[dict[str, Any], Arrays]
 Report = Callable[[dict[str, Any]], None]
 LONGEST = 400
-"""Characters of a message that are shown."""
+"""The number of characters of a message that are shown."""
 
 SIGN = 1.0
-"""Seconds between two signs of life while a job goes through many steps."""
+"""Seconds between two progress messages of a job with many steps."""
 
 
 class Opened:
-    """A side that this process has opened."""
+    """The side that this process has opened."""
 
     def __init__(self, build: Callable[[int], Any] | None) -> None:
-        """Keeps what builds the side, where this process has that itself."""
+        """Stores the function that builds the side, if this process has it."""
         self.build = build
         self.adapter: Any = None
         self.twin: Any = None
 
 
 opened = Opened(None)
-"""The side that jobs are about."""
+"""The side that the jobs work on."""
 
 
 class Steps(Sequence[Any]):
-    """Items that are made when they are asked for, with a sign of life to the audit now and then:
-    its patience is for one step, not for all."""
+    """A lazy sequence that reports progress while its items are computed, because the time limit of
+    the audit is for one step, not for all."""
 
     def __init__(self, count: int, make: Callable[[int], Any], report: Report) -> None:
         self._count, self._make, self._report = count, make, report
@@ -99,7 +99,7 @@ def users_code(opens: bool = False) -> Iterator[None]:
         raise
     except (Exception, SystemExit) as problem:
         if isinstance(problem, MemoryError):
-            raise InputError("it needs more memory than there is") from None
+            raise InputError("it needs more memory than is available") from None
         ours = is_raised_here(problem) if opens else is_ours(problem)
         if ours and not isinstance(problem, SyntaxError):
             raise
@@ -107,7 +107,7 @@ def users_code(opens: bool = False) -> Iterator[None]:
 
 
 def _told(problem: BaseException) -> str:
-    """An error in one line, whole where it is an ordinary one."""
+    """An error in one line; complete if it is an ordinary one."""
     if str(problem).startswith(("in user code:", "Exception encountered when calling")):
         return one_line(problem)
     # The last line of it: a SyntaxError's has the code above.
@@ -115,7 +115,8 @@ def _told(problem: BaseException) -> str:
 
 
 def _line(problem: BaseException) -> str:
-    """``file.py line 12: `` for the innermost line of the user's code, if it was in there."""
+    """A prefix ``file.py line 12: `` for the innermost line of the user's code, if the error was
+    raised there."""
     if isinstance(problem, SyntaxError) and problem.filename:
         return f"{Path(problem.filename).name} line {problem.lineno}: "
     line = error_line(problem)
@@ -123,8 +124,8 @@ def _line(problem: BaseException) -> str:
 
 
 def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
-    """Makes a job of a function that takes an adapter, the request, the arrays, and perhaps what a
-    sign of life is given by."""
+    """Turns a function of an adapter, the request and the arrays into a job; it may also take a
+    callback for progress."""
     signs = "report" in inspect.signature(job).parameters
 
     def run(request: Request, arrays: Arrays, report: Report, *_: object) -> Answer:
@@ -135,13 +136,13 @@ def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
             except NotImplementedError as problem:
                 if not is_raised_here(problem):
                     raise  # The user's code raised it, or a library.
-                return {"unable": str(problem) or "its framework's adapter does not do that"}, {}
+                return {"unable": str(problem) or "its framework's adapter cannot do this"}, {}
 
     return run
 
 
 def _asked(request: Request) -> Any:
-    """The adapter that the request is for."""
+    """The adapter that answers the request."""
     if not request.get("twin"):
         return opened.adapter
     if opened.twin is None:
@@ -157,7 +158,7 @@ def _method(adapter: Any, name: str) -> Callable[..., Any]:
 
 
 def open_job(request: Request, *_: object) -> Answer:
-    """Opens what a `Spec` names, and says what it is."""
+    """Opens the side that a `Spec` names, and describes it."""
     opened.twin = None
     with users_code(opens=True):
         if opened.build:
@@ -183,7 +184,7 @@ def open_job(request: Request, *_: object) -> Answer:
 
 @answers
 def twin_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    """Builds the twin, with the parameters that the side itself has."""
+    """Builds the twin with the current parameters of the side."""
     adapter.load(
         {
             name: value.astype(np.float64) if value.dtype.kind == "f" else value
@@ -244,21 +245,22 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 @answers
 def updates_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
-    """Steps on gradients that `diptych.auditing.gradients` describes."""
+    """Steps with gradients that `diptych.auditing.gradients` describes."""
     plan = gradients.Plan.from_message(request, arrays)
+    _seed(adapter, request["draw"])
     return {}, plan.run(adapter, partial(Steps, report=report))
 
 
 @answers
 def updates_on_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    """Steps on gradients that are given in full."""
+    """Steps with gradients that are passed as full arrays."""
     return {}, joined(list(adapter.updates(parted(arrays, request["steps"]))))
 
 
 @answers
 def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
-    """Real training steps on batches, over and over; answers the losses, and the watched numbers
-    before the first step and after each."""
+    """Training steps on the batches in a cycle. Returns the losses, and the watched values before
+    the first step and after each."""
     places = {name[2:]: arrays.pop(name) for name in list(arrays) if name.startswith("n|")}
     batches = [(part["x"], part["y"]) for part in parted(arrays, request["batches"])]
     count = request["steps"]
@@ -271,14 +273,14 @@ def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) ->
 
 
 def _seed(adapter: Any, number: int) -> None:
-    """Has what the side's own code draws begin anew, where its adapter can do that."""
+    """Resets the random numbers of the side's code, if its adapter supports that."""
     if hasattr(adapter, "seed"):
         adapter.seed(number)
 
 
 @answers
 def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    """Whether code of the user's runs in a training step on the batch, and in an optimiser's step.
+    """Tells if code of the user's runs in a training step on the batch, and in an optimiser's step.
 
     If none does, only the framework's own counters can tell one step from another. Code that was
     made a graph of is not seen to run; an adapter whose graphs may have some says so.
@@ -294,8 +296,8 @@ def own_code_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 
 def _runs_users_code(run: Callable[[Sequence[Any]], Any], item: Any) -> bool:
-    """Whether any function of the user's is called in the second of two steps: before the first
-    one, the user's function builds the side."""
+    """True if a function of the user is called in the second of two steps. Before the first step,
+    the user's function builds the side."""
     seen = False
 
     def watch(frame: FrameType, event: str, _: object) -> None:
@@ -319,13 +321,13 @@ def _runs_users_code(run: Callable[[Sequence[Any]], Any], item: Any) -> bool:
 @answers
 def initial_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
     if getattr(opened.build, "fixed", False):
-        raise NotImplementedError("it is an object, which was built once; a function builds anew")
+        raise NotImplementedError("it is an object and cannot be built again; pass a function")
     return {}, joined(adapter.initial(request["draws"]))
 
 
 @answers
 def batches_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    """The batches over examples that carry their number, or over those that are given."""
+    """The batches of examples that are their own number, or of the passed examples."""
     if "x" in arrays:
         epochs = _method(adapter, "batches_of")(arrays["x"], arrays["y"], request["epochs"])
     else:
@@ -338,7 +340,7 @@ def batches_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 @answers
 def plan_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    """How long the side trains, at which rates, and what else it says of its training."""
+    """The length of the side's training, its learning rates, and its other settings."""
     facts: dict[str, Any] = {}
     for name in ("horizon", "settings"):
         try:

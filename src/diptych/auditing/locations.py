@@ -1,4 +1,4 @@
-"""The places in the users' files that an audit's findings are about."""
+"""Locations in the users' files of an audit's findings."""
 
 import ast
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 from diptych.auditing.report import Audit, Finding
 
 PLACE = re.compile(r"\(([^()\s]+\.py):(\d+)\)")
-"""How a finding names a place: the file without its folder, and the line."""
+"""The form of a location in a finding: the file name without its folder, and the line."""
 
 
 @dataclass(frozen=True)
@@ -16,15 +16,15 @@ class Location:
     """A line of a file."""
 
     file: Path
-    """Relative to the working folder where it is in it."""
+    """Relative to the working folder if it is inside."""
     line: int
 
 
 def locations(audit: Audit, finding: Finding) -> list[Location]:
-    """The lines that a finding is about, side A's first.
+    """The lines of code of a finding, side A's first.
 
-    The finding names them; where it names none, they are the functions that build the sides. Empty
-    where the sides are no Python files.
+    If the finding names none, they are those of the functions that build the sides. Empty if the
+    sides are not Python files.
     """
     sides = [side for side in (_of_side(audit.a), _of_side(audit.b)) if side]
     found = []
@@ -36,7 +36,7 @@ def locations(audit: Audit, finding: Finding) -> list[Location]:
 
 
 def _of_side(given: str) -> Location | None:
-    """The function of ``FILE.py:FUNCTION``."""
+    """The location of the function in ``FILE.py:FUNCTION``."""
     name, _, function = given.rpartition(":")
     if not name.endswith(".py") or not Path(name).is_file():
         return None

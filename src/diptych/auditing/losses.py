@@ -23,11 +23,11 @@ from diptych.auditing.kinds.kind import Array
 Formula = dict[str, Any]
 
 KERAS_EPSILON = 1e-7
-"""Where Keras clips probabilities before it takes their logarithm."""
+"""The limit to which Keras clips probabilities before it takes their logarithm."""
 
 
 def clipped(x: Array, low: float, high: float) -> Array:
-    """The numbers within limits; as in the frameworks, those at a limit have a gradient."""
+    """The values clipped to limits. As in the frameworks, values at a limit have a gradient."""
     within = (x >= low) & (x <= high)
     return anp.where(within, x, np.clip(getval(x), low, high))
 
@@ -48,7 +48,7 @@ def one_hot(targets: np.ndarray, outputs: tuple[int, ...]) -> np.ndarray:
 
 
 def log_probabilities(takes: str, outputs: Array) -> Array:
-    """The logarithms of the probabilities that a cross-entropy makes of the outputs."""
+    """The logarithms of the probabilities that a cross-entropy computes from the outputs."""
     match takes:
         case "logits":
             return log_softmax(outputs)
@@ -100,7 +100,7 @@ def _distances(formula: Formula, outputs: Array, targets: np.ndarray) -> Array:
     if formula["reduction"] == "broadcast":
         wanted = wanted.reshape(-1)  # (n, 1) - (n,) is (n, n).
         if outputs.shape[-1] != 1:
-            raise ValueError("only a single output broadcasts like this")
+            raise ValueError("only one output per example broadcasts like this")
     else:
         wanted = wanted.reshape(outputs.shape)
     away = outputs - wanted
@@ -151,7 +151,7 @@ def value(
             total = anp.sum(losses)
         case "sum_of_outputs":
             if losses.ndim == 1:
-                raise ValueError("there is one loss per example")
+                raise ValueError("the loss is one value per example")
             total = anp.sum(losses) / losses.shape[0]
         case "half_mean":
             total = anp.mean(losses) / 2

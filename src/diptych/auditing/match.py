@@ -1,4 +1,4 @@
-"""Which node of one graph is which of the other, and how weights go from one to the other."""
+"""Matching of the nodes of two graphs, and transfer of weights between them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -12,21 +12,21 @@ from diptych.auditing.kinds.dense import reordered
 from diptych.auditing.kinds.registry import comparable, kind_of, role_of
 
 COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "average")
-"""Kinds whose inputs may stand in any order."""
+"""Kinds whose inputs have no order."""
 GAP = 0.7
-"""What it costs in an alignment to leave a node without a partner; another kind costs more."""
+"""The cost of leaving a node unmatched in an alignment; matching different kinds costs more."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """Two nodes that stand at the same place; one is None where a side has none there."""
+    """Two matched nodes. One of them is None if the side has no counterpart."""
 
     a: Node | None
     b: Node | None
 
     def parameters(self) -> list[tuple[str, str, str]]:
-        """Role, A's name and B's name of each parameter that both have; by their order where one of
-        the two is known only as a black box."""
+        """The role, A's name and B's name of each shared parameter; matched in order if one of the
+        nodes is a black box."""
         if self.a is None or self.b is None:
             return []
         of_a, of_b = self.a.parameters, self.b.parameters
@@ -82,7 +82,7 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | No
 
 
 def _joined(node: Node, before: Node, positive: set[str]) -> Node | None:
-    """A node and the one before it as one, if they can be that.
+    """A node merged with the preceding one, if possible.
 
     Args:
         node: takes nothing but what the one before gives.
@@ -94,7 +94,7 @@ def _joined(node: Node, before: Node, positive: set[str]) -> Node | None:
 
 
 def _positive(graph: Graph) -> set[str]:
-    """The names of the nodes whose output has no negative numbers, whatever the input is."""
+    """The names of the nodes whose output is never negative, for any input."""
     positive: set[str] = set()
     for node in graph.nodes:
         kind = kind_of(node)
@@ -113,8 +113,8 @@ def _users(graph: Graph) -> dict[str, list[Node]]:
 
 
 def _in_order(nodes: list[Node]) -> Iterator[Node]:
-    """Depth first from the output, the longer branch of a sum or the like first: one order for one
-    network, whichever branch the user wrote first."""
+    """Sorts the nodes depth first from the output, the longer branch of a sum first, so that the
+    order does not depend on the order in the user's code."""
     by_name = {node.name: node for node in nodes}
     depth: dict[str, int] = {}
     for node in nodes:
@@ -142,7 +142,7 @@ def parameter_shapes(node: Node, parameters: Arrays) -> dict[str, tuple[int, ...
 
 
 def cost_of(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> float:
-    """What it costs to match two simplified graphs; 0 where they are alike."""
+    """The cost of matching two simplified graphs; 0 if they are alike."""
     return float(_costs(a, b, of_a, of_b)[-1, -1])
 
 
@@ -193,7 +193,7 @@ def _difference(a: Node, b: Node, of_a: Arrays, of_b: Arrays) -> float:
 
 
 def flattened_by(graph: Graph, node: Node) -> tuple[str, tuple[int, ...]] | None:
-    """For a dense node behind a flatten: the order, and the shape that was flattened."""
+    """For a dense node after a flatten: the order, and the shape before flattening."""
     by_name = {each.name: each for each in graph.nodes}
     shapes = {INPUT: graph.input_shape} | {each.name: each.shape for each in graph.nodes}
     name = node.inputs[0]
@@ -209,16 +209,16 @@ def flattened_by(graph: Graph, node: Node) -> tuple[str, tuple[int, ...]] | None
 
 @dataclass(frozen=True)
 class Transfer:
-    """How the parameters of side A become those of side B."""
+    """The transfer of parameters from side A to side B."""
 
     names: dict[str, str]
-    """Of A's parameters, what B calls them; only those of one shape."""
+    """B's names of A's parameters, for those of the same shape."""
     orders: dict[str, tuple[tuple[int, ...], str, str]]
-    """For dense kernels behind a flatten: the shape, A's order, B's order."""
+    """For dense kernels after a flatten: the shape, A's order, B's order."""
 
     @classmethod
     def between(cls, a: Graph, b: Graph, matches: list[Match], of_a: Arrays, of_b: Arrays):
-        """The transfer that a matching of two simplified graphs gives."""
+        """The transfer that follows from a matching of two simplified graphs."""
         names: dict[str, str] = {}
         orders: dict[str, tuple[tuple[int, ...], str, str]] = {}
         for match in matches:
@@ -235,7 +235,7 @@ class Transfer:
         return cls(names, orders)
 
     def with_names(self, names: dict[str, str]) -> "Transfer":
-        """The transfer in which these parameters have these partners."""
+        """The transfer with these counterparts of these parameters."""
         return Transfer(self.names | names, self.orders)
 
     def to_b(self, parameters: Arrays) -> Arrays:
@@ -255,7 +255,7 @@ class Transfer:
         }
 
     def places_to_b(self, places: Arrays, own: Arrays) -> Arrays:
-        """Flat indices of numbers of A's parameters, as those of the same numbers in B's.
+        """Flat indices into A's parameters, converted to those of the same values in B's.
 
         Args:
             places: by A's names.

@@ -1,4 +1,4 @@
-"""Several sets of arrays as one, as they cross from one process to another."""
+"""Several sets of arrays as one message between processes."""
 
 import numpy as np
 
@@ -6,12 +6,12 @@ Arrays = dict[str, np.ndarray]
 
 
 def joined(parts: list[Arrays]) -> Arrays:
-    """Puts the number of the set before each name."""
+    """Joins the sets, with the number of the set before each name."""
     return {f"{i}|{name}": value for i, part in enumerate(parts) for name, value in part.items()}
 
 
 def parted(arrays: Arrays, count: int) -> list[Arrays]:
-    """The sets that `joined` has made one."""
+    """Splits a message of `joined` into its sets."""
     parts: list[Arrays] = [{} for _ in range(count)]
     for key, value in arrays.items():
         number, name = key.split("|", 1)

@@ -1,8 +1,8 @@
-"""Monte Carlo arithmetic: what rounding does to the results of a whole network.
+"""Monte Carlo arithmetic: the effect of rounding on the results of a whole network.
 
-In a noisy run each node's output, and each gradient on its way back, is off by a random amount of
-the size that rounding in float32 explains. How far such runs are from the exact one says how far a
-side may be.
+In a noisy run, the output of each node and each gradient in the backward pass get a random error of
+the size that rounding in float32 explains. The distance of such runs from the exact one is the
+bound for a side.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,14 +16,14 @@ from diptych.auditing.kinds.kind import Array
 from diptych.auditing.kinds.rounding import LAMBDA, UNIT
 
 RUNS = 4
-"""Noisy runs that a bound is taken from."""
+"""The number of noisy runs for a bound."""
 
 
 @primitive
 def _moved(
     y: np.ndarray, errors: np.ndarray, reverse: Callable[[np.ndarray], np.ndarray]
 ) -> np.ndarray:
-    """The numbers with their errors; `reverse` moves their gradient on its way back."""
+    """Adds errors to the values, and `reverse` to their gradient in the backward pass."""
     return y + errors
 
 
@@ -32,12 +32,12 @@ defvjp(_moved, lambda moved, y, errors, reverse: reverse, argnums=(0,))
 
 @dataclass(frozen=True)
 class Sizes:
-    """How large the rounding errors of a node's outputs may be, in units of the unit roundoff."""
+    """The size of the rounding errors of a node's outputs, in units of the unit roundoff."""
 
     own: np.ndarray
-    """Of each number's own error; broadcasts to the output."""
+    """The independent errors; broadcasts to the output."""
     shared: tuple[np.ndarray, ...] = ()
-    """Of errors that all numbers of a channel share."""
+    """The errors that all values of a channel share."""
 
 
 class Noise:
@@ -55,10 +55,10 @@ class Noise:
         self.table = self.random.standard_normal(2**16, np.float32)
 
     def like(self, y: np.ndarray) -> np.ndarray:
-        """Normal numbers, float32: one for each different float32 value in each channel.
+        """Normal random numbers, float32: one for each distinct float32 value in each channel.
 
-        Equal numbers stay equal, as they do in float32, where the blank corner of an image gives a
-        pool four equal numbers to choose from.
+        Equal values stay equal, as in float32: in a blank corner of an image, a pool sees four
+        equal numbers.
         """
         bits = y.astype(np.float32).view(np.uint32)
         bits ^= np.uint32(self.random.integers(2**32))  # Each operation has its own numbers.
@@ -94,7 +94,7 @@ class Noise:
 
 
 def deviation(exact: np.ndarray, noisy: list[np.ndarray]) -> float:
-    """What rounding explains of a distance from the exact array, as its largest number."""
+    """The distance from the exact array that rounding explains, as its largest number."""
     return LAMBDA * max(
         (float(np.max(np.abs(other - exact), initial=0.0)) for other in noisy), default=0.0
     )

@@ -1,7 +1,7 @@
-"""Sides that are functions and objects of this very process, as in a notebook or a test.
+"""Sides that are functions or objects of this process, as in a notebook or a test.
 
-A function that its file holds by its name is built in a process of its own, as if it had been named
-``FILE.py:FUNCTION``. Any other one is called here, and objects are copied here.
+A function that its file defines by name is built in a separate process, like ``FILE.py:FUNCTION``.
+Other functions are called in this process, and objects are copied in it.
 """
 
 import copy
@@ -25,11 +25,11 @@ from diptych.worker import WorkerError
 Build = Callable[[int], Any]
 FUNCTION = "hand in the function that builds it, and the audit calls it for each copy"
 ONE_AT_A_TIME = threading.RLock()
-"""Frameworks have settings of the whole process, which a float64 twin changes for a while."""
+"""The lock for settings of the whole process, which a float64 twin changes for a while."""
 
 
 class Here:
-    """Does the jobs of a side in this very process; see `diptych.worker.Worker`."""
+    """Runs the jobs of a side in this process; see `diptych.worker.Worker`."""
 
     def __init__(self, build: Build) -> None:
         self.opened = jobs.Opened(build)
@@ -43,7 +43,7 @@ class Here:
         limit: float | None = None,
         stops: bool = True,
     ) -> tuple[dict[str, Any], Arrays]:
-        """Does one of `diptych.auditing.jobs`; the limit of time cannot be kept here."""
+        """Runs one of `diptych.auditing.jobs`; the time limit is not enforced here."""
         run = getattr(jobs, job.split(":")[1])
         with ONE_AT_A_TIME:
             before, file = jobs.opened, opening.file
@@ -60,7 +60,7 @@ class Here:
         return answer, {name: value.copy() for name, value in result.items()}
 
     def close(self) -> None:
-        """Lets go of the side's objects."""
+        """Releases the side's objects."""
         self.opened = jobs.Opened(None)
 
 
@@ -98,7 +98,7 @@ def _plain(objects: Any) -> Any:
 
 
 def _file_of(function: Any) -> Path | None:
-    """The file that holds a function by its name; None where no other process could find it."""
+    """The file that defines a function by name; None if other processes could not find it."""
     module = sys.modules.get(getattr(function, "__module__", None) or "")
     if not inspect.isfunction(function) or function.__qualname__ != function.__name__:
         return None
@@ -120,10 +120,10 @@ def _backend() -> str:
 
 
 def copies(objects: Any) -> Build:
-    """A function that copies objects which are there already.
+    """A function that copies existing objects.
 
-    The copies have the state that the objects have when this is called; the audit changes no object
-    of the user's.
+    The copies have the state of the objects at the time of this call. The audit does not change the
+    user's objects.
 
     Raises:
         InputError: they cannot be copied, or a copy would lack what drives their training.
@@ -150,7 +150,7 @@ def _copy(objects: Any) -> Any:
 
 
 def _check_whole(item: Any, items: tuple[Any, ...]) -> None:
-    """Raises InputError where an object holds on to others, which a copy of it would not leave."""
+    """Raises InputError if a copy of an object would still refer to the original objects."""
     step = getattr(item, "step", None)
     if getattr(step, "_wrapped_by_lr_sched", False):
         raise InputError(
@@ -169,7 +169,7 @@ def _check_whole(item: Any, items: tuple[Any, ...]) -> None:
 
 
 def _closure(function: Callable[..., Any]) -> list[Any]:
-    """What a function holds on to from where it was defined."""
+    """The objects that a function refers to from its enclosing scope."""
     if not inspect.isfunction(function):
         return []
     return list(inspect.getclosurevars(function).nonlocals.values())

@@ -1,4 +1,4 @@
-"""From a side that a person named to the adapter that the audit asks."""
+"""Opening of a side: from its specification to its adapter."""
 
 import importlib
 import importlib.util
@@ -16,12 +16,13 @@ from diptych.auditing.spec import Spec
 from diptych.errors import InputError
 
 LARGEST = 512 * 2**20
-"""Bytes of parameters that a side may have: an audit holds many copies of them, in float64 too."""
+"""The maximum number of bytes of a side's parameters: an audit holds many copies of them, also in
+float64."""
 FALLBACK = "audited"
-"""The name of the user's module where another module has that of its file."""
+"""The name of the user's module if another module has the name of its file."""
 
 file = ""
-"""The user's file, once a function of one was asked for."""
+"""The user's file, once one of its functions is used."""
 
 
 def adapter_of(spec: Spec) -> Any:
@@ -47,7 +48,7 @@ def adapter_of(spec: Spec) -> Any:
 
 
 def adapter_from(build: Callable[[int], Any], compiled: bool = False) -> Any:
-    """The adapter of a side that a function builds, and that is compiled where that is asked for.
+    """The adapter of a side that a function builds, compiled if asked to.
 
     Raises:
         InputError: as `adapter_of`.
@@ -69,7 +70,7 @@ def adapter_from(build: Callable[[int], Any], compiled: bool = False) -> Any:
 
 
 def check_size(size: int) -> None:
-    """Stops at parameters of more bytes than `LARGEST`."""
+    """Raises InputError if the parameters take more bytes than `LARGEST`."""
     if size > LARGEST:
         raise InputError(
             f"its parameters take {size / 2**20:,.0f} MiB; an audit holds many copies of them "
@@ -84,7 +85,7 @@ def _framework(name: str) -> Any:
 
 
 def _function(path: str, name: str, within: str) -> Callable[[int], Any]:
-    """The user's function, as an adapter's ``build``."""
+    """The user's function in the form of an adapter's ``build``."""
     global file
     file = path = str(Path(path).expanduser().absolute())
     if not Path(path).is_file():
@@ -113,7 +114,8 @@ def _function(path: str, name: str, within: str) -> Callable[[int], Any]:
 
 
 def _module(path: str) -> ModuleType:
-    """The user's file as a module, under its own name: processes that it starts import it again."""
+    """Imports the user's file as a module under its own name, since processes that it starts import
+    it again."""
     name = Path(path).stem
     spec = importlib.util.find_spec(name) if name.isidentifier() else None
     if name in sys.modules or not spec or spec.origin != path:
@@ -143,7 +145,7 @@ def _check_arguments(function: Callable[..., Any], name: str) -> None:
 
 
 def _framework_of(returned: Any) -> str:
-    """The framework whose users return such a thing."""
+    """The framework of the returned object."""
     first = returned[0] if isinstance(returned, tuple) and returned else returned
     modules = {cls.__module__.split(".")[0] for cls in type(first).__mro__}
     if "keras" in modules:
@@ -170,7 +172,8 @@ def _described(value: Any) -> str:
 
 
 def _count(returned: Any) -> int:
-    """The numbers that its parameters hold, as far as it says; nothing is copied or run."""
+    """The number of values in its parameters, as far as it can be seen without copying or running
+    anything."""
     first = returned[0] if isinstance(returned, tuple) and returned else returned
     named = getattr(first, "parameters", None)
     held: Any = named() if callable(named) else getattr(first, "weights", None)

@@ -30,7 +30,7 @@ FREE = {
     "adadelta": ("rho", "epsilon"),
     "lion": ("beta_1", "beta_2"),
 }
-"""The settings that each family has besides its learning rate."""
+"""The settings of each family besides the learning rate."""
 STARTS: dict[str, dict[str, tuple[float, ...]]] = {
     "sgd": {"momentum": (0.5,)},
     "rmsprop": {"rho": (0.9,), "momentum": (0.0, 0.8), "epsilon": (1e-7, 1e-5)},
@@ -41,31 +41,33 @@ STARTS: dict[str, dict[str, tuple[float, ...]]] = {
     "adadelta": {"rho": (0.95,), "epsilon": (1e-7,)},
     "lion": {"beta_1": (0.9,), "beta_2": (0.99,)},
 }
-"""Where a search begins, if the optimiser says nothing of itself. RMSprop comes before Adam, which
-without beta_1 and at rates of its own choice is the same."""
+"""The starting points of a search for an optimiser that reports nothing.
+
+RMSprop comes before Adam, which is the same without beta_1 and with chosen rates.
+"""
 EXTRA = ("amsgrad", "centered", "dampening")
-"""Variants of a family, which are tried where the optimiser says that it is one."""
+"""Variants of a family, tried if the optimiser reports them."""
 NAMED = ("nadam", "adamax", "adadelta", "lion")
-"""Families that are tried where the optimiser says that it is one of them."""
+"""Families that are tried only if the optimiser reports them."""
 FORMS: dict[str, tuple[str, tuple[Any, ...]]] = {
     "nadam": ("momentum_decay", (1.0, 0.004)),  # Keras' and PyTorch's.
     "adamax": ("within", (False, True)),
     "adadelta": ("inside", (True,)),
     "lion": ("signed", (True,)),
 }
-"""Of those families, the setting that frameworks have different forms of, and its values."""
+"""The setting of those families that differs between frameworks, and its values."""
 LOGARITHMIC = ("epsilon", "accumulator", "weight_decay")
 SEARCHED = 100
-"""Numbers that a search looks at; what it finds is then held against all of them."""
+"""The number of values that a search uses; its result is then checked with all of them."""
 COARSENESS = (1e5, 1e4, 1e3, 1e2, 1e1, 1.0)
 HOPELESS = 0.5
 EXPLAINED = 6.0
-"""Units of rounding within which a prediction explains a step."""
+"""The difference, in units of rounding, within which a prediction explains a step."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """Some numbers' way through the steps of an optimiser."""
+    """The path of some values over the steps of an optimiser."""
 
     gradients: np.ndarray
     """(steps, n), float64."""
@@ -74,19 +76,19 @@ class Observed:
 
     @property
     def noise(self) -> np.ndarray:
-        """What rounding may do to each step, (steps, n)."""
+        """The effect that rounding may have on each step, (steps, n)."""
         moved = np.abs(np.diff(self.weights, axis=0))
         return 1e-7 * np.abs(self.weights[:-1]) + 3e-5 * moved + 1e-13
 
     def thinned(self, count: int) -> "Observed":
-        """Not more than so many of the numbers, chosen at random."""
+        """A random subset of the values, of at most this size."""
         chosen = np.random.default_rng(0).permutation(self.gradients.shape[1])[:count]
         return Observed(self.gradients[:, chosen], self.weights[:, chosen])
 
 
 @dataclass
 class Recovered:
-    """An optimiser as its steps show it."""
+    """An optimiser recovered from its steps."""
 
     family: str
     settings: Settings
@@ -184,8 +186,8 @@ def directions(family: str, settings: Settings, observed: Observed) -> np.ndarra
 
 
 def rest(family: str, settings: Settings, observed: Observed) -> tuple[np.ndarray, np.ndarray]:
-    """What the family with these settings leaves unexplained, in units of rounding, (steps, n); and
-    the learning rate of each step (steps,)."""
+    """The part of the steps that the family with these settings does not explain, in units of
+    rounding, (steps, n); and the learning rate of each step (steps,)."""
     moved = np.diff(observed.weights, axis=0)
     if settings.get("holds_steps"):
         moved[1:] -= settings["momentum"] * moved[:-1].copy()
@@ -200,7 +202,7 @@ def rest(family: str, settings: Settings, observed: Observed) -> tuple[np.ndarra
 
 
 def predicted(known: Recovered, observed: Observed) -> np.ndarray:
-    """The steps that a recovered optimiser makes on other gradients at its rates, (steps, n)."""
+    """The steps of a recovered optimiser for other gradients, at its rates, (steps, n)."""
     rates = known.rates[: len(observed.gradients), None]
     if not known.settings.get("holds_steps"):
         return -rates * directions(known.family, known.settings, observed)
@@ -218,7 +220,7 @@ def _result(family: str, settings: Settings, observed: Observed) -> Recovered:
 
 
 def fit(family: str, start: Settings, observed: Observed) -> Recovered:
-    """The family's settings that explain the observed steps best, from a start."""
+    """The settings of a family that explain the observed steps best, searched from a start."""
     names = [name for name in FREE[family] if name in start]
     if start.get("weight_decay"):
         names.append("weight_decay")
@@ -253,7 +255,7 @@ def fit(family: str, start: Settings, observed: Observed) -> Recovered:
 
 
 def starts(said: Settings) -> Iterator[tuple[str, Settings]]:
-    """Families and settings to begin from: first what the optimiser says of itself."""
+    """Families and settings to start from; first what the optimiser reports."""
     kind = {"adamw": "adam"}.get(said.get("kind", ""), said.get("kind", ""))
     known_here = [family for family in STARTS if family == kind or family not in NAMED]
     families = sorted(known_here, key=lambda family: family != kind)

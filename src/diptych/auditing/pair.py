@@ -1,5 +1,6 @@
-"""Two sides under audit: what each of them does, and which layer of one is which of the other."""
+"""The two sides of an audit: their graphs, and the matching of their layers."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,20 +16,20 @@ Which = str
 """``a`` or ``b``."""
 SIDES = ("a", "b")
 CLOSE = 1e-3
-"""How far apart, relatively, the outputs of two layers with the same parameters may be."""
+"""The relative difference of outputs of two layers with the same parameters that counts as none."""
 Examples = dict[Which, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two opened sides and how they match. It does not change during an audit."""
+    """Two opened sides and their matching. It does not change during an audit."""
 
     sides: dict[Which, Side]
     graphs: dict[Which, Graph]
-    """What each side does; black boxes that behave like known layers are those."""
+    """The graph of each side; black boxes that behave like known layers are replaced by those."""
     a: Graph
     b: Graph
-    """Both graphs without what changes nothing."""
+    """Both graphs without nodes that have no effect."""
     final: dict[Which, str | None]
     """The final activation of each side, if it has one."""
     matches: list[Match]
@@ -41,11 +42,12 @@ class Pair:
         own = [sides[which].own for which in SIDES]
         a, b = grouped(a, b, *own)
         matches, transfer = matched(a, b, *own)
+        transfer = transfer.with_names(_aside(a, b, *own))
         return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer)
 
     def settled(self, examples: Examples) -> "Pair":
-        """The pair in which parameters of one shape, in layers that stand for a black box, are
-        matched in an order in which both give the same; as it is where there is none."""
+        """The pair with parameters of the same shape, in groups for a black box, matched in an
+        order in which the outputs agree; unchanged if there is none."""
         pair = self
         own = [self.sides[which].own for which in SIDES]
         for match in self.matches:
@@ -69,20 +71,27 @@ class Pair:
 
     @property
     def whole(self) -> bool:
-        """Whether all weights of each side have a place in the other."""
-        wanted = [
-            {name for node in graph.nodes for name in node.parameters.values()}
-            for graph in (self.a, self.b)
-        ]
+        """True if every weight of each side's layers has a counterpart on the other."""
         names = self.transfer.names
-        return wanted[0] == set(names) and wanted[1] == set(names.values())
+        return _parameters(self.a) <= set(names) and _parameters(self.b) <= set(names.values())
+
+    def transferred(self) -> Iterator[tuple[Match | None, str]]:
+        """Each of A's parameters that has a counterpart, with its layers; without them where
+        inference does not reach them."""
+        seen: set[str] = set()
+        for match in self.matches:
+            for name in match.a.parameters.values() if match.a and match.b else ():
+                if name in self.transfer.names:
+                    seen.add(name)
+                    yield match, name
+        yield from ((None, name) for name in self.transfer.names if name not in seen)
 
     def computable(self, which: Which) -> bool:
-        """Whether the reference can compute the whole network of a side."""
+        """True if the reference can compute the whole network of a side."""
         return reference.computable(self.graphs[which])
 
     def with_attributes(self, which: Which, name: str, **attributes: object) -> "Pair":
-        """The pair in which a side's node has other attributes than it says."""
+        """The pair with changed attributes of one node of a side."""
         nodes = [
             replace(node, attributes=node.attributes | attributes) if node.name == name else node
             for node in self.graphs[which].nodes
@@ -96,8 +105,32 @@ class Pair:
             side.load(weights[which])
 
 
+def _aside(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> dict[str, str]:
+    """B's names of A's parameters in layers that inference does not reach, such as a head that the
+    training step alone uses: those of the same name, else in their order.
+
+    Args:
+        a, b: simplified graphs.
+        of_a, of_b: all parameters of the sides.
+    """
+    left = [
+        {name: value.shape for name, value in own.items() if name not in _parameters(graph)}
+        for graph, own in ((a, of_a), (b, of_b))
+    ]
+    if left[0] == left[1]:
+        return {name: name for name in left[0]}
+    if list(left[0].values()) == list(left[1].values()):
+        return dict(zip(*left, strict=True))
+    return {}
+
+
+def _parameters(graph: Graph) -> set[str]:
+    """The names of the parameters of all layers."""
+    return {name for node in graph.nodes for name in node.parameters.values()}
+
+
 def without_final(graph: Graph) -> Graph:
-    """The network without its final activation, for the reference to run."""
+    """The network without its final activation, as the reference runs it."""
     return simplified(graph, keep_shapes=True)[0]
 
 

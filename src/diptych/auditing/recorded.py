@@ -16,19 +16,19 @@ from diptych.transport import Arrays, unpack
 SCHEMA = 2
 INDEX = "index.json"
 Answer = tuple[dict[str, Any], str, list[str]]
-"""Plain data, the name of the member with the arrays, and the arrays' order, which the format of
-that member does not keep; the numbers that an audit asks about are drawn in it."""
+"""Plain data, the name of the file's member with the arrays, and the order of the arrays, which the
+format of that member does not keep. The watched values are drawn in this order."""
 UNASKED = "it was not asked this when it was recorded"
 
 
 class State:
-    """What a side was loaded with, as a part of each question."""
+    """The hash of the loaded parameters, as a part of each question."""
 
     def __init__(self) -> None:
         self._loaded: dict[bool, dict[str, str]] = {False: {}, True: {}}
 
     def question(self, job: str, request: dict[str, Any], arrays: Arrays) -> str:
-        """The name of a question: the same for the same question in the same state."""
+        """The name of a question, equal for equal questions in equal states."""
         twin = bool(request.get("twin"))
         if job.endswith(":twin_job"):
             self._loaded[True] = dict(self._loaded[False])
@@ -45,15 +45,15 @@ def _digest(value: np.ndarray) -> str:
 
 
 def of_initial_weights(job: str) -> str:
-    """The name of the question for initial weights, which is kept once for any number of builds."""
+    """The name of the question for initial weights, stored once for any number of builds."""
     return State().question(job, {}, {})
 
 
 class Recorded:
-    """Answers as a side's worker did, from a file."""
+    """Answers from a file, as the worker of the side gave them."""
 
     def __init__(self, file: Path) -> None:
-        """Reads what was recorded.
+        """Reads a recording.
 
         Raises:
             InputError: it is no recording, or another version's.
@@ -75,7 +75,7 @@ class Recorded:
     def call(
         self, job: str, parameters: dict[str, Any], arrays: Arrays | None = None, **more: Any
     ) -> tuple[dict[str, Any], Arrays]:
-        """The answer to this question in this state; ``unable`` where there is none."""
+        """The answer to this question in this state; ``unable`` if there is none."""
         request = {} if job.endswith(":open_job") else parameters
         if job.endswith(":initial_job"):
             return self._initial(job, request["draws"])
@@ -104,7 +104,7 @@ class Recorded:
         return value, {key: arrays[key] for key in order}
 
     def _initial(self, job: str, draws: int) -> tuple[dict[str, Any], Arrays]:
-        """The first few of the recorded builds."""
+        """The first recorded builds."""
         (answer,) = self._answers[of_initial_weights(job)]
         value, arrays = self._read(*answer)
         if "unable" in value:

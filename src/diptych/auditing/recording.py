@@ -25,20 +25,20 @@ from diptych.errors import InputError
 from diptych.transport import Arrays, pack
 
 DRAWS = 48
-"""Fresh builds whose initial weights are kept."""
+"""The number of fresh builds whose initial weights are stored."""
 BYTES = 2**26
-"""Of initial weights that are kept."""
+"""The maximum number of bytes of initial weights."""
 
 
 class Recorder:
-    """A side's worker, whose answers are kept; see `diptych.worker.Worker`."""
+    """A side's worker whose answers are stored; see `diptych.worker.Worker`."""
 
     def __init__(self, worker: Any) -> None:
         self.worker, self._state = worker, State()
         self.answers: dict[str, list[tuple[dict[str, Any], Arrays]]] = {}
 
     def call(self, job: str, parameters: dict[str, Any], arrays: Arrays | None = None, **more: Any):
-        """Has the worker answer, and keeps that."""
+        """Calls the worker and stores the answer."""
         request = {} if job.endswith(":open_job") else parameters
         question = self._state.question(job, request, arrays or {})
         try:
@@ -54,7 +54,7 @@ class Recorder:
         self.worker.close()
 
     def write(self, file: Path, given: str) -> None:
-        """Writes the answers; one that is there twice is written once.
+        """Writes the answers; equal answers are written once.
 
         Raises:
             InputError: it cannot be written there.
@@ -84,7 +84,7 @@ def record(
     timeout: float = LIMIT,
     progress: Callable[[str], None] = lambda stage: None,
 ) -> Audit:
-    """Records what a side answers to an audit's questions.
+    """Records a side's answers to the questions of an audit.
 
     Args:
         side: as `diptych.audit` takes it.
@@ -114,7 +114,7 @@ def record(
 
 
 def _keep_initial(side: Side, recorder: Recorder) -> None:
-    """Asks for initial weights, of which a later audit needs more or fewer builds."""
+    """Asks for initial weights, since a later audit needs a different number of builds."""
     size = sum(value.nbytes for value in side.own.values())
     draws = max(2, min(DRAWS, BYTES // max(1, size)))
     job = "auditing.jobs:initial_job"

@@ -25,24 +25,24 @@ from diptych.auditing.kinds.rounding import LAMBDA, UNIT
 from diptych.auditing.noise import RUNS, Noise, Sizes, deviation
 
 DOES_NOT_FIT = (ValueError, TypeError, IndexError)
-"""What a node raises for inputs whose shapes it cannot take."""
+"""The exceptions of a node for inputs of unsuitable shapes."""
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a recorded output is from the exact one."""
+    """The difference of a recorded output from the exact one."""
 
     difference: float
-    """The largest."""
+    """The largest difference."""
     bound: float
-    """What rounding in float32 explains, the largest."""
+    """The largest difference that rounding in float32 explains."""
     ratio: float
     """The largest of difference / bound, number by number; infinite if the shapes differ."""
 
 
 @dataclass(frozen=True)
 class Gradients:
-    """The loss and its gradients in float64, each with what rounding in float32 explains."""
+    """The loss and its gradients in float64, each with the bound of rounding in float32."""
 
     loss: float
     loss_bound: float
@@ -63,7 +63,7 @@ def parameters_of(node: Node, parameters: Mapping[str, Array]) -> dict[str, Arra
 def compute(
     node: Node, parameters: Mapping[str, Array], inputs: Sequence[Array], training: bool
 ) -> Array:
-    """What a node gives in float64, without random numbers.
+    """The output of a node in float64, without random numbers.
 
     Args:
         node: a node of a kind that can be computed.
@@ -85,14 +85,14 @@ def compute(
 def rounding(
     node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
 ) -> np.ndarray:
-    """How far from y rounding may take each number, in units of the unit roundoff."""
+    """The possible rounding error of each value of y, in units of the unit roundoff."""
     bound = kind_of(node).rounding
     assert bound is not None, node.kind
     return bound(node, parameters, inputs, y, training)
 
 
 def computable(graph: Graph) -> bool:
-    """Whether every node of the graph can be computed here."""
+    """True if the reference can compute every node of the graph."""
     return all(kind_of(node).compute is not None for node in graph.nodes)
 
 
@@ -100,7 +100,7 @@ def computable(graph: Graph) -> bool:
 
 
 def check(graph: Graph, parameters: Arrays, record: Arrays, training: bool) -> dict[str, Distance]:
-    """Holds each node's recorded output against float64 on its recorded input.
+    """Compares each node's recorded output with float64 on its recorded input.
 
     Args:
         graph: the network.
@@ -122,7 +122,7 @@ def check(graph: Graph, parameters: Arrays, record: Arrays, training: bool) -> d
 
 
 def distance(node: Node, parameters: Arrays, record: Arrays, training: bool) -> Distance:
-    """Holds one node's recorded output against float64 on its recorded input."""
+    """Compares one node's recorded output with float64 on its recorded input."""
     own = to_float64(parameters_of(node, parameters))
     inputs = [record[name].astype(np.float64) for name in node.inputs]
     y = compute(node, own, inputs, training)
@@ -143,7 +143,8 @@ def distance(node: Node, parameters: Arrays, record: Arrays, training: bool) -> 
 def ratios(
     candidates: Sequence[Node], parameters: Arrays, record: Arrays, training: bool
 ) -> list[float]:
-    """How far from the record other nodes in the place of one would be, in units of rounding.
+    """The difference of the record from other nodes in place of the recorded one, in units of
+    rounding.
 
     Args:
         candidates: nodes with the name and the inputs of the recorded one.
@@ -202,7 +203,7 @@ def _as_training(node: Node, training: bool) -> bool:
 def error_sizes(
     graph: Graph, parameters: Arrays, values: Mapping[str, np.ndarray], training: bool
 ) -> dict[str, Sizes]:
-    """How large the rounding errors of each node may be, by name.
+    """The possible rounding errors of each node, by name.
 
     Args:
         graph: the network.
@@ -223,12 +224,12 @@ def error_sizes(
 
 
 def outputs(graph: Graph, parameters: Arrays, x: np.ndarray) -> np.ndarray:
-    """What a network gives in inference, float64."""
+    """The output of a network in inference, float64."""
     return run(graph, to_float64(parameters), x, False)[graph.nodes[-1].name]
 
 
 def output_bound(graph: Graph, parameters: Arrays, x: np.ndarray) -> float:
-    """How far from `outputs` rounding in float32 may take the largest number."""
+    """The largest difference from `outputs` that rounding in float32 explains."""
     last, parameters = graph.nodes[-1].name, to_float64(parameters)
     exact = run(graph, parameters, x, False)
     sizes = error_sizes(graph, parameters, exact, False)

@@ -1,4 +1,4 @@
-"""An audit's stages and findings, and how they are shown."""
+"""The stages and findings of an audit, and their display."""
 
 from dataclasses import asdict, dataclass, field
 from math import isfinite
@@ -16,47 +16,47 @@ SCHEMA = 1
 """The number of the schema of `Audit.to_dict`."""
 STAGES = {
     "structure": "layers, shapes and parameters",
-    "input": "the data as each side prepares them",
-    "initial weights": "where training starts",
-    "forward": "every layer's output on the same weights",
+    "input": "the data as each side prepares it",
+    "initial weights": "the initial values of parameters",
+    "forward": "every layer's output with the same weights",
     "predictions": "the whole network in inference",
     "mode": "dropout and batch normalisation in training",
-    "randomness": "what differs from run to run in training",
-    "loss": "its value, reduction and penalties",
-    "gradients": "every parameter's",
-    "update": "the optimiser's steps on the same gradients",
+    "randomness": "random draws in training, as distributions",
+    "loss": "the loss function, its reduction and penalties",
+    "gradients": "the gradient of every parameter",
+    "update": "the optimiser's steps with the same gradients",
     "schedule": "learning rates and the length of training",
-    "settings": "callbacks and arguments",
-    "batches": "their size and order",
-    "augmentation": "what batches make of the examples",
-    "trajectory": "training side by side",
-    "numerics": "each side against its own float64 twin",
+    "settings": "callbacks and other arguments",
+    "batches": "size and order of the batches",
+    "augmentation": "changes of the examples in the batches",
+    "trajectory": "both trainings side by side",
+    "numerics": "each side compared with its own float64 twin",
 }
-"""The stages in the order in which a mistake would show, and what each of them compares."""
+"""The stages, in the order in which a mistake would show, and what each of them compares."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference between the two sides, proven."""
+    """One proven difference between the two sides."""
 
     stage: str
     code: str
     """One of `diptych.auditing.causes.CAUSES`."""
     layer: str | None
-    """Where, by the first side's name; with file and line where they are known."""
+    """The layer, by the name of the first side; with file and line if known."""
     a: str
     b: str
-    """What each side has."""
+    """The value on each side."""
     effect: str
-    """How much it matters, measured."""
+    """The measured effect."""
     advice: str
-    """How to make the two the same."""
+    """The fix."""
     harm: str = LARGE
-    """How much such a difference does to a training: one of `diptych.auditing.harm.ORDER`."""
+    """The harm of such a difference to a training: one of `diptych.auditing.harm.ORDER`."""
 
     @property
     def sentence(self) -> str:
-        """The finding in one paragraph."""
+        """The finding as one paragraph."""
         where = f" at {self.layer}" if self.layer else ""
         text = f"{self.code}{where} ({self.stage}). A: {self.a}. B: {self.b}."
         if self.effect:
@@ -66,22 +66,22 @@ class Finding:
 
 @dataclass
 class Stage:
-    """How one stage ended."""
+    """The result of one stage."""
 
     name: str
     ok: bool | None = True
-    """None where nothing was compared, and `note` says why."""
+    """None if nothing was compared; `note` has the reason."""
     largest_difference: float | None = None
     rounding_bound: float | None = None
-    """What rounding explains of the largest difference."""
+    """The difference that rounding explains."""
     note: str = ""
     coverage: Coverage = field(default_factory=Coverage)
-    """The extent of what was compared."""
+    """What was compared."""
     fault: bool = False
-    """Whether the stage failed by a fault of this program; `note` says which."""
+    """True if the stage failed by an error in the audit itself; `note` describes it."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data; JSON has no infinities, and a number that is none says nothing."""
+        """Plain data. Numbers that are not finite become None, since JSON has no infinities."""
         numbers = ("largest_difference", "rounding_bound")
         return {
             name: None if name in numbers and value is not None and not isfinite(value) else value
@@ -89,7 +89,7 @@ class Stage:
         }
 
     def saw(self, difference: float, bound: float) -> None:
-        """Takes in one more measured difference; the one that rounding explains least is kept."""
+        """Adds a measured difference; the one that rounding explains least is kept."""
         known, bounded = self.largest_difference, self.rounding_bound
         if known is None or bounded is None or difference * bounded > known * bound:
             self.largest_difference, self.rounding_bound = difference, bound
@@ -97,7 +97,7 @@ class Stage:
 
 @dataclass
 class Audit:
-    """The stages of an audit of two sides, and the differences that they found."""
+    """An audit of two sides: its stages and the differences that they found."""
 
     a: str
     b: str
@@ -107,30 +107,30 @@ class Audit:
     accepted: list[Finding] = field(default_factory=list)
     """Differences that the user accepts; they do not count."""
     only: tuple[str, ...] = ()
-    """The stages that the user asked for; all of them where it is empty."""
+    """The stages that the user chose; all of them if empty."""
     notes: list[str] = field(default_factory=list)
-    """What differs by the frameworks' conventions and was not counted, and what was left out."""
+    """Differences by the frameworks' conventions, which do not count, and anything that was left
+    out."""
     optimisers: tuple[str, ...] = ()
-    """The kinds of both sides' optimisers, where they say them."""
+    """The kinds of both sides' optimisers, if known."""
     no_twins: list[str] = field(default_factory=list)
-    """Why the whole functions were compared in float32, where they were."""
+    """The reasons why the whole functions were compared in float32, if they were."""
 
     @property
     def same(self) -> bool:
-        """Whether no stage found a difference that rounding does not explain, apart from accepted
-        ones.
+        """True if no stage found a difference beyond rounding, apart from accepted ones.
 
-        It says nothing of what was not compared; see `complete`.
+        This does not mean that everything was compared; see `complete`.
         """
         return not self.findings and all(stage.ok is not False for stage in self.stages)
 
     @property
     def complete(self) -> bool:
-        """Whether every stage could be compared, and nothing was left out."""
+        """True if every stage compared everything."""
         return all(stage.ok is not None and not stage.coverage.left_out for stage in self.stages)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as ``--json`` writes them."""
+        """Plain data, in the form of ``--json``."""
         return {
             "schema": SCHEMA,
             "a": self.a,
@@ -167,7 +167,7 @@ class Audit:
         yield Text(self.conclusion, style="bold")
 
     def _table(self) -> Table:
-        """A line a stage; what is long goes on under itself."""
+        """A table with one row per stage."""
         table = Table.grid(padding=(0, 1))
         marks = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}
         for stage in self.stages:
@@ -188,21 +188,21 @@ class Audit:
 
     @property
     def conclusion(self) -> str:
-        """The answer in one line."""
+        """The result in one line."""
         if self.same:
             compared = {stage.name: stage.coverage for stage in self.stages if stage.ok}
             absent = {stage.name: stage.note for stage in self.stages if stage.ok is None}
             answer = "No difference found"
             if self.accepted:
                 accepted = dict.fromkeys(finding.code for finding in self.accepted)
-                answer += f" but for what is accepted ({', '.join(accepted)})"
+                answer += f" apart from accepted causes ({', '.join(accepted)})"
             if self.only:
-                answer += f" in {', '.join(self.only)}, and no other stage was asked for"
+                answer += f" in {', '.join(self.only)} (only stages run)"
             return f"{answer}: {summary(compared, absent, self.no_twins)}"
         codes = list(dict.fromkeys(finding.code for finding in self.findings))
         failed = [stage.name for stage in self.stages if stage.ok is False]
         first = self.findings[0].stage if self.findings else failed[0]
-        return f"They differ, above all in {first}: {', '.join(codes) or 'as a finding explains'}."
+        return f"They differ, above all in {first}: {', '.join(codes) or 'see the findings'}."
 
     def _repr_html_(self) -> str:
         """A table, for notebooks."""
@@ -240,11 +240,11 @@ def _number(value: float | None) -> str:
 
 
 MANY = 3
-"""Findings that say the same of so many layers are shown as one."""
+"""The number of layers with equal findings from which they are shown as one."""
 
 
 def _gathered(findings: list[Finding]) -> list[list[Finding]]:
-    """The findings in their order, those together that say the same of many layers."""
+    """The findings in order; equal findings at many layers are grouped."""
     groups: dict[tuple[str, ...], list[Finding]] = {}
     for each in findings:
         groups.setdefault((each.stage, each.code, each.a, each.b), []).append(each)

@@ -1,8 +1,8 @@
-"""The audit: opens two sides and takes them through the stages.
+"""The audit: opens two sides and runs the stages.
 
 Each side runs in its own process behind an adapter (`diptych.auditing.frameworks`). The stages
-(`diptych.auditing.stages`) go through them in the order in which a mistake would show. A difference
-counts only if rounding does not explain it.
+(`diptych.auditing.stages`) run in the order in which a mistake would show. A difference counts only
+if rounding does not explain it.
 """
 
 import contextlib
@@ -48,14 +48,14 @@ from diptych.auditing.whole import settle, without_followers
 from diptych.errors import InputError
 
 T = TypeVar("T")
-NO_TRAINING = "a side has no loss and optimiser"
-NOT_WHOLE = "not all weights of one side have a place in the other"
+NO_TRAINING = "a side has no loss and no optimiser"
+NOT_WHOLE = "some weights of one side have no counterpart on the other"
 NEED_TRAINING = (
     *("mode", "randomness", "loss", "gradients", "update", "schedule", "settings", "batches"),
     *("augmentation", "trajectory"),
 )
 MADE_UP = ("randomness", "schedule", "batches", "augmentation", "numerics")
-"""Stages that give the user's code examples that it need not be made for."""
+"""Stages that use examples which the user's code may not be made for."""
 NEED_ALL_WEIGHTS = ("predictions", "randomness", "gradients", "trajectory")
 
 
@@ -69,7 +69,7 @@ def audit(
     only: Iterable[str] = (),
     commands: tuple[str, str] = ("", ""),
 ) -> Audit:
-    """Audits two sides against each other.
+    """Compares two sides, and names where they differ and why.
 
     Args:
         a: the first side: ``WORKFLOW:NETWORK``, a run's folder, a ``.keras`` or ``.onnx`` file, or
@@ -109,7 +109,7 @@ def audited(
     notes: Iterable[str] = (),
     findings: Iterable[Finding] = (),
 ) -> Audit:
-    """Opens two sides and takes them through the stages.
+    """Opens two sides and runs the stages.
 
     Args:
         one: side A, not opened yet.
@@ -140,7 +140,7 @@ def audited(
 def _named(
     a: Any, b: Any, compiled: bool, commands: tuple[str, str]
 ) -> list[tuple[Spec, Callable[[], Any] | None]]:
-    """Both sides' specifications, and what starts their processes."""
+    """Both sides' specifications, and the workers of those that are not processes."""
     if compiled == (b is not None):
         expected = "no second side with --compiled" if compiled else "two sides, or --compiled"
         raise InputError(f"{a}: expected {expected}")
@@ -163,7 +163,7 @@ def _open(a: Side, b: Side) -> None:
 
 
 class _Runner:
-    """Runs stage after stage; one that cannot be run is noted, and the others go on."""
+    """Runs the stages in turn. If one cannot be run, this is noted and the others run."""
 
     def __init__(
         self, pair: Pair, result: Audit, choices: Choices, progress: Callable[[str], None]
@@ -172,7 +172,7 @@ class _Runner:
         self.trains = all(side.trains for side in pair.sides.values())
 
     def run(self, name: str, check: Callable[..., T], *arguments: Any) -> T | None:
-        """Runs one stage, whose result is a `Stage` or has one; None if it was not run."""
+        """Runs one stage, whose result is or contains a `Stage`; None if it was not run."""
         if not self.choices.wants(name):
             return None
         self.progress(name)
@@ -185,7 +185,7 @@ class _Runner:
         except Failed as problem:
             if name not in MADE_UP:
                 raise
-            return self._leave_out(name, f"{problem}, on examples of the audit's own")
+            return self._leave_out(name, f"{problem}, with examples made by the audit")
         except InputError:
             raise
         except Unable as reason:
@@ -195,7 +195,7 @@ class _Runner:
         stage: Stage = outcome if isinstance(outcome, Stage) else outcome.stage  # pyright: ignore
         stage.fault = any(FAULT in line for line in stage.coverage.left_out)
         if stage.ok and not stage.coverage.probes:
-            stage.ok, stage.note = None, stage.note or "there was nothing to compare"
+            stage.ok, stage.note = None, stage.note or "nothing could be compared"
         if stage.ok and name == "forward" and not self.pair.whole and self.choices.only:
             stage.ok, stage.note = None, NOT_WHOLE  # Of all stages, structure would say so.
         self.result.stages.append(stage)
@@ -206,14 +206,14 @@ class _Runner:
 
 
 def _fault(problem: Exception) -> str:
-    """A failure of this program in one line, with the place in its own code."""
+    """An error in the audit itself in one line, with the place in its code."""
     what = f"{type(problem).__name__}: {problem}".splitlines()[0]
     place = traceback.extract_tb(problem.__traceback__)[-1]
     return f"{FAULT}: {what} ({Path(place.filename).name}:{place.lineno})"
 
 
 def _identified(sides: dict[str, Side], examples: Examples, result: Audit) -> dict[str, Graph]:
-    """Both graphs, in which black boxes that behave like known layers are those."""
+    """Both graphs, with black boxes that behave like known layers replaced by those."""
     graphs = {}
     for which, side in sides.items():
         try:
@@ -222,17 +222,17 @@ def _identified(sides: dict[str, Side], examples: Examples, result: Audit) -> di
             raise
         except Exception as problem:  # It stays the black box that it is.
             reason = str(problem) if isinstance(problem, Unable) else _fault(problem)
-            result.notes.append(f"{side.label}'s unknown layers were not identified: {reason}")
+            result.notes.append(f"the unknown layers of {side.label} were not identified: {reason}")
             graphs[which] = side.graph
     return graphs
 
 
 REHEARSED = 8
-"""Steps that a side's training must run on its own examples."""
+"""The number of steps that a side's training must run on its own examples."""
 
 
 def _rehearse(sides: dict[str, Side], examples: Examples) -> None:
-    """Has each side train for a few steps on its own examples, before it is asked anything else.
+    """Lets each side train for a few steps on its own examples before anything else.
 
     Raises:
         Failed: the user's code fails; it is theirs, for nothing in it is the audit's choice.
@@ -248,30 +248,30 @@ def _rehearse(sides: dict[str, Side], examples: Examples) -> None:
 
 
 def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
-    """The pair with the parameters of layers that stand for a black box in their right order."""
+    """The pair with the parameters of groups for a black box in the right order."""
     try:
         return pair.settled(examples.x)
     except InputError:
         raise
     except Exception as problem:
         reason = str(problem) if isinstance(problem, Unable) else _fault(problem)
-        result.notes.append(f"parameters of one shape were matched in their order: {reason}")
+        result.notes.append(f"parameters of the same shape were matched in order: {reason}")
         return pair
 
 
 def _run_stages(
     sides: dict[str, Side], result: Audit, choices: Choices, progress: Callable[[str], None]
 ) -> None:
-    """Takes two opened sides through the stages; each stage gets what earlier ones learned."""
+    """Runs the stages for two opened sides; each stage gets the results of earlier ones."""
     examples = prepared(sides)
     if examples.random:
-        result.notes.append("the network does not take MNIST's images; inputs are random")
+        result.notes.append("the network does not take MNIST images; inputs are random")
     pair = Pair.of(sides, _identified(sides, examples, result))
     pair = _settled(pair, examples, result)
     if not any(match.a and match.b for match in pair.matches):
         raise InputError(
-            f"{result.a} and {result.b}: no layer of one has a partner in the other "
-            f"({len(pair.a.nodes)} and {len(pair.b.nodes)} layers); are these the right two?"
+            f"{result.a} and {result.b}: no layer of one has a counterpart in the other "
+            f"({len(pair.a.nodes)} and {len(pair.b.nodes)} layers); are these the right two sides?"
         )
     runner = _Runner(pair, result, choices, progress)
     run = runner.run
@@ -303,7 +303,7 @@ def _run_stages(
 
 
 def _common(pair: Pair) -> dict[str, Any]:
-    """The same weights for both sides, as the stage forward gives them."""
+    """The same weights for both sides, from the stage forward."""
     common = stirred(pair)
     weights = {
         "a": pair.sides["a"].own | common,

@@ -1,6 +1,6 @@
-"""The JSON Schema of an audit, made of the classes that an audit is made of.
+"""The JSON Schema of an audit, generated from its classes.
 
-``python -m diptych.auditing.schema`` prints it; ``docs/schemas/audit.json`` holds it.
+``python -m diptych.auditing.schema`` prints it; ``docs/schemas/audit.json`` stores it.
 """
 
 import json
@@ -15,8 +15,8 @@ from diptych.printing import say
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 ANSWERS = {
     "schema": {"const": SCHEMA, "description": "The number of this schema."},
-    "same": {"type": "boolean", "description": "No difference was found that is not accepted."},
-    "complete": {"type": "boolean", "description": "Nothing was left out."},
+    "same": {"type": "boolean", "description": "Only accepted differences, or none, were found."},
+    "complete": {"type": "boolean", "description": "Every stage compared everything."},
     "conclusion": {"type": "string", "description": "The answer in one line."},
 }
 """Properties that an audit computes."""
@@ -33,7 +33,7 @@ def schema() -> dict[str, Any]:
             named.pop("default", None)
             named.pop("title", None)
     properties = definitions["Finding"]["properties"]
-    properties["code"]["description"] = "The cause; new ones may come without a new schema."
+    properties["code"]["description"] = "The cause; new causes may be added without a new schema."
     properties["stage"]["enum"] = list(STAGES)
     properties["harm"]["enum"] = list(ORDER)
     definitions["Stage"]["properties"]["name"]["enum"] = list(STAGES)

@@ -1,5 +1,6 @@
-"""One side of an audit, as the audit sees it: a process that is asked, and its answers."""
+"""One side of an audit: its process, and its answers to questions."""
 
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -7,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from diptych import machine
 from diptych.auditing.gradients import Plan
 from diptych.auditing.graph import Arrays, Graph
 from diptych.auditing.messages import joined, parted
@@ -17,27 +19,27 @@ from diptych.worker import Worker, WorkerError
 LIMIT = 60.0
 """Seconds that a side may take for one answer."""
 FAILED = "the worker process failed: "
-"""How `diptych.worker` begins to tell of an exception that is not the user's."""
-FAULT = "a fault of this program"
+"""The prefix of messages of `diptych.worker` about exceptions that are not the user's."""
+FAULT = "an error in the audit itself"
 COMPILING = 5
-"""How many times as long one answer may take where each shape is compiled first."""
+"""The factor of the time limit if each shape is compiled first."""
 RUNS = 64
-"""Runs of a network in one answer."""
+"""The number of runs of a network in one answer."""
 Batch = tuple[np.ndarray, np.ndarray]
 T = TypeVar("T")
 Ask = Callable[..., tuple[dict[str, Any], Arrays]]
 
 
 class Unable(Exception):
-    """A side cannot be asked such a thing; says why."""
+    """A side cannot answer a question, with the reason."""
 
 
 class Fault(Unable):
-    """This program failed while it asked a side; says how. It is no fault of the user's."""
+    """An error in the audit itself while it asked a side."""
 
 
 class Failed(InputError):
-    """A side's code raised something; its process lives on and can be asked other things."""
+    """A side's code raised an error; its process can still answer other questions."""
 
 
 class Answers:
@@ -56,11 +58,11 @@ class Answers:
         self.ask("load", {}, parameters)
 
     def record(self, x: np.ndarray, training: bool) -> Arrays:
-        """Every node's output; see `diptych.auditing.frameworks.protocol.Adapter.record`."""
+        """The output of every node; see `diptych.auditing.frameworks.protocol.Adapter.record`."""
         return self.ask("record", {"training": training}, {"x": x})[1]
 
     def outputs(self, x: np.ndarray, training: bool, runs: int = 1) -> np.ndarray:
-        """What the network gives as its user calls it, (runs, n, …)."""
+        """The outputs of the network as its user calls it, (runs, n, …)."""
         parts = []
         for start in range(0, runs, RUNS):
             request = {"training": training, "runs": min(RUNS, runs - start)}
@@ -68,7 +70,7 @@ class Answers:
         return np.concatenate(parts)
 
     def run_node(self, name: str, inputs: list[np.ndarray], training: bool) -> np.ndarray:
-        """One node's output for other inputs."""
+        """The output of one node for other inputs."""
         request = {"name": name, "training": training, "count": len(inputs)}
         arrays = {str(i): array for i, array in enumerate(inputs)}
         return self.ask("run_node", request, arrays)[1]["y"]
@@ -90,23 +92,26 @@ class Answers:
     def loss_and_gradients(
         self, x: np.ndarray, targets: np.ndarray, draw: int = 0
     ) -> tuple[float, Arrays]:
-        """The loss and its gradients in training, with dropout off. Random numbers that the side's
-        own code draws are others for another ``draw``."""
+        """The loss and its gradients in training, with dropout off.
+
+        Random numbers that the side's code draws differ for different values of ``draw``.
+        """
         answer, gradients = self.ask("gradients", {"draw": draw}, {"x": x, "targets": targets})
         return answer["loss"], gradients
 
-    def updates(self, plan: Plan) -> Arrays:
-        """The watched numbers before and after each step of a fresh optimiser, by name
-        (steps + 1, watched)."""
-        return self.ask("updates", *plan.to_message())[1]
+    def updates(self, plan: Plan, draw: int = 0) -> Arrays:
+        """The watched values before and after each step of a fresh optimiser, by name
+        (steps + 1, watched); ``draw`` as in `loss_and_gradients`."""
+        request, arrays = plan.to_message()
+        return self.ask("updates", request | {"draw": draw}, arrays)[1]
 
     def updates_on(self, gradients: list[Arrays]) -> list[Arrays]:
-        """The parameters after each step of a fresh optimiser on these gradients."""
+        """The parameters after each step of a fresh optimiser with these gradients."""
         arrays = self.ask("updates_on", {"steps": len(gradients)}, joined(gradients))[1]
         return parted(arrays, len(gradients))
 
     def steps(self, batches: list[Batch], steps: int, places: Arrays) -> tuple[np.ndarray, Arrays]:
-        """Real training steps with a fresh optimiser and dropout off.
+        """Training steps with a fresh optimiser and with dropout off.
 
         Args:
             batches: what is trained on, over and over.
@@ -124,7 +129,7 @@ class Answers:
         return np.array(answer["losses"], np.float64), watched
 
     def own_code(self, x: np.ndarray, targets: np.ndarray) -> dict[str, bool]:
-        """Whether code of the user's runs in ``steps`` and in ``updates``."""
+        """Shows whether the user's code runs in ``steps`` and in ``updates``."""
         return self.ask("own_code", {}, {"x": x, "y": targets})[0]
 
     def initial(self, draws: int) -> list[Arrays]:
@@ -132,21 +137,21 @@ class Answers:
         return parted(self.ask("initial", {"draws": draws})[1], draws)
 
     def batches(self, count: int, epochs: int) -> list[list[Batch]] | None:
-        """The batches of some epochs over examples that are their own number; None where the side
-        does not say how it makes batches."""
+        """The batches of some epochs over examples that are their own number; None if the side does
+        not define its batches."""
         return _epochs(*self.ask("batches", {"count": count, "epochs": epochs}))
 
     def batches_of(self, x: np.ndarray, y: np.ndarray, epochs: int) -> list[list[Batch]] | None:
-        """As `batches`, over these examples."""
+        """Like `batches`, for these examples."""
         return _epochs(*self.ask("batches", {"epochs": epochs}, {"x": x, "y": y}))
 
     def plan(self) -> dict[str, Any]:
-        """``horizon`` and ``settings``, each as its adapter gives it, or ``{"unable": reason}``."""
+        """``horizon`` and ``settings`` from the adapter, or ``{"unable": reason}`` for each."""
         return self.ask("plan")[0]
 
     def rates(self, steps: int) -> np.ndarray:
-        """The learning rates where any of them changes, float64 (changes, 1 + groups): the step,
-        then a rate for each group."""
+        """The learning rates at every change, float64 (changes, 1 + groups): the step, then one
+        rate per group."""
         return self.ask("rates", {"steps": steps})[1]["rates"]
 
 
@@ -174,17 +179,17 @@ class Side(Answers):
         limit: float = LIMIT,
         worker: Callable[[], Any] | None = None,
     ) -> None:
-        """Starts the side's process, unless another worker is made that does its jobs."""
+        """Starts the side's process, unless another worker is passed."""
         super().__init__(self._ask)
         self.label, self.spec = label, spec
         self.limit = COMPILING * limit if spec.compiled else limit
-        environment = {"KERAS_BACKEND": spec.backend}
+        environment = {"KERAS_BACKEND": spec.backend} | _share_of_cores()
         if spec.form == "file":  # With it, TensorFlow refuses random numbers without a seed.
             environment["TF_DETERMINISTIC_OPS"] = "0"
         self.worker = worker() if worker else Worker(environment, spec.python, spec.command)
         self._lock = threading.Lock()
         self.twin: Answers | None = None
-        """The same side in float64, once `open_twin` was called and where there is one."""
+        """The side's float64 twin, after `open_twin`, if there is one."""
         self.no_twin = "not asked for"
         """Why there is no twin."""
 
@@ -195,11 +200,11 @@ class Side(Answers):
         self.close()
 
     def close(self) -> None:
-        """Ends the side's process and all that it has started."""
+        """Ends the side's process and all processes that it started."""
         self.worker.close()
 
     def open(self) -> None:
-        """Builds the side in its process, and asks what it is."""
+        """Builds the side in its process and gets its description."""
         facts, self.own = self.ask("open", vars(self.spec))
         self.framework: str = facts["framework"]
         self.trains: bool = facts["trains"]
@@ -207,14 +212,14 @@ class Side(Answers):
         self.targets: str = facts["targets"]
         self.optimiser: dict[str, Any] = facts["optimiser"]
         self.data: dict[str, Any] = facts["data"]
-        """What can be told of the user's whole data; see `diptych.auditing.frameworks.defaults`."""
+        """Statistics of the user's whole data; see `diptych.auditing.frameworks.defaults`."""
         self.whole = [(int(start), int(stop)) for start, stop in facts["whole"]]
-        """The columns of packed inputs that hold whole numbers."""
+        """The columns of packed inputs that hold integers."""
         self.loss_words: str = facts["loss"]
         self.graph = Graph.from_dict(facts["graph"])
 
     def open_twin(self) -> Answers | None:
-        """Builds the side's float64 twin, where that can be had; `no_twin` says why not."""
+        """Builds the side's float64 twin if possible; otherwise `no_twin` has the reason."""
 
         def ask(job: str, request: dict[str, Any] | None = None, arrays: Arrays | None = None):
             return self._ask(job, (request or {}) | {"twin": True}, arrays)
@@ -234,7 +239,7 @@ class Side(Answers):
     def _ask(
         self, job: str, request: dict[str, Any] | None = None, arrays: Arrays | None = None
     ) -> tuple[dict[str, Any], Arrays]:
-        """Has the side do one of `diptych.auditing.jobs`."""
+        """Runs one of `diptych.auditing.jobs` in the side's process."""
         doing = job.replace("_", " ")
         try:
             with self._lock:  # Its process does one thing at a time.
@@ -252,7 +257,7 @@ class Side(Answers):
         except TimeoutError:
             raise InputError(
                 f"{self.label} ({self.spec.given}): no answer in {self.limit:g} s while asked to "
-                f"{doing} (does it train or wait? --timeout gives it longer)"
+                f"{doing} (does it train or wait? --timeout raises the limit)"
             ) from None
         except WorkerError as problem:
             told = str(problem).splitlines()[0]
@@ -263,8 +268,7 @@ class Side(Answers):
                 told = f"{FAULT}: {told.removeprefix(FAILED)}"
             if "process ended" in told:
                 told += (
-                    f" while asked to {doing} (a side must stay alive: see that it "
-                    f"neither ends its process nor runs out of memory)"
+                    f" while asked to {doing} (it must not end its process or run out of memory)"
                 )
             raise InputError(f"{self.label} ({self.spec.given}): {told}") from problem
         if "unable" in answer:
@@ -272,8 +276,18 @@ class Side(Answers):
         return answer, result
 
 
+def _share_of_cores() -> dict[str, str]:
+    """Environment variables for one of two processes that compute at the same time.
+
+    With one thread per core in both, they would wait for each other. Variables that the user has
+    set are not changed.
+    """
+    share = machine.thread_variables(max(1, machine.cores() // 2))
+    return {name: value for name, value in share.items() if name not in os.environ}
+
+
 def at_once(sides: dict[str, Side], question: Callable[[str], T]) -> dict[str, T]:
-    """Asks all sides at the same time, by their names; gives the answers by their names.
+    """Asks all sides at the same time, and returns their answers by name.
 
     Raises:
         KeyboardInterrupt: Ctrl-C was pressed; the sides' processes have ended.

@@ -1,7 +1,4 @@
-"""What a person may name as a side of an audit, and how it is taken apart.
-
-Nothing is imported or run for it.
-"""
+"""Specifications of a side of an audit, and their parsing. Nothing is imported or run."""
 
 import ast
 import os
@@ -18,13 +15,13 @@ FORMS = (
     "file of `diptych record`, FILE.py:FUNCTION, or package.module:FUNCTION"
 )
 RECORDED = ".diptych"
-"""How a file ends that `diptych record` writes."""
+"""The suffix of files of `diptych record`."""
 MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """A side as the user named it, taken apart."""
+    """The parsed specification of a side."""
 
     given: str
     form: str
@@ -35,21 +32,22 @@ class Spec:
     name: str = ""
     """The network or the function; for a run, the arithmetic to audit it in, if not its own."""
     backend: str = "tensorflow"
-    """For Keras."""
+    """The backend, for Keras."""
     paths: tuple[str, ...] = ()
-    """Where the file's imports are looked for, beside its own folder."""
+    """The folders that the file's imports are looked up in, besides its own."""
     module: str = ""
-    """The name to import the file by, where it is a module of a package."""
+    """The name to import the file by, if it is a module of a package."""
     python: str = ""
-    """The Python to run the side in, where it is not this one."""
+    """The Python to run the side in, if it is not this one."""
     command: str = ""
-    """What starts a Python somewhere else to run the side in, such as ``ssh host python``."""
+    """The command that starts a Python elsewhere to run the side in, such as ``ssh host python``.
+    """
     compiled: bool = False
-    """Whether what the function returns is to be compiled by its framework."""
+    """True if the returned model is to be compiled by its framework."""
 
 
 def elsewhere(given: str, command: str) -> Spec:
-    """A side in a Python that a command starts; its file is there, and not looked for here.
+    """A side in a Python that a command starts; its file is on that machine and not checked here.
 
     Raises:
         InputError: it is not ``FILE.py:FUNCTION``.
@@ -65,7 +63,7 @@ def elsewhere(given: str, command: str) -> Spec:
 
 
 def parse(given: str) -> Spec:
-    """Takes a side's specification apart, without running or importing anything.
+    """Parses the specification of a side, without running or importing anything.
 
     Raises:
         InputError: it is none of `FORMS`, or names what is not there.
@@ -129,7 +127,7 @@ def compiled(spec: Spec) -> Spec:
 
 
 def _without_python(given: str) -> tuple[str, str]:
-    """The specification without a ``@/path/to/python`` at its end, and that path."""
+    """Splits off a ``@/path/to/python`` at the end."""
     text, _, python = given.rpartition("@")
     if os.sep not in python or ":" not in text:
         return given, ""
@@ -167,7 +165,7 @@ def _imports_relatively(file: Path) -> bool:
 
 
 def _module(name: str) -> tuple[Path, Path] | None:
-    """The file of a module, and the folder that it is imported from; imports nothing."""
+    """Finds the file of a module and the folder to import it from, without importing anything."""
     if not MODULE.fullmatch(name):
         return None
     for folder in map(Path, ["", *sys.path]):

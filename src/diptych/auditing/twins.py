@@ -1,8 +1,8 @@
-"""Both sides as whole functions on the same weights, in float64 where that can be had.
+"""Both sides as whole functions with the same weights, in float64 if possible.
 
 In float64, rounding hides almost nothing, and a difference of meaning is as large as in float32. So
-the decision that two sides mean the same is made here. Where one of the sides has no float64 twin,
-both are compared as they are, in float32, with bounds as large as its rounding.
+the decision whether two sides mean the same is made here. If one of the sides has no float64 twin,
+both are compared in float32, with bounds for its rounding.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,23 +21,27 @@ from diptych.auditing.weights import Weights
 
 T = TypeVar("T")
 CONSTANTS = 2.0**-24
-"""The rounding of a constant that a framework stores in float32: its twin has the rounded one."""
+"""The relative rounding of a constant that a framework stores in float32, also in its twin."""
 FLOOR = {TWINS: 1e-9, FLOAT32: 2e-5}
-"""The rounding, relative to the largest number, that is never a difference."""
+"""The difference, relative to the largest number, that never counts."""
 REACH = {TWINS: 4.0, FLOAT32: 64.0}
-"""How many times the effect of moving all weights and inputs by `CONSTANTS` rounding may have."""
+"""The allowed difference, as a multiple of the effect of changing all weights and inputs by
+`CONSTANTS`."""
 
 STILL = {TWINS: 1e-10, FLOAT32: 1e-5}
-"""The relative distance of two answers to the same question that is no randomness."""
+"""The relative difference of two answers to the same question that does not count as randomness."""
 LOOKS = 24
-"""Answers that tell whether a side draws at all, for one that seldom does."""
+"""The number of answers that show whether a side draws random numbers, even rarely."""
+FEW = 4
+"""The number of examples in these answers."""
 COUNT = 230
-"""Examples of the epoch by which a side's batch sizes are told; no common size divides it."""
+"""The number of examples of the epoch that shows a side's batch sizes; no common size divides it.
+"""
 LARGEST_BATCH = 256
 
 
 class Twins:
-    """Both sides, asked the same at the same weights."""
+    """Both sides, asked the same questions with the same weights."""
 
     def __init__(self, pair: Pair, examples: Examples, weights: Weights, unit: float) -> None:
         """Builds the twins.
@@ -50,7 +54,7 @@ class Twins:
         """
         self.pair, self.examples, self.weights = pair, examples, weights
         self.missing: list[str] = []
-        """Why there are no twins, if there are none."""
+        """The reasons why there are no twins, if there are none."""
         self.float32_unit = unit
         self.precision = FLOAT32
         self.answers: dict[Which, Answers] = dict(pair.sides)
@@ -78,8 +82,8 @@ class Twins:
 
     @cached_property
     def own_code(self) -> dict[str, bool]:
-        """Whether code of either user's runs in ``steps`` and in ``updates``: then a counter may be
-        anywhere in it. Where none does, only rates and settings tell one step from another."""
+        """Shows whether the code of either user runs in ``steps`` and in ``updates``. Such code may
+        count steps anywhere; without it, only learning rates and settings distinguish steps."""
         size = max(1, len(self.examples.x["a"]) // 4)
         x = {which: self.typed(self.examples.x[which][:size]) for which in SIDES}
         y = {which: self.examples.y[which][:size] for which in SIDES}
@@ -91,8 +95,8 @@ class Twins:
 
     @cached_property
     def draws(self) -> dict[Which, bool]:
-        """Whether a side's loss or gradients vary from call to call with dropout off: then code of
-        its own draws random numbers."""
+        """Shows whether a side's loss or gradients vary between calls with dropout off, which means
+        that its own code draws random numbers."""
         size = max(1, len(self.examples.x["a"]) // 4)
 
         def varies(side: Answers, which: Which) -> bool:
@@ -110,24 +114,36 @@ class Twins:
 
         return self.ask(varies)
 
+    @cached_property
+    def network_draws(self) -> dict[Which, bool]:
+        """Shows whether the outputs of a side's network vary from run to run in training."""
+
+        def varies(side: Answers, which: Which) -> bool:
+            x = self.typed(self.examples.x[which][:FEW])
+            runs = side.outputs(x, training=True, runs=LOOKS)
+            bound = self.unit * STILL[self.precision] * _largest(runs[0])
+            return any(distance(run, runs[0]) > bound for run in runs[1:])
+
+        return self.ask(varies)
+
     @property
     def has_float64(self) -> bool:
-        """Whether both are asked in float64."""
+        """True if both sides compute in float64."""
         return self.precision == TWINS
 
     @property
     def unit(self) -> float:
-        """How much coarser than float32 the coarser of both computes; 1 for twins."""
+        """The rounding of the less precise side, relative to float32; 1 for twins."""
         return 1.0 if self.precision == TWINS else self.float32_unit
 
     def ask(self, question: Callable[[Answers, Which], T]) -> dict[Which, T]:
-        """The answers of both, who are asked at the same time."""
+        """The answers of both sides, which are asked at the same time."""
         return at_once(self.pair.sides, lambda which: question(self.answers[which], which))
 
     @contextmanager
     def used(self, coverage: Coverage) -> Iterator[None]:
-        """Around the questions of one stage: notes the precision, and leaves the sides as they
-        were."""
+        """Context of the questions of one stage: notes the precision, and restores the weights
+        afterwards."""
         coverage.precision = self.precision
         try:
             yield
@@ -136,35 +152,38 @@ class Twins:
                 self.pair.load(self.weights)
 
     def start(self) -> Arrays:
-        """The weights that both sides have in the float32 stages, by A's names, as float64."""
+        """The weights of both sides in the float32 stages, by A's names, as float64."""
         own = self.weights["a"]
         return {name: self.typed(own[name]) for name in self.pair.transfer.names}
 
     def load(self, parameters: Arrays) -> None:
-        """Puts weights, by A's names, into both."""
+        """Loads weights, by A's names, into both sides."""
         of_b = self.pair.transfer.to_b(parameters)
         self.ask(lambda side, which: side.load(parameters if which == "a" else of_b))
 
     def typed(self, array: np.ndarray) -> np.ndarray:
-        """Numbers in the precision that both are asked in; whole numbers stay whole."""
+        """The values in the precision of the comparison; integers stay integers."""
         if array.dtype.kind != "f":
             return array
         return array.astype(np.float64 if self.precision == TWINS else np.float32)
 
     def floor(self, size: float) -> float:
-        """The distance that is never a difference, among numbers of this size."""
+        """The difference that never counts, for values of this size."""
         return self.unit * FLOOR[self.precision] * size
 
-    def bound(self, value: np.ndarray, moved: np.ndarray) -> float:
-        """The distance from a value that rounding explains.
+    def bound(self, value: np.ndarray, difference: float, moved: Callable[[], np.ndarray]) -> float:
+        """The difference from a value that rounding explains, or less if less is enough.
 
         Args:
             value: the answer.
-            moved: the same answer with all weights and inputs moved by `CONSTANTS`.
+            difference: the distance that is to be explained.
+            moved: gives the same answer with all weights and inputs moved by `CONSTANTS`. It is
+                called only where the floor alone does not explain the difference.
         """
-        size = _largest(value)
-        reach = REACH[self.precision] * _largest(moved - value)
-        return self.unit * (reach + FLOOR[self.precision] * size) + 1e-300
+        floor = self.floor(_largest(value)) + 1e-300
+        if difference <= floor:
+            return floor
+        return floor + self.unit * REACH[self.precision] * _largest(moved() - value)
 
 
 def _largest(values: np.ndarray) -> float:
@@ -173,7 +192,7 @@ def _largest(values: np.ndarray) -> float:
 
 
 def distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The largest difference; infinite where one is no number and the other is one."""
+    """The largest difference; infinite if only one of two values is finite."""
     if a.shape != b.shape:
         return float("inf")
     both = ~np.isfinite(a) & ~np.isfinite(b)
@@ -182,16 +201,16 @@ def distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.nan_to_num(away, nan=np.inf, posinf=np.inf).max(initial=0.0))
 
 
-def moved(arrays: Arrays, seed: int = 0) -> Arrays:
-    """The arrays with every number moved by `CONSTANTS` of itself, up or down."""
+def moved(arrays: Arrays, seed: int = 0, times: float = 1.0) -> Arrays:
+    """The arrays with every value changed by ``times`` `CONSTANTS` of its size, up or down."""
     chance = np.random.default_rng(seed)
-    return {name: nudged(value, chance) for name, value in arrays.items()}
+    return {name: nudged(value, chance, times) for name, value in arrays.items()}
 
 
-def nudged(value: np.ndarray, chance: np.random.Generator) -> np.ndarray:
-    """One array so moved; whole numbers stay."""
+def nudged(value: np.ndarray, chance: np.random.Generator, times: float = 1.0) -> np.ndarray:
+    """One array changed like this; integers are not changed."""
     if value.dtype.kind != "f":
         return value
-    size = CONSTANTS if value.dtype == np.float64 else 2 * CONSTANTS
+    size = times * (CONSTANTS if value.dtype == np.float64 else 2 * CONSTANTS)
     factor = 1 + size * chance.choice([-1.0, 1.0], value.shape)
     return (value * factor).astype(value.dtype)

@@ -1,4 +1,4 @@
-"""The weights on which both sides are compared, and other ones near them."""
+"""The weights with which both sides are compared, and weights near them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.pair import Pair, Which
 
 PLACES = 3
-"""Weights at which two sides must differ for it to be no chance; see `nearby`."""
+"""The number of weights at which two sides must differ for a finding; see `nearby`."""
 ULP = np.float32(2.0**-23)
 Weights = dict[Which, Arrays]
 """The same weights for both sides, as far as they fit, each by its own names."""
 
 
 def stirred(pair: Pair) -> Arrays:
-    """A's weights, with biases and averages that are not all alike: zeros would hide mistakes."""
+    """A's weights, with varied biases and averages, because zeros would hide mistakes."""
     random = np.random.default_rng(0)
     weights = dict(pair.sides["a"].own)
     for node in pair.a.nodes:
@@ -33,7 +33,7 @@ def stirred(pair: Pair) -> Arrays:
 
 
 def an_ulp_off(weights: Arrays, seed: int) -> Arrays:
-    """Floating-point weights of which each is an ulp larger or smaller."""
+    """The weights, each changed by an ulp up or down."""
     random = np.random.default_rng(seed)
     return {
         name: (value * (1 + ULP * random.choice([-1, 1], value.shape))).astype(value.dtype)
@@ -44,10 +44,10 @@ def an_ulp_off(weights: Arrays, seed: int) -> Arrays:
 
 @contextlib.contextmanager
 def nearby(pair: Pair, weights: Weights, number: int) -> Iterator[Weights]:
-    """Puts other weights near the given ones into both sides for a while; the given ones for 0.
+    """Loads weights near the given ones into both sides for a while; the given ones for 0.
 
-    If a rectifier's input is zero but for rounding, two sides may take different turns, and no
-    bound says so. That happens at some weights; a fault is there at all of them.
+    If the input of a rectifier is zero up to rounding, two sides may take different branches, which
+    no bound covers. That happens at some weights; an error is there at all of them.
     """
     if not number:
         yield weights

@@ -1,26 +1,28 @@
-"""The whole functions have the last word on layers.
+"""Whole functions decide about differences in layers.
 
-Two networks may be the same function of other layers: a dropout written by hand, a scale in two
-steps. Where all that the layers make is the same on float64 twins, other layers are no difference.
+Two networks may be the same function with different layers: a hand-written dropout, a scale in two
+steps. If everything that the layers compute is the same on float64 twins, a difference in layers
+does not count.
 """
 
 from diptych.auditing.certificate import TWINS
 from diptych.auditing.report import Audit, Stage
 
 LAYERS = {"structure": ("layer-missing", "layer-kind"), "mode": ("training-mode", "unexplained")}
-"""By stage, the findings that are of single layers."""
+"""The findings about single layers, by stage."""
 BESIDE = ("activation", "activation-limits")
-"""Findings that follow where a layer has no partner: its neighbours are held against each other."""
+"""Findings that follow if a layer has no counterpart, because its neighbours are then compared with
+each other."""
 NEEDED = ("predictions", "randomness", "loss", "update")
-"""Stages of whole functions, all of which must have found no difference on twins."""
+"""Stages of whole functions, none of which may have found a difference on twins."""
 WELCOME = ("gradients", "trajectory", "numerics")
-"""Stages that must not have found one, but may be unable to compare: where code of one side alone
-draws random numbers, they say so."""
+"""Stages that must not have found a difference, but may have been unable to compare, because only
+one side's code draws random numbers."""
 
 
 def settle(result: Audit) -> None:
-    """Makes notes of the findings of single layers, where there are no others and the whole
-    functions are the same."""
+    """Turns findings about single layers into notes, if there are no others and the whole functions
+    are the same."""
     layers = [f for f in result.findings if f.code in LAYERS.get(f.stage, ())]
     if any(finding.code == "layer-missing" for finding in layers):
         layers += [f for f in result.findings if f.stage == "structure" and f.code in BESIDE]
@@ -29,18 +31,17 @@ def settle(result: Audit) -> None:
     result.findings.clear()
     for finding in layers:
         result.notes.append(
-            f"{finding.layer}: {finding.a} against {finding.b}; what the whole networks compute is "
-            "the same"
+            f"{finding.layer}: {finding.a} against {finding.b}; the whole networks compute the same"
         )
     for stage in result.stages:
         if stage.name in LAYERS and stage.ok is False:
             stage.ok = True
-            stage.note = "other layers, which compute the same"
+            stage.note = "different layers that compute the same"
 
 
 def without_followers(result: Audit) -> None:
-    """Drops an optimiser's other steps where a schedule explains them: the rates differ, and both
-    sides say that they have the same kind of optimiser."""
+    """Drops a finding about an optimiser's steps if a schedule explains it: the rates differ, and
+    both sides report the same kind of optimiser."""
     one, other = result.optimisers or ("", "")
     if not one or one != other or not any(f.stage == "schedule" for f in result.findings):
         return
@@ -50,7 +51,7 @@ def without_followers(result: Audit) -> None:
     result.findings = [finding for finding in result.findings if finding not in followers]
     for stage in result.stages:
         if stage.name == "update":
-            stage.note = "as the findings make one expect"
+            stage.note = "expected from the other findings"
 
 
 def _are_the_same(result: Audit) -> bool:

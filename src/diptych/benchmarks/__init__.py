@@ -1,7 +1,7 @@
-"""What training and reading cost on this machine, beside each framework's stock way.
+"""The cost of training and inference on this machine, beside each framework's stock code.
 
-Every measurement is a process of its own. The sides take turns, so that what else the machine does
-meets all of them, and what is quoted are medians and their ratios.
+Every measurement is a separate process. The sides take turns, so that other load on the machine
+affects all of them, and the results are medians and their ratios.
 """
 
 import statistics
@@ -32,7 +32,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Cost:
-    """What one side costs, in microseconds a sample: one number a round, in the order measured."""
+    """The cost of one side in microseconds per sample: one number per round, in order."""
 
     side: str
     """A workflow, or ``stock`` and a framework."""
@@ -189,7 +189,7 @@ def _readers(names: Sequence[str] | None) -> list[str]:
 
 
 def _measure(job: str, parameters: dict[str, Any]) -> float:
-    """What a job measures in a process of its own."""
+    """The result of a job in a separate process."""
     # Stock code promises no bits, so nothing may slow it down for them.
     side = parameters.get("side")
     ours = side in registry.NAMES

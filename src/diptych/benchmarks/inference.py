@@ -1,4 +1,4 @@
-"""What reading an image costs, call after call: a workflow's `logits`, or ONNX Runtime's."""
+"""The cost of inference, call after call: a workflow's `logits`, or ONNX Runtime's."""
 
 import time
 from collections.abc import Callable
@@ -31,7 +31,7 @@ def inference_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any
 
 
 def reader(side: str, network: Network) -> Reads:
-    """What a side computes the logits with, of the initial weights of seed 0."""
+    """The function that computes a side's logits, with the initial weights of seed 0."""
     if side != ONNX_RUNTIME:
         return registry.load(side)(network, recipe("float32", 50), 0).logits
     from diptych.formats.onnx.prediction import predictor

@@ -1,4 +1,4 @@
-"""What a training step costs, as `diptych train` does it, and as stock code does."""
+"""The cost of a training step, in `diptych train` and in stock code."""
 
 import importlib
 import time

@@ -1,6 +1,6 @@
-"""The command line: parses, calls, prints. No logic of its own, and nothing imported early.
+"""The command line: parses, calls, prints. It has no logic of its own and imports late.
 
-Each module here holds some of the commands; importing it hangs them from the app, in this order.
+Each module here defines some commands; importing it adds them to the app, in this order.
 """
 
 import errno
@@ -14,7 +14,7 @@ import typer
 
 from diptych import processes
 
-# In the order in which people meet them.
+# In the order in which users need them.
 # isort: off
 from diptych.cli import runs, audit, study, code, look, serve, files, describe, bench  # noqa: F401
 
@@ -26,9 +26,9 @@ from diptych.printing import EscapedFormatter, say
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point: runs the command and exits with its code."""
-    # A request to end, as from a batch system, and a closed terminal are Ctrl-C by another name.
+    # A request to end, as from a batch system, and a closed terminal act like Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` has a hangup ignored.
+        if signal.getsignal(number) is signal.SIG_DFL:  # `nohup` ignores hangups.
             signal.signal(number, signal.default_int_handler)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(EscapedFormatter())
@@ -56,12 +56,12 @@ def _run(arguments: list[str] | None) -> int:
         where = (
             " ".join(["diptych", *given[:1]]) if given and given[0] in _commands() else "diptych"
         )
-        say(f"diptych: {words} (`{where} --help` lists what there is)", error=True)
+        say(f"diptych: {words} (see `{where} --help`)", error=True)
         return WRONG_REQUEST
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of a pipe, such as `head`, has seen enough; Python would try again at its end.
+        # The reader of a pipe, such as `head`, has ended; Python would flush again at exit.
         _lead_nowhere(sys.stdout)
         return DONE
     except Exception as problem:
@@ -69,14 +69,14 @@ def _run(arguments: list[str] | None) -> int:
 
 
 def _failed(problem: Exception) -> int:
-    """Tells of what a command could not foresee, if it is known; else raises it again."""
+    """Prints an unexpected error in one line if it is a known one; otherwise raises it again."""
     is_ours = isinstance(problem, OSError) and not problem.filename
     if is_ours and getattr(problem, "errno", None) == errno.EIO:  # The terminal has been closed.
         _lead_nowhere(sys.stdout)
         _lead_nowhere(sys.stderr)
         return INTERRUPTED
     if known := explained(problem):
-        if is_ours:  # It may be what is printed into; Python would try again at its end.
+        if is_ours:  # Standard output may be what failed; Python would flush it again at exit.
             _lead_nowhere(sys.stdout)
         say(f"diptych: {known}", error=True)
         return WRONG_REQUEST

@@ -1,4 +1,4 @@
-"""How a command answers: what it shows while it works, its answer, and the same as JSON."""
+"""The output of a command: its progress, its result, and the result as JSON."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +33,7 @@ def to_standard_output(json_file: Path | None) -> bool:
 
 
 def answer(value: dict[str, Any], shown: "RenderableType", json_file: Path | None) -> None:
-    """Prints the answer, and writes it as JSON where that is asked for."""
+    """Prints the result, and writes it as JSON if asked to."""
     from diptych.render import terminal
 
     text = as_json(value)

@@ -1,4 +1,4 @@
-"""The command that all commands hang from."""
+"""The command-line application that all commands belong to."""
 
 from typing import Annotated
 
@@ -12,7 +12,7 @@ DONE, NO, WRONG_REQUEST, INTERRUPTED = 0, 1, 2, 130
 app = typer.Typer(
     name="diptych",
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # Plain help: typer's panels take a third of the time to show it.
+    rich_markup_mode=None,  # Plain help: typer's panels take a third of the time to render.
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

@@ -1,4 +1,4 @@
-"""The command that audits."""
+"""The commands that audit and record."""
 
 import os
 from pathlib import Path
@@ -21,12 +21,12 @@ def audit(
         float, typer.Option(min=1, help="Seconds that a side may take for one answer.")
     ] = 60.0,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 where something could not be compared.")
+        bool, typer.Option("--strict", help="Exit with 1 if anything could not be compared.")
     ] = False,
     compiled: Annotated[
         bool,
         typer.Option(
-            "--compiled", help="Audit A, FILE.py:FUNCTION, against itself, compiled; without B."
+            "--compiled", help="Compare A (FILE.py:FUNCTION) with itself, compiled. Takes no B."
         ),
     ] = False,
     accept: Annotated[
@@ -35,11 +35,11 @@ def audit(
     ] = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="STAGE", help="Run this stage and no other; repeatable."),
+        typer.Option(metavar="STAGE", help="Run only this stage; repeatable."),
     ] = None,
     report: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write the findings as .sarif, or as .xml for JUnit."),
+        typer.Option(metavar="FILE", help="Write the findings as SARIF (.sarif) or JUnit (.xml)."),
     ] = None,
     command_a: Annotated[
         str,
@@ -50,12 +50,12 @@ def audit(
     ] = "",
     json_file: Json = None,
 ) -> int:
-    """Compare two builds: find no difference in their training, or name where they differ and why.
+    """Compare two builds, and find where their training differs and why.
 
-    Exit code: 0 where no difference is found, 1 where they differ, 2 where they cannot be audited.
-    The last line says what was compared and what was not; with --strict, the exit code is 1 where
-    something was not. An accepted finding is listed and does not count. In a job of GitHub Actions
-    each finding is also printed as an annotation of its line.
+    Exit code: 0 if no difference is found, 1 if they differ, 2 if they cannot be audited. The last
+    line says what was compared and what was not; with --strict, the exit code is 1 if anything was
+    not. Accepted findings are listed but do not count. In GitHub Actions each finding is also
+    printed as an annotation of its line.
     """
     from diptych.auditing import audit
     from diptych.render import audit_files, github, terminal
@@ -80,7 +80,7 @@ def audit(
     except KeyboardInterrupt:
         say("diptych: stopped; the processes of both sides have ended", error=True)
         raise
-    except Exception as problem:  # Exit code 1 would say that they differ.
+    except Exception as problem:  # Exit code 1 would mean that they differ.
         what = f"{type(problem).__name__}: {problem}".splitlines()[0]
         sides = f"{a} and {b}" if b else a
         raise InputError(f"{sides}: could not be audited, by a fault here: {what}") from problem
@@ -92,7 +92,7 @@ def audit(
     return DONE if result.same and (result.complete or not strict) else NO
 
 
-@app.command(short_help="Record a side's answers in a file, to compare with later.")
+@app.command(short_help="Record a side's answers in a file for later audits.")
 def record(
     side: Annotated[str, typer.Argument(metavar="SIDE", help=SIDE)],
     out: Annotated[
@@ -102,11 +102,11 @@ def record(
         float, typer.Option(min=1, help="Seconds that the side may take for one answer.")
     ] = 60.0,
 ) -> int:
-    """Write down what one build answers to an audit's questions.
+    """Record the answers of one build to the questions of an audit.
 
-    `diptych audit FILE OTHER` compares that later, on another machine, or in continuous
-    integration. Exit code: 0 where the file was written, 1 where the build differs from itself, 2
-    where it cannot be audited.
+    `diptych audit FILE OTHER` compares another build with them later, on another machine, or in
+    continuous integration. Exit code: 0 if the file was written, 1 if the build differs from
+    itself, 2 if it cannot be audited.
     """
     from diptych.auditing.recording import record as write
     from diptych.render import terminal

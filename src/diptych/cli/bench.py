@@ -1,4 +1,4 @@
-"""The commands that measure this machine."""
+"""The commands that time training and inference on this machine."""
 
 from typing import Annotated
 
@@ -10,17 +10,15 @@ from diptych.cli.options import Json, NetworkName
 
 Names = Annotated[
     str | None,
-    typer.Option(
-        "--workflows", metavar="A,B", help="Only these; by default all that are installed."
-    ),
+    typer.Option("--workflows", metavar="A,B", help="Only these. Default: all installed ones."),
 ]
-Rounds = Annotated[int, typer.Option(min=1, help="How many turns each side has.")]
+Rounds = Annotated[int, typer.Option(min=1, help="The number of measurements per side.")]
 
 bench_app = typer.Typer(
-    help="What a training step, or reading an image, costs on this machine.",
+    help="Time training steps, or inference, on this machine.",
     invoke_without_command=True,
 )
-app.add_typer(bench_app, name="bench", short_help="What training and reading cost on this machine.")
+app.add_typer(bench_app, name="bench", short_help="Time training and inference on this machine.")
 
 
 @bench_app.callback()
@@ -33,7 +31,7 @@ def bench(
     rounds: Rounds = 3,
     json_file: Json = None,
 ) -> None:
-    """A training step: every workflow and precision beside each framework's stock way."""
+    """Time a training step in every workflow and precision, beside each framework's stock code."""
     if context.invoked_subcommand:
         return
     from diptych.benchmarks import bench_steps
@@ -54,14 +52,14 @@ def inference(
         typer.Option(
             "--workflows",
             metavar="A,B",
-            help="Only these, or onnxruntime; by default all that are installed.",
+            help="Only these, or onnxruntime. Default: all installed ones.",
         ),
     ] = None,
     network: NetworkName = "article",
     rounds: Rounds = 3,
     json_file: Json = None,
 ) -> None:
-    """Reading images, one at a time and 256 at a time: every workflow, and ONNX Runtime."""
+    """Time inference, one image and 256 images at a time, in every workflow and ONNX Runtime."""
     from diptych.benchmarks import bench_inference
     from diptych.render.benchmark import benchmark_table
     from diptych.render.terminal import working

@@ -18,21 +18,23 @@ def code(
         str,
         typer.Argument(
             metavar="WORKFLOW:NETWORK",
-            help="Such as tensorflow:article. Workflows: tensorflow, tensorflow+layers, keras, "
+            help="For example tensorflow:article. Workflows: tensorflow, tensorflow+layers, keras, "
             "torch, jax, flax, numpy. The network is a name in the zoo or a TOML file.",
         ),
     ],
     recipe: RecipeName = None,
     data: Annotated[
-        str, typer.Option("--data", help="What the script reads: mnist, or a folder of IDX files.")
+        str,
+        typer.Option("--data", help="The script's data: mnist, or a folder of IDX files."),
     ] = "mnist",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="By default standard output.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The file. Default: standard output."),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
     json_file: Json = None,
 ) -> None:
-    """Write a network and its training as one plain script, which does not need Diptych."""
+    """Write a network and its training as one script without Diptych."""
     from diptych.scripts.script import write
 
     workflow, colon, network = side.partition(":")
@@ -40,7 +42,7 @@ def code(
         raise InputError(f"{side}: expected WORKFLOW:NETWORK, such as tensorflow:article")
     script = write(workflow, network, recipe, data)
     if out is None and json_file is None:
-        say(script.removesuffix("\n"))  # A terminal's width must not break its lines.
+        say(script.removesuffix("\n"))  # Lines must not be wrapped to the terminal's width.
         return
     if out:
         _save(script, out, force)
@@ -50,7 +52,7 @@ def code(
 
 def _save(script: str, out: Path, force: bool) -> None:
     if out.exists() and not force:
-        raise InputError(f"--out {out}: the file is there already (--force replaces it)")
+        raise InputError(f"--out {out}: the file exists already (--force replaces it)")
     try:
         out.write_text(script, encoding="utf-8")
     except OSError as problem:

@@ -1,4 +1,4 @@
-"""The commands that say what there is: networks, recipes, data."""
+"""The commands that describe networks, recipes and data."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,16 +9,16 @@ from diptych.cli.answers import answer
 from diptych.cli.app import app
 from diptych.cli.options import Json, Size
 
-data_app = typer.Typer(help="The data sets, and what a folder of your own holds.")
+data_app = typer.Typer(help="Describe and save data sets and folders of images.")
 app.add_typer(data_app, name="data")
 
 
-@app.command(short_help="The layers of a network, with shapes and parameters.")
+@app.command(short_help="Show the layers of a network, with shapes and parameters.")
 def summary(
     network: Annotated[str, typer.Argument(help="A name in the zoo, or a TOML file.")] = "article",
     json_file: Json = None,
 ) -> None:
-    """The layers of a network, their shapes, parameters and multiply-adds."""
+    """Show the layers of a network, with shapes, parameters and multiply-adds."""
     from dataclasses import asdict
 
     from diptych.network import Network
@@ -38,7 +38,7 @@ def summary(
 
 @app.command()
 def zoo(json_file: Json = None) -> None:
-    """The networks and recipes that have a name."""
+    """List the named networks and recipes."""
     from diptych import zoo
     from diptych.network import Network
     from diptych.recipe import Recipe
@@ -56,7 +56,7 @@ def zoo(json_file: Json = None) -> None:
 
 @data_app.command("list")
 def data_list(json_file: Json = None) -> None:
-    """The data sets that have a name."""
+    """List the named data sets."""
     from dataclasses import asdict
 
     from diptych.data import known_data
@@ -73,7 +73,7 @@ def data_info(
     size: Size = None,
     json_file: Json = None,
 ) -> None:
-    """Sizes, classes, how many images of each, and where a data set is from."""
+    """Show the image size, the classes, their numbers of images, and the source of a data set."""
     from diptych.data import load_data
     from diptych.data.sizes import with_size
     from diptych.render import data as rendered
@@ -85,9 +85,9 @@ def data_info(
 @data_app.command("save")
 def data_save(
     name: Annotated[str, typer.Argument(help="A data set's name, or a folder.")],
-    folder: Annotated[Path, typer.Argument(help="Where the files go.")],
+    folder: Annotated[Path, typer.Argument(help="The folder for the files.")],
     size: Size = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     json_file: Json = None,
 ) -> None:
     """Write a data set as four gzipped IDX files, for scripts and other tools."""

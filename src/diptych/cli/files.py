@@ -1,4 +1,4 @@
-"""The commands for files that other tools open."""
+"""The commands that export and import files of other tools."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from diptych.runs import Run
 
 
-@app.command(short_help="Write a run's network into a file for other tools.")
+@app.command(short_help="Export a run's network to a file for other tools.")
 def export(
     run: RunFolder,
     to: Annotated[str, typer.Option(help="keras, savedmodel, onnx, litert, torch or safetensors.")],
     out: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="By default exports/RUN with the format's suffix."),
+        typer.Option(metavar="FILE", help="Default: exports/RUN with the format's suffix."),
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Compute in 8-bit integers (onnx, litert).")
@@ -29,23 +29,23 @@ def export(
     uint8_input: Annotated[
         bool,
         typer.Option(
-            "--uint8-input", help="Take pixels from 0 to 255, and scale them in the network."
+            "--uint8-input", help="Take pixels from 0 to 255 and scale them in the network."
         ),
     ] = False,
     check: Annotated[
         int,
         typer.Option(
             metavar="IMAGES",
-            help="Test images on which to compare the file with the run; 0 for none.",
+            help="The number of test images to compare the file with the run on; 0 for no check.",
         ),
     ] = 1000,
-    force: Annotated[bool, typer.Option("--force", help="Replace files that are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> int | None:
-    """Write a run's network into a file that another tool opens, and a model card beside it.
+    """Export a run's network to a file for another tool, with a model card.
 
-    Exit code 1: the format's own tool does not compute the same of the file, which is not kept.
+    Exit code 1: the format's own tool computes other outputs from the file, which is deleted.
     """
 
     from diptych.formats.exporting import NotTheSame
@@ -72,14 +72,14 @@ def export(
     return None
 
 
-@app.command("import", short_help="Make a run of a network in a file; no code in it is run.")
+@app.command("import", short_help="Import a network from a file as a run.")
 def import_(
     file: Annotated[
         Path, typer.Argument(metavar="FILE", help="A .keras, .onnx or .safetensors file.")
     ],
     workflow: Annotated[
         str | None,
-        typer.Option(help="The run's workflow; by default the one that the file names, if any."),
+        typer.Option(help="The run's workflow. Default: the one that the file names, if any."),
     ] = None,
     network: Annotated[
         str | None,
@@ -90,12 +90,12 @@ def import_(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Make a finished run of a network in a file; no code in it is run."""
+    """Import a network from a file as a finished run. No code in the file is run."""
     from diptych.data.sizes import with_size
     from diptych.formats.importing import import_file
     from diptych.render import terminal
 
-    with terminal.working("reading the file, and the test images with it"):
+    with terminal.working("reading the file and classifying the test images"):
         run = import_file(file, workflow, with_size(data, size), network=network, runs=runs)
     values = {"schema": 1, "run": str(run.folder), **run.description(), "result": run.result()}
     answer(values, _imported(run), json_file)

@@ -15,13 +15,11 @@ if TYPE_CHECKING:
     from diptych.look import Picture
     from diptych.runs import Run
 
-look_app = typer.Typer(help="Pictures, as PNG and SVG, of networks and of what runs have learned.")
-app.add_typer(
-    look_app, name="look", short_help="Pictures of networks and of what they have learned."
-)
+look_app = typer.Typer(help="Draw networks and what runs have learned, as PNG and SVG.")
+app.add_typer(look_app, name="look", short_help="Draw networks and what they have learned.")
 
-Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="Where the pictures go.")]
-IMAGE = "A picture, - for standard input, or test:N for the test image of that number."
+Out = Annotated[Path, typer.Option("--out", metavar="FOLDER", help="The folder for the pictures.")]
+IMAGE = "A picture, - for standard input, or test:N for test image number N."
 Image = Annotated[str, typer.Argument(metavar="IMAGE", help=IMAGE)]
 PICTURES = Path("pictures")
 
@@ -32,7 +30,7 @@ def network(
     out: Out = PICTURES,
     json_file: Json = None,
 ) -> None:
-    """The architecture, to scale, with shapes and parameters."""
+    """Draw the architecture to scale, with shapes and parameters."""
     from diptych import look
 
     _save(look.network(network), out, json_file)
@@ -53,7 +51,7 @@ def edges(
     out: Out = PICTURES,
     json_file: Json = None,
 ) -> None:
-    """A picture before and after the article's kernel for edges, or another."""
+    """Draw a picture before and after the article's edge kernel, or another kernel."""
     from diptych import look
 
     _save(look.edges(image, kernels or ["edges"]), out, json_file)
@@ -63,13 +61,13 @@ def edges(
 def filters(
     run: RunFolder,
     layer: Annotated[
-        str | None, typer.Option(help="The layer; by default the first with kernels.")
+        str | None, typer.Option(help="The layer. Default: the first one with kernels.")
     ] = None,
     out: Out = PICTURES,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """A layer's kernels, initial and learned, and how far training moved each layer."""
+    """Draw a layer's initial and learned kernels, and show the change of each layer."""
     from diptych import look
     from diptych.render.filters import change_table
 
@@ -85,7 +83,7 @@ def maps(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Every layer's feature maps for one image."""
+    """Draw the feature maps of every layer for one image."""
     from diptych import look
 
     _save(look.maps(_run(run, runs), image), out, json_file)
@@ -93,13 +91,13 @@ def maps(
 
 @look_app.command()
 def padding(
-    size: Annotated[int, typer.Option(help="Side of the image in pixels.")] = 6,
-    kernel: Annotated[int, typer.Option(help="Side of the window in pixels.")] = 3,
-    stride: Annotated[int, typer.Option(help="Pixels from one window to the next.")] = 1,
+    size: Annotated[int, typer.Option(help="Side length of the image in pixels.")] = 6,
+    kernel: Annotated[int, typer.Option(help="Side length of the window in pixels.")] = 3,
+    stride: Annotated[int, typer.Option(help="Pixels between neighbouring windows.")] = 1,
     out: Out = PICTURES,
     json_file: Json = None,
 ) -> None:
-    """Padding same against padding valid."""
+    """Draw same and valid padding side by side."""
     from diptych import look
 
     _save(look.padding(size, kernel, stride), out, json_file)
@@ -112,7 +110,7 @@ def curves(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Loss and accuracy, training against validation, and where overfitting starts."""
+    """Draw loss and accuracy in training and validation, and where overfitting starts."""
     from diptych import look
 
     _save(look.curves([_run(each, runs) for each in run]), out, json_file)
@@ -126,7 +124,7 @@ def mistakes(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """The test images that are classified wrongly, with label and answer."""
+    """Draw the misclassified test images, with label and prediction."""
     from diptych import look
 
     _save(look.mistakes(_run(run, runs), limit), out, json_file)
@@ -136,7 +134,7 @@ def mistakes(
 def confusion(
     run: RunFolder, out: Out = PICTURES, runs: Runs = Path("runs"), json_file: Json = None
 ) -> None:
-    """How often each class is classified as each."""
+    """Draw the confusion matrix."""
     from diptych import look
 
     _save(look.confusion(_run(run, runs)), out, json_file)
@@ -147,13 +145,14 @@ def saliency(
     run: RunFolder,
     image: Image,
     of: Annotated[
-        str | None, typer.Option("--class", metavar="NAME", help="By default the predicted class.")
+        str | None,
+        typer.Option("--class", metavar="NAME", help="Default: the predicted class."),
     ] = None,
     out: Out = PICTURES,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Where the network looks, by Grad-CAM and by occlusion."""
+    """Draw where the network looks, by Grad-CAM and by occlusion."""
     from diptych import look
 
     _save(look.saliency(_run(run, runs), image, of), out, json_file)
@@ -166,7 +165,7 @@ def _run(name: str, runs: Path) -> "Run":
 
 
 def _save(picture: "Picture", out: Path, json_file: Path | None, *below: "RenderableType") -> None:
-    """Writes the picture and prints its files, and what is to stand below them."""
+    """Writes the picture and prints its files, followed by ``below``."""
     from rich.console import Group
 
     files = {kind: str(path) for kind, path in picture.save(out).items()}

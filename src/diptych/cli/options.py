@@ -1,4 +1,4 @@
-"""The options that several commands take."""
+"""The options that several commands share."""
 
 import os
 from pathlib import Path
@@ -28,7 +28,7 @@ def _recipes(incomplete: str) -> list[str]:
 
 
 def run_names(context: typer.Context, incomplete: str) -> list[str]:
-    """The names of runs that begin so, for a shell that completes them."""
+    """The names of runs that start with this text, for shell completion."""
     root = Path(context.params.get("runs") or "runs")
     names = sorted(file.parent.name for file in root.glob("*/run.json"))
     return [name for name in names if name.startswith(incomplete)]
@@ -53,8 +53,8 @@ RecipeName = Annotated[
     str | None,
     typer.Option(
         "--recipe",
-        help="A name in the zoo, or a TOML file. By default the network's own, else fast where it "
-        "is made for the network and the data, else plain.",
+        help="A name in the zoo, or a TOML file. Default: the network's own recipe, else fast if "
+        "it is made for the network and the data, else plain.",
         autocompletion=_recipes,
     ),
 ]
@@ -66,7 +66,7 @@ Size = Annotated[
     typer.Option(
         "--size",
         metavar="WIDTHxHEIGHT",
-        help="Scale the pictures of class folders to this size, or to a square of one number.",
+        help="Scale the pictures of class folders to this size; one number for a square.",
     ),
 ]
 SIDE = (
@@ -74,19 +74,19 @@ SIDE = (
     "side, or your own code as path/to/file.py:function or package.module:function."
 )
 Seed = Annotated[int, typer.Option(help="The seed of all random numbers.")]
-Epochs = Annotated[int | None, typer.Option(help="By default the recipe's.")]
-BatchSize = Annotated[int | None, typer.Option(help="By default the recipe's.")]
+Epochs = Annotated[int | None, typer.Option(help="The number of epochs. Default: the recipe's.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images per batch. Default: the recipe's.")]
 EarlyStopping = Annotated[
     int | None,
     typer.Option(
         metavar="PATIENCE",
-        help="Stop after this many epochs without a smaller validation loss; the best weights "
-        "are kept.",
+        help="Stop after this many epochs without a lower validation loss, and keep the best "
+        "weights.",
     ),
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Any other value of the recipe; repeatable."),
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a value of the recipe; repeatable."),
 ]
 Adapt = Annotated[
     bool, typer.Option("--adapt", help="Fit the network to the data's images and classes.")
@@ -96,7 +96,7 @@ CheckpointEvery = Annotated[
     typer.Option(
         min=1,
         metavar="STEPS",
-        help="Also save every so many steps; tensorflow and jax up to 19 steps later.",
+        help="Also save a checkpoint every STEPS steps; tensorflow and jax up to 19 steps later.",
     ),
 ]
 
@@ -104,8 +104,8 @@ Processes = Annotated[
     int,
     typer.Option(
         min=1,
-        help="Processes that share each batch, of this machine or with --ray of a cluster's; their "
-        "number changes the result by no more than rounding. torch and jax can train in several.",
+        help="Processes that share each batch, on this machine or, with --ray, on a cluster. Their "
+        "number changes the result only by rounding. Only for torch and jax.",
     ),
 ]
 RayAddress = Annotated[
@@ -117,13 +117,13 @@ RayAddress = Annotated[
 Snapshots = Annotated[
     bool,
     typer.Option(
-        "--snapshots", help="Keep the weights after 0, 1, 3, 9, … steps, for diptych serve to show."
+        "--snapshots", help="Keep the weights after 0, 1, 3, 9, … steps for diptych serve."
     ),
 ]
 Live = Annotated[
     bool,
     typer.Option(
-        "--live", help="Open a page that shows the training while it goes on; keeps --snapshots."
+        "--live", help="Open a page that shows the training as it runs; implies --snapshots."
     ),
 ]
 TensorBoard = Annotated[
@@ -133,7 +133,7 @@ TensorBoard = Annotated[
 
 
 def writable(file: Path | None, option: str = "--json") -> Path | None:
-    """Says before the work that an answer could not be written after it."""
+    """Returns the file. Raises InputError if it cannot be written, before any work is done."""
     if file is None or (option == "--json" and str(file) == "-"):
         return file
     if file.is_dir():

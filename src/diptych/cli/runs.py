@@ -108,7 +108,7 @@ def resume(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Go on with a run that was stopped or killed."""
+    """Resume a run that was stopped or killed."""
     from diptych.runs import Run
 
     found = Run.open(run, runs)
@@ -124,16 +124,15 @@ def compare(
         list[str] | None,
         typer.Argument(
             metavar="[RUN...]",
-            help="Runs to take instead of new ones, whatever they differ in; those that have not "
-            "ended are resumed.",
+            help="Compare these runs instead of training new ones; unfinished runs are resumed.",
         ),
     ] = None,
     workflows: Annotated[
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Workflows, or all that are installed. By default tensorflow,keras, or tensorflow "
-            "where something else is compared.",
+            help="Workflows, or all for all installed ones. Default: tensorflow,keras; tensorflow "
+            "if something else is compared.",
         ),
     ] = None,
     network: Annotated[
@@ -143,8 +142,8 @@ def compare(
         str | None,
         typer.Option(
             metavar="A,B",
-            help="Names in the zoo, or TOML files. By default the networks' own, else one for "
-            "all: fast where it is made for all of them, else plain.",
+            help="Names in the zoo, or TOML files. Default: the networks' own recipes, else one "
+            "for all: fast if it is made for all of them, else plain.",
         ),
     ] = None,
     data: Annotated[
@@ -153,7 +152,7 @@ def compare(
     ] = "mnist",
     size: Size = None,
     seed: Annotated[int, typer.Option(help="The first seed.")] = 0,
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds to train each with.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, help="The number of seeds per side.")] = 1,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     early_stopping: EarlyStopping = None,
@@ -162,7 +161,8 @@ def compare(
         typer.Option(
             "--set",
             metavar="KEY=VALUES",
-            help="Any other value of the recipe, or several: dropout_scale=0,1; repeatable.",
+            help="Change a value of the recipe, or compare several (dropout_scale=0,1); "
+            "repeatable.",
         ),
     ] = None,
     adapt: Adapt = False,
@@ -177,7 +177,7 @@ def compare(
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Train along workflows, networks, recipes, data or values, and put the runs side by side."""
+    """Train with several workflows, networks, recipes, data or values, and compare the runs."""
     from diptych import changes, comparison
     from diptych.data.sizes import with_size
 
@@ -216,7 +216,7 @@ def compare(
 
 @app.command("runs")
 def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
-    """List the runs, with what each changes in the network and recipe that it names."""
+    """List the runs, with their changes, progress and accuracy."""
     from diptych import changes
     from diptych.render.runs import run_table
     from diptych.runs import find
@@ -233,15 +233,15 @@ def list_runs(runs: Runs = Path("runs"), json_file: Json = None) -> None:
     answer({"schema": 1, "runs": listed}, shown, json_file)
 
 
-@app.command(short_help="Accuracy, scores of each class, and the confusion matrix.")
+@app.command(short_help="Show accuracy, scores per class, and the confusion matrix.")
 def evaluate(
     run: RunFolder,
-    data: Annotated[str | None, typer.Option("--data", help="By default the run's data.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="Default: the run's data.")] = None,
     size: Size = None,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Accuracy, precision and recall of each class, and the confusion matrix."""
+    """Show accuracy, precision and recall per class, and the confusion matrix."""
     from diptych import evaluation
     from diptych.data.sizes import with_size
     from diptych.render.evaluation import evaluation_tables
@@ -266,7 +266,7 @@ def predict(
 ) -> None:
     """Classify pictures: PNG, JPEG and others, any size, dark on light or light on dark.
 
-    Pictures that cannot be classified are named, the others are classified, and the exit code is 2.
+    If some pictures cannot be classified, they are named and the exit code is 2.
     """
     from diptych import evaluation
     from diptych.render.evaluation import prediction_table
@@ -282,14 +282,14 @@ def predict(
 
 
 def _names(text: str) -> list[str]:
-    """The names that are separated by commas; a file or folder may have commas in its own."""
+    """The names in a comma-separated list, or the name of one existing file with commas."""
     if Path(text).exists():
         return [text]
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def _refuse_others(context: typer.Context, *allowed: str) -> None:
-    """Raises InputError where an option was given that `compare RUN...` has no use for."""
+    """Raises InputError for options that `compare RUN...` does not use."""
     for parameter in context.command.params:
         source = context.get_parameter_source(parameter.name or "")
         if parameter.name not in allowed and source and source.name == "COMMANDLINE":
@@ -310,7 +310,7 @@ def _answer_comparison(comparison: "Comparison", json_file: Path | None, open_re
         for side in comparison.sides:
             say(*(f"  {folder}" for folder in side.runs))
         again = comparison.same_as == comparison.folder
-        note = " (made before, of the same runs; nothing was written)" if again else ""
+        note = " (made before from the same runs; nothing was written)" if again else ""
         say(f"Comparison{note}:", f"  {comparison.folder}")
         if comparison.same_as and not again:
             say("Made before, with the same settings:", f"  {comparison.same_as}")
@@ -321,7 +321,7 @@ def _answer_comparison(comparison: "Comparison", json_file: Path | None, open_re
 
 
 def _report(comparison: "Comparison") -> Path | None:
-    """The report's file; a comparison is worth something without one."""
+    """The report's file; None, with a message, if it cannot be written."""
     try:
         from diptych.look.report import NAME, report
 
@@ -350,7 +350,7 @@ def _carry_out(
 def _carry_out_live(
     run: "Run", json_file: Path | None, tensorboard: bool, processes: int, ray: str | None
 ) -> None:
-    """With a page in the browser, which stays after the training until Ctrl-C."""
+    """Trains with a page in the browser, which stays open until Ctrl-C."""
     import webbrowser
 
     from diptych.serving.live import live_page
@@ -361,6 +361,6 @@ def _carry_out_live(
 
     with live_page(run, ready) as wait:
         _carry_out(run, json_file, tensorboard, processes, ray)
-        say("The page stays until Ctrl-C.", error=True)
+        say("The page stays open until Ctrl-C.", error=True)
         with suppress(KeyboardInterrupt):
             wait()

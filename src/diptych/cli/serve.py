@@ -17,13 +17,13 @@ def serve(
         typer.Argument(
             metavar="[RUN] [RUN]",
             autocompletion=run_names,
-            help="One or two finished runs; by default your newest ones, else two that "
-            "are built in.",
+            help="One or two finished runs. Default: your two newest ones, else two built-in "
+            "networks.",
         ),
     ] = None,
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="The port; 0 for any that is free.")
+        int, typer.Option(min=0, max=65535, help="The port; 0 for any free port.")
     ] = 8000,
     token: Annotated[
         str | None,
@@ -32,7 +32,7 @@ def serve(
         ),
     ] = None,
     insecure: Annotated[
-        bool, typer.Option("--insecure", help="Let others in without a token.")
+        bool, typer.Option("--insecure", help="Allow access from other machines without a token.")
     ] = False,
     built_in: Annotated[
         bool, typer.Option("--built-in", help="Serve the two built-in networks.")
@@ -42,14 +42,14 @@ def serve(
         typer.Option(
             "--export",
             metavar="FOLDER",
-            help="Serve nothing; write the page as static files, whose networks compute in the "
+            help="Write the page as static files instead of serving it; the networks run in the "
             "browser.",
         ),
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Serve a page where you draw digits and look inside, and an API that classifies pictures."""
+    """Serve a page to draw digits on and look inside networks, and an API to classify pictures."""
     import webbrowser
 
     from diptych.serving import export
@@ -58,7 +58,7 @@ def serve(
     if export_to is not None:
         names = export(export_to, trained or [], root=runs, built_in=built_in)
         say(*(f"Network: {name}" for name in names))
-        say(f"Page: {export_to}/index.html; try it: python -m http.server -d {export_to}")
+        say(f"Page: {export_to}/index.html; to try it: python -m http.server -d {export_to}")
         return
 
     def ready(address: str, names: list[str]) -> None:

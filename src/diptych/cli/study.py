@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 studies = typer.Typer(no_args_is_help=True, help="Many runs to answer one question.")
 app.add_typer(studies, name="study")
 Name = Annotated[
-    str, typer.Argument(metavar="STUDY", help="A name, a TOML file, or claims for the article's.")
+    str,
+    typer.Argument(
+        metavar="STUDY", help="A name, a TOML file, or claims for all studies of the article."
+    ),
 ]
-Quick = Annotated[bool, typer.Option("--quick", help="Fewer seeds and shorter trainings.")]
+Quick = Annotated[bool, typer.Option("--quick", help="Use fewer seeds and shorter trainings.")]
 
 
 @studies.command("list")
 def list_studies(json_file: Json = None) -> None:
-    """List the studies and searches that Diptych comes with."""
+    """List the built-in studies and searches."""
     from diptych.render.study import study_table
     from diptych.study.chosen import everything
 
@@ -43,7 +46,7 @@ def run(
     quick: Quick = False,
     seeds: Annotated[
         int | None,
-        typer.Option(min=1, max=1000, help="Runs per arm; in a search, the runs at its end."),
+        typer.Option(min=1, max=1000, help="Runs per arm; for a search, the runs at its end."),
     ] = None,
     trials: Annotated[
         int | None, typer.Option(min=1, help="For a search: the number of trials.")
@@ -55,16 +58,16 @@ def run(
         str | None,
         typer.Option(
             metavar="URL",
-            help="Of a search: where its trials are kept, such as sqlite:///search.db; machines "
-            "that share it work on one search.",
+            help="For a search: where to store the trials, such as sqlite:///search.db. Machines "
+            "with the same storage share one search.",
         ),
     ] = None,
     at_once: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="Runs at once on this machine. By default as many as cores and memory allow; of a "
-            "search one, since what it proposes depends on which trials have ended.",
+            help="Runs at once on this machine. Default: as many as cores and memory allow; one "
+            "for a search, whose proposals depend on the finished trials.",
         ),
     ] = None,
     ray: RayAddress = None,
@@ -72,31 +75,31 @@ def run(
         str | None,
         typer.Option(
             metavar="URL",
-            help="With --ray: a folder that all machines see, or what fsspec opens (s3://…), where "
-            "they keep the runs; --runs then need not be shared.",
+            help="With --ray: where the machines keep the runs, a folder that all of them see or "
+            "an address for fsspec (s3://…); --runs need not be shared then.",
         ),
     ] = None,
     dashboard: Annotated[
-        bool, typer.Option("--dashboard", help="With --ray: say where Ray's own dashboard is.")
+        bool, typer.Option("--dashboard", help="With --ray: print the address of Ray's dashboard.")
     ] = False,
     runs: Runs = Path("runs"),
     json_file: Json = None,
 ) -> None:
-    """Run a study or a search, or what is left of it, and decide it."""
+    """Run a study or a search, or the unfinished rest of it, and show the verdict."""
     from diptych.study.chosen import chosen
     from diptych.study.space import Search
 
     if ray is not None and at_once is not None:
-        raise InputError("--at-once and --ray: give one of them, a cluster decides by itself")
+        raise InputError("--at-once and --ray: give one of them; a cluster sets the number itself")
     for option, given in (("storage-path", storage_path is not None), ("dashboard", dashboard)):
         if given and ray is None:
-            raise InputError(f"--{option}: it belongs to a cluster: give --ray ADDRESS too")
+            raise InputError(f"--{option}: it is for a cluster; give --ray ADDRESS as well")
     described = chosen(name)
     if isinstance(described, Search):
         if ray is not None:
             raise InputError(
-                "--ray: a search does not run on a cluster; machines that are given the same "
-                "--storage and see the same --runs share one"
+                "--ray: a search does not run on a cluster; machines with the same --storage "
+                "and --runs share one"
             )
         options = {"trials": trials, "sampler": sampler, "storage": storage}
         options = {key: value for key, value in options.items() if value is not None}
@@ -112,7 +115,7 @@ def run(
         return
     for option, value in (("trials", trials), ("sampler", sampler), ("storage", storage)):
         if value is not None:
-            raise InputError(f"--{option}: study {name} is no search; a search has a [space]")
+            raise InputError(f"--{option}: study {name} is not a search; a search has a [space]")
     executor = _executor(at_once, ray, storage_path, dashboard)
     _studies(described, quick, seeds, executor, runs, json_file)
 

@@ -183,7 +183,7 @@ def _check(compared: Sequence[Run]) -> None:
 
 
 def _name(grouping: Grouping) -> str:
-    """What the comparison's folder is called: its sides, and the network if that is the same."""
+    """The name of the comparison's folder: its sides, and the network if it is the same."""
     parts = [group.name for group in grouping.groups]
     if "network" in grouping.alike:
         parts.append(grouping.alike["network"])

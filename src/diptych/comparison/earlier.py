@@ -16,7 +16,7 @@ FILE = "comparison.json"
 
 @dataclass(frozen=True)
 class Identity:
-    """What makes two comparisons the same."""
+    """The description by which two comparisons are recognised as the same."""
 
     settings: str
     """The networks, recipes, data, workflows and seeds that were trained."""

@@ -91,8 +91,8 @@ def _why_not(first: Group, second: Group) -> str | None:
 
 
 def _pairs(first: Group, second: Group) -> list[tuple[Run, Run]]:
-    """The runs that are held against each other: those of the same seed; one run of each side, if
-    they have no more, whatever their seeds."""
+    """The pairs of runs that are compared: those of the same seed, or one run of each side if there
+    is only one, with any seeds."""
     common = [seed for seed in first.runs if seed in second.runs]
     if not common and len(first.runs) == len(second.runs) == 1:
         return [(first.first, second.first)]

@@ -1,4 +1,4 @@
-"""What a comparison found: figures of each side, their differences, and what was left out."""
+"""The results of a comparison: figures of each side, their differences, and what was left out."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ class Side:
     """The runs that differ in their seeds alone: means of accuracies, medians of times."""
 
     name: str
-    """What sets this side apart from the others, such as its workflow or its network."""
+    """The difference of this side from the others, such as its workflow or its network."""
     workflow: str
     network: str
     recipe: str
@@ -37,7 +37,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Training:
-    """What a side's training took, as medians over its seeds."""
+    """The time and memory of a side's training, as medians over its seeds."""
 
     epochs: float
     """The mean."""
@@ -95,9 +95,9 @@ class Comparison:
 
     folder: str
     differs: dict[str, list[str]]
-    """What the sides differ in, such as ``workflow``, with the value of each side."""
+    """The aspects in which the sides differ, such as ``workflow``, with the value of each side."""
     alike: dict[str, str]
-    """What all sides have in common."""
+    """The aspects that all sides have in common."""
     sides: list[Side]
     differences: list[Difference]
     disagreements: list[Disagreement]
@@ -107,7 +107,7 @@ class Comparison:
     """The runs' machine; None if they are of several, whose times cannot be compared."""
     versions: dict[str, str]
     audits: list[dict[str, Any]] = field(default_factory=list)
-    """What `diptych.audit` found, where it was asked, as plain data with its ``conclusion``."""
+    """The results of `diptych.audit`, if it was run, as plain data with its ``conclusion``."""
     same_as: str | None = None
     """The folder of an earlier comparison of the same networks, recipes, data and seeds. It is
     `folder` itself if its runs are the same too: nothing is written then."""
@@ -117,7 +117,7 @@ class Comparison:
         return {"schema": SCHEMA, **asdict(self)}
 
     def __repr__(self) -> str:
-        """The table: what a person wants to see who calls `compare` at a prompt."""
+        """The tables, as shown for a comparison at a prompt."""
         from diptych.render.comparison import comparison_tables
         from diptych.render.terminal import plain
 

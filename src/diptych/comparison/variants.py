@@ -1,4 +1,4 @@
-"""What is trained for a comparison: every combination of workflows, networks, recipes and data."""
+"""The trainings of a comparison: every combination of workflows, networks, recipes and data."""
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,7 +14,8 @@ from diptych.recipe import Recipe
 from diptych.workflows import registry
 
 DEFAULT_WORKFLOWS = ("tensorflow", "keras")
-"""What is compared unless something else is; then it is all trained in the first of them."""
+"""The workflows that are compared by default. If something else is compared, only the first of them
+trains."""
 
 Item = TypeVar("Item")
 

@@ -34,7 +34,7 @@ def shifted(
 
 
 def warps(recipe: Recipe) -> bool:
-    """Whether the recipe asks for more than whole-pixel shifts."""
+    """True if the recipe asks for more than whole-pixel shifts."""
     return bool(recipe.rotation or recipe.scaling or recipe.shear or recipe.elastic)
 
 
@@ -45,11 +45,11 @@ def warp_field(
     random: np.random.Generator,
     window: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> np.ndarray:
-    """Where each pixel of each new image comes from, in pixels of the old one.
+    """The source of each pixel of each new image, in pixels of the old one.
 
-    A turn, a stretch along each axis, a shear and a shift about the centre, and upon that an
-    elastic field (Simard, Steinkraus & Platt, 2003): normal displacements of `KNOTS` × `KNOTS`
-    control points, joined by uniform cubic B-splines.
+    A rotation, a scaling along each axis, a shear and a shift about the centre, plus an elastic
+    field (Simard, Steinkraus & Platt, 2003): normal displacements of `KNOTS` × `KNOTS` control
+    points, joined by uniform cubic B-splines.
 
     Args:
         recipe: ``rotation``, ``scaling`` and ``shear`` bound what is drawn, ``elastic`` is the

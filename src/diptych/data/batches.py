@@ -71,7 +71,7 @@ class Batches:
         return slice(0, height), slice(0, width)
 
     def frozen(self, epoch: int, step: int) -> int:
-        """How many of the network's convolutions, from the first on, are frozen at that step."""
+        """The number of the network's first convolutions that are frozen at that step."""
         now = epoch * self.steps_per_epoch + step
         return sum(first <= now for first in self.freezing_steps)
 
@@ -130,7 +130,7 @@ class Chunk:
 
     @property
     def frozen(self) -> int:
-        """How many of the network's convolutions are frozen."""
+        """The number of the network's convolutions that are frozen."""
         return self.batches.frozen(self.epoch, self.first)
 
     @cached_property

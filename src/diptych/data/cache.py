@@ -1,4 +1,4 @@
-"""Where downloaded and converted data is kept: the user's cache folder, or ``DIPTYCH_CACHE``."""
+"""The folder of downloaded and converted data: the user's cache folder, or ``DIPTYCH_CACHE``."""
 
 import os
 from pathlib import Path
@@ -29,7 +29,7 @@ def cache_folder(*below: str) -> Path:
 
 
 def unwritable(folder: Path, error: OSError) -> InputError:
-    """What to raise when the cache cannot be written to."""
+    """The error for a cache that cannot be written to."""
     return InputError(
         f"the cache folder {folder} cannot be written to ({error.strerror or error}); set "
         "DIPTYCH_CACHE to a folder with room"

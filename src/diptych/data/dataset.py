@@ -1,4 +1,4 @@
-"""What a data set is to the rest of the package: three splits of images with class numbers."""
+"""A data set: three splits of images with class numbers."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,5 +69,5 @@ class Data:
 
     @property
     def classes(self) -> int:
-        """How many classes there are."""
+        """The number of classes."""
         return len(self.class_names)

@@ -35,7 +35,7 @@ class Published:
 
 
 class _Damaged(Exception):
-    """What arrived is not the published file."""
+    """The downloaded file is not the published one."""
 
 
 class _Unreachable(Exception):
@@ -49,9 +49,10 @@ class _Interrupted(Exception):
 def fetch(file: Published, mirrors: Iterable[str], folder: Path) -> Path:
     """The published file, decompressed, in this folder; downloaded if it is not there yet.
 
-    What has arrived stays in ``NAME.gz.partial`` when a download breaks off, and the next call
-    goes on from there. The decompressed file is written aside, checked and renamed, so a file of
-    that name is always whole. Two processes that call this at once download once.
+    When a download is interrupted, the received part stays in ``NAME.gz.partial``, and the next
+    call continues from there. The decompressed file is written aside, checked and renamed, so a
+    file of that name is always complete. If two processes call this at the same time, the file is
+    downloaded once.
 
     Args:
         file: what to fetch.

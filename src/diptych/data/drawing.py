@@ -116,7 +116,8 @@ def _reduced(pixels: np.ndarray, side: int) -> np.ndarray:
 
 
 def _ink(grey: np.ndarray) -> tuple[np.ndarray, float]:
-    """How far each pixel is from the paper towards the pen, and below what that is noise."""
+    """The distance of each pixel from the paper towards the pen, and the level below which it is
+    noise."""
     difference = grey - _paper(grey)
     spread = np.abs(_border(difference))
     noise = 4 * 1.4826 * float(np.median(spread))  # four standard deviations, were it Gaussian

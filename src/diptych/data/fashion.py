@@ -59,7 +59,7 @@ CLASS_NAMES = (
 
 
 def is_available_offline() -> bool:
-    """Whether Debian's package is installed or an earlier download is whole."""
+    """True if Debian's package is installed or an earlier download is whole."""
     return _debian_has_it() or _all_there(cache_path("fashion-mnist"))
 
 

@@ -54,7 +54,7 @@ def _hashed(data: Data) -> str:
 
 
 def _cache_file(data: Data) -> Path | None:
-    """Where the fingerprint of data from these very files is kept; None if it must not be."""
+    """The file that stores the fingerprint of data from these files; None for others."""
     if not data.files:
         return None
     facts: list[object] = [FORM, data.source]

@@ -29,7 +29,7 @@ MOST_CLASSES = 65_536
 
 
 def has_idx_files(folder: Path) -> bool:
-    """Whether any of the four files is there, under any of its names."""
+    """True if any of the four files is there, under any of its names."""
     return any(find_idx_file(folder, name) for name in IDX_NAMES)
 
 

@@ -124,7 +124,7 @@ def peek(path: Path) -> tuple[tuple[int, int], bool]:
 
 
 def has_colour(image: Image.Image) -> bool:
-    """Whether the picture's form can hold colour; a palette of greys cannot."""
+    """True if the picture's form can hold colour; a palette of greys cannot."""
     if image.mode in ("P", "PA"):
         palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
         return bool((palette != palette[:, :1]).any())
@@ -216,7 +216,7 @@ def to_png(pixels: np.ndarray) -> bytes:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder name is one that people do not mean (``.DS_Store``, ``._x.png``)."""
+    """True if a file or folder name is one that people do not mean (``.DS_Store``, ``._x.png``)."""
     return name.startswith(".") or name == MACOSX
 
 

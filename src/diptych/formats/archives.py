@@ -47,7 +47,8 @@ def unzipped(path: Path, limit: int | None = None) -> zipfile.ZipFile:
 
 
 def embedded(text: bytes | str | None) -> dict[str, Any]:
-    """What an export of ours says of itself; empty where that is missing or cannot be read."""
+    """The description that an export of this package contains; empty if it is missing or cannot be
+    read."""
     try:
         about = json.loads(text or "{}")
     except (ValueError, RecursionError):

@@ -27,7 +27,7 @@ SCHEMA = 1
 EXAMPLES = 500
 """Training images that int8 is fitted to."""
 CHECKED = 1000
-"""Test images on which a file is held against its run, unless told otherwise."""
+"""The number of test images on which a file is compared with its run by default."""
 FULL_BYTES = 2**20
 """With so many bytes or fewer left, a write that failed has failed for that."""
 ROUNDING = 1e-4
@@ -41,7 +41,8 @@ class NotTheSame(RuntimeError):
 
 @dataclass(frozen=True)
 class Check:
-    """A file's answers, by its own tool, held against its run's on the same test images."""
+    """A file's predictions, by its own tool, compared with those of its run on the same test
+    images."""
 
     tool: str
     images: int
@@ -57,7 +58,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Export:
-    """What was written."""
+    """The result of an export."""
 
     run: str
     format: str
@@ -89,9 +90,9 @@ def export(
     force: bool = False,
     report: Callable[[str], None] = lambda _: None,
 ) -> Export:
-    """Writes a run's network into a file that another tool opens, and a model card beside it.
+    """Writes a run's network to a file for another tool, with a model card.
 
-    The file is written aside, held against the run by the format's own tool, and then renamed.
+    The file is written aside, compared with the run by the format's own tool, and then renamed.
 
     Args:
         run: a finished run or its folder.
@@ -159,7 +160,7 @@ def export(
 def about_run(
     run: Run, data: Data | None, int8: bool, uint8_input: bool, to: str
 ) -> dict[str, Any]:
-    """What goes along with a network: plain data that say what it is, and what it was made of."""
+    """The description that is stored with a network, as plain data."""
     description, result = run.description(), run.result() or {}
     height, width, channels = run.network.input_shape
     first = to == "torch"
@@ -313,7 +314,7 @@ def write_job(
 
 
 def checked(tool: str, theirs: np.ndarray, ours: np.ndarray, labels: np.ndarray) -> Check:
-    """A file's logits (n, classes) held against its run's."""
+    """The comparison of a file's logits (n, classes) with those of its run."""
     read, read_by_run = theirs.argmax(axis=1), ours.argmax(axis=1)
     return Check(
         tool,

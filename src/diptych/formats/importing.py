@@ -30,7 +30,7 @@ from diptych.workflows.registry import check, installed
 from diptych.workflows.registry import load as load_workflow
 
 SECONDS = 120.0
-"""How long a file may take to be read."""
+"""The time limit for reading a file."""
 MEMORY = 8 * 2**30
 """Bytes of address space that reading a file may take."""
 RECIPE = Recipe(name="imported", description="Not known: the weights came from a file")
@@ -179,7 +179,8 @@ def _training(about: dict[str, Any]) -> tuple[Recipe, int]:
 def _result(
     measured: dict[str, Any], labels: np.ndarray, logits: np.ndarray, seconds: float
 ) -> dict[str, Any]:
-    """What ``result.json`` says of a network that was not trained here: no epoch, no second."""
+    """The content of ``result.json`` for a network that was not trained here, without epochs and
+    times."""
     correct = int(np.sum(np.argmax(logits, axis=1) == labels))
     return {
         "test_accuracy": correct / len(labels),

@@ -11,7 +11,7 @@ from diptych.network import Network, Weights
 
 @dataclass(frozen=True)
 class Content:
-    """What is written to a file."""
+    """The content of an export."""
 
     network: Network
     weights: Weights
@@ -27,12 +27,13 @@ class Content:
 
 @dataclass(frozen=True)
 class StoredNetwork:
-    """What is read from a file."""
+    """The content of an imported file."""
 
     network: Network
     weights: Weights
     about: dict[str, Any]
-    """What an export of ours says of itself, by `exporting.about_run`; else empty."""
+    """The description that an export of this package contains, by `exporting.about_run`; else
+    empty."""
 
 
 class FormatModule(Protocol):

@@ -1,4 +1,5 @@
-"""What the readers of all formats share: limits on the network, names, and whose network it is."""
+"""Shared code of the readers of all formats: limits on the network, names, and the described
+network."""
 
 import math
 import re
@@ -66,7 +67,7 @@ def as_described(
 
 
 def _computation(network: Network, training: bool) -> list[Any]:
-    """What a network computes, however it is described."""
+    """The computation of a network, independent of its description."""
     steps: list[Any] = [network.input_shape]
     for layer, before, _ in network.steps():
         if isinstance(layer, Dropout) and not training:

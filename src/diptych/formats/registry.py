@@ -11,7 +11,7 @@ from diptych.errors import InputError
 
 @dataclass(frozen=True)
 class Format:
-    """What is known of a format before its module is imported."""
+    """The description of a format, without importing its module."""
 
     suffix: str
     description: str
@@ -22,11 +22,11 @@ class Format:
     reading_needs: tuple[str, ...] = ()
     """Packages that reading takes."""
     int8: bool = False
-    """Whether a file can hold the network in 8-bit integers."""
+    """True if a file can hold the network in 8-bit integers."""
     computes: bool = True
-    """Whether a file says how to compute; else it holds weights alone."""
+    """True if a file says how to compute; else it holds weights alone."""
     is_imported: bool = False
-    """Whether files can be imported."""
+    """True if files can be imported."""
 
 
 FORMATS = {

@@ -1,7 +1,7 @@
-"""PyTorch: an exported program, and the module as Python with its weights beside it.
+"""PyTorch: an exported program, and the module as Python with its weights.
 
-The Python is what a person would write: layers in a ``Sequential``, channels first, PyTorch's own
-order of flattening. What is exported as a program is what that file builds.
+The Python file is idiomatic: layers in a ``Sequential``, channels first, PyTorch's order of
+flattening. The exported program is built from this file.
 """
 
 import json
@@ -169,9 +169,9 @@ def modules(layer: Layer, before: Shape, after: Shape) -> list[tuple[str, str]]:
 
 
 def padded(layer: Conv | MaxPool | AveragePool, before: Shape) -> tuple[tuple[int, ...], str]:
-    """What pads before the window moves, and what the window's own padding is.
+    """The padding of the window, and the module that pads before it if needed.
 
-    PyTorch's windows pad both sides alike; where they must not, another module does it first.
+    PyTorch's windows pad both sides equally; where the sides differ, a separate module pads first.
     """
     (top, bottom), (left, right) = layer.pads(before)
     if (top, left) != (bottom, right):

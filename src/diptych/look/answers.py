@@ -80,7 +80,7 @@ def mistakes(run: Run | str | Path, limit: int = 30) -> style.Picture:
 
 
 def misread(logits: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What was misread, the surest first.
+    """The misclassified images, the most confident first.
 
     Args:
         logits: (n, classes).
@@ -98,7 +98,7 @@ def misread(logits: np.ndarray, true: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 @style.styled
 def confusion(run: Run | str | Path) -> style.Picture:
-    """How often each class of the test images was read as each.
+    """The confusion matrix of the test images.
 
     Args:
         run: a finished run or its folder.

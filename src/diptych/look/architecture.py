@@ -29,7 +29,7 @@ SPACE_HIGH, SPACE_WIDE = 1.2, 1.35
 LEAST = 0.035
 """Inches of what would be too thin to see."""
 SLANT = (0.42, 0.28)
-"""Where an inch of an image's width goes on paper: to the right, and up."""
+"""The projection of an inch of an image's width on paper: to the right, and up."""
 FILLS = {
     "input": style.LIGHT,
     "conv": style.BLUE,

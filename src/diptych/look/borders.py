@@ -14,7 +14,7 @@ LARGEST = 12
 
 @style.styled
 def padding(size: int = 6, kernel: int = 3, stride: int = 1) -> style.Picture:
-    """Where a window goes on an image with padding same and with padding valid.
+    """The positions of a window on an image, with padding same and with padding valid.
 
     Args:
         size: the image's height and width, in pixels.

@@ -21,7 +21,7 @@ MOST_COLUMNS, MOST_ROWS = 16, 8
 
 @dataclass(frozen=True)
 class Change:
-    """How far training moved a layer's kernel from where it started."""
+    """The change of a layer's kernel in training."""
 
     layer: str
     change: float

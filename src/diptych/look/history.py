@@ -21,12 +21,12 @@ METHOD = (
 
 @dataclass(frozen=True)
 class Overfitting:
-    """Where a training starts to learn what only its training images have."""
+    """The start of overfitting in a training."""
 
     epoch: int | None
     """The last epoch before it; None where there is no sign of it."""
     rise: float
-    """How far the validation loss has risen at the end, as a share of its smallest."""
+    """The rise of the validation loss at the end, as a share of its smallest value."""
     since: int
     """Epochs after the one with the smallest validation loss."""
     words: str

@@ -112,7 +112,7 @@ def occlusion(network: Network, weights: Weights, pixels: np.ndarray, of: int) -
 def saliency(
     run: Run | str | Path, image: str | Path | np.ndarray, of: str | None = None
 ) -> style.Picture:
-    """Where a run's network looks: Grad-CAM and occlusion beside the image.
+    """Grad-CAM and occlusion of a run's network, beside the image.
 
     Args:
         run: a finished run or its folder.

@@ -1,9 +1,9 @@
-"""What all pictures share: colours, sizes, and how a picture is written.
+"""Shared style of all pictures: colours, sizes, and how a picture is written.
 
-Colours are those of Okabe and Ito (2008), "Color Universal Design", which people with any kind of
-colour vision tell apart; numbers are shown in matplotlib's ``cividis`` (Nuñez et al., 2018), those
-with a sign in ``PuOr`` and counts in ``Blues`` (Brewer). No letter is smaller than `SMALL` points
-on a picture of `WIDTH` inches: on a slide, or at half of its size on a screen, it can be read.
+The colours are those of Okabe and Ito (2008), "Color Universal Design", which are distinct for any
+kind of colour vision; numbers are shown in matplotlib's ``cividis`` (Nuñez et al., 2018), signed
+ones in ``PuOr`` and counts in ``Blues`` (Brewer). No letter is smaller than `SMALL` points on a
+picture of `WIDTH` inches, so that it can be read on a slide, or at half size on a screen.
 """
 
 import io
@@ -78,10 +78,10 @@ class Picture:
     """A picture that is drawn but not written yet; a notebook shows it."""
 
     name: str
-    """What its files are called, without the suffix."""
+    """The name of its files, without the suffix."""
     figure: Figure
     facts: dict[str, Any] = field(default_factory=dict)
-    """What it shows, as plain data."""
+    """The shown values, as plain data."""
 
     def save(self, folder: str | Path) -> dict[str, Path]:
         """Writes ``NAME.png`` and ``NAME.svg`` into a folder, which is made if need be.

@@ -1,4 +1,4 @@
-"""What comparisons, runs, evaluations and the rest look like in a terminal, a pipe or a notebook.
+"""Output of results in a terminal, a pipe, a notebook or a file.
 
-One file per subject; `terminal` has what they share.
+There is one file per subject; `terminal` has what they share.
 """

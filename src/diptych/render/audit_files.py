@@ -1,4 +1,4 @@
-"""An audit as a file that other programs show: SARIF or JUnit's XML."""
+"""Writes an audit as a file for other programs: SARIF or JUnit XML."""
 
 import json
 from pathlib import Path
@@ -9,22 +9,22 @@ from diptych.render.junit import junit
 from diptych.render.sarif import sarif
 
 FORMS = {".sarif": "SARIF", ".xml": "JUnit"}
-"""The forms by the file's ending."""
+"""The formats, by the suffix of the file."""
 
 
 def checked(file: Path) -> Path:
-    """Raises InputError unless the file's ending says in which form it is to be written."""
+    """Returns the file. Raises InputError if its suffix is not one of `FORMS`."""
     if file.suffix.lower() not in FORMS:
         forms = " or ".join(f"{suffix} ({form})" for suffix, form in FORMS.items())
-        raise InputError(f"--report {file}: expected a file that ends in {forms}")
+        raise InputError(f"--report {file}: expected a file with the suffix {forms}")
     return file
 
 
 def write(audit: Audit, file: Path) -> None:
-    """Writes an audit in the form that the file's ending says.
+    """Writes an audit in the format of the file's suffix.
 
     Raises:
-        InputError: it cannot be written there.
+        InputError: the file cannot be written.
     """
     if file.suffix.lower() == ".sarif":
         text = json.dumps(sarif(audit), indent=2, ensure_ascii=False) + "\n"

@@ -1,4 +1,4 @@
-"""A table with a row per figure and a column per side, cut into several where it is too wide."""
+"""A table with a row per figure and a column per side, split into several if it is too wide."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,35 +10,35 @@ from rich.text import Text
 from diptych.render.terminal import PIPE_WIDTH, table
 
 PIPE_COLUMNS = 80
-"""How wide tables are where nobody says how wide the reader's screen is."""
+"""The width of tables in a pipe, whose reader's screen is unknown."""
 GAP = 2
 
 
 @dataclass(frozen=True)
 class Column:
-    """A heading and a cell for each row."""
+    """A heading and one cell per row."""
 
     heading: str
     cells: Sequence[str | Text]
 
     @property
     def width(self) -> int:
-        """Characters of the widest cell."""
+        """The number of characters of the widest cell."""
         return max(cell_len(str(cell)) for cell in (self.heading, *self.cells))
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Renders as one table, or as several below each other, each with the first columns again.
+    """Renders as one table, or as several below each other that repeat the first columns.
 
-    No word is cut: where the first columns and a single one are too wide already, the lines are.
+    No word is truncated. If the first columns and a single other one are too wide, the lines are.
     """
 
     first: Sequence[Column]
-    """Repeated in each table."""
+    """The columns that each table repeats."""
     others: Sequence[Column]
     left: int = 1
-    """How many of the first columns are aligned to the left."""
+    """The number of first columns that are aligned to the left."""
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -54,7 +54,7 @@ class Columns:
             yield rows
 
     def parts(self, width: int) -> list[list[Column]]:
-        """The other columns, in as few groups as fit that many characters side by side."""
+        """The other columns, in as few groups as possible that each fit this width."""
         room = width - sum(column.width + GAP for column in self.first)
         parts: list[list[Column]] = [[]]
         left = room

@@ -1,4 +1,4 @@
-"""A comparison: what differs, the sides, and the conclusion."""
+"""A comparison: what differs, the figures of the sides, and the conclusion."""
 
 from collections.abc import Callable, Iterator
 
@@ -15,7 +15,7 @@ Cell = Callable[[Side], str]
 
 
 def comparison_tables(comparison: Comparison) -> RenderableType:
-    """What differs, the sides, whether they do by more than chance, where, and the conclusion."""
+    """What differs, the sides, the statistical tests, the disagreements, and the conclusion."""
     rows = list(side_rows(comparison.sides))
     sides = Columns(
         [Column("", [name for name, _ in rows])],
@@ -34,7 +34,7 @@ def comparison_tables(comparison: Comparison) -> RenderableType:
 
 
 def head_lines(comparison: Comparison) -> list[str]:
-    """What the sides differ in, and what is alike."""
+    """Lines that name what differs between the sides, and what is the same."""
     lines = []
     for aspect, values in comparison.differs.items():
         lines.append(f"Differs: {_aspect(aspect, values[0])} ({', '.join(dict.fromkeys(values))})")
@@ -53,13 +53,12 @@ def _several(sides: list[Side]) -> bool:
 
 
 def difference_line(difference: Difference, several: bool) -> str:
-    """Which side is right on how many images alone, and whether that is more than chance."""
+    """The number of images that only one of two sides classifies correctly, and the test of it."""
     a, b = difference.first, difference.second
     if difference.p_value is None:
-        p = "none, all differences are equal"
+        p = "undefined (all differences are equal)"
     else:
-        limit = f"below {difference.significance:g} it would be a real difference"
-        p = f"{difference.p_value:.3g} ({limit})"
+        p = f"{difference.p_value:.3g} (significant below {difference.significance:g})"
     if difference.test.startswith("Welch"):
         return f"{a} and {b}: no seed in common; {difference.test}: p = {p}"
     return (
@@ -70,7 +69,7 @@ def difference_line(difference: Difference, several: bool) -> str:
 
 
 def side_rows(sides: list[Side]) -> Iterator[tuple[str, Cell]]:
-    """The rows of figures: the name of each, and how it is written for a side."""
+    """The rows of figures: the name of each, and the function that formats it for a side."""
 
     def percent(value: float | None) -> str:
         return "–" if value is None else f"{100 * value:.2f}%"
@@ -87,7 +86,7 @@ def side_rows(sides: list[Side]) -> Iterator[tuple[str, Cell]]:
     mean = ", mean" if several else ""
     yield f"Test accuracy{mean}", lambda side: percent(side.test_accuracy)
     if several:
-        yield "  deviation between seeds", lambda side: percent(side.deviation)
+        yield "  deviation over seeds", lambda side: percent(side.deviation)
         yield "  95% interval of the mean", interval
     else:
         yield "  95% interval", interval
@@ -99,7 +98,7 @@ def side_rows(sides: list[Side]) -> Iterator[tuple[str, Cell]]:
     yield "  images per second", of_training(lambda t: f"{t.images_per_second:,.0f}")
     yield "Start-up", of_training(lambda training: f"{training.start_seconds:.1f} s")
     yield "Peak memory", of_training(lambda training: f"{training.peak_memory_mib:,.0f} MiB")
-    yield "Lines of its script", lambda side: f"{side.lines_of_code}"
+    yield "Lines of the script", lambda side: f"{side.lines_of_code}"
 
 
 def _disagreements(comparison: Comparison) -> Iterator[RenderableType]:

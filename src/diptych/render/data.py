@@ -1,4 +1,4 @@
-"""Data sets: those with a name, and what one holds."""
+"""Data sets: the named ones, and the content of one."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -9,19 +9,19 @@ from diptych.data import Data, KnownData
 from diptych.render.terminal import table, words
 
 
-def data_list(found: Iterable[KnownData]) -> RenderableType:
-    """A row a data set that has a name."""
-    rows = table("Data", "Here", "Description", left=3)
+def data_list(known: Iterable[KnownData]) -> RenderableType:
+    """One row per named data set."""
+    rows = table("Data", "Available", "Description", left=3)
     words(rows, 2)
-    for one in found:
-        rows.add_row(one.name, "yes" if one.offline else "to download", one.description)
+    for data in known:
+        rows.add_row(data.name, "yes" if data.offline else "to download", data.description)
     return Group(
-        rows, "", "Or a folder: of four IDX files, or of one subfolder of pictures a class."
+        rows, "", "Or a folder: of four IDX files, or of one subfolder of pictures per class."
     )
 
 
 def data_facts(data: Data) -> dict[str, Any]:
-    """What `data_info` shows, as plain data."""
+    """The facts that `data_info` shows, as plain data."""
     splits = {"train": data.train, "validation": data.validation, "test": data.test}
     return {
         "schema": 1,
@@ -39,7 +39,7 @@ def data_facts(data: Data) -> dict[str, Any]:
 
 
 def data_info(data: Data) -> RenderableType:
-    """Images of each class in each split."""
+    """The number of images of each class in each split."""
     facts = data_facts(data)
     height, width, channels = data.image_shape
     rows = table("Class", *facts["images"])

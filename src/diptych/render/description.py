@@ -1,4 +1,4 @@
-"""Networks and recipes: a network's layers, and the lists of the zoo."""
+"""Networks and recipes: the layers of a network, the values of a recipe, the lists of the zoo."""
 
 from rich.console import Group, RenderableType
 
@@ -8,7 +8,7 @@ from diptych.render.terminal import table, words
 
 
 def network_summary(network: Network) -> RenderableType:
-    """The article's table, with the multiply-adds beside it."""
+    """The article's table of layers, with a column of multiply-adds."""
     rows = table("Layer (kind)", "Output shape", "Parameters", "Multiply-adds", left=2)
     for row in network.summary():
         rows.add_row(
@@ -29,12 +29,12 @@ def network_summary(network: Network) -> RenderableType:
         f"Total parameters: {total:,}",
         f"Trained parameters: {trained:,}",
         f"Other parameters: {total - trained:,}",
-        f"Multiply-adds an image: {work:,}",
+        f"Multiply-adds per image: {work:,}",
     )
 
 
 def recipe_values(recipe: Recipe) -> RenderableType:
-    """Each value of a recipe, with the default beside those that differ from it."""
+    """The values of a recipe, and the default of those that differ from it."""
     rows = table("Key", "Value", "Default", left=3)
     for key, field in Recipe.model_fields.items():
         value = getattr(recipe, key)
@@ -46,7 +46,7 @@ def recipe_values(recipe: Recipe) -> RenderableType:
 
 
 def zoo_list(networks: list[Network], recipes: list[Recipe]) -> RenderableType:
-    """A row a network, and a row a recipe."""
+    """One row per network and one per recipe."""
     shown = table("Network", "Parameters", "Description", left=1)
     words(shown, 2)
     for network in networks:

@@ -1,4 +1,4 @@
-"""How far training moved each layer's kernel from where it started."""
+"""The change of each layer's kernel in training."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from diptych.render.terminal import table
 
 
 def change_table(of_layers: list[dict[str, Any]]) -> RenderableType:
-    """A row per layer, from `diptych.look.filters.Change` as plain data."""
+    """One row per layer, from `diptych.look.filters.Change` as plain data."""
     if not of_layers:
-        return "\nThe run was imported: the weights that its training started from are not known."
+        return "\nThe run was imported: its initial weights are not known."
     rows = table("Layer", "Change", "Similarity", "Frozen after")
     for one in of_layers:
         share = one["frozen_after"]
@@ -22,10 +22,10 @@ def change_table(of_layers: list[dict[str, Any]]) -> RenderableType:
         )
     return Group(
         "",
-        "Learned against initial kernels",
+        "Learned and initial kernels",
         rows,
         "",
-        "Change: the length of what training added, to the length of the initial kernel.",
-        "Similarity: their cosine; 1 if the learned kernel is the initial one, 0 if nothing of it "
-        "is left.",
+        "Change: the norm of learned minus initial kernel, relative to that of the initial one.",
+        "Similarity: the cosine of the two; 1 if they have the same direction, 0 if nothing of the "
+        "initial kernel is left.",
     )

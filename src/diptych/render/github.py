@@ -1,4 +1,4 @@
-"""Findings as GitHub's annotations, which its pages show beside the lines of code.
+"""Findings as GitHub annotations, which are shown beside the lines of code.
 
 https://docs.github.com/actions/reference/workflow-commands-for-github-actions
 """
@@ -8,11 +8,11 @@ from diptych.auditing.report import Audit, Finding
 
 
 def annotations(audit: Audit, otherwise: Location | None = None) -> list[str]:
-    """A line ``::error file=…,line=…::…`` for each place of each finding.
+    """One line ``::error file=…,line=…::…`` per location of each finding.
 
     Args:
         audit: the audit.
-        otherwise: the place of what has none, such as the test that asked.
+        otherwise: the location of findings without one, such as that of the test.
     """
     lines = []
     for finding in audit.findings:
@@ -30,6 +30,6 @@ def _annotation(finding: Finding, place: Location | None) -> str:
 
 
 def _escaped(text: str, more: str = "") -> str:
-    for letter in f"%\r\n{more}":  # The percent sign first: the others become one.
+    for letter in f"%\r\n{more}":  # The percent sign comes first: the others are replaced by it.
         text = text.replace(letter, f"%{ord(letter):02X}")
     return text

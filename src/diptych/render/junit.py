@@ -1,4 +1,4 @@
-"""An audit as JUnit's XML, which every system of continuous integration reads."""
+"""An audit as JUnit XML, which CI systems read."""
 
 from xml.etree import ElementTree
 
@@ -6,10 +6,10 @@ from diptych.auditing.report import STAGES, Audit, Stage
 
 
 def junit(audit: Audit) -> str:
-    """A suite with a test for each stage.
+    """A suite with one test per stage.
 
-    A stage with findings has failed, one that was not compared is skipped, and one that failed by a
-    fault of this program is an error.
+    A stage with findings is a failure, one that was not compared is skipped, and one in which the
+    audit itself failed is an error.
     """
     cases = [_case(audit, stage) for stage in audit.stages]
     outside = [f for f in audit.findings if f.stage not in {stage.name for stage in audit.stages}]
@@ -46,5 +46,5 @@ def _case(audit: Audit, stage: Stage) -> ElementTree.Element:
 
 
 def _clean(text: str) -> str:
-    """The text without the control characters that XML 1.0 has no place for."""
+    """The text without the control characters that XML 1.0 does not allow."""
     return "".join(letter for letter in text if letter in "\t\n" or letter >= " ")

@@ -1,10 +1,10 @@
-"""The machine and the versions behind figures, in one line."""
+"""The machine and the versions with which figures were measured, in one line."""
 
 from typing import Any
 
 
 def machine_line(machine: dict[str, Any] | None, versions: dict[str, str]) -> str:
-    """Processor, cores and versions; without a machine, that there are several."""
+    """Processor, cores and versions. ``machine`` is None for runs on several machines."""
     where = (
         f"{machine['processor']}, {machine['cores']} cores"
         if machine

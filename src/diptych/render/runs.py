@@ -7,12 +7,12 @@ from diptych.render.terminal import table, words
 from diptych.runs import Run
 
 
-def run_table(found: list[Run]) -> RenderableType:
-    """A row a run, in 80 columns; its name says workflow, network, recipe and seed."""
+def run_table(runs: list[Run]) -> RenderableType:
+    """One row per run, in 80 columns."""
     rows = table("Run", "Changes", "Data", "Status", "Epochs", "Accuracy", "Time", left=4)
     words(rows, 0)
     words(rows, 1)
-    for run in found:
+    for run in runs:
         description, result = run.description(), run.result()
         seconds = sum(epoch["train_seconds"] for epoch in run.metrics())
         epochs = f"{len(run.metrics())}/{run.recipe.epochs}"
@@ -21,7 +21,7 @@ def run_table(found: list[Run]) -> RenderableType:
             changes.of_run(run) or "–",
             description["data"]["name"],
             run.status_now,
-            "–" if "imported" in description else epochs,  # It was trained, but not here.
+            "–" if "imported" in description else epochs,  # It was trained elsewhere.
             f"{100 * result['test_accuracy']:.2f}%" if result else "–",
             f"{seconds:.0f} s" if seconds else "–",
         )

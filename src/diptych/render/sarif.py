@@ -13,9 +13,9 @@ SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 
 
 def sarif(audit: Audit) -> dict[str, Any]:
-    """A log of one run: a rule for each cause, a result for each finding.
+    """A log of one run, with one rule per cause and one result per finding.
 
-    Accepted findings are suppressed results. What was not compared is in the run's notifications.
+    Accepted findings are suppressed results. Stages that compared nothing are notifications.
     """
     findings = [*audit.findings, *audit.accepted]
     codes = list(dict.fromkeys(finding.code for finding in findings))
@@ -45,7 +45,7 @@ def sarif(audit: Audit) -> dict[str, Any]:
 
 
 def _rules(findings: list[Finding]) -> list[dict[str, Any]]:
-    """The causes, each with the advice that its first finding gives."""
+    """The causes, each with the fix of its first finding."""
     first: dict[str, Finding] = {}
     for finding in findings:
         first.setdefault(finding.code, finding)

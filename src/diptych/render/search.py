@@ -1,4 +1,4 @@
-"""Searches: the best values beside the default ones, and whether they are better by chance."""
+"""Searches: the best values beside the default ones, and the test of their difference."""
 
 import numpy as np
 from rich.console import Group, RenderableType
@@ -10,10 +10,10 @@ from diptych.study.search import SearchOutcome
 
 
 def outcome(result: SearchOutcome) -> RenderableType:
-    """The whole outcome of one search."""
+    """The outcome of one search."""
     lines: list[RenderableType] = [Text(result.question, style="bold"), _values(result)]
     if not result.importance:
-        lines.append(Text("Too few trials to say which values matter.", style="dim"))
+        lines.append(Text("Too few trials to estimate which values matter.", style="dim"))
     lines += [Text(trials_sentence(result)), Text(sentence(result), style=_style(result))]
     lines.append(Text(test_sentence(result)))
     if result.quick:
@@ -40,7 +40,7 @@ def _plain(value: object) -> str:
 
 
 def trials_sentence(result: SearchOutcome) -> str:
-    """How many trials there were, and what the best one measured."""
+    """The number of trials, and the measure of the best one."""
     what = result.measure.replace("_", " ")
     pruned = f" ({result.pruned} of them stopped early)" if result.pruned else ""
     return (
@@ -52,7 +52,7 @@ def trials_sentence(result: SearchOutcome) -> str:
 
 
 def sentence(result: SearchOutcome) -> str:
-    """A sentence: are the best values better with new seeds, by how much, and is that chance?"""
+    """The difference of best and default values with new seeds, and whether it may be chance."""
     if result.verdict is None:
         return "No trial was better than the default values."
     what = result.measure.replace("_", " ")
@@ -64,11 +64,11 @@ def sentence(result: SearchOutcome) -> str:
     )
     seeds = f"With {result.seeds} new seed{'s' if result.seeds > 1 else ''}"
     if contrast.interval is None or contrast.p_value is None:
-        return f"{seeds} {means}; one seed does not show whether that is chance."
+        return f"{seeds} {means}; one seed does not show whether this is chance."
     ends = " to ".join(value_of(result.measure, end) for end in contrast.interval)
     word = {
-        "yes": "better, and that is hardly chance",
-        "no": "worse, and that is hardly chance",
+        "yes": "better, and hardly by chance",
+        "no": "worse, and hardly by chance",
         "not decided": "and the difference may be chance",
     }[result.verdict.word]
     return (
@@ -78,9 +78,9 @@ def sentence(result: SearchOutcome) -> str:
 
 
 def test_sentence(result: SearchOutcome) -> str:
-    """The accuracy on the test set, which only the runs at the end have read."""
+    """The accuracy on the test set, which only the runs at the end use."""
     parts = []
     for arm, values in result.test_accuracy.items():
         spread = f" ± {100 * np.std(values, ddof=1):.2f}%" if len(values) > 1 else ""
         parts.append(f"{np.mean(values):.2%}{spread} with the {arm} values")
-    return f"Test accuracy, read at the end alone: {', '.join(parts)}."
+    return f"Test accuracy, measured only at the end: {', '.join(parts)}."

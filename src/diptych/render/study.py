@@ -22,7 +22,7 @@ STYLES = {"yes": "green", "no": "bold red", "not decided": "yellow"}
 
 
 def study_table(studies: Sequence[Study | Search]) -> RenderableType:
-    """A row per study."""
+    """One row per study."""
     rows = table("Study", "Question", left=2)
     rows.columns[1].no_wrap = False
     for study in studies:
@@ -31,7 +31,7 @@ def study_table(studies: Sequence[Study | Search]) -> RenderableType:
 
 
 def outcome(result: Outcome) -> RenderableType:
-    """The whole outcome of one study."""
+    """The outcome of one study."""
     study, answer = result.study, result.study.answer
     lines: list[RenderableType] = [Text(study.question, style="bold")]
     if study.claim:
@@ -63,7 +63,7 @@ def _cells(answer: Answer, contrast: Contrast | None) -> tuple[str, str, str, st
 
 
 def value_of(measure: str, value: float) -> str:
-    """A value of a measure, as a percentage where it is a share."""
+    """A value of a measure, as a percentage if the measure is one of `SHARES`."""
     return f"{100 * value:.2f}%" if measure in SHARES else f"{value:.4g}"
 
 

@@ -1,4 +1,4 @@
-"""The report of a study or a search: one HTML file that needs nothing else."""
+"""The report of a study or a search: one self-contained HTML file."""
 
 import base64
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from diptych.whole_files import write_whole
 
 NAME = "report.html"
 WIDTH = 150
-"""Characters in a line of the report."""
+"""The width of the report in characters."""
 PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -40,10 +40,10 @@ def write_page(
     """Writes ``report.html`` into a study's folder.
 
     Args:
-        folder: the study's.
-        title: of the page.
-        shown: what the terminal shows of it.
-        pictures: PNG files that are embedded below.
+        folder: the folder of the study.
+        title: the title of the page.
+        shown: the same tables and sentences as on a terminal.
+        pictures: PNG files to embed below them.
 
     Raises:
         InputError: the file cannot be written, or a picture cannot be read.

@@ -12,7 +12,7 @@ class StudyProgress:
     """Shows how many runs of a study, or trials of a search, have ended.
 
     Args:
-        name: the study's, such as ``study epochs``.
+        name: the name of the study, such as ``study epochs``.
     """
 
     def __init__(self, name: str) -> None:

@@ -13,15 +13,15 @@ from rich.text import Text
 from diptych.printing import escaped
 
 PIPE_WIDTH = 10_000
-"""Columns where nobody says how many there are: no line is broken in two, and no path cut off."""
+"""The width of output to a pipe, in which no line is wrapped and no path is truncated."""
 AS_IT_IS: dict[str, Any] = {"highlight": False, "markup": False, "emoji": False}
-"""Folders and classes may be named ``[red]`` or ``:smile:``."""
+"""Names of folders and classes, such as ``[red]`` or ``:smile:``, are printed unchanged."""
 
 
 class Output(Console):
-    """A console that prints nothing of a name that a terminal would obey (`diptych.printing`).
+    """A console that escapes control sequences in names (see `diptych.printing`).
 
-    It tells its caller when the reader of a pipe, such as `head`, has gone.
+    It raises BrokenPipeError when the reader of a pipe, such as `head`, has ended.
     """
 
     def render_str(self, text: str, **options: Any) -> Text:
@@ -31,7 +31,7 @@ class Output(Console):
         self, renderable: RenderableType, options: ConsoleOptions | None = None
     ) -> Iterator[Segment]:
         for segment in super().render(renderable, options):
-            if segment.control is None:  # Texts that were styled before; not Rich's own codes.
+            if segment.control is None:  # Styled texts, but not Rich's own codes.
                 segment = Segment(escaped(segment.text), segment.style)
             yield segment
 
@@ -40,16 +40,16 @@ class Output(Console):
 
 
 def console(stderr: bool = False) -> Console:
-    """Where to print; wide enough for whole lines if it is not a terminal."""
-    found = Output(stderr=stderr, **AS_IT_IS)
-    if found.is_terminal:
-        return found
+    """A console for standard output or error, wide enough for whole lines if it is a pipe."""
+    terminal = Output(stderr=stderr, **AS_IT_IS)
+    if terminal.is_terminal:
+        return terminal
     return Output(stderr=stderr, width=PIPE_WIDTH, soft_wrap=True, **AS_IT_IS)
 
 
 @contextmanager
 def working(first: str) -> Iterator[Callable[[str], None]]:
-    """Shows on a terminal what is being done; yields what is called with the next step's name."""
+    """Shows the current step on a terminal; yields a function to call with the next step's name."""
     shown = console(stderr=True)
     if not shown.is_terminal:
         yield lambda step: None
@@ -59,7 +59,7 @@ def working(first: str) -> Iterator[Callable[[str], None]]:
 
 
 def plain(shown: RenderableType) -> str:
-    """The same as plain text, for a pipe or ``print``."""
+    """Renders as plain text, for a pipe or ``print``."""
     text = io.StringIO()
     lines = Output(file=text, width=PIPE_WIDTH, force_terminal=False, no_color=True, **AS_IT_IS)
     lines.print(shown, soft_wrap=True)
@@ -67,11 +67,11 @@ def plain(shown: RenderableType) -> str:
 
 
 def html(shown: RenderableType, width: int = PIPE_WIDTH) -> str:
-    """The same as HTML, for a notebook or a page.
+    """Renders as HTML, for a notebook or a page.
 
     Args:
-        shown: what a terminal shows.
-        width: characters in a line.
+        shown: the content.
+        width: the width of a line in characters.
     """
     recorder = Output(file=io.StringIO(), width=width, record=True, **AS_IT_IS)
     recorder.print(shown)
@@ -89,7 +89,7 @@ def table(*columns: str, left: int = 1, title: str | None = None) -> Table:
 
 
 def words(made: Table, column: int) -> None:
-    """Lets a column of words take more lines where the screen is narrow: the others stay whole."""
+    """Lets a column of words wrap on a narrow screen, so that other columns keep their width."""
     made.columns[column].justify = "left"
     made.columns[column].no_wrap = False
     made.columns[column].overflow = "fold"

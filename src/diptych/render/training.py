@@ -1,4 +1,4 @@
-"""Trainings as they go on: a bar on a terminal, the article's lines anywhere."""
+"""The progress of trainings: a bar on a terminal, and the article's lines."""
 
 from types import TracebackType
 from typing import Any
@@ -21,11 +21,11 @@ from diptych.render.terminal import console
 
 
 class TrainingView:
-    """Shows trainings as their events come in: a bar on a terminal, the article's lines anywhere.
+    """Shows the progress of trainings: a bar on a terminal, and the article's lines.
 
     Args:
-        lines: where the lines go.
-        trainings: how many trainings there will be.
+        lines: the console for the lines.
+        trainings: the number of trainings.
     """
 
     def __init__(self, lines: Console, trainings: int = 1) -> None:
@@ -83,9 +83,9 @@ class TrainingView:
         self.bar.update(self.task, description=description, visible=True, **values)
 
     def _print(self, line: str) -> None:
-        # On a terminal the bar's own console knows how to print above the bar.
+        # On a terminal only the bar's own console can print above the bar.
         shared = self.lines.is_terminal and not self.bar.disable
         try:
             (self.bar.console if shared else self.lines).print(line)
         except BrokenPipeError:
-            self.lines.quiet = True  # The training is worth more than its reader.
+            self.lines.quiet = True  # The training goes on without a reader.

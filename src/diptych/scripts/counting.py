@@ -1,4 +1,4 @@
-"""How much code a script is."""
+"""The number of lines of code of a script."""
 
 import ast
 import io

@@ -1,4 +1,4 @@
-"""The data files that a script reads: MNIST's four IDX files, or those in a folder of one's own."""
+"""The data files that a script reads: MNIST's four IDX files, or those in a folder."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from diptych.errors import InputError
 from diptych.network import Network
 
 MIRROR = "https://ossci-datasets.s3.amazonaws.com/mnist/"
-"""Where PyTorch's own loader of MNIST has the files from."""
+"""The source of the files in PyTorch's own loader of MNIST."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,13 @@ class Files:
     """Four IDX files, as a script names them."""
 
     folder: str
-    """Where the script looks unless it is given another folder."""
+    """The default folder of the script."""
     names: tuple[str, ...]
     """Training images and labels, test images and labels; all gzipped or none."""
     image_shape: tuple[int, int, int]
     classes: int
     training: int
-    """How many images are trained on; the ones before them validate."""
+    """The number of training images; the ones before them are for validation."""
     validation: int
     image_header: int
     """Bytes in front of the first pixel: 16 for grey images, 20 where the file has channels."""

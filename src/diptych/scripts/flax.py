@@ -66,7 +66,7 @@ def attributes(network: Network) -> list[str]:
 
 
 def lines(network: Network, indent: int) -> list[str]:
-    """What takes ``x`` to the logits."""
+    """The code that computes the logits from ``x``."""
     steps = [step for layer, before, _ in network.steps() for step in _steps(layer, before)]
     return statements(steps, indent)
 

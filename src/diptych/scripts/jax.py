@@ -52,7 +52,7 @@ def moving(network: Network) -> list[str]:
 
 
 def lines(network: Network, indent: int) -> list[str]:
-    """What takes ``x`` to the logits, with the weights in ``params``."""
+    """The code that computes the logits from ``x``, with the weights in ``params``."""
     numbers = iter(range(len(network.layers)))
     steps = [_steps(layer, before, numbers) for layer, before, _ in network.steps()]
     return statements(itertools.chain(*steps), indent)

@@ -15,7 +15,7 @@ from diptych.scripts.files import Files, files_of
 from diptych.scripts.source import WIDTH, call, fan, kinds, number
 
 DEFAULT_RECIPE = "article"
-"""What a network is trained by in its script if neither it nor the caller names a recipe."""
+"""The recipe of a script if neither the network nor the caller names one."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Form:
     """A form in which scripts are written."""
 
     title: str
-    """What follows "The network … in" at the head of the script."""
+    """The text after "The network … in" at the head of the script."""
     needs: str
     layers: str
     """The module beside this one that writes the layers."""

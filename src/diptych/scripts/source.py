@@ -66,7 +66,7 @@ def string(text: str) -> str:
 
 
 def is_flatten(layer: object, before: Shape) -> bool:
-    """Whether the layer changes the shape; a flatten of flat values does nothing."""
+    """True if the layer changes the shape; a flatten of flat values does nothing."""
     return isinstance(layer, Flatten) and len(before) == 3
 
 

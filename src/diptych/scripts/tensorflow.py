@@ -41,7 +41,7 @@ def variables(network: Network) -> list[str]:
 
 
 def lines(network: Network, indent: int) -> list[str]:
-    """What takes ``x`` to the logits, with the variables in ``w``."""
+    """The code that computes the logits from ``x``, with the variables in ``w``."""
     steps = [step for layer, before, _ in network.steps() for step in _steps(layer, before)]
     return statements(steps, indent)
 

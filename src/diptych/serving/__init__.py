@@ -112,7 +112,7 @@ def export(
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches that address."""
+    """True if only this machine reaches that address."""
     if host.lower() == "localhost":
         return True
     try:

@@ -39,7 +39,7 @@ class Problem(BaseModel):
 
 
 class Answer(BaseModel):
-    """What one network reads in one image."""
+    """The prediction of one network for one image."""
 
     answer: str
     probabilities: list[float]
@@ -47,7 +47,7 @@ class Answer(BaseModel):
 
 
 class Prediction(BaseModel):
-    """What every network reads in one image."""
+    """The predictions of all networks for one image."""
 
     answers: dict[str, Answer]
     """By the model's name."""
@@ -84,7 +84,8 @@ class Layers(BaseModel):
 
 
 def _body(model: Model, settings: Settings) -> dict[str, Any]:
-    """What the image routes take, for OpenAPI: they parse it themselves, to bound it first."""
+    """The request bodies of the image routes, for OpenAPI; the routes parse them themselves, to
+    limit them first."""
     height, width, channels = model.network.input_shape
 
     def rows(items: dict[str, Any], count: int, least: int | None = None) -> dict[str, Any]:

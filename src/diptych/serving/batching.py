@@ -1,7 +1,7 @@
-"""Requests that wait are answered together: one call of the network for many images.
+"""Batching of requests: waiting images are computed in one call of the network.
 
-While one batch is computed the next one gathers, so nobody waits for a timer, and the more clients
-there are the larger the batches become. The queue is bounded: what does not fit is refused at once.
+While one batch is computed the next one is collected, so there is no timer, and batches grow with
+the number of clients. The queue is bounded; requests that do not fit are refused immediately.
 """
 
 import asyncio

@@ -1,6 +1,7 @@
-"""What stands before every request: its host, its token, its size and its time.
+"""Checks before every request: its host, its token, its size and its time.
 
-Plain ASGI, since a body must be counted while it comes in, before anything is made of it.
+This is plain ASGI, because the size of a body must be checked while it arrives, before it is
+parsed.
 """
 
 import asyncio
@@ -17,12 +18,12 @@ from diptych.serving.settings import Settings
 HOST = re.compile(r"(?P<name>\[[0-9A-Fa-f:.]+\]|[^:\[\]\s]+)(:[0-9]{1,5})?")
 """A Host header: a name or an address in brackets, and perhaps a port (RFC 9110, 7.2)."""
 OPEN_PATHS = ("/health", "/openapi.json", "/docs")
-"""What needs no token besides the page's own files."""
+"""The paths that need no token, besides the page's own files."""
 
 
 LONGEST_DETAIL = 400
 LINGER_SECONDS, LINGER_BYTES = 5.0, 256 * 2**20
-"""How much of a body is still taken, and thrown away, after it was refused."""
+"""The number of bytes of a refused body that are still read and discarded."""
 
 
 def busy(what: str) -> "Refused":

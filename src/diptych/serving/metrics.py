@@ -1,4 +1,4 @@
-"""What the server counts, in Prometheus' format."""
+"""The server's metrics, in Prometheus' format."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 

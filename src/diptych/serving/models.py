@@ -32,7 +32,7 @@ class Model:
     class_names: tuple[str, ...]
     test_accuracy: float | None
     origin: str
-    """Where it comes from: its run's folder, or that it is built in."""
+    """The source: its run's folder, or that it is built in."""
     trained: bool
     """True where its training had ended when it was opened; else its newest snapshot is shown."""
     _run: Run
@@ -80,7 +80,7 @@ class Model:
         return {name: output[0] for name, output in zip(names, outputs, strict=True)}
 
     def describe(self) -> dict[str, Any]:
-        """What `GET /models` says of it."""
+        """Its description in `GET /models`."""
         kinds = {
             layer.name: layer.model_dump(mode="json", exclude_none=True)
             for layer in self.network.layers

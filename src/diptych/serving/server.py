@@ -17,7 +17,8 @@ from diptych.errors import InputError
 SECONDS_TO_END = 15
 """For requests under way when the server is asked to stop."""
 SECONDS_TO_DRAIN, MOMENT = 1.0, 0.05
-"""How long connections are still taken once it was asked to stop, and how often is looked."""
+"""The time that connections are still accepted after a request to stop, and the interval of checks.
+"""
 SECONDS_TO_BEGIN = 10.0
 """In which a request's head must have come in; uvicorn itself would wait for ever."""
 
@@ -91,7 +92,7 @@ class Server(uvicorn.Server):
 
     @property
     def address(self) -> str:
-        """Where the page is."""
+        """The URL of the page."""
         name = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{name}:{self.socket.getsockname()[1]}"
 

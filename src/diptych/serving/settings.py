@@ -1,4 +1,4 @@
-"""What a server allows."""
+"""The settings of a server."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ class Settings:
     """Limits of a server; a request beyond one is refused with a sentence that says so."""
 
     token: str | None = None
-    """What requests must bring as ``Authorization: Bearer``; nothing if None."""
+    """The token that requests must send as ``Authorization: Bearer``; none if None."""
     hosts: tuple[str, ...] | None = None
     """Names that the Host header may have; any if None. On a loopback address this keeps web pages
     that point a name of theirs at it from talking to the server."""

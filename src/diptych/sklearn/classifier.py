@@ -36,10 +36,10 @@ except ModuleNotFoundError:
     ) from None
 
 ARRAYS = "arrays"
-"""What the data are called in a message."""
+"""The name of the data in messages."""
 SEEDS = 2**31
 MOVES = ("shift", "rotation", "scaling", "shear", "elastic", "crop")
-"""What recipes do to images that makes no sense of a table's columns."""
+"""The settings of recipes for images, which make no sense for the columns of a table."""
 
 
 class ConvNetClassifier(ClassifierMixin, BaseEstimator):
@@ -128,7 +128,7 @@ class ConvNetClassifier(ClassifierMixin, BaseEstimator):
         return tags
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Trains anew on samples X and their labels y (n,); see the class for their form.
+        """Trains from scratch on samples X and their labels y (n,); see the class for their form.
 
         Raises:
             InputError: a parameter is wrong, or the network cannot take what X holds.

@@ -20,7 +20,7 @@ from diptych.worker import WorkerError
 logger = logging.getLogger(__name__)
 
 SECONDS = 5.0
-"""How long a cluster may take to answer at all."""
+"""The time that a cluster may take to answer."""
 IN_FLIGHT = 1_000
 """Tasks that are handed to Ray at a time: `ray.wait` looks at each of them each time."""
 NO_DASHBOARD = (
@@ -54,8 +54,8 @@ def _task(folder: str, cores: int, url: str | None, description: dict[str, Any] 
 class Ray:
     """A Ray cluster.
 
-    The folder of runs must be one that all machines see, unless there is a storage. A task whose
-    machine is lost is started again elsewhere and goes on from the run's newest checkpoint.
+    All machines must see the folder of runs, unless there is a storage. If a machine is lost, its
+    tasks are started again on another one and continue from the newest checkpoint of the run.
 
     Args:
         address: of a running cluster as ``ray.init`` takes it, ``auto``, or ``local`` for one that

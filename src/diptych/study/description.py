@@ -1,6 +1,6 @@
-"""What a study is: a question, arms that are trained over several seeds, and what decides it. Data.
+"""Studies as data: a question, arms that are trained over several seeds, and a criterion.
 
-A study is a TOML file, the reader's own or one of the zoo's.
+A study is a TOML file, the user's own or one of the zoo's.
 """
 
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -34,7 +34,7 @@ class Arm(BaseModel):
     images: Annotated[int, Field(strict=True, ge=1)] | None = None
     """Train on so many images, the first ones, and validate on an eleventh as many."""
     shuffled: bool = False
-    """Whether the pixels of all images are in one other order."""
+    """True if the pixels of all images are in one other order."""
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -76,7 +76,7 @@ class Arm(BaseModel):
 
 
 class Answer(BaseModel):
-    """What decides a study, and how."""
+    """The criterion of a study."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,9 +113,9 @@ class Study(Described):
     """The article's sentence, word for word, where the study puts one to the test."""
     seeds: Seeds = 5
     quick_seeds: Seeds = 2
-    """How many seeds ``--quick`` takes."""
+    """The number of seeds of ``--quick``."""
     base: Arm = Arm()
-    """What all arms have in common."""
+    """The settings that all arms have in common."""
     quick: Arm = Arm()
     """The changes of ``--quick`` in the base."""
     quick_arms: dict[str, Arm] = Field(default_factory=dict)

@@ -65,7 +65,7 @@ def memory_of(workflow: str) -> int:
 
 
 def room(runs: Sequence[Run]) -> int:
-    """How many of the runs this machine's cores and memory allow at once, 1 at least."""
+    """The number of runs that the cores and memory of this machine allow at once, at least 1."""
     largest = max((memory_of(run.workflow) for run in runs), default=memory_of("numpy"))
     free = machine.free_memory()
     by_memory = machine.cores() if free is None else free // largest

@@ -1,4 +1,4 @@
-"""What a study measures of a finished run."""
+"""The measures of a study for a finished run."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ from diptych.runs import Run
 Transform = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 """An image, float64 (height, width, channels), and random numbers, to another one of that shape."""
 PIXELS, DEGREES, SCALES = 4, 25.0, (0.6, 1.0)
-"""How far test images move and turn, and between which sizes they are scaled."""
+"""The ranges in which test images are shifted, rotated and scaled."""
 
 
 def _moved(image: np.ndarray, chance: np.random.Generator) -> np.ndarray:

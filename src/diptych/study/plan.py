@@ -1,7 +1,7 @@
 """A study's folder: its plan, which names its runs, and the runs themselves.
 
-The plan is written before anything is trained. Whatever is killed, the study goes on with the runs
-that have not ended.
+The plan is written before anything is trained. After any interruption, the study continues with the
+unfinished runs.
 """
 
 import json
@@ -73,7 +73,7 @@ class Plan:
 
 
 def folder_of(root: Path, name: str, quick: bool) -> Path:
-    """Where a study of that name has its folder."""
+    """The folder of a study of that name."""
     return root / f"study-{name}{'-quick' if quick else ''}"
 
 

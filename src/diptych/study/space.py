@@ -80,7 +80,7 @@ class Search(Described):
     question: str
     trials: Trials = 30
     quick_trials: Trials = 10
-    """How many trials ``--quick`` makes."""
+    """The number of trials of ``--quick``."""
     seeds: Seeds = 5
     """With how many seeds the best trial and the base are trained at the end."""
     quick_seeds: Seeds = 2

@@ -113,7 +113,7 @@ def outcome(plan: Plan) -> Outcome:
 
 
 def _known(file: Path) -> dict[str, float]:
-    """What has been measured already; some measures take a while."""
+    """The cached measurements; some measures take a while."""
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -26,7 +26,7 @@ SEED = 1_000
 HEARTBEAT, GRACE = 10, 60
 """Seconds between two signs of life of a trial, and without one until it counts as lost."""
 RETRIES = 5
-"""How often a lost trial is made again."""
+"""The number of times that a lost trial is repeated."""
 SAMPLERS = {"tpe": "TPESampler", "random": "RandomSampler", "qmc": "QMCSampler"}
 """Optuna's samplers by the names that ``--sampler`` takes."""
 FEWEST = 5
@@ -107,7 +107,7 @@ def ended(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
 
 
 def pruned(study: "optuna.Study") -> int:
-    """How many trials were pruned."""
+    """The number of pruned trials."""
     from optuna.trial import TrialState
 
     return len(study.get_trials(deepcopy=False, states=(TrialState.PRUNED,)))
@@ -181,8 +181,8 @@ def _pruning(trial: "optuna.Trial", run: Run, measure: str) -> Callable[[Event],
 
 
 def importance(study: "optuna.Study") -> dict[str, float]:
-    """How much each value matters for being among the best tenth of the trials, by PED-ANOVA
-    (Watanabe et al., 2023); empty where there are too few trials, or all are alike."""
+    """The importance of each value for being among the best tenth of the trials, by PED-ANOVA
+    (Watanabe et al., 2023); empty if there are too few trials, or all are alike."""
     import optuna
 
     states = (optuna.trial.TrialState.COMPLETE,)

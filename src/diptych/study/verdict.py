@@ -1,4 +1,4 @@
-"""What the figures of a study say: yes, no, or not decided."""
+"""The verdict of a study: yes, no, or not decided."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +16,7 @@ Word = Literal["yes", "no", "not decided"]
 
 @dataclass(frozen=True)
 class ArmFigures:
-    """What was measured of one arm."""
+    """The measurements of one arm."""
 
     name: str
     values: list[float]

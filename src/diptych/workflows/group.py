@@ -11,8 +11,8 @@ class Group:
     """Counted from 0; the first one reports and saves."""
     size: int
     rendezvous: str
-    """Where they find each other: ``tcp://HOST:PORT``, at which the first one listens, or, of
-    processes of one machine, ``file://PATH``, which is not there yet."""
+    """The meeting address: ``tcp://HOST:PORT``, on which the first process listens, or for
+    processes of one machine ``file://PATH``, which does not exist yet."""
 
     @property
     def address(self) -> str:

@@ -1,4 +1,4 @@
-"""How far a training is, and what happens at the end of an epoch, which is the same everywhere."""
+"""The progress of a training, and the end of an epoch, which is the same in every workflow."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ State = dict[str, np.ndarray]
 
 @dataclass
 class Epoch:
-    """What was measured in one epoch."""
+    """The measurements of one epoch."""
 
     epoch: int
     """Counted from 1."""
@@ -35,7 +35,7 @@ class Epoch:
 
 @dataclass
 class Progress:
-    """How far a training is. With the state's arrays, all that a resume needs."""
+    """The progress of a training. With the arrays of its state, this is all that a resume needs."""
 
     epoch: int = 0
     """Epochs finished."""
@@ -140,7 +140,7 @@ class Monitor(Protocol):
 
 
 class Looped(Protocol):
-    """What `end_epoch` asks of a workflow that has a loop of its own."""
+    """The interface that `end_epoch` needs from a workflow with its own loop."""
 
     recipe: Recipe
     best: Weights

@@ -1,4 +1,4 @@
-"""What each workflow must be able to do; the rest of the package knows it only by this."""
+"""The protocol of a workflow, through which the rest of the package uses it."""
 
 from typing import Protocol
 

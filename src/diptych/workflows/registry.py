@@ -43,7 +43,7 @@ NOT_PARALLEL = {
     "type, PerReplica (keras-team/keras, issue 20585)",
     "numpy": "the reference is to be read, and computes in one",
 }
-"""Why others cannot; of the rest nobody has taught them yet."""
+"""The reasons of those that cannot; the rest do not support it yet."""
 
 
 def load(name: str, group: Group | None = None) -> type[Workflow]:
@@ -79,7 +79,7 @@ def module(name: str) -> str:
 
 
 def backend(name: str) -> str:
-    """What Keras runs on in that workflow; of no meaning in one without Keras."""
+    """The backend of Keras in that workflow; without meaning for others."""
     return name.partition("@")[2] or "tensorflow"
 
 

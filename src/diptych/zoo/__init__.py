@@ -19,7 +19,7 @@ ONE_OF: dict[Shelf, str] = {
     "studies": "study",
     "searches": "search",
 }
-"""What one thing on a shelf is called."""
+"""The singular names of the shelves."""
 
 
 def names(shelf: Shelf) -> list[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import layers, ops
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -52,7 +53,32 @@ def pictures(recipe: Recipe) -> keras.Model:
         x = Late(int(recipe.number("end")))(x)
     if word == "predicting_softmax":
         x = Predicting(ops.softmax)(x)
+    if recipe("step") != "plain":
+        return OwnStep(recipe("step"), recipe.number("step"), inputs, x)
     return keras.Model(inputs, x)
+
+
+class OwnStep(keras.Model):
+    """A model with a step of its own, which adds noise to the examples or to the gradients."""
+
+    def __init__(self, word, deviation, inputs, outputs):
+        super().__init__(inputs, outputs)
+        self.word, self.deviation = word, deviation
+
+    def train_step(self, data):
+        x, y = data
+        if self.word == "noise":
+            x = x + self.noise(x)
+        with tf.GradientTape() as tape:
+            loss = self.compute_loss(x, y, self(x, training=True))
+        gradients = tape.gradient(loss, self.trainable_variables)
+        if self.word == "noisy_gradients":
+            gradients = [gradient + self.noise(gradient) for gradient in gradients]
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return {"loss": loss}
+
+    def noise(self, like):
+        return tf.random.normal(tf.shape(like), stddev=self.deviation, dtype=like.dtype)
 
 
 def recurrent(recipe: Recipe) -> keras.Model:

@@ -85,8 +85,15 @@ def step_of(recipe: Recipe, module: nn.Module, loss, optimiser, scheduler):
         if word == "freeze":
             module.convolution.requires_grad_(count <= number)
         optimiser.zero_grad()
+        if word == "noise":
+            x = x + number * torch.randn_like(x)
+        if word == "noise_of_normal":
+            x = x + torch.normal(0.0, number, x.shape).to(x.dtype)
         value = loss(module(x), y)
         value.backward()
+        if word == "noisy_gradients":
+            for p in module.parameters():
+                p.grad += number * torch.randn_like(p.grad)
         if word == "unfreeze_by_gradient" and count <= number:
             module.convolution.weight.grad = module.convolution.bias.grad = None
         if word == "clip":

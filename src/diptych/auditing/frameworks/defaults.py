@@ -11,10 +11,10 @@ import numpy as np
 from diptych.errors import InputError
 
 IMAGE = (28, 28, 1)
-"""The shape of the raw images on which a side without data of its own is audited."""
+"""The shape of raw images for a side without its own data."""
 EXAMPLES = 7
-"""How many examples a network is run on when it is only looked at: a number that is hardly one of
-channels, or a batch could be taken for one picture."""
+"""The number of examples for inspecting a network: unlikely as a number of channels, so that a
+batch is not taken for an image."""
 LABELS = 4_000
 """Different labels of a side's data that are noted."""
 SELU = 1.6732632423543772, 1.0507009873554805
@@ -58,8 +58,8 @@ def default_targets(
 
 
 def rows_of(examples: int, count: int) -> np.ndarray:
-    """Which of a side's examples are looked at: evenly from the first to the last, so that what
-    comes late is among them; the same for two sides that have as many."""
+    """The indices of the examples of a side to use: evenly from the first to the last, and the same
+    for two sides with equally many."""
     return np.unique(np.linspace(0, examples - 1, min(count, examples)).astype(int))
 
 
@@ -71,7 +71,7 @@ def default_batch(
     units: int,
     dtype: np.dtype | type,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and targets that are made of digits where a side says nothing of its data.
+    """Inputs and targets made from digits, for a side that defines no data.
 
     Args:
         images, labels: the digits.
@@ -97,7 +97,7 @@ def default_batch(
 
 
 def told_of(x: np.ndarray, y: np.ndarray) -> dict[str, object]:
-    """What can be told of a side's whole data, however they lie.
+    """Statistics of a side's whole data, independent of their layout.
 
     Returns:
         ``count`` of the examples; ``mean``, ``deviation``, ``smallest`` and ``largest`` of the
@@ -116,8 +116,8 @@ def told_of(x: np.ndarray, y: np.ndarray) -> dict[str, object]:
 
 
 def coded(count: int, shape: Shape, dtype: np.dtype | type) -> np.ndarray:
-    """Examples that can be told apart after they were put into batches: all numbers of example i
-    are i; (count, *shape)."""
+    """Examples that stay distinguishable in batches: all values of example i are i; (count,
+    *shape)."""
     numbers = np.arange(count).reshape(count, *(1 for _ in shape))
     return np.broadcast_to(numbers, (count, *shape)).astype(dtype)
 
@@ -134,8 +134,7 @@ def same_padding(spatial: Shape, window: Shape, strides: Shape, dilation: Shape)
 
 
 def as_written(value: float) -> float:
-    """The number that a person wrote where float32 holds its rounding: 0.001 for
-    0.0010000000474974513."""
+    """The number as it was written, from its float32 rounding: 0.001 for 0.0010000000474974513."""
     return float(str(np.float32(value)))
 
 

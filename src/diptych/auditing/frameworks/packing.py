@@ -13,7 +13,7 @@ import numpy as np
 from diptych.errors import InputError
 
 OWN = "own"
-"""What `Adapter.targets` says where targets cannot be drawn: the audit takes the side's own."""
+"""The value of `Adapter.targets` if targets cannot be generated: the audit uses the side's own."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Packing:
-    """How a nested structure of arrays lies in one array."""
+    """The layout of a nested structure of arrays in one array."""
 
     parts: tuple[Part, ...]
     like: Any
@@ -110,7 +110,7 @@ def taken(part: Part, packed: np.ndarray) -> np.ndarray:
 
 
 def is_nested(value: Any) -> bool:
-    """Whether a value is a structure of arrays and not one itself."""
+    """True if a value is a structure of arrays and not one itself."""
     if isinstance(value, dict):
         return True
     return isinstance(value, list | tuple) and any(
@@ -136,7 +136,7 @@ def mapped(value: Any, function: Callable[[str, Any], Any], name: str = "") -> A
 
 
 def sorted_by_name(value: Any) -> Any:
-    """A dictionary in the order of its names, so that two sides that have them pack alike."""
+    """A dictionary sorted by name, so that two sides with the same names pack in the same way."""
     if isinstance(value, dict):
         return {key: sorted_by_name(value[key]) for key in sorted(value, key=str)}
     return value

@@ -26,20 +26,20 @@ class Adapter(Protocol):
     framework: str
     """Such as ``Keras 3.15.1 on TensorFlow 2.21.0``."""
     trains: bool
-    """Whether it has a loss and an optimiser; where not, only the methods up to `prepare` work."""
+    """True if it has a loss and an optimiser; where not, only the methods up to `prepare` work."""
     prepares: bool
-    """Whether the user says what is made of raw data; where not, `prepare` has a default."""
+    """True if the user defines the preparation of raw data; otherwise `prepare` has a default."""
     targets: str
-    """What its loss takes: ``classes`` (integers (n,)), ``one_hot`` (n, classes), ``binary`` (zeros
-    and ones, (n, 1)), ``values`` (numbers, (n, *output)) or ``own`` (what the side's own data are:
-    none can be made up). Classes are (n, …) where outputs are (n, …, classes)."""
+    """The targets that its loss takes: ``classes`` (integers (n,)), ``one_hot`` (n, classes),
+    ``binary`` (zeros and ones, (n, 1)), ``values`` (numbers, (n, *output)) or ``own`` (only the
+    side's own data; none can be generated). Classes are (n, …) for outputs (n, …, classes)."""
 
     data_told: dict[str, Any]
-    """What can be told of the user's whole data; an adapter may lack it. See
+    """Statistics of the user's whole data; an adapter may lack it. See
     `diptych.auditing.frameworks.defaults.told_of`."""
     whole: list[tuple[int, int]]
-    """Where several inputs are packed in one, the columns, from and to below, that hold whole
-    numbers; an adapter may lack it. See `diptych.auditing.frameworks.packing`."""
+    """The columns, from and to below, that hold integers if several inputs are packed in one; an
+    adapter may lack it. See `diptych.auditing.frameworks.packing`."""
     loss_words: str
     """The loss as its user made it, such as ``HuberLoss(delta=10)``; an adapter may lack it."""
 
@@ -56,7 +56,7 @@ class Adapter(Protocol):
         ...
 
     def graph(self) -> Graph:
-        """What the network does at training, with dropout and batch normalisation in it."""
+        """The graph of the network in training, with dropout and batch normalisation."""
         ...
 
     def parameters(self) -> Arrays:
@@ -86,7 +86,8 @@ class Adapter(Protocol):
         ...
 
     def prepare(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """What the side makes of raw images, uint8 (n, height, width, channels), and labels (n,).
+        """The side's preparation of raw images, uint8 (n, height, width, channels), and labels
+        (n,).
 
         Returns:
             The input in the graph's layout, and the targets as the loss takes them.
@@ -106,7 +107,7 @@ class Adapter(Protocol):
         ...
 
     def own_code(self) -> dict[str, bool]:
-        """Whether graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
+        """Tells if graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
         ``updates``. An adapter that cannot tell has none.
         """
         ...
@@ -147,11 +148,12 @@ class Adapter(Protocol):
         ...
 
     def optimiser(self) -> dict[str, Any]:
-        """What the optimiser says of itself: where a search for its behaviour starts.
+        """The settings that the optimiser reports, which are where a search for its behaviour
+        starts.
 
         ``kind`` (``sgd``, ``adam``, ``adamw``, ``rmsprop``, …) and any of ``learning_rate``,
         ``beta_1``, ``beta_2``, ``epsilon``, ``momentum``, ``nesterov``, ``weight_decay``,
-        ``clip_norm``, ``clip_value``, ``clip_global_norm``; empty where nothing is known.
+        ``clip_norm``, ``clip_value``, ``clip_global_norm``; empty if nothing is known.
         """
         ...
 
@@ -218,7 +220,7 @@ class Adapter(Protocol):
         ...
 
     def horizon(self) -> dict[str, Any]:
-        """How long the side says that it trains.
+        """The length of training that the side defines.
 
         Returns:
             ``steps``: the number of steps, or None where the side does not say; ``source``: which

@@ -19,16 +19,16 @@ from typing import Any
 from diptych.errors import InputError
 
 FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "onnxruntime", "numpy")
-"""Packages that may be installed in a place of their own, apart from Python's packages."""
+"""Packages that may be installed outside of Python's package folders."""
 PACKAGE = Path(__file__).resolve().parents[2]
 """This package. Its workflows are audited as a user's code is; the rest of it is a library."""
 TYPED = ("<stdin>", "<ipython-input", "<python-input")
-"""How the names of files begin that are what a user typed."""
+"""The prefixes of file names that stand for code typed by a user."""
 
 
 @functools.cache
 def is_users(file: str) -> bool:
-    """Whether a source file is the user's: not Python's, not an installed package's, not ours."""
+    """True if a source file is the user's: not Python's, not an installed package's, not ours."""
     if file.startswith("<"):
         return file.startswith(TYPED)
     paths = {Path(file), Path(file).resolve()}
@@ -78,7 +78,7 @@ def error_line(error: BaseException) -> str | None:
 
 
 def is_ours(error: BaseException) -> bool:
-    """Whether it was this program's own code that raised an error.
+    """True if it was this program's own code that raised an error.
 
     A library's error counts as whose code called it last.
     """
@@ -90,7 +90,7 @@ def is_ours(error: BaseException) -> bool:
 
 
 def is_raised_here(error: BaseException) -> bool:
-    """Whether the line that raised an error is this program's own, not a library's."""
+    """True if the line that raised an error is this program's own, not a library's."""
     files = [file for file, _ in _frames(error)]
     return bool(files) and _is_own(files[-1]) and not takes_others(error)
 
@@ -108,7 +108,7 @@ def takes_others(error: BaseException) -> bool:
 
 
 def check_takes(function: Callable[..., Any], arguments: tuple[str, ...], name: str) -> None:
-    """Checks that a user's function can be called with so many arguments.
+    """Checks that a user's function can be called with this number of arguments.
 
     Args:
         function: theirs.

@@ -1,1 +1,2 @@
-"""The kinds of layers, one file per family: what is known of them apart from any framework."""
+"""The kinds of layers, one file per family: everything about them that is independent of a
+framework."""

@@ -1,4 +1,4 @@
-"""Activation functions: of every number alone or along an axis, also with trained slopes."""
+"""Activation functions: elementwise or along an axis, also with learned slopes."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -26,11 +26,11 @@ from diptych.auditing.kinds.kind import (
 from diptych.auditing.kinds.rounding import FUNCTION_UNITS
 
 FINAL = ("softmax", "sigmoid", "log_softmax")
-"""Activations that, behind the last layer, belong to the loss: which of the two applies them is a
-matter of style."""
+"""Activations that may be part of the loss after the last layer; it does not count which of the two
+applies them."""
 _CHOOSES = ("relu", "relu6", "linear", "absolute", "hard_shrink", "clip", "threshold")
 _SUBTRACTS = ("tanh_shrink", "capped_relu", "soft_shrink", "squareplus", "log_sigmoid")
-"""Functions of two numbers near the input whose difference is small."""
+"""Pairs of functions that differ little near the input."""
 
 
 def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
@@ -48,7 +48,7 @@ def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], trainin
 def rounding(
     node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
 ) -> np.ndarray:
-    """Frameworks compute functions to within some units in the last place."""
+    """Frameworks compute functions to within a few units in the last place."""
     (x,), function = inputs, node.attributes["function"]
     if function in _CHOOSES:
         return 2 * np.abs(y)
@@ -61,7 +61,7 @@ def rounding(
 
 
 def words(node: Node) -> str:
-    """The function, with its slope, its limits or its axis if they are not the usual."""
+    """The function, with its slope, limits or axis if they are not the defaults."""
     if node.kind == "prelu":
         return "PReLU"
     function, slope = node.attributes["function"], node.attributes.get("slope")
@@ -74,7 +74,7 @@ def words(node: Node) -> str:
 
 
 def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """The function, its slope, its limits and its axis; of PReLU, how many slopes it has."""
+    """The function, its slope, limits and axis; for PReLU, the number of slopes."""
     if a.kind == b.kind == "prelu":
         shapes = [of["slope"] for of in (of_a, of_b)]
         if shapes[0] == shapes[1]:
@@ -95,7 +95,7 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
 
 
 def candidates(node: Node, x: np.ndarray, y: np.ndarray) -> list[Node]:
-    """Activation functions that may turn x into y; slopes are taken from the numbers."""
+    """Activation functions that may turn x into y; slopes are recovered from the values."""
     names = [*PLAIN, *AXIS]
     settings = [{"function": name, "slope": None} for name in names if name != "linear"]
     negative = x < -1e-3
@@ -117,7 +117,7 @@ def candidates(node: Node, x: np.ndarray, y: np.ndarray) -> list[Node]:
 
 
 def _limits(x: np.ndarray, y: np.ndarray) -> Iterator[list[float | None]]:
-    """The lowest and the highest number, as far as there are numbers beyond them."""
+    """The lowest and the highest value, if there are values beyond them."""
     if x.shape != y.shape or not y.size:
         return
     low, high = (float(np.round(value, 4)) for value in (y.min(), y.max()))
@@ -152,7 +152,7 @@ def linear(node: Node) -> Node:
 
 
 def usual(node: Node, shape: Shape) -> Node:
-    """Functions that have another name with those limits or that slope."""
+    """Functions that have a different name with these limits or this slope."""
     function, slope = node.attributes["function"], node.attributes.get("slope")
     limits = list(node.attributes.get("limits", ()))
     match function, limits:
@@ -170,7 +170,7 @@ def usual(node: Node, shape: Shape) -> Node:
 
 
 def _ends(node: Node) -> tuple[float, float] | None:
-    """The lowest and the highest number of a function that only cuts off; None for others."""
+    """The lowest and the highest value of a function that only clips; None for others."""
     match node.attributes["function"]:
         case "relu":
             return 0.0, np.inf
@@ -183,7 +183,7 @@ def _ends(node: Node) -> tuple[float, float] | None:
 
 
 def _cut_off_twice(node: Node, before: Node, positive: bool) -> Node | None:
-    """One function for two that cut off, one behind the other."""
+    """One function for two clipping functions in sequence."""
     inner, outer = _ends(before), _ends(node)
     if inner is None or outer is None:
         return None
@@ -219,7 +219,7 @@ ACTIVATION = Kind(
     keeps_order=True,
     is_positive=lambda node: node.attributes["function"] in POSITIVE,
 )
-"""An activation function, apart from the layer that it was an argument of."""
+"""An activation function, separate from the layer that it was an argument of."""
 
 
 def _prelu(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
@@ -238,9 +238,9 @@ def _prelu_rounding(
 
 def _slopes(shape: Shape) -> str:
     if len(shape) > 1:
-        return f"a slope for each of {times(shape)} numbers"
+        return f"one slope for each of {times(shape)} values"
     channels = times(shape)
-    return "one slope" if channels == "1" else f"a slope for each of {channels} channels"
+    return "one slope" if channels == "1" else f"one slope for each of {channels} channels"
 
 
 PRELU = Kind(
@@ -260,7 +260,7 @@ PRELU = Kind(
     comparable=("activation",),
     keeps_order=True,
 )
-"""A leaky ReLU whose slopes are trained (He et al., 2015)."""
+"""A leaky ReLU with learned slopes (He et al., 2015)."""
 
 
 def _glu(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:

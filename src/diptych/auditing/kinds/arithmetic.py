@@ -1,4 +1,4 @@
-"""Layers that combine their inputs number by number, or join them."""
+"""Layers that combine their inputs elementwise, or join them."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -27,7 +27,7 @@ from diptych.auditing.kinds.rounding import LAMBDA, exact, sum_of_terms
 
 
 def _together(function: Callable[[Array, Array], Array]) -> Compute:
-    """The computation of a kind that combines its inputs two by two, the first two first."""
+    """The computation of a kind that combines its inputs in pairs, from the first on."""
 
     def compute(
         node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
@@ -86,7 +86,7 @@ def _offset_rounding(
 
 
 def _differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """Another kind of combination."""
+    """A different kind of combination."""
     if a.kind == b.kind:
         return []
     changed = replace(a, kind=b.kind, attributes=b.attributes)
@@ -152,7 +152,7 @@ RESCALE = Kind(
     does_nothing=_does_nothing,
     keeps_order=True,
 )
-"""A line through each number."""
+"""A scale and an offset for each value."""
 
 _NAMES = ("add", "subtract", "multiply", "divide", "maximum", "minimum", "average")
 
@@ -174,17 +174,17 @@ def _combination(name: str, compute: Compute, rounding: Rounding, keeps_sign: bo
 ADD = _combination("add", _add, sum_of_terms)
 """The sum of inputs that broadcast to each other."""
 SUBTRACT = _combination("subtract", _together(lambda x, y: x - y), sum_of_terms, False)
-"""The first input less the others."""
+"""The first input minus the others."""
 MULTIPLY = _combination("multiply", _together(lambda x, y: x * y), _product_rounding)
 """The product of the inputs, such as a gate's (squeeze-and-excitation)."""
 DIVIDE = _combination("divide", _together(lambda x, y: x / y), _product_rounding)
 """The first input divided by the others."""
 MAXIMUM = _combination("maximum", _together(anp.maximum), exact)
-"""The largest of the inputs at each place."""
+"""The elementwise maximum of the inputs."""
 MINIMUM = _combination("minimum", _together(anp.minimum), exact)
-"""The smallest of the inputs at each place."""
+"""The elementwise minimum of the inputs."""
 AVERAGE = _combination("average", _average, sum_of_terms)
-"""The mean of the inputs at each place."""
+"""The elementwise mean of the inputs."""
 
 MATMUL = Kind(
     name="matmul",
@@ -225,7 +225,7 @@ LEARNED_OFFSET = Kind(
     compute=_offset,
     rounding=_offset_rounding,
 )
-"""The sum with a parameter, such as a position's embedding."""
+"""The sum with a parameter, such as a position embedding."""
 
 CONCATENATE = Kind(
     name="concatenate",

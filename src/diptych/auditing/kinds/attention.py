@@ -1,4 +1,4 @@
-"""Attention: products of queries and keys as weights of values, alone or with its projections."""
+"""Attention: products of queries and keys as weights of values, with or without projections."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -25,7 +25,7 @@ from diptych.auditing.kinds.kind import (
 from diptych.auditing.kinds.rounding import FUNCTION_UNITS, LAMBDA
 
 LOW = -1e30
-"""What a masked product is instead; its exponential is 0."""
+"""The value of a masked product; its exponential is 0."""
 PROJECTIONS = ("query", "key", "value")
 SCALE = "the factor of the products, usually 1 / sqrt(size of a key)"
 CAUSAL = "bool, whether a query sees only keys up to its own place"
@@ -35,7 +35,7 @@ DROPOUT = "the share of weights that is dropped in training"
 
 
 def _allowed(node: Node, inputs: Sequence[np.ndarray], queries: int, keys: int) -> Array:
-    """Which keys each query sees, bool, to broadcast against (n, heads, queries, keys); None for
+    """The keys that each query sees, bool, to broadcast against (n, heads, queries, keys); None for
     all."""
     allowed = None
     if node.attributes["causal"]:
@@ -58,7 +58,7 @@ def _heads(x: Array, heads: int) -> Array:
 
 
 def _joined(x: Array) -> Array:
-    """The reverse of `_heads`."""
+    """The inverse of `_heads`."""
     x = anp.swapaxes(x, 1, 2)
     return anp.reshape(x, (*x.shape[:2], -1))
 
@@ -69,7 +69,7 @@ def _projected(name: str, x: Array, parameters: Parameters) -> Array:
 
 
 def _sources(node: Node, inputs: Sequence[Array]) -> list[Array]:
-    """What queries, keys and values are made of."""
+    """The inputs of queries, keys and values."""
     sources = [inputs[i] for i in node.attributes["order"]]
     if any(x.ndim != 3 for x in sources):
         raise ValueError("attention takes (n, steps, channels)")
@@ -166,7 +166,7 @@ def _common_differences(a: Node, b: Node) -> list[Difference]:
     """Scale, masks and dropout."""
     one, other, result = a.attributes, b.attributes, []
     if differ(one["scale"], other["scale"]):
-        says = [f"products times {v['scale']:.6g}" for v in (one, other)]
+        says = [f"products scaled by {v['scale']:.6g}" for v in (one, other)]
         result.append(Difference("layer-kind", *says, changed=with_those_of(a, b, "scale")))
     if one["causal"] != other["causal"]:
         says = ["a causal mask" if v["causal"] else "no causal mask" for v in (one, other)]
@@ -175,14 +175,14 @@ def _common_differences(a: Node, b: Node) -> list[Difference]:
         says = ["a mask of keys" if v["mask"] else "no mask of keys" for v in (one, other)]
         result.append(Difference("layer-kind", *says))
     if differ(one["dropout"], other["dropout"]):
-        says = [f"dropout of {v['dropout']:.6g} among the weights" for v in (one, other)]
-        effect = "in training only; the stage randomness has it measured"
+        says = [f"dropout of {v['dropout']:.6g} on the attention weights" for v in (one, other)]
+        effect = "in training only; measured in the stage randomness"
         result.append(Difference("dropout-rate", *says, effect=effect))
     return result
 
 
 def _multi_head_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """Heads, sizes, biases, and what `_common_differences` says."""
+    """Heads, sizes, biases, and the differences of `_common_differences`."""
     result = []
     heads = [node.attributes["heads"] for node in (a, b)]
     if heads[0] != heads[1]:
@@ -191,7 +191,7 @@ def _multi_head_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> lis
     for name in (*PROJECTIONS, "output"):
         sizes = [of[f"{name}_kernel"][-1] for of in (of_a, of_b)]
         if sizes[0] != sizes[1]:
-            says = [f"{size} numbers of the {name} for all heads" for size in sizes]
+            says = [f"{name} of size {size} over all heads" for size in sizes]
             result.append(Difference("units", *says))
         what = f"a bias of the {name}"
         result += optional_role(f"{name}_bias", of_a, of_b, "bias-missing", what)
@@ -200,7 +200,7 @@ def _multi_head_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> lis
 
 
 def _hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
-    """Without the causal mask or with it, and other scales."""
+    """The opposite causal mask, and other scales."""
     scale = node.attributes["scale"]
     causal = with_attributes(node, causal=not node.attributes["causal"])
     scales = dict.fromkeys((1.0, scale**2, scale / np.sqrt(node.attributes.get("heads", 1))))

@@ -1,4 +1,4 @@
-"""Layers that are known only by what they do."""
+"""Layers that are known only by their outputs."""
 
 from diptych.auditing.kinds.kind import Kind
 
@@ -10,7 +10,7 @@ CUSTOM = Kind(
     rounding=None,
     in_training="unknown",
 )
-"""A layer that no reader knows. Its parameters have the roles "0", "1", … in its framework's order;
-its framework computes it."""
+"""A layer that no reader knows. Its parameters have the roles "0", "1", … in the order of its
+framework, which computes it."""
 
 KINDS = (CUSTOM,)

@@ -15,7 +15,7 @@ from diptych.auditing.kinds.kind import Array, Parameters
 from diptych.auditing.kinds.rounding import FUNCTION_UNITS, LAMBDA
 
 NUDGE = 1e-4
-"""By how much sums are moved to see how steep a function is."""
+"""The change of sums from which the derivative of a function is estimated."""
 
 
 def taken(parameters: Parameters, prefix: str) -> dict[str, Array]:
@@ -47,8 +47,8 @@ class Cell:
         return [np.zeros((count, units)) for _ in range(self.states)]
 
     def sums(self, x: Array, states: Sequence[Array], own: Parameters) -> list[Array]:
-        """The products with the kernels, and the biases: the input's and the state's, added up
-        where that is what the cell does."""
+        """The products with the kernels plus the biases, of the input and of the state; summed if
+        the cell sums them."""
         one, other = _biases(own)
         total = x @ own["kernel"] + states[0] @ own["recurrent_kernel"]
         return _split(total + one + other, len(self.gates))
@@ -61,7 +61,7 @@ class Cell:
 
 
 def _biases(own: Parameters) -> tuple[Array, Array]:
-    """The input's and the state's; 0 where there is none."""
+    """The sums of the input and of the state; 0 if there is none."""
     if "bias" not in own:
         return 0.0, 0.0
     bias = own["bias"]
@@ -186,6 +186,6 @@ def _add(
     exact: Sequence[np.ndarray],
     variance: np.ndarray,
 ) -> None:
-    """Adds what one source of errors, number by number, contributes to all states."""
+    """Adds the contribution of one source of independent errors to all states."""
     for i, (there, here) in enumerate(zip(moved, exact, strict=True)):
         total[i] = total[i] + np.square((there - here) / NUDGE) * variance

@@ -67,15 +67,15 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
 
 
 def with_padding_before(node: Node, pad: Node, positive: bool) -> Node | None:
-    """The convolution with the zeros of the layer before it as padding of its own."""
+    """The convolution with the zero padding of the preceding layer included."""
     if not is_of_zeros(pad):
         return None
     return with_attributes(node, padding=joined(node, pad))
 
 
 def _result_shape(node: Node, x: Shape, kernel: Shape) -> tuple[Shape, Setting]:
-    """What a transposed convolution makes of an input (n, *spatial, channels), before anything is
-    cut off: that shape, and the setting of the convolution that turns it into the input."""
+    """The full result of a transposed convolution for an input (n, *spatial, channels), before
+    cropping: its shape, and the setting of the convolution that maps it back to the input."""
     attributes = node.attributes
     strides, dilation = tuple(attributes["strides"]), tuple(attributes["dilation"])
     spatial = [
@@ -89,7 +89,7 @@ def _result_shape(node: Node, x: Shape, kernel: Shape) -> tuple[Shape, Setting]:
 def compute_transposed(
     node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
 ) -> Array:
-    """Each number times the kernel, added up where it falls, then cut, plus the bias."""
+    """Each value times the kernel, summed where they overlap, cropped, plus the bias."""
     (x,), kernel = inputs, parameters["kernel"]
     shape, setting = _result_shape(node, tuple(x.shape), tuple(kernel.shape))
     y = convolve_transposed(x, kernel, shape, setting)
@@ -118,11 +118,11 @@ def _transposed_rounding(
 
 def _cropping_in_words(node: Node) -> str:
     words = padding_in_words(node.attributes["cropping"])
-    return words.replace("no padding", "nothing cut off").replace("padding", "cut off:")
+    return words.replace("no padding", "no cropping").replace("padding", "cropping")
 
 
 def transposed_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """Filters, windows, strides, what is cut off, dilation, groups and the bias."""
+    """Filters, windows, strides, cropping, dilation, groups and the bias."""
     units = [of["kernel"][-2] * n.attributes["groups"] for of, n in ((of_a, a), (of_b, b))]
     differences = []
     if units[0] != units[1]:
@@ -142,7 +142,7 @@ def transposed_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list
 
 
 def _other_crops(node: Node) -> list[tuple[str, Node]]:
-    """The hypotheses that as much is cut off, but more of it from the other side."""
+    """The hypotheses that the same amount is cropped, but more of it on the other side."""
     totals = [sum(crop) for crop in node.attributes["cropping"]]
     crops = [mirrored(node.attributes["cropping"])]
     crops.append([[total // 2, total - total // 2] for total in totals])
@@ -197,5 +197,5 @@ KINDS = (CONV, CONV_TRANSPOSE)
 
 
 def flipped(a: np.ndarray, b: np.ndarray) -> bool:
-    """Whether a kernel is another one turned by 180 degrees, as Theano had them."""
+    """True if a kernel is another one rotated by 180 degrees, as in Theano."""
     return a.ndim > 2 and np.allclose(a, np.flip(b, tuple(range(b.ndim - 2))), 1e-6, 0)

@@ -13,13 +13,13 @@ from autograd.extend import defvjp, primitive
 from diptych.auditing.kinds.windows import Padding, inside, offsets, output_sizes, padded
 
 CHUNK = 2**20
-"""Numbers that the windows of some examples may take when they are laid out: 8 MiB, since what
-stays in the cache is faster."""
+"""The maximum number of values in the windows of some examples: 8 MiB, because arrays that fit the
+cache are faster."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """How a kernel moves over its input."""
+    """Strides, padding and dilation of a kernel."""
 
     strides: tuple[int, ...]
     padding: Padding
@@ -34,10 +34,10 @@ def _sizes(x_shape: tuple[int, ...], setting: Setting) -> tuple[int, ...]:
 
 def _check(x_shape: tuple[int, ...], kernel_shape: tuple[int, ...], groups: int) -> None:
     if len(x_shape) != len(kernel_shape):
-        raise ValueError(f"a kernel {kernel_shape} has other axes than an input {x_shape}")
+        raise ValueError(f"a kernel {kernel_shape} does not match the axes of an input {x_shape}")
     if x_shape[-1] != kernel_shape[-2] * groups or kernel_shape[-1] % groups:
         raise ValueError(
-            f"a kernel {kernel_shape} in {groups} groups does not fit to an input {x_shape}"
+            f"a kernel {kernel_shape} in {groups} groups does not fit an input {x_shape}"
         )
 
 
@@ -95,8 +95,8 @@ def _correlate(x: np.ndarray, kernel: np.ndarray, setting: Setting) -> np.ndarra
 def _spread(
     y: np.ndarray, kernel: np.ndarray, shape: tuple[int, ...], setting: Setting
 ) -> np.ndarray:
-    """Each number of y times the kernel, added up where it falls: what convolution's gradient is to
-    its input, and transposed convolution.
+    """Each value of y times the kernel, summed where they overlap: the gradient of a convolution to
+    its input, and the transposed convolution.
 
     Args:
         y: (n, *spatial, filters).

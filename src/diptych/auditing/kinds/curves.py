@@ -18,7 +18,7 @@ Limits = Sequence[float | None]
 
 
 def _expm1_below(x: Array) -> Array:
-    """expm1(x) up to zero; 0 above it, so that nothing overflows."""
+    """expm1(x) up to zero; 0 above it, to avoid overflow."""
     return anp.expm1(anp.where(x <= 0, x, 0.0))
 
 
@@ -53,7 +53,7 @@ def _sparse_plus(x: Array) -> Array:
 
 
 AXIS: dict[str, Callable[[Array, int], Array]] = {"softmax": softmax, "log_softmax": log_softmax}
-"""Functions of all numbers along an axis."""
+"""Functions of all values along an axis."""
 
 PLAIN: dict[str, Callable[[Array], Array]] = {
     # At a kink, as in the frameworks, the gradient is the left one's; `where` has it so.
@@ -95,9 +95,9 @@ SLOPED: dict[str, Callable[[Array, float], Array]] = {
         x > width, x - width, anp.where(x < -width, x + width, 0.0)
     ),
 }
-"""Activation functions with a number of their own: leaky_relu's slope on the negative side, elu's
-and celu's alpha, softplus' beta, squareplus' b, hard_sigmoid's slope, half the width of what the
-shrinking ones make zero."""
+"""Activation functions with a parameter: leaky_relu's slope on the negative side, elu's and celu's
+alpha, softplus' beta, squareplus' b, hard_sigmoid's slope, and half the width of the zero range of
+shrink functions."""
 
 LIMITED: dict[str, Callable[[Array, float | None, Limits], Array]] = {
     "clip": lambda x, _, limits: _clip(x, *limits),
@@ -118,12 +118,14 @@ COMMON: dict[str, tuple[float, ...]] = {
     "hard_shrink": (0.5,),
     "soft_shrink": (0.5,),
 }
-"""The numbers that frameworks take where nothing is said. Keras 2 and ONNX have a hard sigmoid of
-slope 0.2, Keras 3 and PyTorch one of 1/6."""
+"""The default parameters of frameworks.
+
+Keras 2 and ONNX have a hard sigmoid of slope 0.2, Keras 3 and PyTorch one of 1/6.
+"""
 
 FUNCTIONS = (*PLAIN, *AXIS, *SLOPED, *LIMITED)
 POSITIVE = ("relu", "relu6", "sigmoid", "softmax", "softplus", "exponential")
-"""Functions that give no negative numbers."""
+"""Functions whose values are never negative."""
 
 
 def activate(

@@ -1,4 +1,4 @@
-"""Dense layers, and the order of their rows behind a flatten."""
+"""Dense layers, and the order of their rows after a flatten."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -29,7 +29,7 @@ def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], trainin
 
 
 def unit_differences(of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """The difference of two nodes with other numbers of outputs, the kernel's last axis."""
+    """The difference of two nodes with different numbers of outputs, the kernel's last axis."""
     units = [of["kernel"][-1] for of in (of_a, of_b)]
     if units[0] == units[1]:
         return []
@@ -44,7 +44,7 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
 
 
 def reordered(kernel: np.ndarray, shape: tuple[int, ...], order: str, wanted: str) -> np.ndarray:
-    """A dense kernel (in, out) whose rows are in one order of flattening, in the other.
+    """A dense kernel (in, out) with its rows reordered from one order of flattening to the other.
 
     Args:
         kernel: (in, out).

@@ -1,4 +1,4 @@
-"""Words for the directions and the results of recurrent layers. It needs nothing but Python."""
+"""Words for the directions and the results of recurrent layers. This module needs only Python."""
 
 FORWARD, BACKWARD, BOTH = "forward", "backward", "both"
 SEQUENCE, STATE, STEP = "sequence", "state", "step"

@@ -1,4 +1,4 @@
-"""Dropout of numbers, of channels and of whole branches, and the noise of the same family."""
+"""Dropout of values, channels and whole branches, and related noise."""
 
 from collections.abc import Sequence
 
@@ -21,8 +21,8 @@ NAMES = {
     "alpha_dropout": "alpha dropout",
     "gaussian_dropout": "Gaussian dropout",
 }
-"""The kinds that have a rate, in words."""
-IN_TRAINING = "in training only; the stages mode and randomness have what was measured"
+"""The names of the kinds that have a rate."""
+IN_TRAINING = "in training only; measured in the stages mode and randomness"
 
 
 def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
@@ -31,7 +31,7 @@ def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], trainin
 
 
 def words(node: Node) -> str:
-    """The kind of dropout with its rate."""
+    """The kind of dropout, with its rate."""
     return f"{NAMES[node.kind]} of {node.attributes['rate']:.6g}"
 
 
@@ -64,14 +64,14 @@ def _with_rate(name: str, meaning: str) -> Kind:
 
 
 DROPOUT = _with_rate("dropout", "the share of numbers that is dropped in training")
-"""Dropout; the numbers that are kept are divided by 1 - rate (Srivastava et al., 2014)."""
+"""Dropout; the kept values are divided by 1 - rate (Srivastava et al., 2014)."""
 
 SPATIAL_DROPOUT = _with_rate("spatial_dropout", "the share of channels that is dropped in training")
-"""Dropout of all of a channel at once (Tompson et al., 2015)."""
+"""Dropout of whole channels (Tompson et al., 2015)."""
 
 DROP_PATH = _with_rate("drop_path", "the share of examples that is dropped in training")
-"""Dropout of all of an example at once: stochastic depth (Huang et al., 2016), where it stands in a
-residual branch. Examples that are kept are divided by 1 - rate."""
+"""Dropout of whole examples: stochastic depth (Huang et al., 2016), if it is in a residual branch.
+Kept examples are divided by 1 - rate."""
 
 ALPHA_DROPOUT = _with_rate("alpha_dropout", "the share of numbers that is replaced in training")
 """Dropout to selu's lower limit, which keeps mean and variance (Klambauer et al., 2017)."""
@@ -103,7 +103,7 @@ GAUSSIAN_NOISE = Kind(
     keeps_order=True,
     in_training="draws",
 )
-"""Numbers drawn from a normal distribution around zero, added."""
+"""Added noise from a normal distribution around zero."""
 
 
 def _augmentation_words(node: Node) -> str:
@@ -130,7 +130,7 @@ AUGMENTATION = Kind(
     differences=_augmentation_differences,
     in_training="draws",
 )
-"""A layer that changes images at random in training and passes them on in inference."""
+"""A layer that changes images randomly in training and passes them on in inference."""
 
 KINDS = (
     DROPOUT,

@@ -1,4 +1,4 @@
-"""Embeddings: rows of a matrix, looked up by whole numbers."""
+"""Embeddings: rows of a matrix, looked up by integers."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -56,11 +56,11 @@ def _differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Differenc
     padding = [node.attributes.get("padding_index") for node in (a, b)]
     if padding[0] != padding[1]:
         words = ["no padding index" if i is None else f"padding index {i}" for i in padding]
-        effect = "the row of the padding index gets no gradient: it stays as it starts"
+        effect = "the padding row gets no gradient and keeps its initial values"
         differences.append(Difference("padding-index", *words, effect=effect))
     longest = [node.attributes.get("max_norm") for node in (a, b)]
     if differ(*longest):
-        words = ["any norm" if norm is None else f"norms up to {norm:.6g}" for norm in longest]
+        words = ["any norm" if norm is None else f"norms limited to {norm:.6g}" for norm in longest]
         changed = with_those_of(a, b, "max_norm")
         differences.append(Difference("weight-constraint", *words, changed=changed))
     return differences
@@ -74,11 +74,11 @@ EMBEDDING = Kind(
         "mask": "bool, whether the layer tells those after it to leave out the number 0",
     },
     roles={"kernel": Role("(rows, units)")},
-    words=lambda node: f"embedding in {node.shape[-1]} numbers",
+    words=lambda node: f"embedding of size {node.shape[-1]}",
     compute=_compute,
     rounding=_rounding,
     differences=_differences,
 )
-"""The rows of a matrix that whole numbers (n, …) name, (n, …, units)."""
+"""The rows of a matrix at the integers (n, …), as (n, …, units)."""
 
 KINDS = (EMBEDDING,)

@@ -1,4 +1,4 @@
-"""A kind of layer as data: what the audit knows of it apart from any framework."""
+"""A kind of layer as data: everything that the audit knows about it independent of a framework."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
@@ -9,7 +9,7 @@ import numpy as np
 from diptych.auditing.graph import Arrays, Node
 
 Array = Any
-"""An array of NumPy, or one that autograd follows."""
+"""A NumPy array, or an array of autograd."""
 Parameters = Mapping[str, Array]
 """A node's own parameters, by role."""
 Shape = tuple[int, ...]
@@ -24,26 +24,26 @@ class Role:
     meaning: str
     required: bool = True
     average: bool = False
-    """Whether it is a moving average, which no optimiser trains."""
+    """True if it is a moving average, which no optimiser trains."""
     initialiser: str = "kernel-initialiser"
-    """The cause that it is if two sides draw its first values differently."""
+    """The cause of a difference in its initial values."""
     stir: Literal["", "add", "scale"] = ""
-    """How its values are varied before outputs are compared, since values that are all alike hide
-    mistakes: by adding to them, by scaling them (which keeps them positive), or not at all."""
+    """How its values are varied before outputs are compared, because equal values hide mistakes: by
+    adding to them, by scaling them (which keeps them positive), or not at all."""
     rows_follow_input: bool = False
-    """Whether its rows are in the order of the input's numbers, so that a flatten in another order
-    reorders them."""
+    """True if its rows are in the order of the input's values, so that flattening in a different
+    order reorders them."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A setting in which two matched nodes differ."""
+    """A difference between the settings of two matched nodes."""
 
     code: str
     """One of `diptych.auditing.causes.CAUSES`."""
     a: str
     b: str
-    """What each side has, in words."""
+    """The value on each side, in words."""
     _: KW_ONLY
     changed: Node | None = None
     """A's node with B's setting, if its effect on the outputs can be computed; a difference
@@ -51,7 +51,7 @@ class Difference:
     effect: str = ""
     """The effect in words, if it is known without computing anything."""
     conventional: bool = False
-    """Whether frameworks differ in this by convention, so that it counts only between two sides
+    """True if frameworks differ in this by convention, so that it counts only between two sides
     that follow the same one."""
 
 
@@ -70,27 +70,27 @@ def no_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Differe
 
 
 def no_hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
-    """The hypotheses about a kind that nobody mistakes for another."""
+    """The hypotheses of a kind that has none."""
     return []
 
 
 def no_guesses(node: Node, inputs: list[np.ndarray], y: np.ndarray) -> list[Node]:
-    """The guesses of a kind that no black box is taken for."""
+    """The guesses of a kind that has none."""
     return []
 
 
 def always_acts(node: Node, shape: Shape) -> bool:
-    """A kind of which no node does nothing."""
+    """The test of a kind whose nodes always have an effect."""
     return False
 
 
 def may_be_negative(node: Node) -> bool:
-    """A kind whose nodes may give negative numbers."""
+    """The test of a kind whose outputs may be negative."""
     return False
 
 
 def as_it_is(node: Node, shape: Shape) -> Node:
-    """The usual form of a kind that has only one."""
+    """The usual form of a kind with only one form."""
     return node
 
 
@@ -105,15 +105,15 @@ class Kind:
     attributes: Mapping[str, str]
     """The attributes of its nodes, each with its meaning."""
     words: Words
-    """A node in words, with what matters of it."""
+    """A node in words, with its important settings."""
     compute: Compute | None
-    """What a node gives: (node, parameters by role, inputs, training) to output. It is written with
-    `autograd.numpy`, which gives its gradient. Random numbers are not drawn: dropout drops nothing.
+    """The computation: (node, parameters by role, inputs, training) to output. It is written with
+    `autograd.numpy`, which gives its gradient. No random numbers are drawn: dropout drops nothing.
     It raises ValueError, TypeError or IndexError for shapes that the node cannot take. None for a
     kind that only its framework can compute."""
     rounding: Rounding | None
-    """How far from y rounding may take each number, in units of the unit roundoff: (node,
-    parameters by role, inputs, y, training) to an array that broadcasts to y."""
+    """The rounding error of each value of y, in units of the unit roundoff: (node, parameters by
+    role, inputs, y, training) to an array that broadcasts to y."""
     optional: frozenset[str] = frozenset()
     """The attributes that a node may lack."""
     roles: Mapping[str, Role] = field(default_factory=dict)
@@ -121,37 +121,36 @@ class Kind:
     """The errors in training that all numbers of a channel share, since they come from sums over
     the batch; (node, parameters, x, y) to those of the mean and of the variance."""
     differences: Differences = no_differences
-    """In which settings two matched nodes differ: (A's node, B's node, the shapes of A's
-    parameters, the shapes of B's)."""
+    """The differences of two matched nodes: (A's node, B's node, the shapes of A's parameters, the
+    shapes of B's)."""
     hypotheses: Hypotheses = no_hypotheses
-    """What else a node may be doing than it says, each with the cause's code: (node, its recorded
-    input, its recorded output)."""
+    """Other things that a node may compute than it declares, each with the cause: (node, its
+    recorded input, its recorded output)."""
     guesses: Guesses = no_guesses
     """Nodes of this kind that a black box may be, likelier ones first: (the black box, its recorded
     inputs, its recorded output), all float64."""
     comparable: tuple[str, ...] = ()
-    """Other kinds that can stand in its place: `differences` takes a node of one of them too."""
+    """Other kinds that it can be compared with: `differences` also takes a node of one of them."""
     does_nothing: Callable[[Node, Shape], bool] = always_acts
-    """Whether a node changes nothing: (node, its input's shape without the batch)."""
+    """True if a node has no effect: (node, its input's shape without the batch)."""
     usual: Callable[[Node, Shape], Node] = as_it_is
     """The usual form of a node that can be written in several ways."""
     absorbs: Mapping[str, Callable[[Node, Node, bool], Node | None]] = field(default_factory=dict)
-    """By the kind of the node before it, how that one becomes part of it: (node, the one before,
-    whether the input of the one before has no negative numbers) to the two as one, None where they
-    stay two."""
+    """The merger with a preceding node, by its kind: (node, the preceding node, whether the input
+    of the preceding node is never negative) to the merged node, or None if they stay two."""
     keeps_sign: bool = False
-    """Whether the output has no negative numbers if no input has any."""
+    """True if the output is never negative if no input is negative."""
     is_positive: Callable[[Node], bool] = may_be_negative
-    """Whether the output has no negative numbers whatever the input is."""
+    """True if the output is never negative for any input."""
     keeps_order: bool = False
-    """Whether each number of the output comes from the number at the same place of the input."""
+    """True if the node is elementwise."""
     in_training: Literal["same", "draws", "statistics", "unknown"] = "same"
-    """What it does in training that it does not do in inference: draw random numbers, or normalise
-    by the batch's own statistics and keep moving averages."""
+    """Its additional behaviour in training: drawing random numbers, or normalising by the batch
+    statistics and updating moving averages."""
 
 
 def has_attributes(node: Node, kind: Kind) -> bool:
-    """Whether a node has all the attributes of its kind, but for optional ones, and no others."""
+    """True if a node has all attributes of its kind, except optional ones, and no others."""
     required = kind.attributes.keys() - kind.optional
     return required <= node.attributes.keys() <= kind.attributes.keys()
 
@@ -167,7 +166,7 @@ def with_those_of(node: Node, other: Node, *names: str) -> Node:
 
 
 def differ(a: float | None, b: float | None) -> bool:
-    """Whether two settings differ by more than float32's rounding."""
+    """True if two settings differ by more than float32's rounding."""
     if a is None or b is None:
         return a is not b
     return abs(a - b) > 1e-6 * max(abs(a), abs(b))

@@ -26,7 +26,7 @@ from diptych.auditing.kinds.kind import (
 from diptych.auditing.kinds.rounding import FUNCTION_UNITS
 
 EPSILONS = (1e-3, 1e-5, 1e-6, 1e-4, 1e-2, 1e-7, 1e-8, 1e-12)
-"""What frameworks and papers add to the variance."""
+"""The epsilons of frameworks and papers."""
 
 
 def moments(x: Array, axes: tuple[int, ...]) -> tuple[Array, Array]:
@@ -58,7 +58,7 @@ def _batch_norm(
 
 
 def _scale(parameters: Arrays, variance: np.ndarray) -> np.ndarray:
-    """By how much a normalisation stretches its input."""
+    """The factor by which a normalisation scales its input."""
     scale = 1 / np.sqrt(variance)
     return scale * np.abs(parameters["gamma"]) if "gamma" in parameters else scale
 
@@ -164,7 +164,7 @@ def own_statistics_rounding(
     terms: float,
     parameters: Arrays,
 ) -> np.ndarray:
-    """What rounding explains where each example is normalised by numbers of its own.
+    """The bound of rounding if each example is normalised by its own statistics.
 
     Args:
         x: the input.
@@ -187,7 +187,7 @@ def own_statistics_rounding(
 
 
 def _statistics(node: Node, x: Array) -> tuple[Array, Array]:
-    """What is subtracted, and the variance (RMS normalisation: the mean square) with epsilon."""
+    """The subtracted mean, and the variance (RMS normalisation: the mean square) with epsilon."""
     axes = tuple(node.attributes["axes"])
     if node.kind == "layer_norm":
         mean, variance = moments(x, axes)
@@ -281,7 +281,7 @@ RMS_NORM = Kind(
 
 
 def _grouped(node: Node, x: Array) -> Array:
-    """The numbers (n, *spatial, groups, channels / groups)."""
+    """The values as (n, *spatial, groups, channels / groups)."""
     return anp.reshape(x, (*x.shape[:-1], node.attributes["groups"], -1))
 
 
@@ -332,7 +332,7 @@ def _group_norm_hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tup
 
 
 def _usual_group_norm(node: Node, shape: Shape) -> Node:
-    """One group of a vector as the layer normalisation that it is."""
+    """A group normalisation of a vector with one group, as a layer normalisation."""
     if len(shape) > 1 or node.attributes["groups"] > 1:
         return node
     attributes = {"epsilon": node.attributes["epsilon"], "axes": [-1]}

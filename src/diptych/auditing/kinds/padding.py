@@ -1,4 +1,4 @@
-"""Padding around the spatial axes: with a number, or with the array's own numbers."""
+"""Padding around the spatial axes: with a constant, or with values of the array."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -29,7 +29,7 @@ edge is not repeated), ``baabccb`` (it is) and ``bcabcab``."""
 
 
 def sources(mode: str, size: int, before: int, after: int) -> np.ndarray:
-    """Which pixel of an axis each pixel of the padded axis has; -1 where it has the constant.
+    """The source pixel of each pixel of a padded axis; -1 for the constant.
 
     Raises:
         ValueError: the axis is too short to be mirrored or repeated that far.
@@ -47,7 +47,7 @@ def _pad(node: Node, parameters: Parameters, inputs: Sequence[Array], training: 
     mode, value = node.attributes.get("mode", "constant"), node.attributes.get("value", 0.0)
     pairs = [tuple(pad) for pad in node.attributes["padding"]]
     if len(pairs) != y.ndim - 2:
-        raise ValueError(f"padding of {len(pairs)} axes does not fit to an input {y.shape}")
+        raise ValueError(f"padding of {len(pairs)} axes does not fit an input {y.shape}")
     if mode == "constant":
         spatial = [(0, 0), *pairs, (0, 0)]
         return anp.pad(y, spatial, "constant", constant_values=value)
@@ -58,7 +58,7 @@ def _pad(node: Node, parameters: Parameters, inputs: Sequence[Array], training: 
 
 
 def words(node: Node) -> str:
-    """The pixels, and what they are filled with."""
+    """The number of pixels, and their values."""
     mode, value = node.attributes.get("mode", "constant"), node.attributes.get("value", 0.0)
     filled = f"with {value:.6g}" if mode == "constant" and value else ""
     filled = filled or ("with zeros" if mode == "constant" else f"in mode {mode}")
@@ -66,14 +66,14 @@ def words(node: Node) -> str:
 
 
 def is_of_zeros(node: Node) -> bool:
-    """Whether padding is with zeros, as a layer with windows would pad by itself."""
+    """True if padding is with zeros, as in a layer with windows."""
     return node.attributes.get("mode", "constant") == "constant" and not node.attributes.get(
         "value", 0.0
     )
 
 
 def joined(node: Node, pad: Node) -> list[list[int]]:
-    """The padding of a layer with windows, and that of the padding before it, as one."""
+    """The padding of a layer with windows merged with the preceding padding."""
     both = zip(node.attributes["padding"], pad.attributes["padding"], strict=True)
     return [[own[0] + more[0], own[1] + more[1]] for own, more in both]
 
@@ -86,7 +86,7 @@ def _differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Differenc
 
 
 def _hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
-    """The other side padded more, and other fillings."""
+    """More padding on the other side, and other values."""
     others = [with_attributes(node, padding=mirrored(node.attributes["padding"]))]
     others += [with_attributes(node, mode=mode, value=0.0) for mode in MODES]
     return [("padding", other) for other in others]
@@ -110,6 +110,6 @@ PAD = Kind(
     hypotheses=_hypotheses,
     does_nothing=_does_nothing,
 )
-"""More pixels around the spatial axes."""
+"""Additional pixels around the spatial axes."""
 
 KINDS = (PAD,)

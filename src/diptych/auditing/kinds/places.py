@@ -1,5 +1,5 @@
-"""Where pixels of an output come from, with NumPy alone: for kinds, and for the adapters that read
-them in an environment that has no more."""
+"""The source of the pixels of an output, with NumPy alone: for kinds, and for adapters in
+environments with nothing else."""
 
 from collections.abc import Sequence
 
@@ -9,9 +9,9 @@ METHODS = ("nearest", "linear", "cubic", "keys")
 """``cubic`` has the coefficient -0.75 and repeats the pixel at the edge (PyTorch); ``keys`` has
 -0.5 and leaves out what is beyond the edge (TensorFlow, JAX; Keys, 1981)."""
 CENTRES = ("half", "corners", "corner")
-"""Where pixel i of the output lies in the input: ``half`` has the centres at half pixels, (i + 0.5)
-· ratio - 0.5; ``corners`` and ``corner`` have i · ratio, with the centres of all corner pixels in
-the same places or of the first one only."""
+"""The position of output pixel i in the input: ``half`` has the centres at half pixels, (i + 0.5) ·
+ratio - 0.5; ``corners`` and ``corner`` have i · ratio, with the centres of all corner pixels
+aligned, or only of the first one."""
 
 
 def _places(count: int, ratio: float, centres: str) -> np.ndarray:
@@ -28,7 +28,7 @@ def _cubic(distance: np.ndarray, a: float) -> np.ndarray:
 
 
 def matrix(size: int, wanted: int, ratio: float, method: str, centres: str) -> np.ndarray:
-    """What resampling does along one axis: (wanted, size).
+    """The matrix of resampling along one axis: (wanted, size).
 
     Args:
         size: pixels of the input.
@@ -59,7 +59,7 @@ def matrix(size: int, wanted: int, ratio: float, method: str, centres: str) -> n
 
 
 def ratios(sizes: Sequence[int], wanted: Sequence[int], centres: str) -> list[float]:
-    """Pixels of the input for each pixel of the output, where the sizes alone say it."""
+    """Pixels of the input per pixel of the output, if the sizes alone determine it."""
     if centres == "corners":
         return [
             (size - 1) / (to - 1) if to > 1 else 0.0 for size, to in zip(sizes, wanted, strict=True)

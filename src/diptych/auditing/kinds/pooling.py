@@ -1,4 +1,4 @@
-"""Pooling: over windows or over everything, by maximum or by average."""
+"""Pooling over windows or globally, by maximum or by average."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -124,8 +124,8 @@ def _average_pool(
 
 
 def with_padding_before(node: Node, pad: Node, positive: bool) -> Node | None:
-    """The pool with the padding of the layer before it, if that is one of its own: the smallest
-    numbers before a maximum (zeros, where nothing is negative), zeros that count in an average."""
+    """The pool merged with the preceding padding, if that acts like its own: the smallest values
+    before a maximum (zeros if nothing is negative), zeros that count in an average."""
     own = node.attributes["padding"]
     if node.kind == "average_pool":
         if not is_of_zeros(pad) or (np.any(own) and not node.attributes["count_padding"]):
@@ -141,7 +141,7 @@ def with_padding_before(node: Node, pad: Node, positive: bool) -> Node | None:
 
 
 def _spans(size: int, wanted: int) -> list[tuple[int, int]]:
-    """Where the windows of an adaptive pool along one axis begin and end, as PyTorch has them."""
+    """The first and last pixels of the windows of an adaptive pool along one axis (PyTorch)."""
     return [(i * size // wanted, -(-(i + 1) * size // wanted)) for i in range(wanted)]
 
 
@@ -214,7 +214,7 @@ def _adaptive_words(node: Node) -> str:
 
 
 def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """The kind of pool, its windows, and what padding counts for."""
+    """The kind of pool, its windows, and whether padding counts."""
     differences = []
     if a.kind != b.kind:
         as_b = replace(b, name=a.name, inputs=a.inputs)
@@ -239,7 +239,7 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
 
 
 def _usual(node: Node, shape: Shape) -> Node:
-    """A pool over everything as the global pool that it is."""
+    """A pool over the whole input, as a global pool."""
     covers = list(node.attributes["size"]) == list(shape[:-1])
     if covers and not np.any(node.attributes["padding"]):
         kind = "global_max_pool" if node.kind == "max_pool" else "global_average_pool"
@@ -370,7 +370,7 @@ ADAPTIVE_AVERAGE_POOL = Kind(
     comparable=_NAMES,
     keeps_sign=True,
 )
-"""The average of windows that overlap where the input's size is no multiple of the output's."""
+"""The average of windows that overlap if the input's size is not a multiple of the output's."""
 
 ADAPTIVE_MAX_POOL = Kind(
     name="adaptive_max_pool",
@@ -382,7 +382,7 @@ ADAPTIVE_MAX_POOL = Kind(
     comparable=_NAMES,
     keeps_sign=True,
 )
-"""The maximum of windows that overlap where the input's size is no multiple of the output's."""
+"""The maximum of windows that overlap if the input's size is not a multiple of the output's."""
 
 KINDS = (
     GLOBAL_AVERAGE_POOL,

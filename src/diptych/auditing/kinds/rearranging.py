@@ -1,8 +1,8 @@
-"""Numbers in another order: transpositions, with the reshapes around them.
+"""Values in a different order: transpositions, with the reshapes around them.
 
-Frameworks have other axes on the way: a shuffle of channels is a reshape, a transposition and a
-reshape in each, but not of the same axes. So a row of them is one node, and two are the same if
-they put every number in the same place.
+Intermediate axes differ between frameworks: a shuffle of channels is a reshape, a transposition and
+a reshape in each, but not of the same axes. So a sequence of them is one node, and two nodes are
+the same if they move every value to the same position.
 """
 
 # pyright: reportAttributeAccessIssue=false
@@ -33,7 +33,7 @@ from diptych.auditing.kinds.rounding import exact
 Steps = Sequence[Sequence[Any]]
 """``["transpose", order of the axes]`` or ``["reshape", sizes]``, all without the batch."""
 MOST_AXES = 4
-"""Axes without the batch up to which a black box is held against every order of them."""
+"""The number of axes without the batch up to which every order is tried for a black box."""
 
 
 def rearranged(x: Array, steps: Steps) -> Array:
@@ -51,7 +51,7 @@ def rearranged(x: Array, steps: Steps) -> Array:
 
 
 def index_of(attributes: Mapping[str, Any]) -> np.ndarray:
-    """For each number of the output, in order, which number of the input it is."""
+    """The index of the input value of each output value, in order."""
     steps = tuple((name, tuple(values)) for name, values in attributes["steps"])
     return _index(tuple(attributes["shape"]), steps)
 
@@ -87,7 +87,7 @@ def _differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Differenc
 
 
 def with_reshape_before(node: Node, before: Node, positive: bool) -> Node | None:
-    """The rearrangement with the reshape, or the other rearrangement, before it."""
+    """The rearrangement merged with the preceding reshape or rearrangement."""
     size = int(np.prod(node.attributes["shape"]))
     if before.kind == "reshape":
         # A reshape keeps the order, so the numbers are the same in the shape that it takes.
@@ -100,7 +100,7 @@ def with_reshape_before(node: Node, before: Node, positive: bool) -> Node | None
 
 
 def with_rearrangement_before(node: Node, before: Node, positive: bool) -> Node:
-    """A reshape behind a rearrangement, as one rearrangement."""
+    """A reshape after a rearrangement, as one rearrangement."""
     steps = [*before.attributes["steps"], ["reshape", list(node.attributes["shape"])]]
     attributes = {"shape": before.attributes["shape"], "steps": steps}
     return replace(node, kind="rearrange", attributes=attributes)
@@ -145,6 +145,6 @@ REARRANGE = Kind(
     absorbs=dict.fromkeys(("reshape", "rearrange"), with_reshape_before),
     keeps_sign=True,
 )
-"""The numbers of each example in another order."""
+"""The values of each example in a different order."""
 
 KINDS = (REARRANGE,)

@@ -1,4 +1,4 @@
-"""Recurrent layers: LSTM, GRU and the simple RNN, in one direction or in both."""
+"""Recurrent layers: LSTM, GRU and simple RNN, in one or both directions."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -27,7 +27,7 @@ from diptych.auditing.kinds.kind import (
 )
 
 BACK = "backward_"
-"""How the roles of the second direction begin."""
+"""The prefix of the roles of the second direction."""
 
 ATTRIBUTES = {
     "direction": "'forward', 'backward' or 'both': in which order the steps are gone through",
@@ -46,7 +46,7 @@ GATED = {"recurrent_activation": "of the gates"}
 
 
 def _directions(node: Node) -> list[tuple[str, bool]]:
-    """The beginning of the roles of each direction, and whether it goes backwards."""
+    """The prefix of the roles of each direction, and whether it is backward."""
     direction = node.attributes["direction"]
     return [("", direction == BACKWARD)] + ([(BACK, True)] if direction == BOTH else [])
 
@@ -75,7 +75,7 @@ def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], trainin
 def _masked(
     node: Node, kept: Array, before: Array, states: Sequence[Array], after: Sequence[Array]
 ) -> tuple[Array, Sequence[Array]]:
-    """The output and the states where some steps are skipped."""
+    """The output and the states if some steps are skipped."""
     if kept is None:
         return after[0], after
     instead = before if node.attributes["skipped"] == "repeat" else 0.0 * before
@@ -136,13 +136,13 @@ def rounding(
 
 _PLACES = {
     FORWARD: "",
-    BACKWARD: " from the last step to the first",
+    BACKWARD: ", backward",
     BOTH: " in both directions",
 }
 
 
 def words(node: Node) -> str:
-    """The layer with its units, directions and what it returns."""
+    """The layer with its units and directions."""
     name = {"lstm": "LSTM", "gru": "GRU", "simple_rnn": "simple RNN"}[node.kind]
     own = node.attributes
     units = node.shape[-1] // (2 if own["merge"] == "concat" else 1)
@@ -153,18 +153,18 @@ def words(node: Node) -> str:
 
 
 def _reset(node: Node) -> str:
-    return "after the matrix" if node.attributes["reset_after"] else "before the matrix"
+    return "after the product" if node.attributes["reset_after"] else "before the product"
 
 
 _RETURNS = {
     SEQUENCE: "returns the outputs of all steps",
     STATE: "returns the last state of each direction",
-    STEP: "returns the outputs at the last step, where going back has only begun",
+    STEP: "returns the outputs at the last step, the first one of the backward direction",
 }
 
 
 def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """Units, biases, formula, activations, directions, what is returned, masks and dropout."""
+    """Units, biases, formula, activations, directions, outputs, masks and dropout."""
     one, other = a.attributes, b.attributes
     result = []
     units = [of["recurrent_kernel"][0] for of in (of_a, of_b)]
@@ -181,7 +181,7 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
             changed = with_those_of(a, b, name)
             result.append(Difference("activation", *says, changed=changed))
     if one["direction"] != other["direction"]:
-        says = [f"goes through the steps {node.attributes['direction']}" for node in (a, b)]
+        says = [f"direction: {node.attributes['direction']}" for node in (a, b)]
         same = BOTH not in (one["direction"], other["direction"])
         changed = with_those_of(a, b, "direction") if same else None
         result.append(Difference("layer-kind", *says, changed=changed))
@@ -191,22 +191,22 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
                 text = [says[v] if says else f"{name}: {v}" for v in (one[name], other[name])]
                 result.append(Difference("layer-kind", *text, changed=with_those_of(a, b, name)))
     if one["masked"] != other["masked"]:
-        says = ["skips steps by a mask" if v["masked"] else "skips none" for v in (one, other)]
+        says = ["skips masked steps" if v["masked"] else "no mask" for v in (one, other)]
         result.append(Difference("layer-kind", *says))
     elif one["masked"] and one["skipped"] != other["skipped"]:
-        says = [f"a skipped step gives: {v['skipped']}" for v in (one, other)]
+        says = [f"output of a skipped step: {v['skipped']}" for v in (one, other)]
         result.append(Difference("layer-kind", *says, changed=with_those_of(a, b, "skipped")))
     for name in ("dropout", "recurrent_dropout"):
         if differ(one[name], other[name]):
             says = [f"{name.replace('_', ' ')} of {v[name]:.6g}" for v in (one, other)]
-            effect = "in training only; the stage randomness has it measured"
+            effect = "in training only; measured in the stage randomness"
             result.append(Difference("dropout-rate", *says, effect=effect))
     return result
 
 
 def _hypotheses(*, gated: bool, resets: bool = False) -> Hypotheses:
     def hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Node]]:
-        """Another place of the reset gate, other activations, another direction."""
+        """The other position of the reset gate, other activations, the other direction."""
         own, others = node.attributes, []
         if resets:
             others.append(("layer-kind", {"reset_after": not own["reset_after"]}))
@@ -230,7 +230,7 @@ def _hypotheses(*, gated: bool, resets: bool = False) -> Hypotheses:
 
 
 def other_gate_order(kind: str, kernel: np.ndarray, other: np.ndarray) -> str | None:
-    """The order in which another kernel has the same gates; None where it does not have them.
+    """The order of the gates in another kernel with the same gates; None if it has others.
 
     Args:
         kind: of the layer.

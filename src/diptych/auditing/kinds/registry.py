@@ -1,4 +1,4 @@
-"""All kinds by name, and the questions that the audit asks of whichever kind a node is."""
+"""All kinds by name, and functions that work for a node of any kind."""
 
 import numpy as np
 
@@ -51,7 +51,7 @@ def kind_of(node: Node) -> Kind:
 
 
 def words(node: Node) -> str:
-    """A layer in words, with what matters of it."""
+    """A layer in words, with its important settings."""
     return kind_of(node).words(node)
 
 
@@ -61,7 +61,7 @@ def role_of(node: Node, role: str) -> Role:
 
 
 def comparable(a: Node, b: Node) -> bool:
-    """Whether two nodes are of one kind, or of kinds that can stand in each other's place."""
+    """True if two nodes are of the same kind, or of kinds that can be compared."""
     return a.kind == b.kind or b.kind in kind_of(a).comparable
 
 
@@ -78,7 +78,7 @@ def guesses(node: Node, record: Arrays) -> list[Node]:
 
 
 def hypotheses(node: Node, record: Arrays) -> list[tuple[str, Node]]:
-    """What else a node may be doing than it says, each with the cause's code.
+    """Other things that a node may compute than it declares, each with the cause.
 
     Args:
         node: a node of a known kind.

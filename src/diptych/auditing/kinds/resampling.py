@@ -1,4 +1,4 @@
-"""Resampling: up-sampling, resizing, and blocks of pixels that become channels or come of them."""
+"""Resampling: upsampling, resizing, and rearrangement between blocks of pixels and channels."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -26,7 +26,7 @@ from diptych.auditing.kinds.rounding import exact
 
 
 def matrices(node: Node, x: Shape) -> list[np.ndarray]:
-    """By spatial axis, what a node does to an input (n, *spatial, channels).
+    """The matrix of each spatial axis for an input (n, *spatial, channels).
 
     Raises:
         ValueError: the input has other axes.
@@ -51,7 +51,8 @@ def _resize(node: Node, parameters: Parameters, inputs: Sequence[Array], trainin
 def _resize_rounding(
     node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
 ) -> np.ndarray:
-    """The weights are differences of places, which are rounded in proportion to their size."""
+    """The bound of rounding: the weights are differences of positions, which are rounded in
+    proportion to their size."""
     (x,) = inputs
     if node.attributes["method"] == "nearest":
         return exact(node, parameters, inputs, y, training)
@@ -68,14 +69,14 @@ def _resize_words(node: Node) -> str:
 
 
 def _input_sizes(node: Node) -> tuple[int, ...]:
-    """The sizes of what a node resamples, which its ratios say."""
+    """The input sizes of a node, from its ratios."""
     more = 1 if node.attributes["centres"] == "corners" else 0
     pairs = zip(node.attributes["size"], node.attributes["ratios"], strict=True)
     return tuple(round((size - more) * ratio) + more for size, ratio in pairs)
 
 
 def _resamples_alike(a: Node, b: Node) -> bool:
-    """Whether each pixel comes from the same ones: nearest ones may, by whatever name."""
+    """True if each pixel has the same source pixels, as two forms of nearest may have."""
     sizes = [_input_sizes(node) for node in (a, b)]
     if sizes[0] != sizes[1] or a.attributes["size"] != b.attributes["size"]:
         return False
@@ -92,7 +93,7 @@ def _resize_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Di
 
 
 def _resizings(node: Node, x: Shape, y: Shape) -> list[Node]:
-    """Every way to resample an input so that it has the output's size."""
+    """Every way to resample an input to the size of the output."""
     found = []
     for method in METHODS:
         for centres in CENTRES:
@@ -136,7 +137,7 @@ RESIZE = Kind(
     guesses=_resize_guesses,
     does_nothing=_resize_does_nothing,
 )
-"""Another number of pixels along the spatial axes, axis by axis."""
+"""A different number of pixels along each spatial axis."""
 
 
 # Blocks of pixels as channels.
@@ -181,7 +182,7 @@ def _blocks(node: Node, parameters: Parameters, inputs: Sequence[Array], trainin
 
 
 def as_rearrangement(node: Node) -> Node:
-    """The node as the reshapes and transpositions that it is."""
+    """The node as reshapes and transpositions."""
     size, (*spatial, channels) = node.attributes["block"], node.shape
     times_channels = size ** len(spatial)
     if node.kind == "depth_to_space":
@@ -193,11 +194,11 @@ def as_rearrangement(node: Node) -> Node:
 
 
 def block_words(node: Node) -> str:
-    """The direction, the block and which of the two the channels count faster."""
+    """The direction, the block, and the order of the channels."""
     name = "depth to space" if node.kind == "depth_to_space" else "space to depth"
     order = {
-        "channels": "channels first, as pixel_shuffle has them",
-        "blocks": "blocks first, as depth_to_space has them",
+        "channels": "channels first, as in pixel_shuffle",
+        "blocks": "blocks first, as in depth_to_space",
     }[node.attributes["order"]]
     return f"{name} by {node.attributes['block']}, {order}"
 

@@ -1,9 +1,9 @@
-"""What float32's rounding explains, in units of the unit roundoff.
+"""Bounds of float32's rounding, in units of the unit roundoff.
 
 Each of a dot product's n partial sums is rounded by up to u = 2⁻²⁴ of itself, in a random direction
 (Higham & Mary, 2019, "A New Approach to Probabilistic Rounding Error Analysis"). As a partial sum
 is about as large as the sum's share of it, or as a random walk over the terms, the errors add up to
-λ·u·√(n·(Σ(w·x)² + y²)) at most, with λ standard deviations.
+at most λ·u·√(n·(Σ(w·x)² + y²)), with λ standard deviations.
 """
 
 from collections.abc import Sequence
@@ -16,15 +16,15 @@ from diptych.auditing.kinds.kind import Compute, Rounding
 UNIT = 2.0**-24
 """The unit roundoff of float32."""
 LAMBDA = 8.0
-"""How many standard deviations a rounding error may be off by."""
+"""The number of standard deviations that a rounding error may have."""
 FUNCTION_UNITS = 16.0
-"""Units in the last place by which frameworks' exponentials and error functions may be off."""
+"""The error of frameworks' exponentials and error functions, in units in the last place."""
 
 
 def exact(
     node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
 ) -> np.ndarray:
-    """The bound of a node that moves or chooses numbers: they are rounded where they are stored."""
+    """The bound of a node that moves or selects values, which are rounded when stored."""
     return np.abs(y)
 
 

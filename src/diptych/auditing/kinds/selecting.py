@@ -1,4 +1,4 @@
-"""Layers that choose numbers, repeat them or put arrays side by side: slices, rolls, stacks."""
+"""Layers that select or repeat values, or stack arrays: slices, rolls, stacks."""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -25,7 +25,7 @@ from diptych.auditing.kinds.rounding import LAMBDA, exact
 
 
 def same_attributes(words: Callable[[Node], str]) -> Differences:
-    """The differences of kinds whose attributes all say where numbers go."""
+    """The differences of kinds whose attributes all describe where values go."""
 
     def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
         if a.attributes == b.attributes:
@@ -74,7 +74,7 @@ SLICE = Kind(
     does_nothing=_slice_does_nothing,
     keeps_sign=True,
 )
-"""Some of the numbers: cropping, splitting, taking the last step, turning an axis round."""
+"""A selection of the values: cropping, splitting, taking the last step, reversing an axis."""
 
 
 def _roll(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
@@ -98,7 +98,7 @@ ROLL = Kind(
     does_nothing=lambda node, shape: not any(node.attributes["shifts"]),
     keeps_sign=True,
 )
-"""All numbers moved along an axis; what leaves at one end comes in at the other."""
+"""All values shifted along an axis, cyclically."""
 
 
 def _repeat(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
@@ -131,7 +131,7 @@ REPEAT = Kind(
     does_nothing=lambda node, shape: set(node.attributes["counts"]) <= {1},
     keeps_sign=True,
 )
-"""The same numbers several times."""
+"""The same values, repeated."""
 
 
 def _stack(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
@@ -151,7 +151,7 @@ STACK = Kind(
     differences=same_attributes(_stack_words),
     keeps_sign=True,
 )
-"""Inputs of one shape along a new axis."""
+"""Inputs of the same shape, stacked along a new axis."""
 
 
 # Functions over axes.
@@ -184,7 +184,7 @@ def _reduce_words(node: Node) -> str:
 
 
 def _reduce_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """The function and the axes; axes of one that stay are a matter of shape."""
+    """The function and the axes; kept axes of size 1 only affect the shape."""
     names = ("function", "over")
     if all(a.attributes[name] == b.attributes[name] for name in names):
         return []
@@ -193,7 +193,7 @@ def _reduce_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Di
 
 
 def _usual_reduction(node: Node, shape: Shape) -> Node:
-    """A mean or a maximum over all spatial axes as the global pool that it is."""
+    """A mean or a maximum over all spatial axes, as a global pool."""
     pools = {"mean": "global_average_pool", "max": "global_max_pool"}
     function = node.attributes["function"]
     if function not in pools or node.attributes["over"] != list(range(len(shape) - 1)):
@@ -214,6 +214,6 @@ REDUCE = Kind(
     differences=_reduce_differences,
     usual=_usual_reduction,
 )
-"""One number for all along some axes."""
+"""A reduction over some axes."""
 
 KINDS = (SLICE, ROLL, REPEAT, STACK, REDUCE)

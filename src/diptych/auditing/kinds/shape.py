@@ -1,4 +1,4 @@
-"""Layers that move numbers and compute nothing: flatten, reshape, …"""
+"""Layers that only change the shape: flatten, reshape, …"""
 
 # pyright: reportAttributeAccessIssue=false
 # autograd.numpy makes its names when it is imported.
@@ -83,6 +83,6 @@ RESHAPE = Kind(
     absorbs={"rearrange": with_rearrangement_before},
     keeps_sign=True,
 )
-"""The same numbers in the same order in another shape."""
+"""The same values in the same order with a different shape."""
 
 KINDS = (FLATTEN, RESHAPE)

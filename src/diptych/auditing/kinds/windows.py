@@ -40,7 +40,7 @@ def offsets(
     dilation: Sequence[int],
     lengths: Sequence[int],
 ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Each place in the window, with the pixels at that place of all windows as slices of the
+    """Each position in the window, with the pixels at that position of all windows as slices of the
     padded input (n, *spatial, channels)."""
     for place in np.ndindex(*window):
         spatial = (
@@ -58,7 +58,7 @@ def padded(x: np.ndarray, padding: Padding, value: float = 0.0) -> np.ndarray:
 
 
 def inside(padding: Padding, sizes: Sequence[int]) -> tuple[slice, ...]:
-    """Where the unpadded array is in the padded one.
+    """The slices of the unpadded array in the padded one.
 
     Args:
         padding: on each side of each spatial axis.
@@ -71,7 +71,7 @@ def inside(padding: Padding, sizes: Sequence[int]) -> tuple[slice, ...]:
 def fitting_paddings(
     sizes: Sequence[int], wanted: Sequence[int], window: Sequence[int], strides: Sequence[int]
 ) -> list[list[list[int]]]:
-    """The paddings that give the wanted output sizes: more behind, more in front; at most two."""
+    """The paddings that give the wanted output sizes: more after, or more before; at most two."""
     behind, before = [], []
     for length, result, extent, stride in zip(sizes, wanted, window, strides, strict=True):
         total = max(0, (result - 1) * stride + extent - length)
@@ -88,7 +88,7 @@ def mirrored(padding: Padding) -> list[list[int]]:
 
 
 def padding_in_words(padding: Padding) -> str:
-    """Padding as a person names it, such as ``padding top 1, bottom 1, left 0, right 1``."""
+    """Padding in words, such as ``padding top 1, bottom 1, left 0, right 1``."""
     if not np.any(padding):
         return "no padding"
     names = ("top", "bottom", "left", "right") if len(padding) == 2 else ("before", "after")
@@ -119,6 +119,6 @@ def window_differences(
 
 
 def mirrored_padding(node: Node) -> list[tuple[str, Node]]:
-    """The hypothesis that a node pads the other side more."""
+    """The hypothesis that a node pads more on the other side."""
     padding = mirrored(node.attributes["padding"])
     return [("padding", with_attributes(node, padding=padding))]

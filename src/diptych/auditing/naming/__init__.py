@@ -1,1 +1,1 @@
-"""Names for differences: which setting, and whose, makes the two sides train differently."""
+"""Naming of differences: the setting that makes the two sides train differently."""

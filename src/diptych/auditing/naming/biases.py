@@ -1,7 +1,7 @@
-"""Recurrent layers of which one side trains two biases where the other has one.
+"""Recurrent layers with two trained biases on one side and one on the other.
 
-PyTorch's LSTM and simple RNN add two biases. Both get the gradient that one bias would get, so that
-their sum moves twice as far in each step, whatever the optimiser.
+PyTorch's LSTM and simple RNN add two biases. Both get the gradient that one bias would get, so
+their sum changes twice as much in each step, with any optimiser.
 """
 
 import numpy as np
@@ -13,9 +13,11 @@ from diptych.auditing.pair import SIDES, Pair
 
 KINDS = ("lstm", "gru", "simple_rnn")
 NEAR = 1e-3
-"""How far the ratio of two steps may be from 2."""
-EFFECT = "its learning rate is twice as large; freeze one of the two (requires_grad_(False)), or "
-EFFECT += "give both half the rate"
+"""The allowed difference of the ratio of two steps from 2."""
+EFFECT = (
+    "its learning rate is in effect twice as large; freeze one of the two "
+    "(requires_grad_(False)), or halve the learning rate of both"
+)
 
 
 def explain(pair: Pair, differences: list[Difference], report: Reporter) -> list[Difference]:
@@ -36,7 +38,7 @@ def explain(pair: Pair, differences: list[Difference], report: Reporter) -> list
         factors = [_factor(difference) for difference in own]
         if not factors or None in factors or len(set(factors)) > 1:
             continue
-        words = ["one bias", "two biases, both trained: their sum moves twice as far per step"]
+        words = ["one bias", "two biases, both trained: their sum changes twice as much per step"]
         a, b = words if factors[0] == 2 else words[::-1]
         report("learning-rate", at=match, a=a, b=b, effect=EFFECT)
         rest = [difference for difference in rest if difference.name not in names]
@@ -51,7 +53,7 @@ def _biases(match: Match) -> set[str]:
 
 
 def _factor(difference: Difference) -> int | None:
-    """2 where all of B's steps are twice A's, -2 where A's are twice B's, else None."""
+    """2 if all of B's steps are twice A's, -2 if A's are twice B's, else None."""
     a, b = (
         np.diff(difference.paths[which][difference.name].astype(np.float64), axis=0)
         for which in SIDES

@@ -1,7 +1,7 @@
 """Gradients that differ: frozen, scaled, or not the gradient of the loss.
 
-Each side's gradients are held against the float64 reference's, if that can express its network and
-its loss, else against the other side's.
+Each side's gradients are compared with the float64 reference if that can express its network and
+loss, else with those of the other side.
 """
 
 from dataclasses import dataclass
@@ -41,7 +41,7 @@ class _Measured:
     unit: float
     gradients: dict[Which, Arrays]
     exact: dict[Which, Gradients | None]
-    """None where the reference cannot express them."""
+    """None if the reference cannot express them."""
     stage: Stage
 
     def wrong(self, frozen: set[str], clean: bool) -> list[_Wrong]:
@@ -71,7 +71,7 @@ class _Measured:
         return name if which == "a" else self.pair.transfer.names[name]
 
     def _explained(self, which: Which, name: str) -> bool:
-        """Whether rounding explains how far a gradient is from its exact value."""
+        """True if rounding explains the difference of a gradient from its exact value."""
         own, exact = self._own_name(which, name), self.exact[which]
         if exact is None or own not in exact.gradients:
             return True
@@ -82,14 +82,14 @@ class _Measured:
         return difference <= bound
 
     def _against_the_exact_one(self, match: Match, which: Which, name: str) -> _Wrong:
-        """A gradient that is not its loss': by a factor, or in a way that nothing here explains."""
+        """A gradient that is not that of its loss: scaled by a factor, or for an unknown reason."""
         own, exact = self._own_name(which, name), self.exact[which]
         assert exact
         value, truth = self.gradients[which][own].astype(np.float64), exact.gradients[own]
         bound = exact.bounds[own]
         factor = float(np.sum(value * truth) / max(float(np.sum(truth**2)), 1e-300))
         rest = float(np.abs(value - factor * truth).max(initial=0.0))
-        right, wrong = "the gradient of the loss", "another gradient than the loss has"
+        right, wrong = "the gradient of the loss", "a gradient that is not that of the loss"
         code = "unexplained"
         if rest <= self.unit * bound * max(1.0, abs(factor)):
             code, wrong = "gradient-scale", f"{factor:.4g} times the gradient of the loss"
@@ -101,7 +101,7 @@ class _Measured:
     def _against_each_other(
         self, match: Match, name: str, a: np.ndarray, b: np.ndarray
     ) -> _Wrong | None:
-        """Compares the two gradients relatively, if there is no reference."""
+        """Compares the two gradients with each other, if there is no reference."""
         size = float(np.abs(a).max(initial=1e-30))
         bound = self.unit * 2e-4 * size
         difference = float(np.abs(a - b).max(initial=0.0))
@@ -201,7 +201,7 @@ def _frozen(
                 of_a = moves[0]
         frozen.update(gone)
         if gone:
-            words = ["gets a gradient", "gets none"]
+            words = ["has a gradient", "gets none"]
             one, other = words if of_a else words[::-1]
             effect = ""
             if exact and all(name in exact.gradients for name in gone):

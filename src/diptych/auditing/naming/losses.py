@@ -1,4 +1,4 @@
-"""The formula that a loss follows, told from its values on outputs of the audit's choice."""
+"""Recovery of the formula of a loss from its values for outputs that the audit chooses."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -15,16 +15,16 @@ from diptych.auditing.pair import Pair, Which
 from diptych.randomness import generator
 
 SIZES = (6, 4)
-"""Batch sizes that tell a mean from a sum."""
+"""The batch sizes that distinguish a mean from a sum."""
 MOST_CLASSES = 64
-"""Classes whose weights are looked for, one by one."""
+"""The number of classes whose weights are searched for."""
 DELTAS = (1e-3, 1e2)
-"""Limits between which a robust loss's threshold is looked for."""
+"""The range in which the threshold of a robust loss is searched for."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs and targets of our choice, to see what a side's loss makes of them."""
+    """Outputs and targets chosen by the audit, for which a side computes its loss."""
 
     pair: Pair
     which: Which
@@ -57,12 +57,12 @@ class Outputs:
         return z, np.array(classes).reshape(len(classes), *self.like.shape[1:])
 
     def loss(self, size: int) -> float:
-        """What the side's loss is for them."""
+        """The side's loss for them."""
         return self.pair.sides[self.which].loss(*self.of_size(size))
 
 
 def candidates(targets: str) -> list[Formula]:
-    """The formulas that a loss with such targets may be; likelier ones first."""
+    """The possible formulas of a loss with such targets, likelier ones first."""
     if targets in ("classes", "one_hot"):
         kinds = [
             ("cross_entropy", "logits"),
@@ -135,8 +135,8 @@ def _fitting(
 def _with_numbers(
     formulas: list[Formula], z: np.ndarray, targets: np.ndarray, value: float
 ) -> list[Formula]:
-    """Formulas with the one number in them for which they give a value: the share of smoothed
-    labels, the threshold of a robust loss."""
+    """Formulas, with the value of their free number that gives the loss: the share of smoothed
+    labels, or the threshold of a robust loss."""
     answers: list[Formula] = []
     for formula in formulas:
         if formula["kind"] == "cross_entropy":  # The loss is a straight line in the share.
@@ -155,7 +155,7 @@ def _with_numbers(
 
 
 def _threshold(formula: Formula, z: np.ndarray, targets: np.ndarray, value: float) -> float | None:
-    """The threshold for which a robust loss has a value; None where there is none."""
+    """The threshold for which a robust loss has this value; None if there is none."""
 
     def away(exponent: float) -> float:
         [loss] = losses.values([formula | {"delta": 10**exponent}], z, targets)
@@ -168,7 +168,7 @@ def _threshold(formula: Formula, z: np.ndarray, targets: np.ndarray, value: floa
 
 
 def written(value: float) -> float:
-    """The number as somebody wrote it, where it is near one of three digits."""
+    """The number as it was probably written, if it is near one with three digits."""
     rounded = float(f"{value:.3g}")
     return rounded if abs(rounded - value) <= 1e-4 * abs(value) else float(value)
 

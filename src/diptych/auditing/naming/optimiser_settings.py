@@ -1,4 +1,4 @@
-"""The settings in which two optimisers differ that were recovered from their steps."""
+"""The differing settings of two optimisers that were recovered from their steps."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,11 +9,12 @@ from diptych.auditing.optimisers import Recovered
 from diptych.auditing.pair import SIDES, Which
 
 Report = Callable[..., None]
-"""Takes a finding: all of a `diptych.auditing.findings.Reporter`, or for one layer."""
+"""A function that takes a finding: a `diptych.auditing.findings.Reporter`, or one for a single
+layer."""
 
 
 def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report) -> None:
-    """Names every setting in which two recovered optimisers differ."""
+    """Names every differing setting of two recovered optimisers."""
     a, b = recovered["a"], recovered["b"]
     if not (a.explained and b.explained):
         _compare_words(recovered, said, report)
@@ -57,12 +58,12 @@ def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: R
 
 
 VARIANTS = (
-    ("amsgrad", "AMSGrad: the largest second moment so far", "optimiser"),
+    ("amsgrad", "AMSGrad: the maximum of all second moments", "optimiser"),
     ("centered", "centred: the variance of the gradients", "optimiser"),
     ("dampening", "dampening {:g}", "momentum"),
     ("momentum_decay", "momentum that grows by 0.96 ** ({:g} * step)", "momentum"),
 )
-"""Settings that make another optimiser of a family, in words, and their code."""
+"""Settings that change the kind of optimiser, in words, and their cause."""
 SAID = {
     "learning_rate": "learning-rate",
     "momentum": "momentum",
@@ -73,15 +74,15 @@ SAID = {
     "epsilon": "epsilon",
     "weight_decay": "weight-decay",
 }
-"""By what an optimiser says of itself, the code of a difference in it."""
+"""The cause of a difference in each setting that optimisers report."""
 
 
 def _compare_words(
     recovered: dict[Which, Recovered], said: dict[Which, Any], report: Report
 ) -> None:
-    """Compares what optimisers say of themselves where their steps are of none that is known."""
+    """Compares the settings that optimisers report, if their steps match no known optimiser."""
     unknown = [which.upper() for which in SIDES if not recovered[which].explained]
-    effect = f"the steps of {' and '.join(unknown)} are of no optimiser whose formula is known here"
+    effect = f"the steps of {' and '.join(unknown)} match no known optimiser"
     a, b = said["a"], said["b"]
     if a.get("kind") == b.get("kind") and len(unknown) == 2:
         different = [name for name in SAID if name in a and name in b and a[name] != b[name]]
@@ -98,9 +99,9 @@ def _compare_words(
 
 
 def _told(settings: dict[str, Any]) -> str:
-    """What an optimiser says of itself, such as ``lamb (learning_rate 0.001, beta_1 0.9)``."""
+    """The settings of an optimiser, such as ``lamb (learning_rate 0.001, beta_1 0.9)``."""
     inside = [f"{name} {_short(value)}" for name, value in settings.items() if name != "kind"]
-    kind = settings.get("kind", "an optimiser of its own")
+    kind = settings.get("kind", "a custom optimiser")
     return f"{kind} ({', '.join(inside)})" if inside else str(kind)
 
 
@@ -116,7 +117,7 @@ def _decay(a: Recovered, b: Recovered, report: Report) -> None:
     ]
     if _apart(decays[0], decays[1], 0.02) or forms[0] != forms[1]:
         of_a, of_b = (
-            f"{decay:.3g}, {'apart from' if form == 'decoupled' else 'added to'} the gradient"
+            f"{decay:.3g}, {'decoupled from' if form == 'decoupled' else 'added to'} the gradient"
             if decay
             else "none"
             for decay, form in zip(decays, forms, strict=True)
@@ -129,7 +130,7 @@ def _apart(a: float, b: float, share: float) -> bool:
 
 
 def _rates(a: Recovered, b: Recovered, report: Report) -> None:
-    """The learning rate, and how it changes over the steps."""
+    """The learning rate, and its changes over the steps."""
     usable = (a.rates != 0) & (b.rates != 0)
     one, other = a.rates[usable], b.rates[usable]
     if not one.size:
@@ -157,7 +158,7 @@ def _epsilon(a: Recovered, b: Recovered, report: Report) -> None:
         settings = optimiser.settings
         if "hat" in settings:
             text = "before" if settings["hat"] else "after"
-            where.append(f"added to the root {text} its bias is corrected")
+            where.append(f"added to the root {text} bias correction")
         elif "within" in settings:
             where.append("added to the gradient" if settings["within"] else "added to the norm")
         else:
@@ -167,7 +168,7 @@ def _epsilon(a: Recovered, b: Recovered, report: Report) -> None:
     if where[0] != where[1] or _apart(values[0], values[1], 0.05):
         of_a, of_b = (f"{value:.3g}, {place}" for value, place in zip(values, where, strict=True))
         effect = (
-            "matters where gradients are about as small: a gradient of "
+            "matters for gradients of about this size: a gradient of "
             f"{max(values):.0e} makes steps of different sizes"
         )
         report("epsilon", a=of_a, b=of_b, effect=effect)

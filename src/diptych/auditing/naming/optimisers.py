@@ -26,12 +26,12 @@ NAME = "update"
 STEPS = 10
 PACE = np.array(probes.PACE)
 LARGE = 1e4
-"""How much larger the gradients are that clipping, if there is any, must show on."""
+"""The factor of the gradients with which clipping, if there is any, must show."""
 
 
 @dataclass
 class Probe:
-    """Gradients and weights to start from, for side A by its names, and where the numbers are."""
+    """Gradients and initial weights for side A by its names, and the places of the values."""
 
     weights: Arrays
     gradients: list[Arrays]
@@ -40,7 +40,7 @@ class Probe:
 
 
 def explain(pair: Pair, weights: Weights, report: Reporter) -> None:
-    """Reports the settings in which two optimisers differ, as far as float32 shows them.
+    """Reports the differing settings of two optimisers, as far as float32 shows them.
 
     Both sides have the given weights again afterwards.
     """
@@ -76,7 +76,7 @@ def _by_layer(
     paths: dict[Which, list[Arrays]],
     report: Reporter,
 ) -> bool:
-    """Whether the optimisers are known for each layer, as with parameter groups; then reports in
+    """True if the optimisers are known for each layer, as with parameter groups; then reports in
     which settings each layer's differ."""
     said = {which: pair.sides[which].optimiser for which in SIDES}
     known: list[tuple[Match, dict[Which, Recovered]]] = []
@@ -119,7 +119,7 @@ def _probe(own: Arrays, names: list[str]) -> Probe:
 
 
 def ask(side: Side) -> None:
-    """Asks a side all that an optimiser is recovered from, for a recording of its answers."""
+    """Asks a side everything that an optimiser is recovered from, for a recording."""
     names = trained(side)
     probe = _probe(side.own, names)
     for each in (probe, _grown(probe), _at_rest(side.own, names)):
@@ -153,7 +153,7 @@ def _paths(pair: Pair, probe: Probe) -> dict[Which, list[Arrays]] | None:
 def _frozen(
     pair: Pair, probe: Probe, paths: dict[Which, list[Arrays]], report: Reporter
 ) -> set[str]:
-    """Parameters that a side's steps do not move; reported where the other side's do."""
+    """Parameters that a side's steps do not change; reported if the other side's steps do."""
     still: set[str] = set()
     for match in pair.matches:
         if not (match.a and match.b):
@@ -169,7 +169,7 @@ def _frozen(
                 gone[name] = moves
         if gone and not report.has_at(match, "frozen-parameter"):
             moves = next(iter(gone.values()))
-            words = ["is trained", "is not trained: no step moves it"]
+            words = ["is trained", "not trained: no step changes it"]
             a, b = words if moves[0] else words[::-1]
             effect = f"parameters {', '.join(gone)}"
             report("frozen-parameter", at=match, a=a, b=b, effect=effect, stage="gradients")
@@ -187,7 +187,7 @@ def _observed(probe: Probe, places: dict[str, np.ndarray], path: list[Arrays]) -
 
 
 def _same(stage: Stage, a: Observed, b: Observed) -> bool:
-    """Whether two sides' steps are the same but for rounding.
+    """True if the steps of two sides are the same up to rounding.
 
     In float32, 1 - beta**t is off by up to 3e-5 in the first steps of Adam.
     """
@@ -218,7 +218,7 @@ def _large(
     recovered: dict[Which, Recovered],
     report: Reporter,
 ) -> None:
-    """Compares how both sides cut gradients that are far too large."""
+    """Compares how both sides clip gradients that are far too large."""
     grown = _grown(probe)
     paths = _paths(pair, grown)
     if paths is None:
@@ -238,7 +238,7 @@ def _cut(
     places: dict[str, np.ndarray],
     path: list[Arrays],
 ) -> str:
-    """How a side cuts large gradients, in words, by trying what its first steps would be."""
+    """How a side clips large gradients, in words, by comparing its first steps with candidates."""
     bare = _observed(grown, places, path)
     if _explains(known, bare):
         return "none"
@@ -257,15 +257,15 @@ def _cut(
     thresholds += [1.0, 0.5, 0.1, 5.0, 10.0, 0.01, 2.0, 100.0]
     for threshold in dict.fromkeys(t for t in thresholds if t > 0):
         for form, words in (
-            ("value", "each number to {:g}"), ("norm", "each parameter's norm to {:g}"),
-            ("global", "the norm of all to {:g}"),
+            ("value", "each value to {:g}"), ("norm", "the norm of each parameter to {:g}"),
+            ("global", "the global norm to {:g}"),
         ):  # fmt: skip
             cut = Probe(
                 grown.weights, [_clipped(s, form, threshold) for s in grown.gradients], grown.places
             )
             if _explains(known, _observed(cut, places, path)):
                 return words.format(threshold)
-    return "in a way of its own"
+    return "in a custom way"
 
 
 def _clipped(gradients: Arrays, form: str, threshold: float) -> Arrays:
@@ -282,7 +282,7 @@ def _clipped(gradients: Arrays, form: str, threshold: float) -> Arrays:
 
 
 def _explains(known: Recovered, observed: Observed) -> bool:
-    """Whether a recovered optimiser, at its own rates, predicts the steps within a hundredth."""
+    """True if a recovered optimiser, at its own rates, predicts the steps within a hundredth."""
     moved = np.diff(observed.weights, axis=0)
     steps = predicted(known, observed)
     near = (
@@ -292,7 +292,7 @@ def _explains(known: Recovered, observed: Observed) -> bool:
 
 
 def _at_rest(own: Arrays, names: list[str]) -> Probe:
-    """Large weights, and a step on no gradient."""
+    """Large weights, and a step with zero gradients."""
     chance = generator(4, "audit/constraints")
     weights = {n: chance.normal(0, 10, own[n].shape).astype(np.float32) for n in names}
     return Probe(weights, [{n: np.zeros_like(v) for n, v in weights.items()}], {})
@@ -321,12 +321,12 @@ def _constraints(pair: Pair, names: list[str], report: Reporter) -> set[str]:
                 pulled_in.add(name)
             if abs(shrunk[0] - shrunk[1]) > 0.05:
                 of_a, of_b = (
-                    f"left as they are ({role})"
+                    f"unchanged ({role})"
                     if share > 0.95
-                    else f"pulled in to at most {np.abs(after[which][name]).max():.4g} ({role})"
+                    else f"limited to {np.abs(after[which][name]).max():.4g} ({role})"
                     for share, which in zip(shrunk, SIDES, strict=True)
                 )
                 largest = np.abs(weights[name]).max()
-                effect = f"weights of {largest:.3g} after a step on no gradient"
+                effect = f"weights of {largest:.3g} after a step with zero gradients"
                 report("weight-constraint", at=match, a=of_a, b=of_b, effect=effect)
     return pulled_in

@@ -1,4 +1,5 @@
-"""Names for optimisers' paths that come apart only on some gradients, or only at some steps."""
+"""Naming of differences between optimisers that show only for some gradients, or only at some
+steps."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,14 +12,14 @@ from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.probes.steps import Regime
 
 EARLY = 10
-"""Steps within which another step is another optimiser, and no schedule."""
+"""The number of steps within which a difference is one of the optimiser and not of a schedule."""
 CONSTANT = 1e-4
-"""How far a ratio of steps may be from another one to be the same."""
+"""The relative difference of ratios of steps that counts as none."""
 
 
 @dataclass
 class Difference:
-    """Where two optimisers' paths come apart."""
+    """The first difference of two optimisers' paths."""
 
     regime: Regime
     step: int
@@ -31,12 +32,12 @@ class Difference:
     """The watched number that differs first."""
 
     def steps(self, which: Which) -> np.ndarray:
-        """What a side moved the number by in each step."""
+        """The change of the value in each step of a side."""
         return np.diff(self.paths[which][self.name][:, self.number].astype(np.float64))
 
 
 Said = tuple[str, ...]
-"""A code, and what each side has."""
+"""A cause, and the value on each side."""
 
 
 def explain(pair: Pair, differences: list[Difference], report: Reporter) -> None:
@@ -59,7 +60,7 @@ def explain(pair: Pair, differences: list[Difference], report: Reporter) -> None
     trained = [m for m in pair.matches if m.a and m.b and m.a.parameters]
     at = place(matches[0]) if len(matches) < len(trained) else None
     effect = (
-        f"the first difference is in step {first.step} on gradients {first.regime.name}, "
+        f"the first difference is in step {first.step} with gradients {first.regime.name}, "
         f"in {first.name}"
     )
     for name in names:
@@ -74,14 +75,16 @@ def explain(pair: Pair, differences: list[Difference], report: Reporter) -> None
 
 
 def _accumulation(differences: list[Difference]) -> Said | None:
-    """Whether one side moves only in some steps, and the other in others."""
+    """Recognises that the two sides update in different steps."""
     for difference in differences:
         moves = [np.flatnonzero(difference.steps(which)) + 1 for which in SIDES]
         if any(not len(each) for each in moves) or not difference.regime.has_gradients:
             continue
         if max(each[0] for each in moves) > 2:  # Its first gradient may be zero.
             first = [int(each[0]) for each in moves]
-            words = [f"weights first move in step {n}" if n > 2 else "in every step" for n in first]
+            words = [
+                f"weights first change in step {n}" if n > 2 else "in every step" for n in first
+            ]
             if first[0] != first[1]:
                 return "gradient-accumulation", *words
             return "optimiser", *(_described(difference, w, first[0]) for w in SIDES)
@@ -93,7 +96,7 @@ def _described(difference: Difference, which: Which, step: int) -> str:
 
 
 def _decay(differences: list[Difference]) -> Said | None:
-    """Whether weights shrink by a share of themselves where there are no gradients."""
+    """Recognises weights that decay by a share of their value with zero gradients."""
     for difference in differences:
         if difference.regime.has_gradients or difference.regime.large:
             continue
@@ -106,22 +109,24 @@ def _decay(differences: list[Difference]) -> Said | None:
             if not len(ratio) or np.ptp(ratio) > CONSTANT * np.abs(ratio).max(initial=1e-300):
                 return None
             shares.append(-float(ratio.mean()))
-        words = [f"each weight loses {s:.3g} of itself per step" if s else "none" for s in shares]
+        words = [
+            f"each weight decays by {s:.3g} of its value per step" if s else "none" for s in shares
+        ]
         return "weight-decay", *words
     return None
 
 
 def _constraint(differences: list[Difference]) -> Said | None:
-    """Whether only large weights are moved where there are no gradients."""
+    """Recognises that only large weights change with zero gradients."""
     large = [d for d in differences if d.regime.large]
     if not large or any(d.regime.has_gradients for d in differences):
         return None
-    words = [f"large weights move by up to {np.abs(large[0].steps(w)).max():.3g}" for w in SIDES]
+    words = [f"large weights change by up to {np.abs(large[0].steps(w)).max():.3g}" for w in SIDES]
     return "weight-constraint", *words
 
 
 def _clipping(differences: list[Difference]) -> Said | None:
-    """Whether only large gradients make other steps."""
+    """Recognises that only steps with large gradients differ."""
     if any(
         difference.regime.sizes[1] < 0 or not difference.regime.has_gradients
         for difference in differences
@@ -138,7 +143,7 @@ def _clipping(differences: list[Difference]) -> Said | None:
 
 
 def _rate(differences: list[Difference]) -> Said | None:
-    """Whether all steps of some parameters are the same multiple of the other side's."""
+    """Recognises that all steps of some parameters differ by the same factor."""
     ratios = []
     for difference in differences:
         if not difference.regime.has_gradients:
@@ -158,7 +163,7 @@ def _rate(differences: list[Difference]) -> Said | None:
 
 
 def _late(differences: list[Difference]) -> Said | None:
-    """Whether the first difference comes late."""
+    """Recognises a first difference at a late step."""
     first = min(differences, key=lambda difference: difference.step)
     if first.step <= EARLY:
         return None

@@ -1,4 +1,4 @@
-"""Penalties on parameters in a loss: measured, compared, held against the other side's decay."""
+"""Penalties on parameters in a loss: measured, and compared with penalties and decay."""
 
 import numpy as np
 
@@ -14,13 +14,13 @@ from diptych.auditing.weights import Weights
 
 
 def zeros(weights: Arrays) -> Arrays:
-    """Weights on which no penalty has a value."""
+    """Weights for which every penalty is 0."""
     return {name: np.zeros_like(value) for name, value in weights.items()}
 
 
 def decayed(twins: Twins, a: Formula, b: Formula) -> Penalties:
-    """The penalties of both sides where they differ and the steps are the same all the same, since
-    the other optimiser's decay is as large; else nothing."""
+    """The penalties of both sides, if they differ but the other optimiser's weight decay makes the
+    steps the same; else empty."""
     squares = {"a": a["penalties"]["squares"], "b": b["penalties"]["squares"]}
     names = twins.pair.transfer.names
     of_a = {names[name]: factor for name, factor in squares["a"].items() if name in names}
@@ -40,7 +40,7 @@ def decayed(twins: Twins, a: Formula, b: Formula) -> Penalties:
 
 
 def value(factors: dict[str, float], parameters: Arrays) -> float:
-    """The penalties on squares in a loss."""
+    """The value of the squared penalties in a loss."""
     return sum(
         factor * float(np.sum(np.square(parameters[name], dtype=np.float64)))
         for name, factor in factors.items()
@@ -78,7 +78,10 @@ def measured(outputs: Outputs, weights: Arrays) -> dict[str, dict[str, float]]:
 
 
 def compare(pair: Pair, weights: Weights, a: Formula, b: Formula, report: Reporter) -> None:
-    for form, words in (("squares", "the sum of squares"), ("absolutes", "the sum of absolutes")):
+    for form, words in (
+        ("squares", "the sum of squares"),
+        ("absolutes", "the sum of absolute values"),
+    ):
         of_a, of_b = a["penalties"][form], b["penalties"][form]
         for match in pair.matches:
             for role, name, partner in match.parameters():
@@ -91,7 +94,7 @@ def compare(pair: Pair, weights: Weights, a: Formula, b: Formula, report: Report
                     f"{factor:.3g} times {words} of the {role}" if factor else "no penalty"
                     for factor in factors
                 ]
-                effect = f"{difference * squares:.3g} of the loss at the present weights"
+                effect = f"{difference * squares:.3g} of the loss with the current weights"
                 report(
                     "regularisation",
                     at=match,

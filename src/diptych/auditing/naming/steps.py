@@ -1,4 +1,4 @@
-"""Training steps that differ though gradients and optimiser are the same."""
+"""Training steps that differ although gradients and optimiser are the same."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ STEPS = 3
 
 
 def explain(pair: Pair, examples: Examples, weights: Weights, report: Reporter) -> bool:
-    """Whether one side's steps are those of gradients that nobody cleared; then reports it."""
+    """Reports gradients that are not cleared on one side; returns whether they are the cause."""
     for which, side in pair.sides.items():
         batches = _batches(examples, which)
         shapes = {name: side.own[name].shape for name in trained(side)}

@@ -1,1 +1,2 @@
-"""The probes: what both sides are asked, each because some difference hides without it."""
+"""The probes: the questions to both sides. Each exists because some difference is hidden without
+it."""

@@ -1,4 +1,4 @@
-"""Statistics of a training example against the one that it was made of."""
+"""Statistics of a changed training example relative to the original one."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ Statistics = dict[str, np.ndarray]
 
 
 def statistics(x: np.ndarray, original: np.ndarray) -> Statistics:
-    """How examples were changed, one number for each example and statistic.
+    """The changes of examples, one number per example and statistic.
 
     Args:
         x: examples as they are trained on (n, …), channels last.
@@ -31,7 +31,7 @@ def statistics(x: np.ndarray, original: np.ndarray) -> Statistics:
 
 
 def _of_images(x: np.ndarray, original: np.ndarray) -> Statistics:
-    """Statistics of what has places: of images, height and width; of sequences, their length."""
+    """Statistics of examples with positions: height and width of images, length of sequences."""
     count = len(x)
     found: Statistics = {}
     for axis, name in ((1, "vertical"), (2, "horizontal"))[: x.ndim - 2]:

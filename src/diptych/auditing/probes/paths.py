@@ -24,9 +24,10 @@ WEIGHT = {TWINS: 4e-15, "float32": 4e-7}
 
 
 def paths_of(
-    twins: Twins, regime: probes.Regime, names: list[str], penalties: Penalties
+    twins: Twins, regime: probes.Regime, names: list[str], penalties: Penalties, draw: int = 0
 ) -> dict[Which, Arrays]:
-    """The watched numbers of both sides by A's names, (steps + 1, watched)."""
+    """The watched numbers of both sides by A's names, (steps + 1, watched); ``draw`` as
+    `diptych.auditing.side.Answers.updates` takes it."""
     pair = twins.pair
     own = {
         which: {name: twins.typed(value) for name, value in side.own.items()}
@@ -39,7 +40,7 @@ def paths_of(
     for which, factors in penalties.items():
         known = {name: f for name, f in factors.items() if name in plans[which].sizes}
         plans[which] = replace(plans[which], penalties=known)
-    found = twins.ask(lambda side, which: side.updates(plans[which]))
+    found = twins.ask(lambda side, which: side.updates(plans[which], draw))
     return {"a": found["a"], "b": probes.for_a(found["b"], pair.transfer)}
 
 
@@ -68,7 +69,7 @@ def apart(
 
 
 def alike(twins: Twins, penalties: Penalties) -> bool:
-    """Whether both optimisers take the same steps on gradients to which those of each side's
+    """True if both optimisers take the same steps on gradients to which those of each side's
     penalties are added: one side's penalty is then the other's weight decay."""
     names = [name for name in trained(twins.pair.sides["a"]) if name in twins.pair.transfer.names]
     for regime in (SOME, NONE):

@@ -1,7 +1,7 @@
-"""Weights, inputs and batch sizes at which both sides are asked.
+"""The weights, inputs and batch sizes with which both sides are compared.
 
-Not every combination: each weight with the ordinary inputs, each input and batch size with weights
-that differ from the initial ones.
+Not every combination: each set of weights with the ordinary inputs, and each input and batch size
+with weights that differ from the initial ones.
 """
 
 from dataclasses import dataclass
@@ -16,26 +16,27 @@ from diptych.auditing.twins import Twins
 SCALES = (0.01, 100.0)
 """Factors of the ordinary inputs that reach thresholds, clamps and saturation."""
 LARGE = 4.0
-"""The factor of the large weights: of arrays with two or more axes, which are kernels."""
+"""The factor of the large weights; it applies to arrays with two or more axes, which are kernels.
+"""
 ODD = 7
 MOVED = 0.1
-"""The deviation by which moved weights are off, relatively."""
+"""The relative standard deviation of moved weights."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """What both sides are asked at."""
+    """One combination of weights, inputs and batch size."""
 
     weights: str
     """``initial``, ``moved`` or ``large``."""
     scale: float
     """The factor of the inputs."""
     size: int
-    """Examples in the batch."""
+    """The number of examples in the batch."""
 
     @property
     def extents(self) -> dict[str, object]:
-        """What the certificate says of it."""
+        """Its extents in the certificate."""
         return {"weights": self.weights, "inputs": f"×{self.scale:g}", "batches_of": self.size}
 
     def __str__(self) -> str:
@@ -53,7 +54,7 @@ def places(twins: Twins) -> list[Place]:
 
 
 def scales(twins: Twins) -> bool:
-    """Whether the inputs are numbers that can be multiplied, on both sides."""
+    """True if the inputs are numbers that can be multiplied, on both sides."""
     if any(twins.examples.x[which].dtype.kind != "f" for which in SIDES):
         return False
     widths = [twins.examples.x[which][0].size for which in SIDES]
@@ -92,7 +93,7 @@ def inputs_at(
 
 
 def scaled(pair: Pair, which: Which, x: np.ndarray, factor: float) -> np.ndarray:
-    """Inputs so that what reaches the first layer is multiplied, whatever scales it before."""
+    """Inputs for which the input of the first layer is multiplied, after any scaling before it."""
     scale, offset = leading_rescale(pair.graphs[which])
     result = (((x * scale + offset) * factor - offset) / scale).astype(x.dtype)
     for start, stop in pair.sides[which].whole:  # Token ids, masks.

@@ -1,4 +1,4 @@
-"""Gradients of the audit's choice for an optimiser: of all sizes, none, and over many steps."""
+"""Gradients for an optimiser, chosen by the audit: of all sizes, zero, and over many steps."""
 
 from dataclasses import dataclass
 
@@ -11,16 +11,18 @@ from diptych.auditing.pair import Which
 from diptych.randomness import generator
 
 ELEMENTS = 48
-"""Numbers of each parameter that get a gradient and are watched."""
+"""The number of values of each parameter that get a gradient and are watched."""
 PACE = [1.0, 0.5, -1.0, 2.0, 1.0, 0.0, 0.3, 1.0, -0.7, 1.0]
-"""A number's gradient from step to step, as a multiple; each number begins somewhere else in it.
-Moments show when gradients change, and a sum of gradients when they change in different ways."""
+"""The gradient of a value over the steps, as a multiple. Each value starts at a different position.
+
+Moments show when gradients change, and a sum of gradients shows when they change in different ways.
+"""
 FEW, MANY = 40, 1_100
-"""Steps that are always taken, and those that a small network takes."""
+"""The minimum number of steps, and the number for a small network."""
 SHORT = 12
-"""Steps that are enough for moments to follow gradients of other sizes."""
+"""The number of steps that is enough for moments to follow gradients of different sizes."""
 BUDGET = 60_000_000
-"""Numbers that an optimiser may go through in all steps of one probe."""
+"""The maximum number of values that an optimiser processes in all steps of one probe."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +31,14 @@ class Regime:
 
     name: str
     sizes: tuple[float, float]
-    """Decimal exponents between which a number's gradient lies; zero gradients if equal."""
+    """The range of the decimal exponent of a gradient; zero gradients if both are equal."""
     steps: int
     large: bool = False
-    """Whether all weights are large, for what holds them within bounds."""
+    """True if all weights are large, so that limits on them show."""
 
     @property
     def has_gradients(self) -> bool:
-        """Whether they are not all zero."""
+        """True if the gradients are not all zero."""
         return self.sizes[0] != self.sizes[1]
 
 
@@ -108,5 +110,5 @@ def for_b(plan: Plan, transfer: Transfer, own: dict[Which, Arrays], trained: lis
 
 
 def for_a(found: Arrays, transfer: Transfer) -> Arrays:
-    """B's watched numbers by A's names; their order is A's already."""
+    """B's watched values by A's names; their order is already A's."""
     return {name: found[partner] for name, partner in transfer.names.items() if partner in found}

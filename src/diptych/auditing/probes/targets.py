@@ -1,4 +1,4 @@
-"""Outputs of the audit's choice with targets that reach every class, for the loss alone."""
+"""Outputs chosen by the audit, with targets that cover every class, for the loss alone."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,13 +10,14 @@ from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.randomness import generator
 
 CLASSES = 8
-"""Classes in one batch: so few that a difference in one of them is not lost in the mean."""
+"""The number of classes in one batch, small enough for a difference in one of them to show in the
+mean."""
 SCALES = (2.0, 0.01, 30.0)
-"""Deviations of the outputs: ordinary ones, small ones, and such as saturate."""
+"""Standard deviations of the outputs: ordinary, small, and saturating ones."""
 SPREADS = (1.0, 100.0)
-"""Deviations of targets that are numbers: a robust loss has a threshold somewhere."""
+"""Standard deviations of numeric targets, to reach the threshold of a robust loss."""
 SIZES = (1, 6, 4)
-"""Batch sizes that tell a mean from a sum."""
+"""The batch sizes that distinguish a mean from a sum."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Batch:
 
     name: str
     scale: float
-    """The deviation of the outputs."""
+    """The standard deviation of the outputs."""
     logits: np.ndarray
     """(n, …), float64."""
     targets: dict[Which, np.ndarray]
@@ -36,7 +37,7 @@ class Batch:
 
 
 def batches(pair: Pair, examples: Examples, saturated: bool = True) -> Iterator[Batch]:
-    """Batches that reach each class, each scale of outputs and each batch size.
+    """Batches that cover each class, each scale of outputs and each batch size.
 
     Args:
         pair: both sides.
@@ -52,7 +53,7 @@ def batches(pair: Pair, examples: Examples, saturated: bool = True) -> Iterator[
             for spread in spreads:
                 chance = generator(0, "audit/outputs", size)
                 z = scale * spread * chance.standard_normal((size, *shape))
-                name = f"batches of {size}, outputs of deviation {scale * spread:g}"
+                name = f"batches of {size}, outputs with a standard deviation of {scale * spread:g}"
                 if takes_own(*pair.sides.values()):
                     rows = chance.integers(min(map(len, examples.raw_y.values())), size=size)
                     own = {which: examples.raw_y[which][rows] for which in SIDES}

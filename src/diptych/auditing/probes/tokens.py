@@ -1,11 +1,11 @@
-"""Inputs that are token ids: whole numbers that an embedding looks up."""
+"""Inputs that are token ids, which an embedding looks up."""
 
 import numpy as np
 
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 
 KEEP = ("reshape", "flatten", "custom", "rearrange", "slice")
-"""Kinds that may stand between the input and the embedding."""
+"""Kinds that may be between the input and the embedding."""
 
 
 def embedding_of(graph: Graph) -> Node | None:
@@ -23,7 +23,7 @@ def embedding_of(graph: Graph) -> Node | None:
 
 
 def vocabulary(graph: Graph, parameters: Arrays) -> int | None:
-    """How many ids the network knows; None where it takes no ids."""
+    """The number of ids in the vocabulary; None if the network takes no ids."""
     node = embedding_of(graph)
     if node is None:
         return None

@@ -1,8 +1,8 @@
-"""Augmentation: what batches make of real examples, whose targets are their numbers.
+"""Augmentation: changes of real examples in the batches. The target of each example is its number.
 
-Where only one side changes examples, or one always in the same way, that is seen at once. Where
-both draw random numbers, how they change the examples is compared as distributions, over the first
-epoch and over all.
+If only one side changes examples, or one side always in the same way, one comparison shows it. If
+both draw random numbers, their changes are compared as distributions, over the first epoch and over
+all.
 """
 
 from collections.abc import Callable
@@ -29,31 +29,31 @@ from diptych.data import load_data
 
 NAME = "augmentation"
 COUNT, FEWEST = 230, 33
-"""Examples, and the fewest where they are large."""
+"""The number of examples, and the minimum for large ones."""
 EPOCHS, MORE = 6, 16
-"""Epochs of the first sample, and of the second one."""
+"""The numbers of epochs of the first and the second sample."""
 BUDGET = 50_000_000
-"""Numbers that all epochs together may hold."""
+"""The maximum number of values in all epochs."""
 CLOSE = 1e-5
-"""The relative distance that rounding explains."""
+"""The relative difference that rounding explains."""
 
 
 @dataclass
 class Seen:
-    """A side's examples as they are trained on, in the order in which they come."""
+    """The examples that a side trains on, in order."""
 
     x: np.ndarray
-    """(n, …): what reaches the first layer that is more than scaling, in A's shape."""
+    """(n, …): the input of the first layer that is not a scaling, in A's shape."""
     numbers: np.ndarray
-    """(n,): the example that each was made of."""
+    """(n,): the number of the original example."""
     labels: np.ndarray
-    """(n,): the number that its target says; it is not whole where targets are mixed."""
+    """(n,): the number in its target; not an integer if targets are mixed."""
     epoch: np.ndarray
     batch: np.ndarray
 
 
 def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
-    """Compares how the examples are changed."""
+    """Compares the changes of the examples."""
     stage = Stage(NAME)
     try:
         x = _examples(pair, examples)
@@ -65,7 +65,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     stage.coverage.compared(2, real_examples=len(original), epochs=EPOCHS)
     changed = {which: _changed(each, original) for which, each in seen.items()}
     if not any(np.any(each) for each in changed.values()):
-        stage.note = "examples as they are, on both sides"
+        stage.note = "neither side changes the examples"
         return stage
     fixed = {which: _is_fixed(each) for which, each in seen.items()}
     if any(not np.any(each) for each in changed.values()):
@@ -86,7 +86,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
 
 
 def _examples(pair: Pair, examples: Examples) -> dict[Which, np.ndarray]:
-    """The same examples for both sides, each as it takes them."""
+    """The same examples for both sides, in the form that each takes."""
     own = examples.x["a"]
     shape = own.shape[1:]
     count = int(np.clip(BUDGET // (EPOCHS * max(1, int(np.prod(shape)))), FEWEST, COUNT))
@@ -109,14 +109,14 @@ def _examples(pair: Pair, examples: Examples) -> dict[Which, np.ndarray]:
 def _seen(
     pair: Pair, examples: Examples, which: Which, x: dict[Which, np.ndarray], epochs: int
 ) -> Seen:
-    """What a side's batches make of the examples."""
+    """The examples in the batches of a side."""
     side, count = pair.sides[which], len(x[which])
     like = examples.y[which]
     y = np.arange(count).reshape(-1, *(1 for _ in like.shape[1:]))
     y = np.broadcast_to(y, (count, *like.shape[1:])).astype(like.dtype)
     found = side.batches_of(x[which], np.ascontiguousarray(y), epochs)
     if found is None:
-        raise Unable(f"{side.label} does not say how it makes batches")
+        raise Unable(f"{side.label} does not define its batches")
     parts: list[list[np.ndarray]] = [[], [], [], []]
     number = 0
     for epoch, batches in enumerate(found):
@@ -130,20 +130,20 @@ def _seen(
     values, labels, epoch, batch = (np.concatenate(part) for part in parts)
     shape = examples.x["a"].shape[1:]
     if values[0].size != int(np.prod(shape)):
-        raise Unable(f"{side.label}'s batches have examples of another size")
+        raise Unable(f"the batches of {side.label} have examples of a different size")
     numbers = np.clip(np.rint(labels), 0, count - 1).astype(int)
     return Seen(values.reshape(-1, *shape), numbers, labels, epoch, batch)
 
 
 def _changed(seen: Seen, original: np.ndarray) -> np.ndarray:
-    """Which examples are not what they were."""
+    """The examples that were changed."""
     away = np.abs(seen.x - original[seen.numbers]).reshape(len(seen.x), -1).max(1)
     mixed = np.abs(seen.labels - seen.numbers) > 1e-6
     return (away > CLOSE * float(np.abs(original).max(initial=1e-12))) | mixed
 
 
 def _is_fixed(seen: Seen) -> bool:
-    """Whether an example is changed in the same way whenever it comes."""
+    """True if each example is always changed in the same way."""
     order = np.argsort(seen.numbers, kind="stable")
     numbers, x = seen.numbers[order], seen.x[order].reshape(len(order), -1)
     again = np.flatnonzero(numbers[1:] == numbers[:-1])
@@ -153,9 +153,9 @@ def _is_fixed(seen: Seen) -> bool:
 
 def _words(seen: Seen, changed: np.ndarray) -> str:
     if not np.any(changed):
-        return "examples as they are"
+        return "examples unchanged"
     first = int(seen.epoch[changed].min()) + 1
-    begins = f", from epoch {first} on" if first > 1 else ""
+    begins = f", from epoch {first}" if first > 1 else ""
     return f"{np.mean(changed):.0%} of the examples are changed{begins}"
 
 
@@ -171,7 +171,7 @@ def _effect(seen: dict[Which, Seen], original: np.ndarray) -> str:
 
 
 def _compare_fixed(seen: dict[Which, Seen], report: Reporter) -> None:
-    """Both always change an example in the same way: the two ways are compared."""
+    """Compares fixed changes, which are the same in every epoch on both sides."""
     first: dict[Which, dict[int, np.ndarray]] = {
         which: {int(n): x for n, x in zip(each.numbers[::-1], each.x[::-1], strict=True)}
         for which, each in seen.items()
@@ -195,7 +195,7 @@ def _compare_drawn(
     original: np.ndarray,
     report: Reporter,
 ) -> None:
-    """Both draw random numbers: the changes are compared as distributions."""
+    """Compares random changes of both sides as distributions."""
     drawn_before = 0
 
     def seen(epochs: int) -> dict[Which, Seen]:
@@ -230,8 +230,8 @@ def _compare_drawn(
 
 
 def _repeated(ask: Callable[[], dict[Which, Seen]]) -> dict[Which, Seen]:
-    """The first epochs, seen so often that there are `COUNT` examples of each, unless they are the
-    same whenever they are asked for."""
+    """The first epochs, drawn often enough for `COUNT` versions of each example, unless they are
+    the same every time."""
     parts = [ask()]
     while sum(int(np.sum(part["a"].epoch == 0)) for part in parts) < COUNT:
         again = ask()

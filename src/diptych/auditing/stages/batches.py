@@ -1,4 +1,4 @@
-"""Batches: their size and order, the last one, and the examples in them."""
+"""Batches: their size and order, the last batch, and the examples in them."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from diptych.auditing.report import Stage
 
 NAME = "batches"
 COUNT = 230
-"""Examples of the epochs that are looked at; no common batch size divides it."""
+"""The number of examples of the compared epochs; no common batch size divides it."""
 Epochs = list[list[tuple[np.ndarray, np.ndarray]]]
 
 
 def check(pair: Pair, report: Reporter) -> Stage:
-    """Compares two epochs of each side over examples that are their own number."""
+    """Compares two epochs of each side, with examples that are their own number."""
     stage = Stage(NAME)
     a, b = (side.batches(COUNT, 2) for side in pair.sides.values())
     if a is None or b is None:
-        who = "neither side says" if a is b else "only one side says"
-        stage.ok, stage.note = None, f"{who} how it makes batches"
+        who = "neither side defines" if a is b else "only one side defines"
+        stage.ok, stage.note = None, f"{who} its batches"
         return stage
     stage.coverage.compared(3, epochs=2, examples=COUNT)
     _sizes(a, b, report)
@@ -29,7 +29,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
 
 
 def numbers(batch: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The numbers of a batch's examples, by their targets."""
+    """The numbers of the examples in a batch, from their targets."""
     y = np.asarray(batch[1], np.float64).reshape(len(batch[1]), -1)
     return np.rint(y[:, 0]).astype(int)
 
@@ -65,12 +65,12 @@ def _order(a: Epochs, b: Epochs, report: Reporter) -> None:
 def _ordering(epochs: Epochs) -> str:
     orders = [np.concatenate([numbers(batch) for batch in epoch]) for epoch in epochs]
     if all(np.all(np.diff(order) > 0) for order in orders):
-        return "in order, every epoch"
+        return "in order in every epoch"
     if len(orders[0]) == len(orders[1]) and np.array_equal(orders[0], orders[1]):
-        return "shuffled once, the same order every epoch"
+        return "shuffled once, in the same order in every epoch"
     if any(np.all(np.diff(order) > 0) for order in orders):
         return "in order in some epochs, shuffled in others"
     moved = np.abs(orders[0] - np.arange(len(orders[0])))
     if moved.mean() < len(orders[0]) / 8:  # A full shuffle moves an example by a third.
-        return "shuffled only among neighbours (a small buffer)"
-    return "shuffled anew every epoch"
+        return "shuffled only locally (a small buffer)"
+    return "shuffled again in every epoch"

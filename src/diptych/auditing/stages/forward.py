@@ -1,7 +1,7 @@
-"""Forward: the same weights in both sides, and every layer's output on the same examples.
+"""Forward: the output of every layer on both sides, with the same weights and examples.
 
-Each layer is held against float64 on the input that its own side gave it. So every layer that does
-something else than it says is found, not only the first, and no error hides in another's.
+Each layer is compared with float64 on the input that it had on its own side. So every layer that
+does not compute what it declares is found, not only the first one, and no error hides another.
 """
 
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ from diptych.auditing.weights import Weights, an_ulp_off, stirred
 
 NAME = "forward"
 PRECISIONS = {"bfloat16": 2.0**16, "float16": 2.0**13}
-"""How much coarser than float32 they are."""
+"""The rounding of these types, relative to float32."""
 Faults = dict[Which, dict[str, float]]
-"""By side and layer, by how much outputs exceed what float32's rounding explains."""
+"""The ratio of each layer's error to the bound of float32's rounding, by side and layer."""
 
 
 @dataclass(frozen=True)
 class Forward:
-    """What the other stages go on from."""
+    """The result that later stages use."""
 
     stage: Stage
     weights: Weights
-    """The same weights in both, as far as they fit; both sides have them."""
+    """The same weights on both sides, as far as they fit; both sides have loaded them."""
     unit: float
-    """How much coarser than float32 the coarser side computes."""
+    """The rounding of the less precise side, relative to float32."""
 
 
 def check(pair: Pair, examples: Examples, report: Reporter) -> Forward:
-    """Puts A's weights into B and compares what both record."""
+    """Loads A's weights into B and compares the records of both."""
     stage = Stage(NAME)
     before = len(report.audit.findings)
     a, b = pair.sides["a"], pair.sides["b"]
@@ -62,15 +62,15 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Forward:
     comparison = Comparison(pair, unit, records, False, report)
     for match in pair.matches:
         if match.a and match.b and "custom" in (match.a.kind, match.b.kind):
-            stage.coverage.compared(1, layers="unknown ones from outside")
+            stage.coverage.compared(1, layers="unknown ones by their outputs")
             comparison.compare(match, stage)
     if pair.whole and not report.has():
         _outputs(pair, examples, weights, unit, records, stage, report)
     elif not pair.whole:
-        stage.note = "not all weights fit into both; each side was checked on its own"
+        stage.note = "not all weights fit both sides; each side was checked separately"
     stages = {finding.stage for finding in report.audit.findings[before:]}
     if "mode" in stages:
-        stage.note = "a side predicts as if it trained: see mode"
+        stage.note = "a side predicts in training mode; see mode"
     stage.ok = NAME not in stages
     return Forward(stage, weights, unit)
 
@@ -78,17 +78,17 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Forward:
 def _faults(
     pair: Pair, which: Which, weights: Arrays, record: Arrays, stage: Stage
 ) -> dict[str, float]:
-    """The nodes whose outputs float32's rounding does not explain, and by how much they exceed."""
+    """The nodes whose outputs rounding in float32 does not explain, with the ratio to its bound."""
     distances = reference.check(pair.graphs[which], weights, record, False)
     for distance in distances.values():
-        stage.coverage.compared(1, layers="each on its own side's inputs")
+        stage.coverage.compared(1, layers="each with its own side's inputs")
         if distance.ratio <= 1:
             stage.saw(distance.difference, distance.bound)
     return {name: distance.ratio for name, distance in distances.items() if distance.ratio > 1}
 
 
 def _precision(faults: dict[str, float], record: Arrays) -> str:
-    """The arithmetic of a side: coarse if its numbers themselves have few digits."""
+    """The precision of a side, from the number of digits in its outputs."""
     for name in faults:
         bits = np.ascontiguousarray(record[name], np.float32).view(np.uint32)
         if not np.any(bits & 0xFFFF):
@@ -124,7 +124,7 @@ def _match_of(pair: Pair, which: Which, name: str) -> Match | None:
 def _explain(
     pair: Pair, which: Which, name: str, weights: Arrays, record: Arrays, report: Reporter
 ) -> None:
-    """Names what a node does if its framework says that it does something else."""
+    """Names what a node computes if it is not what its framework declares."""
     node = next(node for node in pair.graphs[which].nodes if node.name == name)
     in_training = kind_of(node).in_training
     as_in_training = in_training == "statistics" and (
@@ -133,7 +133,7 @@ def _explain(
     match = _match_of(pair, which, name)
     at = match or name
     if in_training == "draws" or as_in_training:
-        a, b = "predicts as in training", "predicts as in inference"
+        a, b = "predicts in training mode", "predicts in inference mode"
         if which == "b":
             a, b = b, a
         report("training-mode", at=at, a=a, b=b, stage="mode")
@@ -143,13 +143,13 @@ def _explain(
     fitting = [c for c, ratio in zip(candidates, ratios, strict=True) if ratio <= 1]
     partner = (match.b if which == "a" else match.a) if match else None
     other = words(partner) if partner else "no such layer"
-    code, effect = "unexplained", f"the smallest failing input: {_smallest(record, node)}"
-    own = "its outputs are not what it says, by more than rounding and no known cause"
+    code, effect = "unexplained", f"the smallest input that fails: {_smallest(record, node)}"
+    own = "its outputs are not those of the declared layer; no known cause explains it"
     if fitting:
         code, really = fitting[0]
         if partner and (really.kind, really.attributes) == (partner.kind, partner.attributes):
             return  # It does what the other side says; the two are alike.
-        own, effect = f"{words(really)} (it says {words(node)})", ""
+        own, effect = f"{words(really)} (declared as {words(node)})", ""
     a, b = (own, other) if which == "a" else (other, own)
     report(code, at=at, a=a, b=b, effect=effect)
 
@@ -184,17 +184,17 @@ def _outputs(
         first = int(np.abs(a - b).reshape(len(a), -1).max(1).argmax())
         report(
             "unexplained",
-            a="outputs on the same weights",
-            b="other outputs",
+            a="its outputs with the same weights",
+            b="different outputs",
             effect=f"they differ by up to {difference:.3g}, rounding explains up to {bound:.1e}; "
-            f"most on example {first}; every layer by itself does what it says",
+            f"most on example {first}; every single layer is right by itself",
         )
 
 
 def _yardstick(
     pair: Pair, examples: Examples, weights: Weights, last: str, exact: np.ndarray
 ) -> float:
-    """What rounding explains if there is no reference: the effect of weights an ulp apart."""
+    """The bound of rounding if there is no reference: the effect of changing weights by an ulp."""
     side = pair.sides["a"]
     side.load(an_ulp_off(weights["a"], seed=1))
     other = side.record(examples.x["a"], False)[last].astype(np.float64)

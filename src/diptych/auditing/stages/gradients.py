@@ -1,5 +1,7 @@
 """Gradients: the loss and every parameter's gradient in training, with dropout off."""
 
+from functools import cache
+
 import numpy as np
 
 from diptych.auditing.drawn_gradients import compare_drawn
@@ -17,7 +19,7 @@ from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
 CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
-"""Stages whose findings make one expect other gradients."""
+"""Stages whose findings explain a difference in gradients."""
 
 
 def check(
@@ -43,7 +45,7 @@ def check(
         start = twins.start()
         for place in places(twins):
             if clips and (place.weights == "large" or place.scale > 1):
-                reason = "one loss takes probabilities and may cut them off near 0"
+                reason = "one loss takes probabilities and may clip them near 0"
                 stage.coverage.leave_out(str(place), reason)
                 continue
             try:
@@ -62,30 +64,50 @@ def check(
     if not named and clean:
         report("unexplained", at=worst.match, a=worst.what, b="another one", effect=worst.effect)
     if len(report.audit.findings) == before:
-        stage.note = "as the findings make one expect"
+        stage.note = "expected from the other findings"
     return stage
 
 
 def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
-    """Compares loss and gradients as distributions: code of the sides' own draws random numbers,
-    which dropout's switch does not reach."""
+    """Compares loss and gradients as distributions, because the user's code draws random numbers
+    that cannot be switched off."""
     stage = Stage(NAME)
     stage.coverage.precision = twins.precision
-    pair = twins.pair
-    own = [side.label for which, side in pair.sides.items() if twins.draws[which]]
-    a, b = (sum(node.kind == "dropout" for node in pair.graphs[which].nodes) for which in SIDES)
-    if len(own) == 1 or a != b:  # What one side draws by itself, the other drops, and that is off.
-        reason = f"code of {' and '.join(own)} draws random numbers, with dropout off too"
+    if not _are_comparable(twins):
+        own = [side.label for which, side in twins.pair.sides.items() if twins.draws[which]]
+        reason = f"the code of {' and '.join(own)} draws random numbers even with dropout off"
         stage.ok, stage.note = None, reason
         return stage
-    stage.note = "as distributions: the sides' own code draws random numbers"
+    stage.note = "as distributions, because the user's code draws random numbers"
     different = compare_drawn(twins, weights_at(Place("moved", 1.0, 0), start), stage.coverage)
     stage.ok = different is None
     if different and not report.has(*CAUSES):
-        name, p = different
-        effect = f"the distributions of {name} differ, p = {p:.1g}"
-        report("unexplained", a="loss and gradients", b="other ones", effect=effect)
+        effect = f"the distributions of {different.statistic} differ, p = {different.p:.1g}"
+        if different.is_of_spread:
+            words = [_spread(twins, which, different.deviations[which]) for which in SIDES]
+            report("randomness", a=words[0], b=words[1], effect=effect)
+        else:
+            report(
+                "unexplained", a="loss and gradients", b="different distributions", effect=effect
+            )
     return stage
+
+
+def _are_comparable(twins: Twins) -> bool:
+    """True if dropout is off on both sides. Dropout in the user's own code stays on, while that of
+    a framework is switched off."""
+    graphs = [twins.pair.graphs[which] for which in SIDES]
+    a, b = (sum(node.kind == "dropout" for node in graph.nodes) for graph in graphs)
+    if all(twins.draws.values()) or a != b:
+        return a == b
+    return a > 0 or not all(twins.network_draws.values())
+
+
+def _spread(twins: Twins, which: Which, deviation: float) -> str:
+    """The variation of a side's gradients, in words."""
+    if not twins.draws[which]:
+        return "gradients do not vary with dropout off"
+    return f"gradients deviate by {deviation:.3g} from draw to draw with dropout off"
 
 
 class Worst:
@@ -98,7 +120,7 @@ class Worst:
     def take(
         self, difference: float, bound: float, match: Match | None, what: str, at: str
     ) -> None:
-        """Takes in one difference."""
+        """Adds one difference."""
         if difference / bound > self.ratio:
             self.ratio, self.match, self.what = difference / bound, match, what
             self.effect = (
@@ -110,7 +132,7 @@ class Worst:
 def without(
     factors: dict[str, float], parameters: Arrays, loss: float, gradients: Arrays
 ) -> tuple[float, Arrays]:
-    """A loss and its gradients without penalties on squares."""
+    """A loss and its gradients without squared penalties."""
     for name, factor in factors.items():
         value = parameters[name].astype(np.float64)
         loss -= factor * float(np.sum(value**2))
@@ -122,7 +144,7 @@ def without(
 def _at(
     twins: Twins, place: Place, start: Arrays, decay: Penalties, stage: Stage, worst: Worst
 ) -> None:
-    """Compares both at one place."""
+    """Compares both sides at one place."""
     pair = twins.pair
     weights = weights_at(place, start)
     x, y = inputs_at(place, twins)
@@ -134,29 +156,32 @@ def _at(
         return without(decay[which], of_side[which], *answer)
 
     answers = twins.ask(ask)
-    side, close = twins.answers["a"], moved(weights)
-    side.load(close)
-    near = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
-    near = without(decay["a"], close, *near)
+
+    @cache
+    def near() -> tuple[float, Arrays]:
+        side, close = twins.answers["a"], moved(weights)
+        side.load(close)
+        answer = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
+        return without(decay["a"], close, *answer)
+
     losses = [np.array(answers[which][0]) for which in SIDES]
-    bound = twins.bound(losses[0], np.array(near[0]))
     difference = distance(losses[0], losses[1])
+    bound = twins.bound(losses[0], difference, lambda: np.array(near()[0]))
     stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)
     worst.take(difference, bound, None, "the loss", str(place))
     of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])
     # A bias in front of a normalisation has a gradient of nothing but rounding.
     floor = twins.floor(max((float(np.abs(g).max(initial=0.0)) for g in of_a.values()), default=0))
-    for match in pair.matches:
-        if not (match.a and match.b):
+    for match, name in pair.transferred():
+        if not (name in of_a or name in of_b):
             continue
-        for name in match.a.parameters.values():
-            if name not in pair.transfer.names or not (name in of_a or name in of_b):
-                continue
-            zeros = np.zeros_like(weights[name])
-            a, b = of_a.get(name, zeros), of_b.get(name, zeros)
-            bound = floor + twins.bound(a, near[1].get(name, zeros))
-            difference = distance(a, b)
-            stage.coverage.compared()
-            stage.saw(difference, bound)
-            worst.take(difference, bound, match, f"gradient of {name}", str(place))
+        zeros = np.zeros_like(weights[name])
+        a, b = of_a.get(name, zeros), of_b.get(name, zeros)
+        difference = distance(a, b)
+        bound = floor + twins.bound(
+            a, difference - floor, lambda name=name, zeros=zeros: near()[1].get(name, zeros)
+        )
+        stage.coverage.compared()
+        stage.saw(difference, bound)
+        worst.take(difference, bound, match, f"gradient of {name}", str(place))

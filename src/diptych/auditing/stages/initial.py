@@ -1,4 +1,4 @@
-"""Initial weights: each side's initialisers as distributions, and weights that were copied."""
+"""Initial weights: initialisers, compared as distributions, and weights that were copied."""
 
 from typing import Any
 
@@ -20,19 +20,20 @@ NAME = "initial weights"
 DRAWS = 12
 MOST_DRAWS = 48
 FEW = 600
-"""Values of one parameter below which more builds are asked for."""
+"""The number of values of a parameter below which more builds are used."""
 BUDGET = 20_000_000
-"""Numbers that all builds together may hold; two builds are always asked for."""
+"""The maximum number of values in all builds; at least two builds are used."""
 ENOUGH = 4000
-"""Values of one parameter that are enough to tell distributions apart."""
+"""The number of values of a parameter that is enough to compare distributions."""
 CHANCE = 1e-6
-"""The chance of an alarm about one parameter where there is nothing."""
+"""The probability of a false alarm for one parameter."""
 CUT = 0.87962566103423978
-"""The deviation of a normal distribution cut at two deviations, in units of the uncut one's."""
+"""The standard deviation of a normal distribution truncated at two standard deviations, relative to
+that of the full one."""
 
 
 def check(pair: Pair, report: Reporter) -> Stage:
-    """Weights that both sides have in common are compared; else their distributions are."""
+    """Compares equal weights of both sides directly, and others as distributions."""
     stage = Stage(NAME)
     own = {which: side.own for which, side in pair.sides.items()}
     read = {side.spec.form for side in pair.sides.values()} & {"keras", "onnx", "run"}
@@ -47,12 +48,12 @@ def check(pair: Pair, report: Reporter) -> Stage:
         stage.note = "one side has the other's weights" if stage.ok else "copied weights"
         return stage
     if read:
-        stage.ok, stage.note = None, "the weights come from a file, and are not initial ones"
+        stage.ok, stage.note = None, "the weights come from a file; they are not initial weights"
         return stage
     draws = _count(pair)
     draws_a, draws_b = (_draws(pair, which, draws) for which in ("a", "b"))
     if not (draws_a and draws_b):
-        stage.ok, stage.note = None, "the builds of one side have parameters of other names"
+        stage.ok, stage.note = None, "the builds of one side have parameters with different names"
         return stage
     compared = 0
     for match in pair.matches:
@@ -61,7 +62,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
         for role, name, partner in match.parameters():
             if draws_a[name].shape != draws_b[partner].shape:
                 # Other fans, other distributions: what made the shapes differ is found.
-                stage.coverage.leave_out(name, "it has another shape on the other side")
+                stage.coverage.leave_out(name, "it has a different shape on the other side")
                 continue
             compared += 1
             _compare(match, role, draws_a[name], draws_b[partner], report)
@@ -74,11 +75,12 @@ def check(pair: Pair, report: Reporter) -> Stage:
 
 
 Drawn = dict[str, tuple[Match, str, np.ndarray, np.ndarray]]
-"""By A's name of a parameter: where it is, its role, and what the builds of each side drew."""
+"""The match, the role and the draws of both sides, by A's name of the parameter."""
 
 
 def _drawn(pair: Pair) -> Drawn:
-    """The parameters that every build of either side draws anew: a new head on copied weights."""
+    """The parameters that each build of either side draws again, such as a new head on copied
+    weights."""
     draws = _count(pair)
     a, b = (_draws(pair, which, draws) for which in ("a", "b"))
     if not (a and b):
@@ -93,7 +95,7 @@ def _drawn(pair: Pair) -> Drawn:
 
 
 def _count(pair: Pair) -> int:
-    """The number of builds, by the numbers that the parameters hold: the same for both sides."""
+    """The number of builds, from the sizes of the parameters; the same for both sides."""
     kernels = [
         pair.sides[which].own[node.parameters["kernel"]].size
         for which, graph in (("a", pair.a), ("b", pair.b))
@@ -107,8 +109,8 @@ def _count(pair: Pair) -> int:
 
 
 def _draws(pair: Pair, which: Which, draws: int) -> dict[str, np.ndarray]:
-    """All values that the initialisers of a side gave in some builds, (draws, *shape) by name;
-    nothing if the builds have other names."""
+    """The initial values of a side in several builds, (draws, *shape) by name; empty if the builds
+    have different names."""
     parts = pair.sides[which].initial(draws)
     own = pair.sides[which].own
     if any(part.keys() != own.keys() for part in parts):
@@ -123,10 +125,10 @@ def _compare_fixed(
     b: dict[str, np.ndarray],
     report: Reporter,
 ) -> None:
-    """Reports weights that are the same in every build of each side, and not on both.
+    """Reports weights that are the same in every build of each side and differ between the sides.
 
-    A seed of the user's, or a checkpoint, fixes them. No seed gives two frameworks the same
-    numbers, so between frameworks only the distributions are compared.
+    A seed or a checkpoint of the user fixes them. No seed gives the same numbers in two frameworks,
+    so between frameworks only the distributions are compared.
     """
     fixed = [
         (match, name, partner)
@@ -163,7 +165,7 @@ def _first(builds: np.ndarray) -> str:
 
 
 def copied(pair: Pair, a: Arrays, b: Arrays) -> bool:
-    """Whether some parameter of many different numbers is the same on both sides."""
+    """True if a parameter with many different values is the same on both sides."""
     for name, partner in pair.transfer.names.items():
         value, other = a[name], b[partner]
         # Zeros and ones, as the biases of an LSTM have them, are the same by rule.
@@ -176,8 +178,8 @@ def copied(pair: Pair, a: Arrays, b: Arrays) -> bool:
 def _compare_copies(
     pair: Pair, stage: Stage, a: Arrays, b: Arrays, drawn: set[str], report: Reporter
 ) -> None:
-    """Compares weights of which some are the same on both sides, so that all should be, but for
-    those that are drawn anew."""
+    """Compares weights of which some are the same on both sides, so that all should be, except for
+    those that each build draws again."""
     moved = pair.transfer.to_a(b)
     for match in pair.matches:
         if not (match.a and match.b):
@@ -206,7 +208,7 @@ def _compare_copies(
                 )
                 continue
             if match.a.kind == "conv" and flipped(a[name], raw):
-                words = "its kernels, turned by 180 degrees"
+                words = "its kernels, rotated by 180 degrees"
                 report("kernel-flipped", at=match, a="its kernels", b=words)
                 continue
             order = other_gate_order(match.a.kind, a[name], moved[name])
@@ -251,13 +253,13 @@ def _compare(
         at=match,
         a=f"{role}: {named(one, draws_a.shape[1:], dense)}",
         b=f"{role}: {named(other, draws_b.shape[1:], dense)}",
-        effect=f"deviation {one.std():.3g} against {other.std():.3g}",
+        effect=f"standard deviation {one.std():.3g} against {other.std():.3g}",
         harm=of_deviations(code, float(one.std()), float(other.std())),
     )
 
 
 def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
-    """An initialiser's rule, by what its values look like.
+    """The rule of an initialiser, from its values.
 
     Args:
         values: numbers that it drew, (n,).
@@ -274,7 +276,7 @@ def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
     }
     family = max(families, key=lambda name: families[name].logpdf(values).sum())
     if len(shape) < 2:
-        return f"{family}, deviation {deviation:.3g}"
+        return f"{family}, standard deviation {deviation:.3g}"
     receptive = float(np.prod(shape[:-2]))
     fan_in, fan_out = receptive * shape[-2], receptive * shape[-1]
     rules = {
@@ -286,4 +288,4 @@ def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
     near = min(rules, key=lambda rule: abs(np.log(deviation**2 / rules[rule])))
     off = abs(deviation / np.sqrt(rules[near]) - 1)
     fan = f"{near} {family}" if off < 0.1 else family
-    return f"{fan}, deviation {deviation:.3g}, largest {largest:.3g}"
+    return f"{fan}, standard deviation {deviation:.3g}, largest {largest:.3g}"

@@ -1,4 +1,4 @@
-"""Input: what each side makes of the same raw images and labels."""
+"""Input: each side's preparation of the same raw images and labels."""
 
 import numpy as np
 
@@ -10,18 +10,18 @@ from diptych.auditing.report import Stage
 
 NAME = "input"
 WHOLE = 1e-5
-"""How far the mean of all data may be off, relative to the largest number."""
-REVERSED = "channels in the other order, as BGR to RGB"
+"""The allowed difference of the mean of all data, relative to the largest number."""
+REVERSED = "channels in reverse order, such as BGR instead of RGB"
 CLOSE = 4e-6
 """Scaling takes a few operations in float32, each right to 6e-8 of the largest number."""
 
 
 def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
-    """Compares what reaches the first layer that is more than scaling, and the targets."""
+    """Compares the inputs of the first layers that are not scalings, and the targets."""
     stage = Stage(NAME)
     a, b = (effective(pair.graphs[which], examples.raw_x[which]) for which in ("a", "b"))
     if not any(side.prepares for side in pair.sides.values()):
-        stage.note = "neither side says how it prepares data; both were given the same"
+        stage.note = "neither side defines how it prepares data; both got the same data"
     b = b.reshape(a.shape) if a.size == b.size else b
     count = min(len(a), len(b))
     a, b = a[:count], b[:count]
@@ -43,7 +43,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
 
 
 def _whole_data(pair: Pair, stage: Stage, report: Reporter) -> None:
-    """Compares how many examples both sides bring, and what can be told of all of them."""
+    """Compares the number of examples of both sides, and statistics of all of them."""
     a, b = (pair.sides[which].data for which in ("a", "b"))
     if not (a and b):
         return
@@ -58,13 +58,13 @@ def _whole_data(pair: Pair, stage: Stage, report: Reporter) -> None:
             for data in (a, b)
         ]
         stage.ok = False
-        report("examples", a=words[0], b=words[1], effect="the data as a whole")
+        report("examples", a=words[0], b=words[1], effect="compared over the whole data")
     else:
-        stage.coverage.compared(1, data_of=f"{a['count']:,} examples as a whole")
+        stage.coverage.compared(1, data_of=f"{a['count']:,} examples")
 
 
 def _explain(a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
-    """Names what was done differently to the inputs: turned, scaled, or both."""
+    """Names the difference of the inputs: rotated or swapped, scaled, or both."""
     turned_ways = [(name, turned) for name, turned in _turned(a) if turned.shape == b.shape]
     for name, turned in turned_ways:
         scale, offset = line(turned, b)
@@ -89,18 +89,18 @@ def _explain(a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
         report("input-scale", a=_range(a), b=words, effect=_span(a, b))
         return
     code = "input-scale" if a.ndim < 3 else "input-layout"
-    effect = f"no scaling, turning or mirroring gives B's; {_span(a, b)}"
+    effect = f"no scaling, rotation or mirroring of A's gives B's; {_span(a, b)}"
     report(code, a=_range(a), b=_range(b), effect=effect)
 
 
 def _report_turn(name: str, a: np.ndarray, b: np.ndarray, report: Reporter) -> None:
     if name:
         code = "channel-order" if name == REVERSED else "input-layout"
-        report(code, a="as they are", b=name, effect=_span(a, b))
+        report(code, a="unchanged", b=name, effect=_span(a, b))
 
 
 def _by_channel(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
-    """The scale and the offset of each channel that make B's inputs of A's; None if none do."""
+    """The scale and offset per channel that turn A's inputs into B's; None if there are none."""
     if a.ndim < 2 or a.shape[-1] == 1:
         return None
     one, other = (values.reshape(-1, a.shape[-1]) for values in (a, b))
@@ -116,7 +116,7 @@ def _by_channel(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray] |
 
 
 def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """The inputs, and turned in the ways that a mistake turns them."""
+    """The inputs, and versions of them with the usual mistakes in their layout."""
     candidates = [("", a)]
     if a.ndim == 2 and a.shape[1] == 784:  # MNIST, flattened.
         images = a.reshape(-1, 28, 28)
@@ -128,7 +128,7 @@ def _turned(a: np.ndarray) -> list[tuple[str, np.ndarray]]:
             (REVERSED, a[..., ::-1]),
             ("upside down", a[:, ::-1]),
             ("left and right swapped", a[:, :, ::-1]),
-            ("turned by 180 degrees", a[:, ::-1, ::-1]),
+            ("rotated by 180 degrees", a[:, ::-1, ::-1]),
             ("channels first, read as channels last", np.moveaxis(a, -1, 1).reshape(a.shape)),
         ]
     return candidates
@@ -160,7 +160,7 @@ def _targets(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> 
 
 
 def _mapping(a: np.ndarray, b: np.ndarray) -> tuple[str, str]:
-    """The first labels as each side has them, or how B's follow from A's."""
+    """The first labels of each side, or how B's follow from A's."""
     if a.shape == b.shape and a.shape[1] > 1:
         a, b = a.argmax(1)[:, None], b.argmax(1)[:, None]
     if a.shape == b.shape and np.ptp(b - a) == 0:

@@ -28,7 +28,7 @@ from diptych.auditing.twins import CONSTANTS, Twins
 
 NAME = "loss"
 CLOSE = 2e-5
-"""How far a loss of a few examples may be from its formula, relatively."""
+"""The allowed relative difference of a loss of a few examples from its formula."""
 
 TAKES: dict[tuple[str | None, str], str] = {
     (None, "logits"): "logits",
@@ -42,7 +42,8 @@ TAKES: dict[tuple[str | None, str], str] = {
     ("sigmoid", "logits"): "sigmoid_twice",
     ("softmax", "softmax_twice"): "softmax_thrice",
 }
-"""What the last layer's numbers are to the loss, by the final activation and what it takes."""
+"""The meaning of the last layer's values to the loss, by the final activation and the input that
+the loss takes."""
 WORDS = {
     "logits": "takes the last layer's numbers as logits",
     "probabilities": "takes the last layer's numbers as probabilities, which they are not",
@@ -63,22 +64,21 @@ REDUCTIONS = {
 
 
 DISTANCES = ("squared", "absolute", "huber", "log_cosh")
-"""Losses that take any numbers: an activation before them is no affair of theirs."""
+"""Losses that take any numbers, so that an activation before them is no mistake."""
 Formulas = dict[Which, Formula | None]
-"""By side; None where no formula known here gives the side's values."""
+"""The formula per side; None if no known formula gives the side's values."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Both sides' losses."""
+    """The losses of both sides."""
 
     stage: Stage
     formulas: Formulas
     decay: Penalties
-    """The penalties on squares that are in one side's loss and in the other's steps."""
+    """The squared penalties that are in one side's loss and in the other's steps."""
     clips: bool = False
-    """Whether one loss takes probabilities, which it may cut off near 0, and the other takes what
-    they are made of."""
+    """True if only one loss takes probabilities, which it may clip near 0."""
 
 
 def check(twins: Twins, report: Reporter) -> Losses:
@@ -102,7 +102,8 @@ def check(twins: Twins, report: Reporter) -> Losses:
         _compare(a, b, _effect(pair, examples), alike, report)
         if any(decay.values()):
             report.note(
-                "one side's penalty on squares is the other's weight decay: the steps are the same"
+                "the squared penalty of one side equals the weight decay of the other: the steps "
+                "are the same"
             )
         else:
             penalties.compare(pair, twins.weights, a, b, report)
@@ -149,16 +150,16 @@ def _recovered(
 
 @dataclass
 class _Worst:
-    """The difference of two losses that is furthest beyond what rounding explains."""
+    """The difference of two losses that exceeds rounding most."""
 
     stage: Stage
     relative: float
-    """The relative distance that rounding explains."""
+    """The relative difference that rounding explains."""
     ratio: float = 1.0
     effect: str = ""
 
     def saw(self, a: float, b: float, where: str) -> None:
-        """Takes the losses of both sides on the same outputs."""
+        """Adds the losses of both sides for the same outputs."""
         bound = self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
         away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
         self.stage.saw(away, bound)
@@ -168,10 +169,10 @@ class _Worst:
 
 
 def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> str:
-    """The effect of the largest difference of values that rounding does not explain, or nothing."""
+    """The effect of the largest difference beyond rounding, or an empty text."""
     if clips:
-        reason = "one loss takes probabilities and may cut them off near 0"
-        stage.coverage.leave_out("outputs of deviation 30", reason)
+        reason = "one loss takes probabilities and may clip them near 0"
+        stage.coverage.leave_out("outputs with a standard deviation of 30", reason)
     worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close)
     refused: dict[str, str] = {}
     with twins.used(stage.coverage):
@@ -185,7 +186,7 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                     refused[batch.name] = str(problem)
                     continue
                 if not np.isfinite([a, b]).any():
-                    stage.coverage.leave_out(batch.name, "neither loss is a number there")
+                    stage.coverage.leave_out(batch.name, "neither loss is finite there")
                     continue
                 if weights == "random":
                     a, b = (
@@ -195,7 +196,7 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                 stage.coverage.compared(1, **_extents(twins, batch, weights))
                 worst.saw(a, b, f"{batch.name}, {weights} weights")
         if refused and not stage.coverage.probes:
-            refused = {"outputs that the network does not give": next(iter(refused.values()))}
+            refused = {"outputs outside the range of the network": next(iter(refused.values()))}
             _on_own_outputs(twins, worst)
     for name, problem in refused.items():
         stage.coverage.leave_out(name, problem)
@@ -235,7 +236,7 @@ def _extents(twins: Twins, batch: probes.Batch, weights: str) -> dict[str, objec
 
 
 def _load(twins: Twins, weights: str) -> None:
-    """Zeros, on which no penalty has a value, or numbers on which each has a large one."""
+    """Zeros, for which penalties are 0, or weights for which each penalty is large."""
     if weights == "no":
         for which, side in twins.answers.items():
             nothing = zeros(twins.weights[which])
@@ -246,7 +247,7 @@ def _load(twins: Twins, weights: str) -> None:
 
 
 def _random(twins: Twins, which: Which) -> Arrays:
-    """Numbers on which each penalty has a large value, by a side's names."""
+    """Weights for which each penalty is large, by a side's names."""
     random = np.random.default_rng(2)
     of_a = {
         name: np.abs(random.standard_normal(value.shape)).astype(value.dtype)
@@ -316,14 +317,14 @@ def _compare_numbers(a: Formula, b: Formula, effect: str, report: Reporter) -> N
         weights = [weight / weight[0] for weight in weights]
     if not np.allclose(*np.broadcast_arrays(*weights), rtol=1e-3):
         words = [
-            f"classes weighted {_listed(weight)}" if "weights" in formula else "classes weigh alike"
+            f"class weights {_listed(weight)}" if "weights" in formula else "no class weights"
             for weight, formula in zip(weights, (a, b), strict=True)
         ]
         report("loss", a=words[0], b=words[1], effect=effect)
     deltas = [(formula.get("delta", 1.0), formula.get("smooth", False)) for formula in (a, b)]
     if a["kind"] == b["kind"] == "huber" and deltas[0] != deltas[1]:
         words = [
-            f"Huber's loss with a threshold of {delta:g}" + (", divided by it" if smooth else "")
+            f"Huber loss with a threshold of {delta:g}" + (", divided by it" if smooth else "")
             for delta, smooth in deltas
         ]
         report("loss", a=words[0], b=words[1], effect=effect)
@@ -335,7 +336,7 @@ def _listed(weights: np.ndarray) -> str:
 
 
 def _end(formula: Formula) -> str | None:
-    """The activation that comes before a distance, in the network or in the loss."""
+    """The activation before a distance, in the network or in the loss."""
     inside = formula["takes"] == "probabilities_of_logits"
     return "softmax" if inside and formula["final"] is None else formula["final"]
 
@@ -359,7 +360,7 @@ def _compare_values(
     words: dict[Which, str],
     report: Reporter,
 ) -> None:
-    """Compares the values of losses of which one has no formula here."""
+    """Compares the values of losses if one has no known formula."""
     for a, b in zip(values["a"], values["b"], strict=False):  # A side may have given none.
         bound = close * max(1e-3, abs(a))
         stage.saw(abs(a - b), bound)
@@ -375,9 +376,9 @@ def _compare_values(
 
 
 def _described(formula: Formula | None, words: str) -> str:
-    """A loss in words: by its formula, and by what its side says of it."""
+    """A loss in words: its formula, and the description by its side."""
     if formula is None:
-        return words or "a loss of its own"
+        return words or "a custom loss"
     takes = _taken(formula)
     told = WORDS.get(takes, takes)
     text = formula["kind"].replace("_", " ") + ("" if takes == "values" else f" that {told}")

@@ -1,4 +1,4 @@
-"""Mode: what dropout and batch normalisation do in training, measured."""
+"""Mode: the measured behaviour of dropout and batch normalisation in training."""
 
 from dataclasses import dataclass
 
@@ -17,21 +17,21 @@ from diptych.auditing.weights import Weights
 
 NAME = "mode"
 SIGMAS = 6.0
-"""Deviations by which a measured share may differ from its rate."""
+"""The number of standard deviations by which a measured share may differ from its rate."""
 Records = dict[Which, Arrays]
 
 
 @dataclass(frozen=True)
 class Mode:
-    """How both sides train."""
+    """The behaviour of both sides in training."""
 
     stage: Stage
     pair: Pair
-    """The pair in which batch normalisations say which statistics they were found to use."""
+    """The pair, with the statistics that its batch normalisations were found to use."""
 
 
 def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report: Reporter) -> Mode:
-    """Runs both sides as they train, and looks at what was dropped, normalised and averaged."""
+    """Runs both sides in training mode, and compares dropout, normalisation and moving averages."""
     stage = Stage(NAME)
     nodes = [*pair.a.nodes, *pair.b.nodes]
     if all(kind_of(node).in_training == "same" for node in nodes):
@@ -71,7 +71,7 @@ def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report:
 
 
 def _in_inference(pair: Pair, examples: Examples) -> dict[Which, Arrays]:
-    """What reaches each layer in inference; nothing where no layer is a black box."""
+    """The inputs of each layer in inference; empty if no layer is a black box."""
     if all(node.kind != "custom" for graph in (pair.a, pair.b) for node in graph.nodes):
         return {which: {} for which in SIDES}
     return {
@@ -81,7 +81,7 @@ def _in_inference(pair: Pair, examples: Examples) -> dict[Which, Arrays]:
 
 
 def _dropout(match: Match, records: Records, report: Reporter) -> None:
-    """Compares the share that was dropped and the factor of what was kept."""
+    """Compares the dropped share and the factor of the other values."""
     of_a, of_b = (_dropped(records[which], _node(match, which)) for which in SIDES)
     if of_a is None or of_b is None:
         return
@@ -89,7 +89,7 @@ def _dropout(match: Match, records: Records, report: Reporter) -> None:
     noise = SIGMAS * np.sqrt(0.25 / max(1, count_a) + 0.25 / max(1, count_b))
     a, b = _dropping(share_a, factor_a), _dropping(share_b, factor_b)
     if (share_a == 0) != (share_b == 0) and abs(share_a - share_b) > noise:
-        effect = "dropout works on one side only"
+        effect = "dropout is active on one side only"
         report("training-mode", at=match, a=a, b=b, effect=effect)
         return
     different = abs(share_a - share_b) > noise or abs(factor_a - factor_b) > 0.01 * factor_a
@@ -104,7 +104,7 @@ def _node(match: Match, which: Which) -> Node:
 
 
 def _dropped(record: Arrays, node: Node) -> tuple[float, float, int] | None:
-    """The share of numbers that became zero, the factor of the others, and how many there were."""
+    """The share of values that became zero, the factor of the others, and the number of values."""
     if node.name not in record or node.inputs[0] not in record:
         return None
     x, y = record[node.inputs[0]], record[node.name]
@@ -119,20 +119,21 @@ def _dropped(record: Arrays, node: Node) -> tuple[float, float, int] | None:
 def _dropping(share: float, factor: float) -> str:
     if share == 0:
         return "drops nothing in training"
-    return f"drops {share:.1%} in training, the rest times {factor:.4g}"
+    return f"drops {share:.1%} in training, the rest multiplied by {factor:.4g}"
 
 
 USES = {
-    "batch": "normalises by the batch's own statistics in training",
+    "batch": "normalises by the batch statistics in training",
     "moving": "normalises by the moving averages in training",
-    "neither": "normalises by neither the batch's nor the moving statistics",
+    "neither": "normalises by neither the batch statistics nor the moving averages",
 }
 
 
 def _batch_norm(
     match: Match, weights: Weights, unit: float, records: Records, report: Reporter
 ) -> dict[Which, str | None]:
-    """Compares by what two layers normalise in training, and how their averages move.
+    """Compares the statistics that two layers normalise with in training, and the momentum of their
+    averages.
 
     Returns:
         By side, one of `USES`; None if its record does not show it.
@@ -154,7 +155,7 @@ def _batch_norm(
             at=match,
             a=f"keeps {one:.5g} of its moving averages",
             b=f"keeps {other:.5g} of them",
-            effect="recovered from one step's averages; predictions differ, training losses do not",
+            effect="recovered from the averages after one step; affects predictions, not losses",
         )
     return uses
 
@@ -167,7 +168,7 @@ def _unbiased_variances(
     records: Records,
     report: Reporter,
 ) -> None:
-    """Notes it if only one side's moving variances take in n/(n-1) times the batch's."""
+    """Notes if only one side's moving variances use n/(n-1) times the variance of the batch."""
     if not normalised:
         return
     nodes = dict(zip(SIDES, zip(*normalised, strict=True), strict=True))
@@ -182,13 +183,13 @@ def _unbiased_variances(
         if None not in (a, b) and a != b:
             report.note(
                 f"{'A' if a else 'B'}'s moving variances are unbiased, n/(n-1) times the other's; "
-                "that is the frameworks' convention and was not counted"
+                "this is the frameworks' convention and does not count"
             )
             return
 
 
 def _statistics(node: Node, weights: Arrays, unit: float, record: Arrays) -> str | None:
-    """Whether the layer normalised by the batch's statistics or by the moving ones."""
+    """The statistics that the layer normalised by: those of the batch, or the moving averages."""
     if node.name not in record or node.inputs[0] not in record:
         return None
     (batch,) = reference.ratios([node], weights, record, True)
@@ -199,7 +200,7 @@ def _statistics(node: Node, weights: Arrays, unit: float, record: Arrays) -> str
 
 
 def _momentum(node: Node, weights: Arrays, record: Arrays) -> float | None:
-    """The share of the moving averages that a step keeps, by their means."""
+    """The share of the moving averages that a step keeps, from their means."""
     name = node.parameters.get("mean", "")
     new = record.get(f"parameter:{name}")
     if new is None or node.inputs[0] not in record:
@@ -211,7 +212,7 @@ def _momentum(node: Node, weights: Arrays, record: Arrays) -> float | None:
 def _from_zero(
     pair: Pair, which: Which, nodes: tuple[Node, ...], examples: Examples, weights: Arrays
 ) -> Arrays:
-    """What a side records in training if its moving variances are zero before."""
+    """A side's record in training after its moving variances were set to zero."""
     side = pair.sides[which]
     names = {node.parameters["variance"] for node in nodes if "variance" in node.parameters}
     side.load(weights | {name: np.zeros_like(weights[name]) for name in names})
@@ -222,7 +223,7 @@ def _from_zero(
 
 
 def _is_unbiased(node: Node, weights: Arrays, record: Arrays, from_zero: Arrays) -> bool | None:
-    """Whether the moving variance takes in n/(n-1) times the batch's; None if that isn't seen.
+    """True if the moving variance takes in n/(n-1) times the batch's; None if that isn't seen.
 
     The two are a few parts in 100,000 apart, no more than one step's rounding if the moving
     variance is much larger than the batch's. Two steps show the two shares one by one: from zero,
@@ -245,7 +246,7 @@ def _is_unbiased(node: Node, weights: Arrays, record: Arrays, from_zero: Arrays)
 
 
 def _along(values: np.ndarray, direction: np.ndarray) -> float:
-    """The factor by which the direction comes nearest to the values."""
+    """The factor of the direction that fits the values best."""
     total = float(np.sum(direction**2))
     return float(np.sum(values * direction)) / total if total else 0.0
 

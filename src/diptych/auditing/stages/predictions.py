@@ -1,4 +1,4 @@
-"""Predictions: what the whole networks give in inference, as their users call them."""
+"""Predictions: the outputs of the whole networks in inference, as their users call them."""
 
 from dataclasses import dataclass
 
@@ -15,16 +15,16 @@ from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "predictions"
 CAUSES = ("structure", "forward", "mode")
-"""Stages whose findings make one expect other predictions."""
+"""Stages whose findings explain a difference in predictions."""
 NOTHING = 4
-"""Examples of zeros."""
+"""The number of examples that are zero."""
 ALIKE = 1e-6
-"""The relative distance of outputs that are said to be the same when a difference is named."""
+"""The relative difference up to which outputs count as the same when a cause is named."""
 
 
 @dataclass
 class Result:
-    """What was seen at one place."""
+    """The result at one place."""
 
     place: Place
     difference: float
@@ -44,7 +44,7 @@ class Result:
 
 
 def check(twins: Twins, report: Reporter) -> Stage:
-    """Compares the outputs of both at all places."""
+    """Compares the outputs of both sides at all places."""
     stage = Stage(NAME)
     results: list[Result] = []
     with twins.used(stage.coverage):
@@ -71,29 +71,33 @@ def _at(twins: Twins, place: Place, start: Arrays) -> Result:
     x, _ = inputs_at(place, twins)
     twins.load(weights)
     outputs = twins.ask(lambda side, which: side.outputs(x[which], training=False)[0])
-    side = twins.answers["a"]
-    side.load(moved(weights))
-    near = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=False)[0]
     a, b = as_one(twins.pair, outputs)
-    near, _ = as_one(twins.pair, {"a": near, "b": outputs["b"]}, like=a)
-    bound = twins.bound(a, near)
+
+    def near() -> np.ndarray:
+        side = twins.answers["a"]
+        side.load(moved(weights))
+        close = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=False)[0]
+        return as_one(twins.pair, {"a": close, "b": outputs["b"]}, like=a)[0]
+
+    difference = distance(a, b)
+    bound = twins.bound(a, difference, near)
     if a.shape != b.shape:
-        return Result(place, float("inf"), bound, 0)
+        return Result(place, difference, bound, 0)
     away = np.nan_to_num(np.abs(a - b).reshape(len(a), -1), nan=np.inf)
-    return Result(place, distance(a, b), bound, int(away.max(1).argmax()))
+    return Result(place, difference, bound, int(away.max(1).argmax()))
 
 
 def _explain(
     twins: Twins, results: list[Result], different: list[Result], report: Reporter
 ) -> None:
-    """Names a difference: of some batch sizes, of inference only, or of no known cause."""
+    """Names a difference: at some batch sizes, in inference only, or without a known cause."""
     worst = max(different, key=lambda result: result.difference / result.bound)
     sizes = {result.place.size for result in different}
     alike = {r.place.size for r in results if not r.differs and r.place.weights == "moved"}
     if not sizes & alike and alike:
         words = [_at_size(twins, which, worst.place) for which in SIDES]
         only = ", ".join(str(size) for size in sorted(sizes))
-        effect = f"{worst}; only in batches of {only}"
+        effect = f"{worst}; only with batches of {only}"
         report("batch-dependence", a=words[0], b=words[1], effect=effect)
         return
     trains = all(side.trains for side in twins.pair.sides.values())
@@ -101,22 +105,23 @@ def _explain(
     if None not in said and said[0] != said[1]:
         report("inference", a=str(said[0]), b=str(said[1]), effect=str(worst))
         return
-    a, b = "outputs on the same weights", "other outputs"
+    a, b = "its outputs with the same weights", "different outputs"
     report("unexplained", a=a, b=b, effect=str(worst))
 
 
 def _at_size(twins: Twins, which: Which, place: Place) -> str:
-    """Whether a side gives an example the same outputs in a batch of another size."""
+    """The dependence of a side's outputs for an example on the batch size, in words."""
     x = inputs_at(Place(place.weights, place.scale, max(2, place.size)), twins)[0][which]
     side = twins.answers[which]
     here = side.outputs(x[: place.size], training=False)[0]
     there = side.outputs(np.concatenate([x, x[:1]]), training=False)[0][: place.size]
     same = distance(here, there) <= ALIKE * float(np.abs(there).max(initial=0.0))
-    return "an example's outputs are its own" if same else "outputs depend on the batch's size"
+    return "outputs do not depend on the batch size" if same else "outputs depend on the batch size"
 
 
 def _inference(twins: Twins, which: Which, place: Place) -> str | None:
-    """Whether a side predicts as it trains; None where that cannot be said."""
+    """The difference between a side's predictions and its outputs in training, in words; None if
+    that is unknown."""
     x = inputs_at(place, twins)[0][which]
     side = twins.answers[which]
     try:
@@ -127,4 +132,4 @@ def _inference(twins: Twins, which: Which, place: Place) -> str | None:
     if not np.array_equal(runs[0], runs[1]):
         return None
     same = distance(runs[0], predicted) <= ALIKE * float(np.abs(runs[0]).max(initial=0.0))
-    return "predicts as it trains" if same else "predicts something else than in training"
+    return "predicts as it trains" if same else "predicts differently than in training"

@@ -17,29 +17,29 @@ from diptych.auditing.report import Stage
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "randomness"
-EXAMPLES = 8
+EXAMPLES = 4
 RUNS, MORE, FEWEST = 256, 1_024, 24
-"""Runs of the first sample, of the second one, and the fewest of either."""
+"""The numbers of runs of the first and of the second sample, and the minimum for either."""
 BUDGET = 400_000_000
-"""Activations that all runs of a sample together may go through."""
-LOOKS, FEWEST_LOOKS = 64, 8
-"""Runs that tell whether a side draws at all: a path that is dropped once in ten runs is seen."""
+"""The maximum number of activations in all runs of a sample."""
+LOOKS, FEWEST_LOOKS = 128, 8
+"""The numbers of runs that show whether a side draws random numbers, even in one run of ten."""
 LOOK_BUDGET = 50_000_000
-"""Activations that these may go through."""
+"""The maximum number of activations in these runs."""
 PROJECTIONS = 8
 CLOSE = {TWINS: 1e-9, "float32": 1e-5}
-"""The relative distance of two statistics that rounding explains."""
+"""The relative difference of two statistics that rounding explains."""
 STILL = {TWINS: 1e-12, "float32": 2e-6}
-"""The relative distance of two runs that is no randomness."""
+"""The relative difference of two runs that does not count as randomness."""
 CODES = ("dropout-rate", "noise", "augmentation", "training-mode", "layer-missing", "layer-kind")
-"""Findings that explain another randomness."""
+"""Findings that explain a difference in randomness."""
 FUNCTION = ("structure", "forward", "mode", "predictions")
-"""Stages whose findings mean that the networks are other functions: so are the distributions of
-their outputs, whatever is drawn."""
+"""Stages whose findings mean that the networks are different functions, so that their outputs have
+different distributions in any case."""
 
 
 def check(twins: Twins, report: Reporter) -> Stage:
-    """Runs both in training, and compares what varies."""
+    """Runs both sides in training mode, and compares their random variation."""
     stage = Stage(NAME)
     x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
     with twins.used(stage.coverage):
@@ -66,7 +66,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
 
 
 def _activations(twins: Twins) -> int:
-    """The numbers that one run goes through."""
+    """The number of activations in one run."""
     return max(1, EXAMPLES * sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes))
 
 
@@ -76,7 +76,7 @@ def _varies(y: np.ndarray, twins: Twins) -> bool:
 
 
 def _spread(y: np.ndarray) -> float:
-    """The root mean square deviation from run to run."""
+    """The standard deviation over runs, root mean square."""
     with np.errstate(invalid="ignore", over="ignore"):
         return float(np.sqrt(np.mean(np.var(y.astype(np.float64), axis=0))))
 
@@ -89,18 +89,21 @@ def _compare_still(
     weights: dict[str, np.ndarray],
     report: Reporter,
 ) -> None:
-    """Neither varies: the outputs in training are compared as they are."""
+    """Compares the outputs in training directly, since neither side varies."""
     pair = twins.pair
     a, b = as_one(pair, {which: y[0] for which, y in few.items()})
-    side = twins.answers["a"]
-    side.load(moved(weights))
-    near = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=True)
-    near, _ = as_one(pair, {"a": near[0], "b": few["b"][0]})
-    bound = twins.bound(a, near)
+
+    def near() -> np.ndarray:
+        side = twins.answers["a"]
+        side.load(moved(weights))
+        outputs = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=True)
+        return as_one(pair, {"a": outputs[0], "b": few["b"][0]})[0]
+
     difference = distance(a, b)
+    bound = twins.bound(a, difference, near)
     stage.coverage.compared(1, runs=len(few["a"]))
     stage.saw(difference, bound)
-    stage.note = "neither side draws random numbers; outputs in training are compared"
+    stage.note = "neither side draws random numbers; outputs in training were compared directly"
     stage.ok = difference <= bound
     if not stage.ok and not report.has():
         effect = f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e})"
@@ -128,11 +131,11 @@ def _compare_drawn(
 
     different = differing(draw, runs, more, CLOSE[twins.precision])
     stage.coverage.compared(0, statistics=len(statistics(np.zeros((1, 2, 2)), np.zeros((2, 2)))))
-    stage.note = "as distributions; deviation from run to run {a:.3g} and {b:.3g}".format(**spreads)
+    stage.note = "as distributions; over runs they deviate by {a:.3g} and {b:.3g}".format(**spreads)
     if different:
         stage.ok = False
         if any(finding.stage in FUNCTION for finding in report.audit.findings):
-            stage.note += "; as the findings make one expect"
+            stage.note += "; expected from the other findings"
             return
         name, p = different
         a, b = (f"outputs in training deviate by {spreads[which]:.4g}" for which in SIDES)
@@ -140,7 +143,7 @@ def _compare_drawn(
 
 
 def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:
-    """One number for each run and statistic.
+    """The statistics of each run.
 
     Args:
         y: outputs (runs, n, …).
@@ -157,7 +160,7 @@ def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:
         squares = np.mean(np.square(away), axis=(1, 2))
         found["the size of the deviations"] = squares
         found["the largest deviation"] = np.abs(away).max(axis=(1, 2))
-        found["what a batch shares"] = np.mean(np.square(away.mean(axis=1)), axis=1)
+        found["what the examples of a batch share"] = np.mean(np.square(away.mean(axis=1)), axis=1)
         found["the first example's deviation"] = np.mean(np.square(away[:, 0]), axis=1)
     return found
 

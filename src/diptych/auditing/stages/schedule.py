@@ -1,7 +1,7 @@
-"""Schedule: the learning rates of all steps, and how long each side trains.
+"""Schedule: the learning rates of all steps, and the length of training.
 
-The rates are had by moving counters, not by training: as far as the side says that it trains, or
-else for `FAR` steps.
+The rates are read by moving counters, without training: as far as the side trains, or else for
+`FAR` steps.
 """
 
 from typing import Any
@@ -15,9 +15,9 @@ from diptych.auditing.side import Unable
 
 NAME = "schedule"
 FAR = 100_000
-"""Steps that are followed where a side does not say how long it trains."""
+"""The number of steps to follow if a side does not define its length of training."""
 CLOSE = 1e-5
-"""How far two rates may be apart, relatively."""
+"""The allowed relative difference of two rates."""
 OF_LARGEST = 3e-7
 """The same, relative to the largest rate: a cosine that ends near zero is rounded in float32."""
 Table = np.ndarray
@@ -47,7 +47,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
 
 
 def _length(pair: Pair, which: Which) -> tuple[int | None, str]:
-    """How many steps a side trains, and which of its words says so."""
+    """The number of steps that a side trains, and its source."""
     horizon: dict[str, Any] = pair.sides[which].plan()["horizon"]
     return horizon.get("steps"), horizon.get("source", "")
 
@@ -62,17 +62,18 @@ def _horizons(stage: Stage, lengths: dict[Which, tuple[int | None, str]], report
     elif a or b:
         silent, other = ("B", a) if a else ("A", b)
         stage.coverage.leave_out(
-            "the length of training", f"{silent} does not say it, the other trains {other:,} steps"
+            "the length of training",
+            f"{silent} does not define it; the other trains {other:,} steps",
         )
     else:
-        stage.coverage.leave_out("the length of training", "neither side says it")
+        stage.coverage.leave_out("the length of training", "neither side defines it")
 
 
 def _rates(stage: Stage, tables: dict[Which, Table], steps: int, report: Reporter) -> None:
     a, b = tables["a"], tables["b"]
     places = np.unique(np.concatenate([a[:, 0], b[:, 0]])).astype(int)
     rates = [_at(table, places) for table in (a, b)]
-    stage.coverage.compared(len(places), rates="wherever one changes")
+    stage.coverage.compared(len(places), rates="at every change")
     stage.coverage.steps = steps
     rates = _grouped(rates)
     if rates[0].shape != rates[1].shape:
@@ -98,7 +99,7 @@ def _rates(stage: Stage, tables: dict[Which, Table], steps: int, report: Reporte
     if "schedule" in found or (constant and "learning-rate" in found):
         return
     said = [_words(each, places) for each in rates]
-    effect = f"from step {places[first]:,} on, of {steps:,}"
+    effect = f"from step {places[first]:,} of {steps:,}"
     report(code, a=said[0], b=said[1], effect="" if constant else effect)
 
 
@@ -124,7 +125,7 @@ def _is_constant(rates: np.ndarray) -> bool:
 
 
 def _words(rates: np.ndarray, steps: np.ndarray) -> str:
-    """Such as ``from 0.001 to 0.0005, 20 changes, the first at step 1,000``."""
+    """Words such as ``from 0.001 to 0.0005, 20 changes, the first at step 1,000``."""
     if not rates.size:
         return "no rate"
     row = rates[:, 0]

@@ -1,4 +1,4 @@
-"""Settings: what the user handed in that training depends on and no other stage shows."""
+"""Settings: arguments and callbacks that training depends on and that no other stage compares."""
 
 from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Pair
@@ -6,7 +6,7 @@ from diptych.auditing.report import Stage
 
 NAME = "settings"
 LISTED = ("verbose", "validation_data", "validation_freq", "metrics")
-"""Settings that change what is shown of a training, and not the training."""
+"""Settings that affect the display of a training, but not the training."""
 
 
 def check(pair: Pair, report: Reporter) -> Stage:
@@ -29,7 +29,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
         if said[0] == said[1]:
             continue
         if name in LISTED:
-            report.note(f"{said[0]} against {said[1]}; it does not change the training")
+            report.note(f"{said[0]} against {said[1]}; this does not affect the training")
         else:
             report("settings", a=said[0], b=said[1])
             stage.ok = False

@@ -1,4 +1,4 @@
-"""Structure: layers matched in order, and in which settings they differ."""
+"""Structure: matching of the layers, and differences in their settings."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ from diptych.auditing.report import Stage
 
 NAME = "structure"
 FAR = 100
-"""By how much inputs are multiplied to reach a limit that they do not reach."""
+"""The factor of the inputs that is tried to reach a limit."""
 JOINS = ("concatenate", "stack")
 """Kinds whose inputs have an order."""
 
@@ -47,7 +47,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
             b=_without_partner(pair.b, set(names.values())),
         )
     stage = Stage(NAME, ok=not report.has(NAME))
-    stage.coverage.compared(len(pair.matches), layers="every matched one")
+    stage.coverage.compared(len(pair.matches), layers="all matched ones")
     stage.note = (
         f"{len(pair.matches)} layers, {counts[0]:,} parameters"
         if counts[0] == counts[1]
@@ -57,13 +57,15 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
 
 
 AROUND = 2
-"""Matched layers that a layer may stand before on one side, and behind on the other."""
+"""The number of matched layers between the two positions of a layer that was moved."""
 Moved = dict[int, int | None]
 
 
 def _moved(pair: Pair) -> Moved:
-    """Layers that both sides have, one a little further on: for the place of the first of the two
-    the place of the other, and None for that."""
+    """Layers that both sides have, at slightly different positions.
+
+    Returns the position of the second one by that of the first one, and None for the second one.
+    """
     moved: Moved = {}
     for number, match in enumerate(pair.matches):
         if number in moved or (match.a and match.b):
@@ -77,7 +79,7 @@ def _moved(pair: Pair) -> Moved:
 
 
 def _is_one_layer(pair: Pair, match: Match, other: Match) -> bool:
-    """Whether two matches without a partner are the same layer, one on each side."""
+    """True if two layers without a counterpart are the same layer, one on each side."""
     nodes = (match.a or other.a, match.b or other.b)
     a, b = nodes
     if (match.a and match.b) or (other.a and other.b) or a is None or b is None:
@@ -101,13 +103,13 @@ def _report_order(pair: Pair, number: int, further: int | None, report: Reporter
     both = Match(match.a or other.a, match.b or other.b)
     node = both.a or both.b
     assert node
-    before, behind = f"{words(node)} before {name}", f"{words(node)} behind {name}"
+    before, behind = f"{words(node)} before {name}", f"{words(node)} after {name}"
     a, b = (before, behind) if match.a else (behind, before)
     report("layer-order", at=both, a=a, b=b)
 
 
 def _compare_shared(pair: Pair, report: Reporter) -> None:
-    """Reports parameters that one side uses in several layers where the other has one for each."""
+    """Reports parameters that one side uses in several layers while the other has separate ones."""
     partners: dict[Which, dict[str, dict[str, Match]]] = {"a": {}, "b": {}}
     for match in pair.matches:
         for _, a, b in match.parameters():
@@ -116,20 +118,20 @@ def _compare_shared(pair: Pair, report: Reporter) -> None:
     for which, of_side in partners.items():
         for name, others in of_side.items():
             if len(others) > 1:
-                one, several = f"one parameter, {name}", f"its own in each: {', '.join(others)}"
+                one, several = f"one parameter, {name}", f"separate ones: {', '.join(others)}"
                 a, b = (one, several) if which == "a" else (several, one)
                 report("shared-weights", at=list(others.values())[-1], a=a, b=b)
 
 
 def _without_partner(graph: Graph, names: set[str]) -> str:
-    """The parameters of a side that have no place in the other.
+    """The parameters of a side without a counterpart on the other, in words.
 
     Args:
         graph: the side's.
         names: of its parameters that have one.
     """
     alone = [n for node in graph.nodes for n in node.parameters.values() if n not in names]
-    return f"parameters without a partner: {', '.join(alone) or 'none'}"
+    return f"parameters without a counterpart: {', '.join(alone) or 'none'}"
 
 
 def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> None:
@@ -155,7 +157,7 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
 def _compare(
     pair: Pair, examples: Examples, match: Match, a: Node, b: Node, report: Reporter
 ) -> None:
-    """Reports each difference of two matched nodes, except one that changes no number at all."""
+    """Reports each difference of two matched nodes, except one without any effect."""
     of_a, of_b = (
         parameter_shapes(node, side.own)
         for node, side in zip((a, b), pair.sides.values(), strict=True)
@@ -174,14 +176,16 @@ def _compare(
                     effect = effect_of(pair, FAR * x, changes)
                     if effect is None or effect.moved == 0:
                         continue
-                    words_of_effect = f"none on these inputs; on {FAR} times these {effect.words}"
+                    words_of_effect = (
+                        f"none on these inputs; with {FAR} times these, {effect.words}"
+                    )
         report(difference.code, at=match, a=difference.a, b=difference.b, effect=words_of_effect)
 
 
 def _compare_order(
     pair: Pair, examples: Examples, match: Match, a: Node, b: Node, report: Reporter
 ) -> None:
-    """Reports two nodes that join the same inputs in another order."""
+    """Reports two nodes that join the same inputs in a different order."""
     if a.kind != b.kind or a.kind not in JOINS:
         return
     partners = {m.a.name: m.b.name for m in pair.matches if m.a and m.b} | {INPUT: INPUT}
@@ -192,13 +196,13 @@ def _compare_order(
     effect = effect_of(pair, examples.x["a"], {a.name: replace(a, inputs=inputs)})
     if effect is not None and effect.moved == 0:
         return
-    one, other = (f"joins {', '.join(node.inputs)}, in this order" for node in (a, b))
+    one, other = (f"joins {', '.join(node.inputs)} in this order" for node in (a, b))
     report("axis", at=match, a=one, b=other, effect=effect.words if effect else "")
 
 
 def _one_convention(pair: Pair) -> bool:
-    """Whether both sides have their channels at the same place by convention. An exported file has
-    the convention of whatever it comes from."""
+    """True if both sides have the same convention for the axis of the channels. Unknown for an
+    exported file, which has the convention of its source."""
     frameworks = [side.framework for side in pair.sides.values()]
     if any(framework.startswith("ONNX") for framework in frameworks):
         return False

@@ -1,9 +1,9 @@
 """Trajectory: real training steps of both sides from the same weights, on the same batches.
 
-The yardstick is the first side against itself from weights that are moved by rounding: so fast does
-rounding grow in this network's training. As long as it is small, both paths are held against each
-other. Over all steps, which parameters move and how far is compared; that does not depend on
-rounding.
+Where the paths are not one and the same but for the last digits, the yardstick is the first side
+against itself from weights that are moved by rounding: so fast does rounding grow in this network's
+training. As long as it is small, both paths are held against each other. Over all steps, which
+parameters move and how far is compared; that does not depend on rounding.
 """
 
 from collections.abc import Iterator
@@ -21,29 +21,32 @@ from diptych.auditing.report import Stage
 from diptych.auditing.twins import REACH, Twins, moved
 
 NAME = "trajectory"
+SHORT = 24
+"""Steps where no code of the users' runs in one: counters are then in the optimiser, of which the
+stage update takes more steps, or in the schedule."""
 FEW, MANY = 40, 1_100
-"""Steps that are always taken, and those that a small network takes."""
-PARAMETERS, ACTIVATIONS = 40_000_000, 400_000_000
-"""Numbers that all steps together may go through."""
+"""Steps that are always taken otherwise, and those that a small network takes."""
+PARAMETERS, ACTIVATIONS = 24_000_000, 240_000_000
+"""The maximum number of values that all steps together process."""
 WATCHED = 64
-"""Numbers of each parameter that are compared."""
+"""The number of values of each parameter that are compared."""
 INFORMATIVE = 0.05
 """The share of the way from the start that rounding may be for a step to be compared exactly."""
 WINDOW = 50
 """Steps over which movements are added up where rounding has grown too large."""
 RATIO = 3.0
-"""How much further one side may move in a window than the other, beyond the yardstick."""
+"""The allowed factor between the movements of both sides in a window, beyond rounding."""
 STILL = 1e-6
-"""A movement so much smaller than the largest is none."""
+"""A movement that is smaller than the largest one by this factor counts as none."""
 LASTING = 10
-"""Steps for which one side must be still while the other moves."""
+"""The number of steps that one side must not move while the other does."""
 IDLE = {TWINS: 1e-11, FLOAT32: 1e-6}
 """A gradient so much smaller than the largest is zero in truth, by the precision."""
 
 
 @dataclass
 class Path:
-    """A side's way: by A's names, the watched numbers; and the losses."""
+    """The path of a side: the losses, and the watched values by A's names."""
 
     losses: np.ndarray
     weights: Arrays
@@ -53,7 +56,7 @@ class Path:
 def check(twins: Twins, report: Reporter) -> Stage:
     """Compares losses and weights step by step."""
     stage, pair = Stage(NAME), twins.pair
-    steps = _count(twins) if twins.own_code["steps"] else FEW
+    steps = _count(twins) if twins.own_code["steps"] else SHORT
     places = _places(pair)
     batches = {which: _batches(twins, which) for which in SIDES}
     of_b = pair.transfer.places_to_b(places, pair.sides["a"].own)
@@ -65,24 +68,56 @@ def check(twins: Twins, report: Reporter) -> Stage:
         answers = twins.ask(
             lambda side, which: side.steps(batches[which], steps, places if which == "a" else of_b)
         )
-        side = twins.answers["a"]
-        side.load(moved(start))
-        near = Path(*side.steps(batches["a"], steps, places))
-    losses, weights = answers["b"]
-    found = {
-        n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
-    }
-    a, b = Path(*answers["a"]), Path(losses, found)
-    learned = set(trained(pair.sides["a"])) - idle
+        losses, weights = answers["b"]
+        found = {
+            n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
+        }
+        a, b = Path(*answers["a"]), Path(losses, found)
+        learned = set(trained(pair.sides["a"])) - idle
+        near = a
+        if not _are_one(twins, a, b, learned):
+            side = twins.answers["a"]
+            side.load(moved(start))
+            near = Path(*side.steps(batches["a"], steps, places))
     if unsteady := sorted(idle & a.weights.keys() & b.weights.keys()):
-        reason = "a gradient that is zero but for rounding, which an optimiser may make steps of"
-        stage.coverage.leave_out(f"the movement of {', '.join(unsteady)}", reason)
-    _close(twins, stage, a, b, near, learned, report)
+        reason = "its gradient is zero up to rounding, and an optimiser may still take steps"
+        stage.coverage.leave_out(f"the steps of {', '.join(unsteady)}", reason)
+    drawn = _close(twins, stage, a, b, near, learned, report)
     if stage.ok and not report.has():
-        _movements(pair, stage, (a, b, near), learned, report)
+        _movements(pair, stage, (a, b, near), learned, report, sizes=not drawn)
     stage.coverage.compared(steps, batches_of=_size(twins))
     stage.coverage.steps = steps
     return stage
+
+
+def _are_one(twins: Twins, a: Path, b: Path, learned: set[str]) -> bool:
+    """True if the paths are the same at every step but for the last digits, so that no yardstick
+    is needed."""
+    one, other = _joined((a, b), _compared(a, b, learned))
+    if np.any(_rms(one - other) > _floor(twins, one)):
+        return False
+    moving = [steps for _, _, steps in _moving(twins.pair, (a, b, a), learned)]
+    largest = max((float(steps[0].max(initial=0.0)) for steps in moving), default=0.0)
+    return all(
+        _first_still(*(step > STILL * largest for step in steps)) is None
+        and _window(*steps) is None
+        for steps in moving
+    )
+
+
+def _compared(a: Path, b: Path, learned: set[str]) -> list[str]:
+    """The parameters whose weights are compared."""
+    return [name for name in a.weights if name in learned and name in b.weights]
+
+
+def _joined(paths: tuple[Path, ...], names: list[str]) -> list[np.ndarray]:
+    """The watched numbers of all these parameters, (steps + 1, watched)."""
+    return [np.concatenate([path.weights[n] for n in names], axis=1) for path in paths]
+
+
+def _floor(twins: Twins, path: np.ndarray) -> float:
+    """The root mean square difference that never counts."""
+    return twins.floor(1e-3 * float(_rms(path[:1])[0]))
 
 
 def _idle(gradients: Arrays, share: float) -> set[str]:
@@ -107,7 +142,7 @@ def _size(twins: Twins) -> int:
 
 
 def _places(pair: Pair) -> Arrays:
-    """The watched numbers of A's parameters, as `Answers.steps` takes them."""
+    """The places of the watched values of A's parameters, in the form of `Answers.steps`."""
     chance = np.random.default_rng(8)
     places = {}
     for name in pair.transfer.names:
@@ -131,13 +166,13 @@ def _close(
     near: Path,
     learned: set[str],
     report: Reporter,
-) -> None:
-    """Compares the paths as long as rounding leaves them alike."""
-    names = [name for name in a.weights if name in learned and name in b.weights]
-    joined = [np.concatenate([p.weights[n] for n in names], axis=1) for p in (a, b, near)]
+) -> bool:
+    """Compares the paths as long as rounding leaves them alike. True where they are not compared,
+    since code of the sides' own draws random numbers."""
+    joined = _joined((a, b, near), _compared(a, b, learned))
     yard = np.maximum.accumulate(_rms(joined[0] - joined[2]))
     way = np.maximum.accumulate(_rms(joined[0] - joined[0][:1]))
-    floor = twins.floor(1e-3 * float(_rms(joined[0][:1])[0]))
+    floor = _floor(twins, joined[0])
     bounds = twins.unit * REACH[twins.precision] * yard + floor
     differences = _rms(joined[0] - joined[1])
     informative = bounds <= np.maximum(INFORMATIVE * way, 2 * floor)
@@ -146,31 +181,33 @@ def _close(
     ratios = differences[1 : max(2, last + 1)] / bounds[1 : max(2, last + 1)]
     step = 1 + int(np.argmax(np.nan_to_num(ratios, nan=np.inf)))
     stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
-    stage.note = f"weights compared exactly to step {max(1, last):,}, root mean square"
+    stage.note = f"weights compared up to step {max(1, last):,}, by root mean square"
     if differences[step] <= bounds[step]:
-        return
+        return False
     if any(twins.draws.values()):
-        reason = "code of the sides' own draws random numbers, each step others"
+        reason = "the user's code draws different random numbers in each step"
         stage.coverage.leave_out("the weights after each step", reason)
-        stage.note = "which parameters move, and how far"
-        return
+        stage.largest_difference = stage.rounding_bound = None
+        stage.note = "compared which parameters change"
+        return True
     stage.ok = False
     if report.has():
-        stage.note += "; as the findings make one expect"
-        return
+        stage.note += "; expected from the other findings"
+        return False
     if naming.explain(twins.pair, twins.examples, twins.weights, report):
-        return
+        return False
     if _frozen(twins.pair, (a, b, near), learned, report):
-        return
+        return False
     first = 1 + int(np.argmax(~(ratios <= 1)))
     report(
         "unexplained",
         a="its steps",
-        b="other steps",
+        b="different steps",
         effect=f"weights differ from step {first} on by {differences[first]:.3g} (rounding "
         f"explains up to {bounds[first]:.1e}), though gradients and optimiser are the same; the "
-        f"losses there are {a.losses[first - 1]:.6g} and {b.losses[first - 1]:.6g}",
+        f"losses at that step are {a.losses[first - 1]:.6g} and {b.losses[first - 1]:.6g}",
     )
+    return False
 
 
 def _rms(values: np.ndarray) -> np.ndarray:
@@ -181,11 +218,19 @@ def _rms(values: np.ndarray) -> np.ndarray:
 
 
 def _movements(
-    pair: Pair, stage: Stage, paths: tuple[Path, Path, Path], learned: set[str], report: Reporter
+    pair: Pair,
+    stage: Stage,
+    paths: tuple[Path, Path, Path],
+    learned: set[str],
+    report: Reporter,
+    sizes: bool,
 ) -> None:
-    """Compares which parameters move at which steps, and how far in a window of steps."""
+    """Compares which parameters move at which steps, and if ``sizes``, how far in a window of
+    steps."""
     if _frozen(pair, paths, learned, report):
         stage.ok = False
+        return
+    if not sizes:
         return
     for match, name, steps in _moving(pair, paths, learned):
         window = _window(*steps)
@@ -205,14 +250,14 @@ def _movements(
 def _frozen(
     pair: Pair, paths: tuple[Path, Path, Path], learned: set[str], report: Reporter
 ) -> bool:
-    """Reports the first parameter that one side alone moves for some steps, if there is one."""
+    """Reports the first parameter that only one side changes for some steps, if there is one."""
     moving = list(_moving(pair, paths, learned))
     largest = max((float(steps[0].max(initial=0.0)) for _, _, steps in moving), default=0.0)
     for match, name, steps in moving:
         moves = [step > STILL * largest for step in steps]
         first = _first_still(*moves)
         if first is not None:
-            words = ["is trained", f"does not move from step {first} on"]
+            words = ["is trained", f"does not change from step {first} on"]
             of_a, of_b = words if moves[0][first - 1] else words[::-1]
             effect = f"parameter {name}, of {len(moves[0]):,} steps"
             report("frozen-parameter", at=match, a=of_a, b=of_b, effect=effect)
@@ -222,13 +267,12 @@ def _frozen(
 
 def _moving(
     pair: Pair, paths: tuple[Path, Path, Path], learned: set[str]
-) -> Iterator[tuple[Match, str, list[np.ndarray]]]:
+) -> Iterator[tuple[Match | None, str, list[np.ndarray]]]:
     """Each learned parameter with its layer, and its movement in each step of A, B and near A."""
     a, b, near = (path.weights for path in paths)
-    for match in pair.matches:
-        for name in match.a.parameters.values() if match.a and match.b else ():
-            if name in learned and name in a and name in b:
-                yield match, name, [_steps(weights[name]) for weights in (a, b, near)]
+    for match, name in pair.transferred():
+        if name in learned and name in a and name in b:
+            yield match, name, [_steps(weights[name]) for weights in (a, b, near)]
 
 
 def _steps(path: np.ndarray) -> np.ndarray:

@@ -11,9 +11,9 @@ from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.naming import biases, optimisers, paths
 from diptych.auditing.naming.paths import Difference
-from diptych.auditing.pair import Which, trained
+from diptych.auditing.pair import SIDES, Which, trained
 from diptych.auditing.probes import steps as probes
-from diptych.auditing.probes.paths import Penalties, apart, paths_of
+from diptych.auditing.probes.paths import SOME, Penalties, apart, paths_of
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
 from diptych.auditing.twins import Twins
@@ -43,6 +43,9 @@ def check(twins: Twins, penalties: Penalties, report: Reporter) -> Stage:
                 stage.coverage.leave_out(f"gradients {regime.name}", str(problem))
                 continue
             _compare(stage, regime, both, twins.precision, differences)
+        draws = _draws(twins, names, penalties) if differences else {}
+    if any(draws.values()):
+        return _drawn(stage, draws, report)
     stage.ok = not differences
     differences = biases.explain(pair, differences, report)
     if differences:
@@ -55,6 +58,34 @@ def check(twins: Twins, penalties: Penalties, report: Reporter) -> Stage:
     return stage
 
 
+def _draws(twins: Twins, names: list[str], penalties: Penalties) -> dict[Which, bool]:
+    """Shows whether a side's steps with the same gradients vary between calls; empty if a side
+    cannot be asked this."""
+    try:
+        one, other = (paths_of(twins, SOME, names, penalties, draw) for draw in (1, 2))
+    except (Failed, Unable):
+        return {}
+    return {
+        which: any(
+            not np.array_equal(path, other[which][name]) for name, path in one[which].items()
+        )
+        for which in SIDES
+    }
+
+
+def _drawn(stage: Stage, draws: dict[Which, bool], report: Reporter) -> Stage:
+    """The result if the code of a side draws random numbers in its steps, such as noise on the
+    gradients: if only one side does, that is a difference; if both do, they are not compared."""
+    if all(draws.values()):
+        stage.ok, stage.note = None, "code of both sides draws random numbers in each step"
+        return stage
+    stage.ok = False
+    words = {True: "draws random numbers in each step", False: "draws none in its steps"}
+    effect = "steps on the same gradients vary from call to call"
+    report("randomness", a=words[draws["a"]], b=words[draws["b"]], effect=effect)
+    return stage
+
+
 def _compare(
     stage: Stage,
     regime: probes.Regime,
@@ -62,7 +93,7 @@ def _compare(
     precision: str,
     differences: list[Difference],
 ) -> None:
-    """Takes in the first step of each parameter in which the paths come apart."""
+    """Adds the first step of each parameter in which the paths differ."""
     moves_at_all = False
     for name, a in paths["a"].items():
         b = paths["b"].get(name)
@@ -78,7 +109,7 @@ def _compare(
             differences.append(Difference(regime, step + 1, name, paths, number))
     if not moves_at_all and regime.has_gradients:
         stage.coverage.leave_out(
-            f"gradients {regime.name}", "no step of either side moves any weight"
+            f"gradients {regime.name}", "no step of either side changes any weight"
         )
         return
     stage.coverage.compared(len(paths["a"]), gradients=f"{regime.name} ({regime.steps:,} steps)")

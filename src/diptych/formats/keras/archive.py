@@ -30,9 +30,9 @@ class Archive:
 
     path: Path
     config: Any
-    """The description of the model: plain data that nobody has checked."""
+    """The description of the model: plain data, unchecked."""
     about: dict[str, Any]
-    """What an export of ours says of itself; else empty."""
+    """The description that an export of this package contains; else empty."""
     weights: bytes
     """The weights as HDF5, by `check_arrays` in the file itself and of their stated size."""
 

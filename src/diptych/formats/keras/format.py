@@ -1,4 +1,4 @@
-"""Keras' own file: written, and held against its run, by Keras."""
+"""Keras' own file, written and compared with its run by Keras."""
 
 import json
 import tempfile

@@ -122,7 +122,7 @@ class Functions:
         return node.op_type in ELEMENTWISE and single
 
     def _is_private(self, operations: set[int], end: int) -> bool:
-        """Whether nothing outside takes what the operations before ``end`` compute."""
+        """True if nothing outside takes what the operations before ``end`` compute."""
         file = self.file
         own = Counter(name for index in operations for name in file.nodes[index].input)
         inner = [name for index in operations - {end} for name in file.nodes[index].output]

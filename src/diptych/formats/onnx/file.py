@@ -17,8 +17,8 @@ helper, numpy_helper = onnx.helper, onnx.numpy_helper
 
 Arrays = dict[str, np.ndarray]
 EXAMPLES = 7
-"""How many examples a file with an open batch is run on: hardly a number of channels, so that a
-batch is not taken for one image."""
+"""The number of examples for a file with an open batch size: unlikely as a number of channels, so
+that the batch is not taken for an image."""
 SHAPE_ONLY = ("Shape", "Size", "ConstantOfShape")
 """Operations that depend on the shape of their input alone."""
 SHARING = ("Conv", "Gemm", "MatMul")
@@ -51,7 +51,7 @@ class File:
         self.producers = {t: i for i, node in enumerate(self.nodes) for t in node.output if t}
         """By tensor, the position of the operation that computes it."""
         self.uses = Counter(t for node in self.nodes for t in node.input if t)
-        """How many inputs of operations, and outputs of the file, a tensor is."""
+        """The number of uses of a tensor, as input of operations or output of the file."""
         self.uses[self.output] += 1
         self.dependent = self._dependent()
         """The tensors whose values depend on the input's. All others are constant."""

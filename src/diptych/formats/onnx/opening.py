@@ -57,9 +57,9 @@ def opened(path: str | Path) -> onnx.ModelProto:
 
 
 def _nodes(model: onnx.ModelProto) -> int:
-    """How many nodes the model has once its functions are written out where they are called.
+    """The number of nodes of the model after its functions are inlined.
 
-    Functions may call functions, so that a small file stands for any number of nodes.
+    Functions may call functions, so a small file may expand to any number of nodes.
     """
     functions = {(each.domain, each.name): each for each in model.functions}
     known: dict[tuple[str, str], int] = {}

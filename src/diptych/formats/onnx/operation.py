@@ -60,7 +60,7 @@ class Operation:
         return self.node.output[0]
 
     def takes(self, position: int) -> bool:
-        """Whether there is an input at a position."""
+        """True if there is an input at a position."""
         return len(self.inputs) > position and bool(self.inputs[position])
 
     def view(self, position: int = 0) -> View | None:
@@ -183,5 +183,5 @@ class Operation:
 
 
 def as_written(value: float) -> float:
-    """The number that somebody wrote: float32's 0.001 is 0.0010000000474974513."""
+    """The number as it was written: float32's 0.001 is 0.0010000000474974513."""
     return float(str(np.float32(value)))

@@ -17,7 +17,7 @@ from diptych.formats.onnx.views import FIRST, LAST, Axes, View, Weight, channels
 INPUT = "input"
 """The name that stands for the network's input among nodes, as in `diptych.auditing.graph`."""
 IMAGE_CHANNELS = (1, 3, 4)
-"""How many channels an image has, where no convolution says which axis they are."""
+"""The numbers of channels that an image may have, if no convolution shows the axis."""
 WITHOUT_WEIGHTS = ("Resize", "Upsample")
 """Operations whose constants are settings."""
 
@@ -36,7 +36,7 @@ class Reader:
         """By name, in the order in which they compute."""
         self.weights: dict[str, Weight] = {}
         self.transposed = 0
-        """How often an operation needed its axes in another order than they lay in."""
+        """The number of operations that needed their axes in a different order."""
         for index, node in enumerate(file.nodes):
             is_dependent = any(name in file.dependent for name in node.output)
             if is_dependent and index not in functions.inside:
@@ -73,7 +73,7 @@ class Reader:
                 )
 
     def _unknown_axes(self, view: View, tensor: str) -> Axes:
-        """How an array lies in the output of an unknown operation: as in its first input."""
+        """The layout of the output of an unknown operation: that of its first input."""
         shape, examples = self.file.shape(tensor), self.file.shape(self.file.input)[0]
         axes = sorted(axis for axis in view.axes if axis is not None)
         if axes == list(range(len(shape))) and shape[view.axes.index(0)] == examples:
@@ -109,7 +109,7 @@ class Reader:
 
 
 def accepts(read: Any, attributes: dict[str, Any]) -> bool:
-    """Whether a reader knows all attributes, which differ between versions of an operator."""
+    """True if a reader knows all attributes, which differ between versions of an operator."""
     try:
         inspect.signature(read).bind(None, **attributes)
     except TypeError:

@@ -1,8 +1,8 @@
-"""Where the axes of a node's array lie in a tensor of the file.
+"""The layout of a node's array in a tensor of the file.
 
-A file has tensors in whatever layout its exporter chose, transposed and reshaped at will. So every
-tensor is known as a `View`: whose array it holds, and how that array's axes lie in it. Transposing
-and reshaping then change the view alone.
+A file has tensors in the layout of its exporter, with any transpositions and reshapes. So every
+tensor is described by a `View`: the node of its array, and the positions of that array's axes.
+Transposing and reshaping then only change the view.
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ def activate(layer: Conv | Dense | Activate, x: Array) -> Array:
     match layer.activation:
         case "relu":
             return jax.nn.relu(x)
-        case "leaky_relu":  # JAX' own has a slope of 1 at zero, all others have the layer's.
+        case "leaky_relu":  # jax.nn's has a slope of 1 at zero, others the layer's.
             return jnp.where(x > 0, x, x * (layer.slope or 0.0))
         case "elu":
             return jax.nn.elu(x)

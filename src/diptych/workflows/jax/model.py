@@ -40,10 +40,10 @@ def forward(
     images: Array | np.ndarray,
     key: Array | None = None,
 ) -> tuple[dict[str, Array], Params]:
-    """uint8 images (batch, height, width, channels) through all layers; with a key, in training.
+    """Applies all layers to uint8 images (batch, height, width, channels); with a key, in training.
 
     Returns:
-        Each layer's output by its name, and batch normalisation's new averages.
+        Each layer's output by its name, and the new moving averages of batch normalisation.
     """
     wide = at_least_float32(dtype)
     x = (jnp.asarray(images, wide) * wide.type(1 / 255)).astype(dtype)
@@ -129,7 +129,7 @@ def gradients_of(
     key: Array,
     padded: bool = False,
 ) -> tuple[tuple[Array, tuple[Array, Params]], Params]:
-    """What `loss_of` gives, and the loss's gradients."""
+    """The result of `loss_of`, and the gradients of the loss."""
     return jax.value_and_grad(loss_of, has_aux=True)(
         trained, moving, network, dtype, images, labels, key, padded
     )

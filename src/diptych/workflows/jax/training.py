@@ -45,8 +45,8 @@ class Training(NamedTuple):
 def adam(recipe: Recipe, rate: Any, step: Array | int) -> optax.GradientTransformation:
     """optax's Adam for one step; ``step`` counts from 0.
 
-    The recipe's epsilon is that of TensorFlow, "epsilon hat", which is added before the second
-    moment's bias is corrected. optax adds its own after that.
+    The recipe's epsilon is TensorFlow's "epsilon hat", which is added before the bias correction
+    of the second moment. optax adds its epsilon after that.
     """
     correction = jnp.sqrt(1 - recipe.beta_2 ** (step + 1))
     return optax.adam(rate, recipe.beta_1, recipe.beta_2, recipe.epsilon / correction)
@@ -64,10 +64,10 @@ def train_step(
     key: Array,
     padded: bool = False,
 ) -> tuple[Training, tuple[Array, Array]]:
-    """The training after one step on one batch, and the batch's loss and accuracy before it.
+    """The state after one step on one batch, and the batch's loss and accuracy before it.
 
-    The weights whose names are ``frozen`` stay as they are. Where the batch is padded, rows whose
-    label is negative do not count.
+    Weights named in ``frozen`` are not changed. If the batch is padded, rows with a negative label
+    do not count.
     """
     here = jax.random.fold_in(key, now.step)
     still = {name: now.trained[name] for name in sorted(frozen)}
@@ -75,7 +75,7 @@ def train_step(
     (loss, (accuracy, moving)), gradients = gradients_of(
         live, now.moving | still, network, recipe.precision, images, labels, here, padded=padded
     )
-    gradients |= jax.tree.map(jnp.zeros_like, still)  # optax wants one for every moment it has.
+    gradients |= jax.tree.map(jnp.zeros_like, still)  # optax needs one for every moment.
     updates, state = adam(recipe, rate, now.step).update(gradients, now.adam)
     updated: Any = optax.apply_updates(now.trained, updates)
     trained = updated | still

@@ -1,4 +1,4 @@
-"""What `fit` calls: early stopping that can resume, and the recorder of batches and epochs."""
+"""Callbacks for `fit`: early stopping that can resume, and the recorder of batches and epochs."""
 
 # Keras' annotations say less than Keras takes and gives: verbose=0, a schedule as a learning rate,
 # parameters of a callback.

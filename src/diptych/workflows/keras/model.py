@@ -25,13 +25,13 @@ keras.config.set_image_data_format("channels_last")
 def build(
     network: Network, seed: int, precision: str = "float32", crops: bool = False
 ) -> keras.Sequential:
-    """The network as a Keras model that gives logits.
+    """The network as a Keras model that outputs logits.
 
     Args:
-        network: its layers.
-        seed: for its dropout.
-        precision: what it computes in.
-        crops: whether it takes cropped images as well as whole ones.
+        network: the description of its layers.
+        seed: the seed of its dropout.
+        precision: ``float32`` or ``bfloat16``.
+        crops: whether it accepts cropped images as well as whole ones.
     """
     policy = "mixed_bfloat16" if precision == "bfloat16" else keras.config.floatx()
     shape = (None, None, network.input_shape[2]) if crops else network.input_shape
@@ -80,7 +80,7 @@ def build(
 
 
 def activation(layer: Conv | Dense | Activate, policy: str) -> str | keras.Layer:
-    """Keras' name for the activation, or a layer where the activation has a parameter."""
+    """Keras' name for the activation, or a layer if the activation has a parameter."""
     if layer.activation == "leaky_relu":
         leaky_relu = LeakyReLU if keras.config.backend() == "jax" else layers.LeakyReLU
         return leaky_relu(negative_slope=layer.slope, dtype=policy)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 def fit(
     workflow: "Workflow", data: Data, monitor: Monitor, progress: Progress, state: State | None
 ) -> None:
-    """Trains as `protocol.Workflow.fit` says."""
+    """Trains as described in `protocol.Workflow.fit`."""
     batches = Batches(data.train, workflow.recipe, workflow.seed)
     if workflow.recipe.schedule != "constant":
         workflow.learning_rate = RateTable(batches.rates)
         workflow.compile()
     best = []
-    if state:  # It is of what was frozen at the last step.
+    if state:  # It belongs to what was frozen at the last step.
         workflow.freeze(batches.frozen(progress.epoch, progress.step - 1))
         best = workflow.restore(state)
     early_stopping = (
@@ -38,12 +38,12 @@ def fit(
     recorder = Recorder(workflow, monitor, progress, batches.steps_per_epoch, early_stopping)
     try:
         while not progress.finished:
-            fit_alike(workflow, batches, data.validation, progress, early_stopping, recorder)
+            fit_segment(workflow, batches, data.validation, progress, early_stopping, recorder)
     except Stopped:
         return
 
 
-def fit_alike(
+def fit_segment(
     workflow: "Workflow",
     batches: Batches,
     validation: Split,
@@ -51,10 +51,10 @@ def fit_alike(
     early_stopping: EarlyStopping | None,
     recorder: Recorder,
 ) -> None:
-    """Epochs that one `fit` can do: of the same length, which differ in their images alone.
+    """Trains the epochs that one call of `fit` can do, which differ only in their images.
 
-    What is left of an epoch that was broken off gets a `fit` of its own, and so do the parts of
-    an epoch in which the images stop being cropped, or another layer freezes.
+    The rest of an interrupted epoch takes a separate call of `fit`, and so do the parts of an epoch
+    before and after the images stop being cropped or another layer is frozen.
     """
     epoch, step, steps = progress.epoch, progress.step, batches.steps_per_epoch
     turn = batches.next_turn(epoch, step)
@@ -64,7 +64,7 @@ def fit_alike(
     recorder.clock = time.perf_counter()
     workflow.freeze(batches.frozen(epoch, step))
     if batches.window(epoch, step) != batches.window(epoch, step - 1):
-        # Else the next graph is one for any size, unlike that of a training resumed here.
+        # Otherwise the next graph would be one for any size, unlike after resuming here.
         workflow.model.make_train_function(force=True)
     workflow.model.fit(
         TrainingBatches(batches, progress, end),

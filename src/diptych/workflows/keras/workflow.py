@@ -29,7 +29,7 @@ class Workflow:
         self.network, self.recipe, self.seed = network, recipe, seed
         self.model = build(network, seed, recipe.precision, crops=recipe.crop > 0)
         self.frozen = 0
-        """How many convolutions are."""
+        """The number of frozen convolutions."""
         self.learning_rate: float | RateTable = recipe.learning_rate
         self.compile()
         self.load(network.initial_weights(seed))
@@ -40,10 +40,11 @@ class Workflow:
         networks.compile(self.model, self.recipe, self.learning_rate)
 
     def freeze(self, convolutions: int) -> None:
-        """Trains, from now on, all but the weights up to and with so many convolutions.
+        """Freezes the weights up to and including this number of convolutions.
 
-        Keras wants an optimiser of its own for other variables; it goes on where the last one was.
-        Variables, not layers: a layer that is not trainable normalises a batch as in inference.
+        Keras needs a new optimiser for a different set of variables; it continues where the last
+        one stopped. Variables are frozen instead of layers, because a layer that is not trainable
+        normalises a batch as in inference.
         """
         if convolutions == self.frozen:
             return

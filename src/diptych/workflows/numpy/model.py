@@ -50,7 +50,7 @@ class Model:
         self.steps_taken = 0
 
     def operations(self, layer: Layer, training: bool) -> list[Operation]:
-        """What the layer does, one after the other."""
+        """The operations of a layer, in order."""
         prefix = layer.name + "/"
         here = [name for name in self.values if name.startswith(prefix)]
         weights = {name.removeprefix(prefix): self.values[name] for name in here}
@@ -80,7 +80,7 @@ class Model:
         return to_float(images).astype(np.float64)
 
     def run(self, images: np.ndarray, training: bool) -> tuple[list[Array], list]:
-        """Input and output of each layer in order, and each operation's layer and reverse."""
+        """The input and output of each layer, in order, and each operation's layer and reverse."""
         passed, reverses = [self.pixels(images)], []
         for layer in self.network.layers:
             x = passed[-1]
@@ -98,9 +98,9 @@ class Model:
     def backward(
         self, images: np.ndarray, labels: np.ndarray, frozen: frozenset[str] = frozenset()
     ) -> tuple[float, Weights, list[Array]]:
-        """Mean loss, its gradients in float64, and input and outputs of each layer, in training.
+        """Mean loss, its gradients in float64, and the input and output of each layer, in training.
 
-        The gradients are of all trained weights but the frozen.
+        The gradients are those of all trained weights that are not frozen.
         """
         passed, reverses = self.run(images, training=True)
         loss, gradient = self.loss(passed[-1], labels)
@@ -118,7 +118,7 @@ class Model:
         rate: float,
         frozen: frozenset[str] = frozenset(),
     ) -> tuple[float, float]:
-        """One step of Adam on what is not frozen; returns loss and accuracy before it."""
+        """One step of Adam on weights that are not frozen; returns loss and accuracy before it."""
         loss, gradients, passed = self.backward(images, labels, frozen)
         self.steps_taken += 1
         self.adam.apply(self.values, gradients, float(rate), self.steps_taken)

@@ -20,7 +20,7 @@ Operation = Callable[[Array], tuple[Array, Reverse]]
 
 
 def windows(layer: Conv | MaxPool | AveragePool, x: Array, fill: float = 0.0) -> Array:
-    """What each position of the layer's window sees, the padding filled with ``fill``.
+    """The values in each position of the layer's window, with padding of ``fill``.
 
     Returns:
         (n, height, width, channels, window height, window width), a view.

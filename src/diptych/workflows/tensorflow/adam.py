@@ -9,7 +9,7 @@ from diptych.recipe import Recipe
 
 
 class Adam:
-    """Adam (Kingma & Ba, 2015) as TensorFlow has it, with "epsilon hat"."""
+    """Adam (Kingma & Ba, 2015) in TensorFlow's form, with "epsilon hat"."""
 
     def __init__(self, recipe: Recipe, variables: dict[str, tf.Variable]) -> None:
         self.recipe = recipe

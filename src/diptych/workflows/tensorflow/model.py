@@ -57,7 +57,7 @@ class Model:
             if isinstance(layer, Dropout)
         }
 
-    @tf.autograph.experimental.do_not_convert  # plain Python, and AutoGraph does not read ``match``
+    @tf.autograph.experimental.do_not_convert  # AutoGraph does not support ``match``
     def forward(
         self,
         images: tf.Tensor,
@@ -69,8 +69,8 @@ class Model:
     ) -> tf.Tensor:
         """uint8 images (batch, height, width, channels) to float32 logits (batch, classes).
 
-        Leaves batch normalisation's new averages in ``moving`` and each layer's output in
-        ``outputs``, where given.
+        Stores the new moving averages in ``moving`` and each layer's output in ``outputs``, if
+        they are not None.
         """
         x = tf.cast(tf.cast(images, tf.float32) * np.float32(1 / 255), dtype)
         for layer, before, _ in self.network.steps():
@@ -87,7 +87,7 @@ class Model:
                     if training and layer.rate:
                         x = drop(x, layer.rate, [self.dropout_seeds[layer.name], step])
                 case Flatten():
-                    if x.shape[1:] != before:  # a cropped image's
+                    if x.shape[1:] != before:  # from a cropped image
                         x = tf.pad(x, [(0, 0), *margins(before, x.shape[1:])])
                     x = tf.reshape(x, [tf.shape(x)[0], -1])
                 case Dense():
@@ -133,7 +133,7 @@ class Model:
         moving: dict[str, tf.Tensor] | None = None,
         frozen: frozenset[str] = frozenset(),
     ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        """Mean loss, accuracy and the gradients of one batch, but for what is frozen."""
+        """Mean loss, accuracy and gradients of one batch, without those of frozen weights."""
         with tf.GradientTape() as tape:
             logits = self.forward(images, self.dtype, training=True, step=step, moving=moving)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)

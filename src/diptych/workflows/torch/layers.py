@@ -1,4 +1,4 @@
-"""What PyTorch has otherwise: `FlattenChannelsLast`, `BiasedBatchNorm`, sums in float32."""
+"""Differences of PyTorch: `FlattenChannelsLast`, `BiasedBatchNorm`, sums in float32."""
 
 import torch
 from torch import Tensor, nn

@@ -34,7 +34,7 @@ def to_tensor(images: np.ndarray) -> Tensor:
 
 
 def modules(layer: Layer, shape: Shape) -> Iterator[nn.Module]:
-    """What the layer does to images of that shape, or flat values, one after the other."""
+    """The modules of a layer, in order, for images or flat values of that shape."""
     match layer:
         case Conv():
             (top, bottom), (left, right) = layer.pads(shape)
@@ -44,8 +44,8 @@ def modules(layer: Layer, shape: Shape) -> Iterator[nn.Module]:
                 padding = 0
             yield nn.Conv2d(shape[2], layer.filters, layer.kernel, layer.stride, padding)
         case MaxPool() | AveragePool():
-            # PyTorch pads both ends alike, and with ``ceil_mode`` an end as much more as is left.
-            # At a stride of 1 that is nothing, so a row too many is made, and cut off.
+            # PyTorch pads both ends equally, and ``ceil_mode`` pads the far end as needed. At a
+            # stride of 1 that adds nothing, so one row too many is computed and cut off.
             ((top, bottom), (left, right)), (down, across) = layer.pads(shape), layer.steps
             padding = (bottom if down == 1 else top, right if across == 1 else left)
             same = layer.padding == "same"
@@ -89,7 +89,7 @@ class Model(nn.Module):
         self.precision = precision
         self.layers = nn.Sequential()
         for layer, before, _ in network.steps():
-            # A few names, such as ``forward``, are taken by PyTorch itself.
+            # Some names, such as ``forward``, are used by PyTorch itself.
             name = layer.name + "_" * hasattr(self.layers, layer.name)
             self.layers.add_module(name, nn.Sequential(*modules(layer, before)))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -64,11 +64,13 @@ class Workflow:
     def loss(
         self, images: np.ndarray, labels: np.ndarray, frozen: frozenset[str] = frozenset()
     ) -> tuple[Tensor, float]:
-        """Mean loss in training mode, to be derived with respect to all but the frozen weights, and
-        accuracy; there are no gradients yet. In a group it is this process's share of both."""
+        """Mean loss and accuracy in training mode, before any gradients are computed.
+
+        Frozen weights get no gradients. In a group both are the share of this process.
+        """
         for name, parameter in self.trained.items():
             parameter.requires_grad_(name not in frozen)
-        # Each step's dropout has a seed of its own, so that a resumed training has the same.
+        # Each step has its own dropout seed, so that a resumed training draws the same.
         chance = generator(self.seed, "dropout", self.optimizer.steps_taken)
         torch.manual_seed(int(chance.integers(2**63)))
         self.model.train()
@@ -80,7 +82,7 @@ class Workflow:
     def train_step(
         self, images: np.ndarray, labels: np.ndarray, frozen: frozenset[str] = frozenset()
     ) -> tuple[float, float]:
-        """One step of Adam on what is not frozen; returns loss and accuracy before it."""
+        """One step of Adam on weights that are not frozen; returns loss and accuracy before it."""
         loss, accuracy = self.loss(images, labels, frozen)
         loss.backward()
         self.optimizer.step()

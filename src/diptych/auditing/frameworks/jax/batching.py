@@ -1,4 +1,4 @@
-"""A side's data: what is made of raw images, and its batches."""
+"""A side's data: its preparation of raw images, and its batches."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a function of one array is, by what it does to numbers."""
+"""Recognition of a function of one array by its values."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Builds of a side in JAX: each with seeds of its own, and in float64 for a twin."""
+"""Builds of a side in JAX: each with its own seeds, and in float64 for a twin."""
 
 import contextlib
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""What a network and its loss take, and what they are fed with where the user does not say."""
+"""Inputs of a network and its loss, and defaults if the user defines none."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from diptych.auditing.frameworks.users import one_line, users_code
 from diptych.errors import InputError
 
 SHAPES = (IMAGE, (784,), (1, 28, 28), (28, 28))
-"""How a raw image may be given to a network."""
+"""The forms in which a raw image may be passed to a network."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Inputs:
     """(n, …)."""
     output: jax.ShapeDtypeStruct
     targets: str
-    """What the loss takes, as `Adapter.targets` says."""
+    """The targets that the loss takes; see `Adapter.targets`."""
 
     def target(self, targets: np.ndarray, dtype: Any) -> Any:
         """Targets as the loss takes them."""
@@ -48,7 +48,7 @@ def example(extras: dict[str, Any]) -> np.ndarray:
 def prepared(
     extras: dict[str, Any], images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What the user makes of raw images and labels by ``prepare``, or their ``data``."""
+    """The user's preparation of raw images and labels by ``prepare``, or their ``data``."""
     source = "`prepare` in extras" if "prepare" in extras else "`data` in extras"
     if "prepare" in extras:
         with users_code(source):
@@ -95,7 +95,7 @@ def find(submission: Submission) -> Inputs:
 
 
 def targets_of(submission: Submission, output: jax.ShapeDtypeStruct) -> str:
-    """What the loss takes: told by the user's targets, or else tried.
+    """The targets that the loss takes: from the user's targets, or else by trying.
 
     Raises:
         InputError: the loss takes neither classes nor numbers of the output's shape, or is not one

@@ -10,7 +10,7 @@ from diptych.auditing.frameworks.jax.trace import Operation, Trace, Value
 
 @dataclass(frozen=True)
 class Turn:
-    """How a parameter becomes what the graph has: its axes in another order, then another shape."""
+    """The conversion of a parameter to the graph's layout: a transposition, then a reshape."""
 
     own: tuple[int, ...]
     """The parameter's shape."""
@@ -38,14 +38,14 @@ class Turn:
         return None
 
     def transposed(self, permutation: tuple[int, ...]) -> "Turn | None":
-        """The turn, with the axes in another order after it."""
+        """The turn, followed by a transposition."""
         if len(self.shape) == len(self.order):
             order = tuple(self.order[axis] for axis in permutation)
             return Turn(self.own, order, tuple(self.shape[axis] for axis in permutation))
         return None
 
     def reshaped(self, shape: tuple[int, ...]) -> "Turn":
-        """The turn, with another shape after it."""
+        """The turn, followed by a reshape."""
         return Turn(self.own, self.order, shape)
 
     def to_graph(self, value: np.ndarray) -> np.ndarray:
@@ -60,7 +60,7 @@ class Turn:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a network has its channels."""
+    """The position of a network's channels."""
 
     first: bool
 

@@ -22,7 +22,8 @@ class Names:
         trained, rest = _paths(params), _paths(state)
         taken: set[str] = set()
         self.paths: list[str | None] = []
-        """By leaf, of params and then of state, its name; None for what is no parameter."""
+        """The name of each leaf, of params and then of state; None for leaves that are no
+        parameters."""
         for path, leaf in [*trained, *rest]:
             name = path if _is_parameter(leaf) else None
             while name in taken:

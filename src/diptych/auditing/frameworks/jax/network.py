@@ -45,7 +45,7 @@ class Network:
         return self._compiled[key]
 
     def reading(self, training: bool, count: int) -> tuple[Trace, Reading]:
-        """The nodes that a run on so many examples has."""
+        """The nodes of a run with this number of examples."""
         if (training, count) not in self._readings:
             x = jax.ShapeDtypeStruct((count, *self.inputs.x.shape[1:]), self.type_of(self.inputs.x))
 
@@ -75,7 +75,7 @@ class Network:
 
     @cached_property
     def layout(self) -> Layout:
-        """Where the network has its channels."""
+        """The position of the network's channels."""
         return self.trained[1].layout
 
     @property

@@ -61,7 +61,7 @@ class Reading:
     values: dict[str, Value] = field(default_factory=dict)
     """Each node's output, and the input as `INPUT`."""
     turns: dict[str, Turn] = field(default_factory=dict)
-    """By parameter, how it differs from the graph's layout."""
+    """The difference of each parameter's layout from the graph's."""
     layout: Layout = field(default_factory=lambda: Layout(False))
 
 
@@ -113,7 +113,7 @@ class Reader:
         return self.reading
 
     def fixed(self, value: Value) -> bool:
-        """Whether a value depends on no input of the network's."""
+        """True if a value depends on no input of the network's."""
         return not any(
             value in known for known in (self.makers, self.pending, self.sums, self.turned)
         )
@@ -212,7 +212,7 @@ class Reader:
         return True
 
     def trace_depends(self, value: Value) -> bool:
-        """Whether a fixed value depends on any parameter or state."""
+        """True if a fixed value depends on any parameter or state."""
         if value.constant is not None:
             return False
         inputs = set(self.trace.inputs)
@@ -220,7 +220,7 @@ class Reader:
         return value in inputs or any(inputs.intersection(o.inputs) for o in operations)
 
     def _known(self, source: Value, made: Value) -> NodeDraft | None:
-        """What pending arithmetic is, by what it does to numbers."""
+        """The node of pending arithmetic, recognised by its values."""
 
         def function(x: Any) -> Any:
             return self.trace.run({source: x}, [made])[0]
@@ -256,6 +256,6 @@ class Reader:
 
 
 def random(trace: Trace, outputs: list[Value]) -> bool:
-    """Whether values depend on random numbers that are drawn in the trace."""
+    """True if values depend on random numbers that are drawn in the trace."""
     names = [operation.name for operation in trace.needed(outputs)]
     return any(name.startswith(("random", "rng", "threefry")) for name in names)

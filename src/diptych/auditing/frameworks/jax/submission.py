@@ -1,5 +1,5 @@
-"""What the user's function returned, as functions of arrays: a Flax or Equinox module or a plain
-function, its loss, its optax optimiser, and more that they say."""
+"""The result of the user's function as functions of arrays: a Flax or Equinox module or a plain
+function, its loss, its optax optimiser, and extras."""
 
 # pyright: reportMissingImports=false
 
@@ -16,10 +16,10 @@ from diptych.errors import InputError
 
 SHAPE = "(model, loss, optax optimiser) or (model, loss, optax optimiser, extras)"
 EXTRAS = ("prepare", "data", "batches", "input_shape", "variables", "params", "state")
-"""What a user may give beside the model, the loss and the optimiser."""
+"""The extras that a user may pass besides the model, the loss and the optimiser."""
 TRAINING = ("train", "training", "is_training")
 INFERENCE = ("deterministic", "inference", "eval")
-"""What a flag may be called that says whether a network trains."""
+"""The names of flags that say whether a network trains."""
 KEYS = ("key", "rng")
 Tree = Any
 Apply = Callable[[Tree, Tree, Any, bool, Any], tuple[Any, Tree]]

@@ -68,7 +68,7 @@ class Trace:
         """
         self.labels = labels
         self.marks_inside = False
-        """Whether layers are marked in functions that the user's code has compiled."""
+        """True if layers are marked in functions that the user's code has compiled."""
         self.operations: list[Operation] = []
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
         self.tree = jax.tree.structure(shapes)

@@ -28,6 +28,7 @@ from diptych.auditing.frameworks.keras.training import (
     as_fit_feeds,
     has_loss,
     has_own_step,
+    takes_outputs,
 )
 from diptych.auditing.frameworks.keras.twin import Twin
 from diptych.auditing.frameworks.keras.whole import caller
@@ -54,7 +55,7 @@ def user(model: keras.Model) -> keras.Model:
 
 
 def is_of_a_user(thing: Any) -> bool:
-    """Whether a user has written the function, or the class of the object."""
+    """True if a user has written the function, or the class of the object."""
     code = thing if inspect.isfunction(thing) else type(thing)
     file = getattr(sys.modules.get(code.__module__), "__file__", None)
     return code.__module__ == "__main__" if file is None else is_users(file)
@@ -79,10 +80,9 @@ class Adapter:
         self.trains = model.compiled and model.optimizer is not None and has_loss(model)
         if has_own_step(model):
             model.train_step = as_fit_feeds(model.train_step)
-        self.takes_outputs = "_alone" not in vars(model)
-        """Whether its loss is one of given outputs, and not of its inputs alone."""
+        own = not takes_outputs(model) and "data" in self.extras
         shape = self.graph().nodes[-1].shape
-        self.targets = losses.loss_targets(model.loss, shape) if self.takes_outputs else OWN
+        self.targets = OWN if own else losses.loss_targets(model.loss, shape)
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)
@@ -93,7 +93,7 @@ class Adapter:
         self.training = Training(self.network, self.batching, self.extras)
         self.prepares = self.batching.prepares
         self.callers: dict[bool, Callable[[Any], Any]] = {}
-        """By mode, the model as its user calls it, once that was asked for."""
+        """The model as its user calls it, by mode, once it is needed."""
         self.first = self.parameters()
 
     def graph(self) -> Graph:
@@ -213,7 +213,7 @@ class Adapter:
         return twin
 
     def rebuilt(self, seed: int) -> Any:
-        """What the user's function returns when it is called again.
+        """The result of the user's function when it is called again.
 
         Raises:
             NotImplementedError: it returns the model that it has returned before.

@@ -29,7 +29,7 @@ def to_numbers(tensor: Any) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where a model has the channels of its arrays (n, …); the graph has them last."""
+    """The position of the channels in a model's arrays (n, …); the graph has them last."""
 
     channels_first: bool
 

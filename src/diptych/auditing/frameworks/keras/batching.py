@@ -1,4 +1,4 @@
-"""The user's data: what is made of raw images, and which batches training makes of examples."""
+"""The user's data: the preparation of raw images, and the batches of training."""
 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
@@ -19,7 +19,7 @@ from diptych.errors import InputError
 
 
 class BatchProbe(keras.Model):
-    """Notes the batches that Keras' own ``fit`` makes of its arguments."""
+    """Records the batches that Keras' ``fit`` makes of its arguments."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,14 +71,14 @@ class Batching:
 
     @property
     def told(self) -> dict[str, Any]:
-        """What can be told of the user's whole data; nothing where they bring none."""
+        """Statistics of the user's whole data; empty if there are none."""
         if "prepare" in self.extras or "data" not in self.extras:
             return {}
         return defaults.told_of(*map(to_numbers, self.extras["data"]))
 
     @property
     def by_fit(self) -> bool:
-        """Whether it is ``fit`` that makes the batches, of arrays."""
+        """True if it is ``fit`` that makes the batches, of arrays."""
         fit = self.extras.get("fit")
         return fit is not None and "batches" not in self.extras and "x" not in fit
 
@@ -114,8 +114,11 @@ class Batching:
         return self.network.input_of(x), self.targets_from_graph(targets)
 
     def targets_from_graph(self, targets: np.ndarray) -> np.ndarray:
-        values = self.targets == "values"
-        return self.network.from_graph(targets) if values else np.asarray(targets)
+        if self.targets == "values":
+            return self.network.from_graph(targets)
+        targets = np.asarray(targets)
+        floats = self.targets == OWN and targets.dtype.kind == "f"  # Which ``fit`` casts.
+        return targets.astype(keras.config.floatx()) if floats else targets
 
     def default_input(self, images: np.ndarray) -> np.ndarray:
         """Images from 0 to 1, in the shape that the model takes."""
@@ -142,7 +145,8 @@ class Batching:
         """Some targets of the shape and type that the loss takes, in the graph's layout."""
         shape = self.network.graph.nodes[-1].shape
         if self.targets == OWN:
-            return self.extras["data"][1][np.arange(count) % len(self.extras["data"][1])]
+            y = to_numbers(self.extras["data"][1])
+            return y[np.arange(count) % len(y)]
         if self.targets == "classes":
             return np.zeros((count, *shape[:-1]), np.int64)
         y = np.zeros((count, *self.network.graph.nodes[-1].shape), np.float32)
@@ -153,10 +157,11 @@ class Batching:
     # Epochs.
 
     def coded(self, count: int, epochs: int) -> list[list[Batch]] | None:
-        """The batches of examples that can be told apart; see the protocol's ``batches``."""
+        """The batches of distinguishable examples; see the protocol's ``batches``."""
         x = defaults.coded(count, self.network.input_shape, np.float32)
         if self.targets == OWN:
-            y = defaults.coded(count, self.extras["data"][1].shape[1:], np.float32)
+            shape = to_numbers(self.extras["data"][1]).shape[1:]
+            y = defaults.coded(count, shape, np.float32)
         elif self.targets == "classes":
             y = defaults.coded(count, self.network.output_shape(count)[1:-1], np.int64)
         else:

@@ -24,7 +24,7 @@ class ShapedCall:
     inputs: list[Shape]
     shape: Shape
     channels_first: bool
-    """Whether the layer itself has the channels first."""
+    """True if the layer itself has the channels first."""
 
     def argument(self, name: str, position: int) -> Any:
         """One of the call's arguments, None where it is not given."""
@@ -35,7 +35,7 @@ class ShapedCall:
 
     @property
     def spatial(self) -> bool:
-        """Whether the input has more axes than the channels."""
+        """True if the input has more axes than the channels."""
         return len(self.inputs[0]) > 1
 
     @property
@@ -52,7 +52,7 @@ class ShapedCall:
         return rank - 2 if axis == 1 else axis - 2
 
     def is_channel_axis(self, axis: int) -> bool:
-        """Whether a layer's ``axis`` is the channels of its input."""
+        """True if a layer's ``axis`` is the channels of its input."""
         rank = len(self.inputs[0]) + 1
         return axis % rank == (1 if self.channels_first and self.spatial else rank - 1)
 

@@ -29,7 +29,7 @@ from diptych.errors import InputError
 ASSUMED = 60_000
 """Examples that an epoch is taken to have where the user gives none: MNIST's."""
 BATCH = 32
-"""What ``fit`` takes where it is told nothing."""
+"""The defaults of ``fit``."""
 
 WRITERS = (
     known.BackupAndRestore,
@@ -81,7 +81,7 @@ class Epoch:
     steps: int
     source: str
     told: bool
-    """Whether the user's own words say it."""
+    """True if the user's own words say it."""
 
 
 def epoch(extras: dict[str, Any]) -> Epoch:
@@ -110,7 +110,7 @@ def epoch(extras: dict[str, Any]) -> Epoch:
 
 
 def horizon(extras: dict[str, Any], optimiser: Any) -> dict[str, Any]:
-    """How long the user says that the model trains; see the adapter's protocol."""
+    """The length of training that the user defines; see the adapter's protocol."""
     if "steps" in extras:
         return {"steps": int(extras["steps"]), "source": "extras['steps']"}
     fit = extras.get("fit", {})
@@ -143,7 +143,7 @@ def length(schedule: Any) -> tuple[int, str] | None:
 
 
 def acts(callback: Any) -> bool:
-    """Whether a callback may do something at the beginning of an epoch or in it.
+    """True if a callback may do something at the beginning of an epoch or in it.
 
     Keras' own ones, but for two, write files or act on what an epoch measured.
     """
@@ -155,7 +155,7 @@ def acts(callback: Any) -> bool:
 class Callbacks:
     """The user's callbacks that act in training, called as ``fit`` calls them.
 
-    They are copies, so that what they count begins anew each time.
+    They are copies, so that their counters start again each time.
     """
 
     def __init__(self, extras: dict[str, Any], model: keras.Model) -> None:
@@ -171,7 +171,7 @@ class Callbacks:
 
     @property
     def by_batch(self) -> bool:
-        """Whether any does something at each batch."""
+        """True if any does something at each batch."""
         hooks = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
         return any(
             hook in vars(callback)
@@ -228,7 +228,7 @@ def copied(callback: Any) -> Any:
 
 @contextmanager
 def as_it_was(model: keras.Model) -> Iterator[None]:
-    """Takes back what callbacks do to a model apart from its variables' values."""
+    """Undoes the effects of callbacks on a model, except on values of variables."""
     optimiser, stops = model.optimizer, model.stop_training
     rates = [(each, each._learning_rate) for each in optimisers(optimiser)] if optimiser else []
     trainable = [(layer, layer._trainable) for layer in model._flatten_layers()]
@@ -285,12 +285,13 @@ def rates_of(model: keras.Model, start: int, stop: int) -> np.ndarray:
 SHOWN = ("batch_size", "shuffle", "validation_split", "steps_per_epoch")
 """Arguments that the adapter's ``batches`` shows, where it makes them by ``fit``."""
 UNIMPORTANT = ("x", "y", "verbose", "callbacks", "class_weight")
-"""Arguments that training does not depend on or that others show: the data, `loss`, and below."""
+"""Arguments that do not affect training, or that other methods show: the data, `loss`, and below.
+"""
 VALIDATION = ("validation_data", "validation_steps", "validation_batch_size", "validation_freq")
 
 
 def settings(extras: dict[str, Any], optimiser: Any, batches_shown: bool) -> dict[str, str]:
-    """What training depends on and no other method of the adapter shows, as words.
+    """Settings that training depends on and that no other method of the adapter shows, in words.
 
     Args:
         extras: the user's.
@@ -319,7 +320,7 @@ SEEN = 20
 
 
 def of_optimiser(optimiser: Any) -> dict[str, str]:
-    """What an optimiser does that shows late in training, or only when it ends."""
+    """Behaviour of an optimiser that shows late in training, or only at its end."""
     words: dict[str, str] = {}
     for number, each in enumerate(optimisers(optimiser) if optimiser else []):
         of = f" of optimiser {number}" if number else ""
@@ -332,8 +333,6 @@ def of_optimiser(optimiser: Any) -> dict[str, str]:
             )
         if (each.gradient_accumulation_steps or 0) > SEEN:
             words[f"gradient_accumulation_steps{of}"] = str(each.gradient_accumulation_steps)
-        if each.loss_scale_factor:
-            words[f"loss_scale_factor{of}"] = f"{each.loss_scale_factor:g}"
     if hasattr(optimiser, "inner_optimizer"):
         words["loss scale"] = (
             f"from {optimiser.initial_scale:g}, doubled after {optimiser.dynamic_growth_steps} "

@@ -3,6 +3,8 @@
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportAttributeAccessIssue=false, reportArgumentType=false
 
+import inspect
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import wraps
@@ -53,8 +55,9 @@ def restored(variables: list[Any]) -> Iterator[None]:
 
 @contextmanager
 def without_dropout(model: keras.Model) -> Iterator[None]:
-    """Drops nothing for the time, however deep in the model. Normal noise that the user's code
-    draws by itself, as a variational autoencoder does, is zero."""
+    """Drops nothing for the time, however deep in the model. Normal noise that a layer's code draws
+    by itself, as a variational autoencoder does, is zero. Noise outside of all layers, such as on
+    the examples of a user's ``train_step``, stays."""
     with ExitStack() as stack:
         for module in noise_modules():
             stack.enter_context(shadowed(module, "normal", still(module.normal)))
@@ -89,13 +92,25 @@ def noise_modules() -> list[Any]:
 
 
 def still(draw: Callable[..., Any]) -> Callable[..., Any]:
-    """A function that draws normal numbers, times zero."""
+    """A function that draws normal numbers; in a layer's call, times zero."""
 
     @wraps(draw)
     def drawn(*args: Any, **kwargs: Any) -> Any:
-        return draw(*args, **kwargs) * 0
+        numbers = draw(*args, **kwargs)
+        return numbers * 0 if _is_in_a_call() else numbers
 
     return drawn
+
+
+def _is_in_a_call() -> bool:
+    """True if a layer or a model is being called."""
+    call = inspect.unwrap(keras.Layer.__call__).__code__
+    frame = sys._getframe(2)
+    while frame is not None:
+        if frame.f_code is call:
+            return True
+        frame = frame.f_back
+    return False
 
 
 @contextmanager

@@ -54,7 +54,8 @@ class WideFile:
 
 
 def write_rates_out(model: Any) -> None:
-    """Gives constant learning rates the number that was written: the file has it as a float32."""
+    """Replaces constant learning rates by the number that was written; the file has it as a
+    float32."""
     for optimiser in optimisers(model.optimizer) if model.compiled and model.optimizer else ():
         if isinstance(optimiser._learning_rate, keras.Variable):
             rate = float(keras.ops.convert_to_numpy(optimiser._learning_rate))

@@ -1,4 +1,4 @@
-"""Facts about Keras' layers, apart from how each is read into a graph."""
+"""Facts about Keras' layers that do not concern reading them into a graph."""
 
 # Keras' annotations say less than Keras takes and gives, and lack its layers' attributes.
 # pyright: reportAttributeAccessIssue=false
@@ -91,7 +91,7 @@ RANDOM = {
 
 
 def computes_as(layer: Any, known: type) -> bool:
-    """Whether a layer of a class derived from a known one still computes as that does."""
+    """True if a layer of a class derived from a known one still computes as that does."""
     derived = type(layer).__mro__[: type(layer).__mro__.index(known)]
     computing = {"call", "__call__", "convolution_op"}
     return not any(computing & vars(cls).keys() for cls in derived)
@@ -106,7 +106,7 @@ def own_activation(layer: Any) -> Any:
 
 
 def has_no_effect(layer: Any) -> bool:
-    """Whether a layer returns its input."""
+    """True if a layer returns its input."""
     linear = isinstance(layer, layers.Activation) and layer.activation is activations.linear
     return linear or type(layer) in WITHOUT_EFFECT
 
@@ -122,5 +122,5 @@ def public_class(thing: Any) -> type:
 
 
 def is_kerass(cls: type) -> bool:
-    """Whether Keras defines a class."""
+    """True if Keras defines a class."""
     return cls.__module__.split(".")[0] == keras.__name__

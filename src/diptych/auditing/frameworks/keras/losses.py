@@ -1,4 +1,4 @@
-"""What a compiled model's loss takes."""
+"""The targets that a compiled model's loss takes."""
 
 from typing import Any
 
@@ -29,7 +29,7 @@ TARGETS = {
     "logcosh": "values",
     "poisson": "values",
 }
-"""What Keras' losses take, by their names or classes, without capitals and underscores."""
+"""The targets of Keras' losses, by their names or classes, without capitals and underscores."""
 
 
 def words(loss: Any) -> str:
@@ -48,7 +48,7 @@ def words(loss: Any) -> str:
 
 
 def loss_targets(loss: Any, output_shape: Shape) -> str:
-    """What a compiled model's loss takes, for an output of this shape."""
+    """The targets that a compiled model's loss takes for an output of this shape."""
     if targets := getattr(loss, "targets", None):
         return str(targets)
     while isinstance(loss, dict | list | tuple) and len(loss) == 1:

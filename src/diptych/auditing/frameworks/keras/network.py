@@ -119,7 +119,7 @@ class Network:
 
     @property
     def vocabulary(self) -> int | None:
-        """How many token ids an embedding knows that takes the input; None where none does."""
+        """The number of token ids of an embedding that takes the input; None if there is none."""
         sizes = [
             call.operation.input_dim
             for call in self.calls
@@ -129,7 +129,7 @@ class Network:
 
     @property
     def takes_whole_numbers(self) -> bool:
-        """Whether the input is token ids, or declared to be whole numbers."""
+        """True if the input is token ids, or declared to be whole numbers."""
         declared = walkable(self.model) and "int" in self.model.inputs[0].dtype
         return declared or self.vocabulary is not None
 

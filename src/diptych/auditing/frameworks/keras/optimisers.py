@@ -28,7 +28,7 @@ SETTINGS = {
 }
 """Keras' names of settings, and the audit's."""
 VARIANTS = ("amsgrad", "centered")
-"""Flags that make another optimiser, which are told where they are set."""
+"""Flags that change the kind of optimiser; they are reported if set."""
 
 
 def optimisers(optimiser: Any) -> list[Any]:
@@ -67,7 +67,7 @@ def step_of(model: keras.Model) -> Callable[[list[Any]], None]:
 
 
 def words(optimiser: Any) -> dict[str, Any]:
-    """What an optimiser says of itself; see the protocol's ``optimiser``."""
+    """The settings that an optimiser reports; see the protocol's ``optimiser``."""
     inner = getattr(optimiser, "inner_optimizer", optimiser)
     kind = public_class(inner).__name__.lower()
     if hasattr(inner, "optimizers"):

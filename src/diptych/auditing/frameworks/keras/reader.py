@@ -39,7 +39,7 @@ NOT_EXPRESSED: dict[str, str] = {
 
 @dataclass(frozen=True)
 class Outlet:
-    """Where a node's output is found: in which call, and which part of its trace."""
+    """The place of a node's output: the call, and the part of its trace."""
 
     call: int
     part: int
@@ -63,7 +63,7 @@ class Reader:
         self.nodes: list[Node] = []
         self.outlets: dict[str, Outlet] = {}
         self.kernels: dict[str, Shape] = {}
-        """By parameter, its shape in the graph where that is not the variable's own."""
+        """The shape in the graph of each parameter with a different one."""
 
     def read(self, input_shape: Shape, shapes: list[Shape]) -> Graph:
         """Reads all calls.
@@ -171,7 +171,8 @@ class Reader:
 
 
 def parameter_names(model: keras.Model, calls: list[Call]) -> dict[int, str]:
-    """By the ``id`` of a variable, ``layer/kernel``: for all numbers that the model keeps."""
+    """Names such as ``layer/kernel``, by the ``id`` of a variable, for all arrays that the model
+    stores."""
     layer_of = {
         id(variable): call.operation.name
         for call in reversed(calls)

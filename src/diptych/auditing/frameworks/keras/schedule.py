@@ -16,7 +16,7 @@ from diptych.auditing.frameworks.keras.optimisers import optimisers
 
 Rates = list[tuple[int, list[float]]]
 CHECKED = 64
-"""Steps at which rates that were had all at once are held against those had one by one."""
+"""Steps at which rates computed together are compared with rates computed one by one."""
 
 
 def changes(rates: np.ndarray, every: int) -> Rates:
@@ -37,8 +37,8 @@ def changes(rates: np.ndarray, every: int) -> Rates:
 
 
 def accumulated(optimiser: Any) -> int:
-    """How many gradients are added up before a step moves parameters: 1 where none are, or where
-    a ``MultiOptimizer``'s optimisers do not agree."""
+    """The number of gradients that are accumulated before a step: 1 without accumulation, or if the
+    optimisers of a ``MultiOptimizer`` do not agree."""
     counts = {inner.gradient_accumulation_steps or 1 for inner in optimisers(optimiser)}
     return counts.pop() if len(counts) == 1 else 1
 

@@ -1,4 +1,4 @@
-"""What a user's function returns: a compiled model, and a dict of extras."""
+"""The result of a user's function: a compiled model, and a dict of extras."""
 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
@@ -26,14 +26,14 @@ FIRST_SEED = 815_000_000
 
 @dataclass(frozen=True)
 class Submission:
-    """What a user's function returned, checked."""
+    """The checked result of a user's function."""
 
     model: keras.Model
     extras: dict[str, Any]
     places: dict[int, str]
-    """By the ``id`` of a layer or an operation, the line of the user's code that made it."""
+    """The line of the user's code that created a layer or an operation, by its ``id``."""
     seeded: bool
-    """Whether the user's code has set TensorFlow's seed."""
+    """True if the user's code has set TensorFlow's seed."""
 
 
 def submitted(build: Callable[[int], Any], seed: int) -> Submission:

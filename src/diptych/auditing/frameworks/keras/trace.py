@@ -31,7 +31,7 @@ class Call:
 
 
 def walkable(model: Any) -> bool:
-    """Whether Keras knows the layers that a model calls, which are called by nothing else."""
+    """True if Keras knows the layers that a model calls, which are called by nothing else."""
     standard = isinstance(model, Functional | keras.Sequential) and type(model).call in (
         Functional.call,
         keras.Sequential.call,
@@ -84,7 +84,7 @@ def retraced(model: keras.Model, input_shape: tuple[int, ...]) -> list[Call]:
 
 
 def channels_first(calls: list[Call]) -> bool:
-    """Whether the channels are first throughout."""
+    """True if the channels are first throughout."""
     formats = {call.operation.data_format for call in calls if isinstance(call.operation, SPATIAL)}
     return formats == {"channels_first"}
 

@@ -1,4 +1,4 @@
-"""Training steps of a Keras model: real ones, and what an optimiser makes of other gradients."""
+"""Training steps of a Keras model: real ones, and steps of its optimiser with other gradients."""
 
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
@@ -28,7 +28,7 @@ from diptych.errors import InputError
 
 
 def has_loss(model: keras.Model) -> bool:
-    """Whether a compiled model has a loss, given or of its own."""
+    """True if a compiled model has a loss, or computes one itself."""
     cls = type(model)
     return (
         model.loss is not None
@@ -39,8 +39,17 @@ def has_loss(model: keras.Model) -> bool:
 
 
 def has_own_step(model: keras.Model) -> bool:
-    """Whether the user has written the training step."""
+    """True if the user has written the training step."""
     return type(model).train_step is not keras.Model.train_step
+
+
+def takes_outputs(model: keras.Model) -> bool:
+    """True if the loss is one of given outputs. A loss that the model computes of its inputs, or a
+    step of the user's in its own code, is none."""
+    if "_alone" in vars(model):
+        return False
+    by_keras = type(model).compute_loss is keras.Model.compute_loss
+    return not (has_own_step(model) and model.loss is None and by_keras)
 
 
 def as_fit_feeds(train_step: Callable[..., Any]) -> Callable[..., Any]:
@@ -91,8 +100,8 @@ class Training:
         return {name: float(value) for name, value in logs.items()}
 
     def sample_weight(self, y: np.ndarray) -> np.ndarray | None:
-        """What the user's ``class_weight`` makes of a batch's targets, or the first of their
-        ``sample_weight``: a batch's examples get those of the data's first."""
+        """The sample weights of a batch: from the user's ``class_weight`` and its targets, or the
+        first of the user's ``sample_weight``."""
         arguments, floatx = self.extras.get("fit", {}), keras.config.floatx()
         if arguments.get("sample_weight") is not None:
             weights = np.asarray(arguments["sample_weight"], floatx)
@@ -105,7 +114,7 @@ class Training:
         return np.array([weights.get(int(number), 1.0) for number in classes], floatx)
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
-        if "_alone" in vars(self.model):
+        if not takes_outputs(self.model):
             raise NotImplementedError(
                 "the model computes its own loss of its inputs: it takes no other outputs"
             )

@@ -17,6 +17,7 @@ import numpy as np
 
 from diptych.auditing.frameworks.defaults import IMAGE
 from diptych.auditing.frameworks.keras.optimisers import optimisers
+from diptych.auditing.frameworks.keras.training import takes_outputs
 from diptych.auditing.frameworks.users import error_line, one_line
 
 FLOATS = ("float16", "bfloat16", "float32", "float8_e4m3fn", "float8_e5m2")
@@ -24,10 +25,10 @@ FLOATS = ("float16", "bfloat16", "float32", "float8_e4m3fn", "float8_e5m2")
 POLICIES = ("float16", "bfloat16", "float32", "mixed_float16", "mixed_bfloat16")
 """Policies that a twin's layers have float64 for."""
 SMALL, LARGE = 1e-10, 1e-6
-"""How far inputs and parameters are moved, relative to their size, to see how the model answers. A
-float32 has no numbers between x and x (1 + 6e-8)."""
+"""The relative change of inputs and parameters that shows how the model responds. A float32 has no
+values between x and x (1 + 6e-8)."""
 UNEVEN = 30.0
-"""How much steeper or flatter the answer to a small move may be than that to a large one."""
+"""The allowed ratio between the responses to a small and to a large change."""
 
 
 @contextmanager
@@ -291,7 +292,7 @@ def refuse_coarse(adapter: Any) -> None:
         return
     targets = adapter.batching.made_up_targets(len(x))
     last = adapter.graph().nodes[-1].name
-    if adapter.takes_outputs:
+    if takes_outputs(adapter.model):
         losses = [np.array(adapter.loss(outputs[last], targets)) for outputs in (start, near, far)]
         if coarse(*losses):
             raise NotImplementedError("the loss computes in fewer digits than float64 has")
@@ -299,7 +300,7 @@ def refuse_coarse(adapter: Any) -> None:
 
 
 def coarse(start: np.ndarray, near: np.ndarray, far: np.ndarray) -> bool:
-    """Whether the answers to a small and a large move are out of proportion."""
+    """True if the answers to a small and a large move are out of proportion."""
     if not all(np.all(np.isfinite(values)) for values in (start, near, far)):
         return False  # It says nothing of digits, and shows wherever the sides are compared.
     small, large = (float(np.abs(end - start).max(initial=0.0)) for end in (near, far))

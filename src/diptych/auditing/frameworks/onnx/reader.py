@@ -29,7 +29,7 @@ NOT_EXPRESSED: dict[str, str] = {
 
 
 def graph_of(reader: Reader) -> Graph:
-    """What a file does, as the audit knows it."""
+    """The graph of a file."""
     nodes = [
         Node(
             draft.name,

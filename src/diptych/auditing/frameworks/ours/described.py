@@ -85,7 +85,7 @@ def graph_of(network: Network) -> Graph:
 
 
 def optimiser_of(recipe: Recipe, rates: np.ndarray) -> dict[str, Any]:
-    """What the recipe says of its Adam, with the rate of the first step."""
+    """The recipe's settings of Adam, with the rate of the first step."""
     return {
         "kind": "adam",
         "learning_rate": float(str(np.float32(rates[0]))),
@@ -98,7 +98,7 @@ def optimiser_of(recipe: Recipe, rates: np.ndarray) -> dict[str, Any]:
 def batches_of(
     network: Network, recipe: Recipe, seed: int, count: int, epochs: int
 ) -> list[list[Arrays]]:
-    """Each epoch's batches over examples of which number i is made of nothing but i."""
+    """The batches of each epoch, with examples of which each is its own number."""
     numbers = np.arange(count)
     shape = (count, *network.input_shape)
     x = np.broadcast_to(numbers.reshape(count, 1, 1, 1), shape).astype(np.float32)
@@ -114,7 +114,7 @@ def batches_over(
 
 
 def horizon_of(recipe: Recipe) -> dict[str, Any]:
-    """How many steps the recipe's training takes over the training images of MNIST."""
+    """The number of steps of the recipe's training over the training images of MNIST."""
     return {"steps": steps_of(recipe), "source": f"epochs = {recipe.epochs} of the recipe"}
 
 

@@ -115,7 +115,7 @@ class Adapter:
         return result | (averages if training else {})
 
     def precision(self, training: bool) -> str:
-        """What the workflow computes in; its inference is in float32, or a twin's in float64."""
+        """The precision of the workflow; its inference is in float32, or a twin's in float64."""
         return self.recipe.precision if training else np.dtype(self.dtype).name
 
     @in_own_precision

@@ -31,7 +31,7 @@ def build(
     recipe: str | Recipe | None = None,
     weights: Weights | None = None,
 ) -> Build:
-    """What the adapter of a workflow's framework builds from.
+    """The build of a workflow for the adapter of its framework.
 
     Args:
         workflow: one of `diptych.workflows.registry.NAMES`; the adapter of that name takes it.
@@ -196,12 +196,12 @@ class Training:
 
 
 def steps_of(recipe: Recipe) -> int:
-    """How many steps the recipe's training takes."""
+    """The number of steps of the recipe's training."""
     return recipe.epochs * -(-TRAINING_IMAGES // recipe.batch_size)
 
 
 def settings_of(recipe: Recipe) -> dict[str, str]:
-    """What the recipe says that neither the network, the optimiser nor the batches show."""
+    """The settings of the recipe that neither the network, the optimiser nor the batches show."""
     values = {
         name: getattr(recipe, name) for name in ("averaging", "early_stopping", "frozen_after")
     }

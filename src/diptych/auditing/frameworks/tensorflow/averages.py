@@ -18,7 +18,7 @@ from diptych.auditing.graph import Arrays, Graph, Node
 
 
 class Averages:
-    """What real steps do to moving averages, which a loss's graph does not show."""
+    """The effect of real steps on moving averages, which the graph of a loss does not show."""
 
     def __init__(self, builds: Builds, network: Network) -> None:
         self.builds, self.network = builds, network
@@ -77,7 +77,7 @@ class Averages:
 
     @cached_property
     def unread(self) -> list[str]:
-        """The vectors that the loss's value does not take in: moving averages are among them."""
+        """The vectors that the loss does not depend on; moving averages are among them."""
         trace = self.network.trace(EXAMPLES, True)
         before = trace.ancestors([trace.result])
         known = {name for operation, name in trace.variables.items() if operation in before}

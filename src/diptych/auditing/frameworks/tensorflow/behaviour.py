@@ -1,4 +1,4 @@
-"""Stretches of arithmetic, to be told by what they do to numbers."""
+"""Sequences of arithmetic, recognised by their values."""
 
 # TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
@@ -16,6 +16,10 @@ Operation = Any
 Tensor = Any
 
 
+FARTHEST = 1e6
+"""The largest number that an input is tried with."""
+
+
 @dataclass
 class Stretch:
     """A stretch of arithmetic with one input and one output of the same shape."""
@@ -24,10 +28,10 @@ class Stretch:
     input: Tensor
     output: Tensor
     constants: list[float]
-    """The numbers that are written in it."""
+    """The constants in it."""
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """What it makes of x, float64."""
+        """Its value for x, float64."""
         [y] = self.trace.run({self.input.name: x}, [self.output.name])
         return y.numpy().astype(np.float64)
 
@@ -40,8 +44,14 @@ class Stretch:
         return as_type(values, self.input.dtype).numpy().astype(np.float64)
 
     @property
+    def reach(self) -> float:
+        """The largest number that is written in it, beyond which it may do something else."""
+        sizes = [abs(constant) for constant in self.constants]
+        return max((size for size in sizes if size <= FARTHEST), default=0.0)
+
+    @property
     def tolerance(self) -> float:
-        """How far off, in proportion, its numbers may be."""
+        """The allowed relative error of its values."""
         small = {tf.bfloat16, tf.float16} & {self.input.dtype, self.output.dtype}
         return 2e-2 if small else 1e-5
 
@@ -62,6 +72,6 @@ def scalar_constant(operation: Operation) -> float | None:
 
 
 def close(stretch: Stretch, y: np.ndarray, expected: np.ndarray) -> bool:
-    """Whether numbers are the expected ones but for rounding."""
+    """True if numbers are the expected ones but for rounding."""
     scale = np.max(np.abs(expected), initial=0.0) or 1.0
     return bool(np.all(np.abs(y - expected) <= stretch.tolerance * scale))

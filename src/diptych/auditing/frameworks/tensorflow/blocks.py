@@ -44,7 +44,7 @@ class Block:
 
     @property
     def elementwise(self) -> bool:
-        """Whether it may be a part of a stretch of arithmetic."""
+        """True if it may be a part of a stretch of arithmetic."""
         several = len(self.operations) > 1 and self.core.type not in NOT_ELEMENTWISE
         return len(self.inputs) == 1 and (several or self.core.type not in NOT_ELEMENTWISE)
 
@@ -79,7 +79,7 @@ def one_stretch(region: list[Operation], consumers: dict[str, set[str]]) -> list
 
 
 def outer_sources(trace: Trace, operations: list[Operation]) -> list[Tensor]:
-    """What some operations take from outside that depends on x, each once."""
+    """The outside inputs of some operations that depend on x, each once."""
     inside = {operation.name for operation in operations}
     tensors = [tensor for operation in operations for tensor in trace.sources(operation)]
     return list({t.name: t for t in tensors if t.op.name not in inside}.values())

@@ -12,7 +12,7 @@ Operation = Any
 
 
 class Dominators:
-    """Which operations all ways from x to an operation lead through."""
+    """The operations on all paths from x to an operation."""
 
     def __init__(self, trace: Trace) -> None:
         self.trace = trace

@@ -10,16 +10,16 @@ from typing import Any
 
 @dataclass
 class NodeDraft:
-    """What a block turned out to be, before it has a name and inputs."""
+    """A recognised block, before it has a name and inputs."""
 
     kind: str
     """A kind of node, or ``nothing`` where the block leaves numbers as they are."""
     attributes: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     layouts: dict[str, str] = field(default_factory=dict)
-    """By parameter, ``transposed`` or ``depthwise`` where TensorFlow has it in another layout."""
+    """``transposed`` or ``depthwise`` for each parameter with a different layout in TensorFlow."""
 
 
 def clean(value: float) -> float:
-    """A number that was float32, as short as a person would have written it."""
+    """A float32 number in its shortest form."""
     return float(f"{value:.7g}")

@@ -1,7 +1,7 @@
-"""What stands in float64 for TensorFlow's operations that lose precision or have no float64.
+"""Replacements in float64 for TensorFlow's operations that lose precision or have no float64.
 
 `LeakyRelu` keeps its slope in float32; the fused batch normalisations and bilinear resizing compute
-in float32 alone.
+only in float32.
 """
 
 # TensorFlow has no types of its own.
@@ -20,7 +20,7 @@ Node = Any
 Expansion = Callable[[Node], Callable[..., list[Tensor]]]
 
 EXPANSIONS: dict[str, Expansion] = {}
-"""By the operation's name, what makes a function of its inputs to all of its outputs."""
+"""The function of an operation's inputs to all of its outputs, by the operation's name."""
 
 
 def expands(*names: str) -> Callable[[Expansion], Expansion]:

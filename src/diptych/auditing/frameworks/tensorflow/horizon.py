@@ -1,4 +1,4 @@
-"""What the object says of its training: optimiser, rates, length and settings."""
+"""The object's description of its training: optimiser, rates, length and settings."""
 
 # TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
@@ -25,7 +25,7 @@ def keras_optimizer(submission: Built) -> Any:
 
 
 def optimiser(submission: Built) -> dict[str, Any]:
-    """What the object says of its optimiser; see the protocol."""
+    """The object's description of its optimiser; see the protocol."""
     if keras_optimizer(submission) is not None:
         return of_optimiser(keras_optimizer(submission))
     known = ("learning_rate", "beta_1", "beta_2", "epsilon", "momentum", "weight_decay")
@@ -39,7 +39,7 @@ def optimiser(submission: Built) -> dict[str, Any]:
 
 
 def of_optimiser(optimizer: Any) -> dict[str, Any]:
-    """What a Keras optimiser says of itself, in our words."""
+    """The settings that a Keras optimiser reports, in the audit's terms."""
     config = optimizer.get_config()
     names = {"clipnorm": "clip_norm", "clipvalue": "clip_value"} | {
         "global_clipnorm": "clip_global_norm"
@@ -58,7 +58,7 @@ def schedule(submission: Built) -> Any:
 
 
 def horizon(submission: Built) -> dict[str, Any]:
-    """How long the object says that it trains: by ``steps``, a number, or by a schedule."""
+    """The length of training that the object defines: by ``steps``, a number, or by a schedule."""
     steps = submission.extra("steps")
     if isinstance(steps, int | np.integer):
         return {"steps": int(steps), "source": "steps"}

@@ -1,4 +1,4 @@
-"""Inputs and targets: what the user's functions take, and what is made of raw images."""
+"""Inputs and targets: those that the user's functions take, and the preparation of raw images."""
 
 # TensorFlow has no types of its own, and the stubs for it know neither graphs nor their operations.
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
@@ -28,7 +28,7 @@ Tensor = Any
 EXAMPLES = 5
 """The batch that a graph is read with. Five is no usual size of anything else in a network."""
 IMAGE_SHAPES = ([28, 28, 1], [784], [28, 28])
-"""What an input is tried as where nobody says."""
+"""The shapes that are tried for an input if none is defined."""
 EXTRAS = "data = (x, y), the arrays that it is fed with"
 
 
@@ -44,7 +44,7 @@ class Inputs:
     met: tuple[int, ...]
     """The shape in which the loss holds the network's output against the targets."""
     classes: int
-    """How many outputs the network has."""
+    """The number of outputs of the network."""
 
     def widened(self) -> "Inputs":
         """The same with float64 in the place of other float types."""
@@ -87,7 +87,7 @@ class Inputs:
         return x, y
 
     def coded(self, count: int) -> tuple[np.ndarray, np.ndarray]:
-        """Examples that can be told apart after they were put into batches."""
+        """Examples that stay distinguishable in batches."""
         dtype = np.float32 if self.x.dtype.is_integer else self.x.dtype.as_numpy_dtype
         y_dtype = self.y.dtype.as_numpy_dtype
         return coded(count, self.x.shape[1:], dtype), coded(count, self.y.shape[1:], y_dtype)
@@ -123,7 +123,7 @@ def prepared_example(submission: Built, count: int) -> tuple[np.ndarray, np.ndar
 def prepared(
     submission: Built, images: np.ndarray, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What such an object makes of raw images and labels.
+    """Such an object's preparation of raw images and labels.
 
     Raises:
         InputError: it fails.
@@ -144,7 +144,7 @@ def prepared(
 
 
 def find(submission: Built) -> Inputs:
-    """What x and y are, by what the loss accepts and does with them.
+    """The form of x and y, by trying the loss.
 
     Raises:
         InputError: the loss cannot be called with anything that was tried, or does not compare
@@ -209,7 +209,7 @@ def traced(submission: Built, x: tf.TensorSpec, y: tf.TensorSpec) -> Trace:
 
 
 def kind_of_targets(trace: Trace, met: tuple[int, ...]) -> str:
-    """What the loss takes: by what it does with y."""
+    """The targets that the loss takes, from its use of y."""
     before = trace.ancestors([trace.result])
     types = {operation.type for operation in trace.operations if operation.name in before}
     width, y = met[-1] if len(met) > 1 else 1, trace.y[0]

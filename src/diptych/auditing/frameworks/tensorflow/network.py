@@ -142,12 +142,12 @@ class Network:
         return float(trace.run(given, [trace.result.name])[0])
 
     def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
-        """What the network gives, (runs, n, …).
+        """The outputs of the network, (runs, n, …).
 
-        Predicting, it is the user's own ``logits`` that is called, as it is; without one, the
-        network of the loss with its dropout off. In training the network is a piece of the loss,
-        which is run in a graph of its own, with the random numbers that it draws; counters that it
-        reads go up by one from run to run, as they do from step to step, and from call to call.
+        In inference the user's ``logits`` is called; without one, the network of the loss with
+        dropout off. In training the network is a part of the loss, which runs in its own graph with
+        the random numbers that it draws. Counters that it reads increase by one from run to run, as
+        from step to step, and from call to call.
         """
         feed = self.inputs.feed_x(x)
         if training:

@@ -23,10 +23,10 @@ BARRIERS = {
     *(*CONVOLUTIONS, *TRANSPOSED, *PRODUCTS, *POOLS, *FUSED_NORMS, *PADS, *GATHERS, "ConcatV2"),
     *(*RESIZES, *BLOCKS, "ReverseV2", "Roll", "Tile", "Pack"),
 }
-"""What is a node of its own wherever it stands, and never part of a stretch of arithmetic."""
+"""Operations that are always separate nodes, and never part of a sequence of arithmetic."""
 NOT_ELEMENTWISE = {*BARRIERS, *RESHAPES, *REDUCTIONS, "Transpose", "StridedSlice"}
 LAYERS = {*CONVOLUTIONS, *TRANSPOSED, *PRODUCTS, *POOLS, *FUSED_NORMS}
-"""What says by itself what a block is, whatever else is in the block."""
+"""Operations that determine the kind of a block, whatever else is in it."""
 SUMS = ("AddV2", "Add", "AddN")
 JOINS = {
     **dict.fromkeys(SUMS, "add"),
@@ -36,14 +36,14 @@ JOINS = {
     "Maximum": "maximum",
     "Minimum": "minimum",
 }
-"""What combines tensors number by number, and the graph's names of it."""
+"""Elementwise combinations of tensors, and their names in the graph."""
 CROSS_ENTROPIES = {"SparseSoftmaxCrossEntropyWithLogits", "SoftmaxCrossEntropyWithLogits"}
 LOSS_ARITHMETIC = {
     *("Log", "Log1p", "LogSoftmax", "Neg", "Cast", "Identity"),
     *("Maximum", "Minimum", "AddV2", "Sub"),  # Clipping, and a small number before a logarithm.
     *(*RESHAPES, "StridedSlice"),
 }
-"""What stands between a network's output and its targets, and belongs to the loss."""
+"""Operations between a network's output and its targets, which belong to the loss."""
 ACTIVATION_OPERATIONS = {
     "Relu": "relu",
     "Relu6": "relu6",

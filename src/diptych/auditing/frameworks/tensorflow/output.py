@@ -42,7 +42,8 @@ def network_output(trace: Trace) -> tuple[Tensor, tuple[int, ...]]:
 
 
 def last_on_x_alone(trace: Trace, operations: list[Operation]) -> Tensor:
-    """What the loss knows of x: one tensor that everything goes through, or else the last one."""
+    """The tensor through which the loss depends on x: the one that everything goes through, or else
+    the last one."""
     dominators, operation = Dominators(trace), trace.result.op
     while operation.name in trace.on_y:
         operation = dominators.nearest[operation.name]

@@ -29,7 +29,7 @@ LIBRARIES = ("tensorflow", "keras", "numpy", "jax", "torch")
 
 
 def fingerprint(code: Any) -> str | None:
-    """The same for the same state; None where the state cannot be told.
+    """A key of the state, equal for equal states; None if it cannot be determined.
 
     Args:
         code: the object whose methods are called, or a function.

@@ -62,14 +62,14 @@ class Reader:
         self.trace, self.variables = trace, variables
 
     def tell(self, blocks: list[Block]) -> NodeDraft | None:
-        """What blocks in a row are together, None if nothing known."""
+        """The node of several blocks in a row; None if unknown."""
         found = self.by_attributes(blocks[0]) if len(blocks) == 1 else None
         if found is None and all(block.elementwise for block in blocks):
             found = self.by_behaviour(blocks)
         return found
 
     def by_attributes(self, block: Block) -> NodeDraft | None:
-        """What a block is that has an operation of a known meaning at its core, else None."""
+        """The node of a block with an operation of a known kind at its core; else None."""
         kind = block.core.type
         read = reads.get(kind)
         if read is None:
@@ -82,7 +82,7 @@ class Reader:
         return read(self.trace, block)
 
     def by_behaviour(self, blocks: list[Block]) -> NodeDraft | None:
-        """What a stretch of arithmetic is, by the numbers that come out; None if nothing known."""
+        """The node of a sequence of arithmetic, recognised by its values; None if unknown."""
         operations = [operation for block in blocks for operation in block.operations]
         aside = self.trace.aside(operations)
         types = {operation.type for operation in [*operations, *aside]}
@@ -186,10 +186,8 @@ def runs(blocks: list[Block]) -> list[list[Block]]:
 
 
 def told(reader: Reader, run: list[Block]) -> list[tuple[list[Block], NodeDraft]]:
-    """What a run of blocks is, part by part: each the longest that is something known.
-
-    What is nothing known is put together, as one ``custom``.
-    """
+    """The nodes of a sequence of blocks: each part is the longest that is known. Unknown parts are
+    joined as one ``custom``."""
     parts: list[tuple[list[Block], NodeDraft | None]] = []
     start = 0
     while start < len(run):
@@ -218,7 +216,7 @@ def custom(trace: Trace, part: list[Block]) -> NodeDraft:
 
 
 def matching(reading: Reading, other: Reading) -> dict[str, str]:
-    """By the name of a node of the other reading, the name of the same node in the first."""
+    """The name of a node in the first reading, by its name in the other."""
 
     def key(node: Node) -> tuple:
         own = tuple(v for k, v in node.parameters.items() if k not in ("mean", "variance"))

@@ -54,17 +54,17 @@ class Submission:
 
     @property
     def prepares(self) -> bool:
-        """Whether the user says what is made of raw images and labels, or brings data."""
+        """True if the user defines the preparation of raw images and labels, or passes data."""
         return self.prepare is not None or self.data is not None
 
     def extra(self, name: str) -> Any:
-        """What the object has under that name, called if it is a function; None where nothing."""
+        """The attribute of that name, called if it is a function; None if missing."""
         value = getattr(self.returned, name, None)
         return value() if callable(value) else value
 
     @cached_property
     def eager(self) -> bool:
-        """Whether nothing of the object is a ``tf.function``: then it runs operation by
+        """True if nothing of the object is a ``tf.function``: then it runs operation by
         operation, and Keras' losses see numbers instead of operations."""
         own = [*vars(self.returned).values()] if hasattr(self.returned, "__dict__") else []
         of_class = [value for cls in type(self.returned).__mro__ for value in vars(cls).values()]

@@ -24,7 +24,7 @@ Tensor = Any
 
 
 class Training:
-    """What the user's loss and step do to a network."""
+    """The effect of the user's loss and step on a network."""
 
     def __init__(self, builds: Builds, network: Network, of: "Training | None" = None) -> None:
         self.builds, self.network = builds, network
@@ -45,7 +45,7 @@ class Training:
 
     @cached_property
     def keeps_its_dropout(self) -> bool:
-        """Whether there is dropout in the loss that is not one of TensorFlow's functions."""
+        """True if there is dropout in the loss that is not one of TensorFlow's functions."""
         if not any(node.kind in DRAWING for node in self.network.reading.nodes):
             return False
         with without_dropout():

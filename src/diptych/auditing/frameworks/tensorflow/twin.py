@@ -28,7 +28,7 @@ UNABLE = (
     *(tf.errors.InvalidArgumentError, tf.errors.NotFoundError, tf.errors.UnimplementedError),
     *(AttributeError, LookupError, NotImplementedError, TypeError, ValueError),
 )
-"""What TensorFlow raises where a function cannot be traced, or not run in float64."""
+"""The exceptions of TensorFlow if a function cannot be traced, or not run in float64."""
 
 
 class DoubleSubmission:
@@ -43,7 +43,7 @@ class DoubleSubmission:
         self.own, self.types = own, types
         self.returned = own.returned
         self.shadows: dict[int, tuple[tf.Variable, tf.Variable, np.ndarray]] = {}
-        """By a variable of the user's: it, the one that stands for it, and its first value."""
+        """Each variable of the user, its replacement, and its first value."""
         self.whole: dict[int, tuple[tf.Variable, np.ndarray]] = {}
         """Variables of whole numbers that a step has, with their values before the first step."""
         self.holders: dict[str, tf.Variable] = {}
@@ -55,7 +55,7 @@ class DoubleSubmission:
         self.state: str | None = None
         """Of what its Python can reach, after the step that was traced last."""
         self.counters: list[tf.Variable] = []
-        """The whole numbers that its loss has read."""
+        """The integers that its loss has read."""
         self.variables = {
             name: self.shadow(variable, exact=True) if variable.dtype.is_floating else variable
             for name, variable in own.variables.items()

@@ -26,7 +26,7 @@ MOST = 2**20
 FLOATS = {tf.float32.as_datatype_enum, tf.float16.as_datatype_enum, tf.bfloat16.as_datatype_enum}
 DOUBLE = tf.float64.as_datatype_enum
 SUFFIX = "_in_float64"
-"""What is added to the names of a graph's functions; the originals stay registered."""
+"""The suffix for the names of a graph's functions; the originals stay registered."""
 EXACT = "_exact_value"
 """The attribute of a constant that holds the float64 value that it was made of."""
 CALLS_OF_PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -112,11 +112,27 @@ class Widened:
         self.used = {f"{name}:0" for name in placeholders if sources & {name, f"{name}:0"}}
         for function in self.definition.library.function:
             context.context().add_function_def(function)
-        held = [id(outer) for outer, _ in self.captures]
-        self.key = (self.definition.SerializeToString(deterministic=True), *self.outputs, *held)
+        self.outside = [outer for outer, _ in captured]  # Kept, so that identities stay theirs.
+        self.key = (self._without_numbers(), *self.outputs, *map(id, self.outside))
+
+    def _without_numbers(self) -> bytes:
+        """The definition with names for what is captured that every trace would give it.
+
+        TensorFlow names a capture by a number that goes on from trace to trace.
+        """
+        names = {
+            name.removesuffix(":0"): f"capture_{n}" for n, (_, name) in enumerate(self.captures)
+        }
+        result = graph_pb2.GraphDef()
+        result.CopyFrom(self.definition)
+        for node in result.node:
+            for number, source in enumerate(node.input):
+                name, colon, output = source.partition(":")
+                node.input[number] = names.get(name, name) + colon + output
+        return result.SerializeToString(deterministic=True)
 
     def widened_capture(self, outer: Any, shadow: Shadow) -> Any:
-        """What a tensor from outside of the graph becomes."""
+        """The replacement of a tensor from outside the graph."""
         with tf.init_scope():
             if outer.dtype == tf.resource:
                 variable = self.variables.get(id(outer))

@@ -91,7 +91,7 @@ class Adapter:
 
     @in_own_precision
     def graph(self) -> Graph:
-        """What `forward` does in the mode that the module trains in."""
+        """The graph of `forward` in the mode that the module trains in."""
         reading = self._network.reading(True)
         x = to_graph(to_numpy(self._inputs.x), reading.input_layout)
         return Graph(x.shape[1:], reading.nodes)

@@ -1,4 +1,4 @@
-"""A side's data: what is made of raw images, its targets, and its batches."""
+"""A side's data: its preparation of raw images, its targets, and its batches."""
 
 import numpy as np
 import torch

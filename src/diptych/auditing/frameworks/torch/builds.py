@@ -48,7 +48,7 @@ class Builds:
         return submission
 
     def another(self, seed: int, x: Tensor) -> Submission:
-        """Another build, with parameters of its own.
+        """Another build, with its own parameters.
 
         Args:
             seed: for the user's function.
@@ -105,7 +105,7 @@ class Builds:
 
     @property
     def device(self) -> torch.device:
-        """Where the first build's parameters are."""
+        """The places of the first build's parameters."""
         return next(iter(named_tensors(self.module).values()), torch.empty(0)).device
 
 

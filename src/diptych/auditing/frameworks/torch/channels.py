@@ -1,4 +1,4 @@
-"""Where the channels of a tensor are, by what the network does with it."""
+"""The position of a tensor's channels, from its use in the network."""
 
 from diptych.auditing.frameworks.torch.calls import AXES, SHAPES
 from diptych.auditing.frameworks.torch.layout import FIRST, LAST, to_first, to_last
@@ -8,7 +8,7 @@ CHANNELS_FIRST = ("conv", "max_pool", "avg_pool", "adaptive", "batch_norm", "ins
 CHANNELS_FIRST += ("group_norm", "pixel_", "interpolate", "upsample", "lp_pool")
 CHANNELS_LAST = ("linear", "layer_norm", "lstm", "gru", "rnn_", "multi_head", "embedding")
 CHANNELS_LAST += ("rms_norm", "scaled_dot", "matmul", "bmm", "baddbmm")
-"""How the names of functions start that say where the channels of their input are."""
+"""The prefixes of functions that show the position of the channels in their input."""
 
 Uses = dict[int, list[Event]]
 """For each value of a run, the calls of functions that take it."""
@@ -23,7 +23,8 @@ def guess_layout(trace: Trace, uses: Uses, number: int) -> str:
 
 
 def _told(trace: Trace, uses: Uses, number: int) -> str | None:
-    """What a call tells that takes the value, or one that comes of it; None where none does."""
+    """The layout that follows from a call with the value or a value derived from it; None if there
+    is none."""
     dimensions = trace.copies[number].ndim
     waiting, seen = [number], set()
     while waiting:
@@ -55,7 +56,7 @@ def _told(trace: Trace, uses: Uses, number: int) -> str | None:
 
 
 def _divides_the_last(trace: Trace, number: int, output: int) -> bool:
-    """Whether a reshape divides the last axis into heads, or joins the last two."""
+    """True if a reshape divides the last axis into heads, or joins the last two."""
     short, long = sorted((trace.copies[n].shape for n in (number, output)), key=len)
     joined = len(short) > 2 and len(long) == len(short) + 1
     return joined and long[:-2] == short[:-1] and long[-2] * long[-1] == short[-1]

@@ -15,20 +15,20 @@ Raw = Mapping[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Combination:
-    """How a parameter of the graph is made of tensors of a module's."""
+    """The construction of a parameter of the graph from tensors of a module."""
 
     parts: tuple[str, ...]
     """Their names; all of one shape."""
     stacked: bool = False
-    """Whether they are stacked along a new first axis, and not added up."""
+    """True if they are stacked along a new first axis, and not added up."""
     rows: tuple[int, int] | None = None
     """The rows that are taken of them, if not all."""
     gates: tuple[int, ...] = (0,)
     """The order in which the blocks of their rows come in the graph."""
     transposed: bool = False
-    """Whether they are matrices (out, in)."""
+    """True if they are matrices (out, in)."""
     label: str = ""
-    """What tells it from other parameters that are made of the same tensors."""
+    """The distinction from other parameters made from the same tensors."""
 
     @property
     def name(self) -> str:

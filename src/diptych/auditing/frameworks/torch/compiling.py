@@ -10,9 +10,11 @@ import torch
 from diptych.auditing.frameworks.torch.submission import Submission
 
 GRAPHS = 64
-"""How many compiled graphs a function may have. An audit asks for more shapes, modes and dtypes
-than a training does, and beyond PyTorch's own limit of 8 the function would silently run
-uncompiled."""
+"""The maximum number of compiled graphs of a function.
+
+An audit asks for more shapes, modes and dtypes than a training does, and beyond PyTorch's limit of
+8 the function would silently run uncompiled.
+"""
 
 
 def compile_in_place(returned: Any) -> None:
@@ -23,7 +25,7 @@ def compile_in_place(returned: Any) -> None:
 
 
 def is_compiled(submission: Submission) -> bool:
-    """Whether `torch.compile` was used on any of what the user returned."""
+    """True if `torch.compile` was used on any of what the user returned."""
     modules = list(submission.module.modules())
     functions = [submission.loss, submission.extras.get("step")]
     return submission.network is not submission.module or any(
@@ -38,12 +40,12 @@ def _is_compiled(thing: Any) -> bool:
 
 
 def graphs_compiled() -> int:
-    """How many pieces of code have been given to the compiler in this process so far."""
+    """The number of pieces of code that this process has passed to the compiler so far."""
     return torch._dynamo.utils.counters["frames"]["total"] if _has_compiler() else 0
 
 
 def _has_compiler() -> bool:
-    """Whether the compiler is there; it takes a second to import, and may never be needed."""
+    """True if the compiler is there; it takes a second to import, and may never be needed."""
     return "torch._dynamo" in sys.modules
 
 

@@ -35,12 +35,12 @@ class Weight:
 
 @dataclass(frozen=True)
 class Feed:
-    """Where a node's input goes in."""
+    """The place where a node's input enters."""
 
     input: int
     event: int
     position: int
-    """Which tensor of the event's arguments."""
+    """The index of the tensor among the event's arguments."""
     layout: str
     dimensions: int
 
@@ -77,7 +77,7 @@ class Snapshot:
 
 
 class Drafts:
-    """What has been read of a run so far: the nodes, and what each value of the run is."""
+    """The state of reading a run: the nodes, and the meaning of each value."""
 
     def __init__(self, trace: Trace, input_layout: str | None) -> None:
         """Begins with the input and the parameters.
@@ -96,11 +96,11 @@ class Drafts:
         self.input_layout = input_layout or self.guess(0)
         self.drafts: list[NodeDraft] = []
         self.turns: dict[str, str] = {}
-        """By parameter, how it lies to the graph's layout."""
+        """The layout of each parameter relative to the graph's."""
         self.constants: set[str] = set()
         """Buffers that stand in a node's attributes."""
         self.combined: dict[str, Combination] = {}
-        """Parameters that are made of others, by name."""
+        """Parameters that are built from others, by name."""
         self.states: dict[int, tuple[tuple[int, int], ...]] = {}
         """Values (layers * directions, n, units): for each row, whose last state it is, as the
         draft and which of its directions."""
@@ -140,17 +140,17 @@ class Drafts:
         return sorted(needed)
 
     def guess(self, number: int) -> str:
-        """Where a value's channels are, by what is done with it."""
+        """The position of a value's channels, from its use."""
         return guess_layout(self.trace, self.uses, number)
 
     # What a call is given.
 
     def given(self, event: Event) -> list[Activation | Weight | None]:
-        """What each tensor in a call's arguments is; None for constants."""
+        """The meaning of each tensor in a call's arguments; None for constants."""
         return [None if number is None else self.values.get(number) for number in event.numbers]
 
     def of(self, event: Event, tensor: Any) -> Activation | Weight | None:
-        """What one of a call's arguments is; None for constants and for what is no tensor."""
+        """The meaning of one of a call's arguments; None for constants and other types."""
         number = event.number(tensor) if isinstance(tensor, Tensor) else None
         return None if number is None else self.values.get(number)
 
@@ -222,7 +222,7 @@ class Drafts:
         output: int = 0,
         **attributes: Any,
     ) -> bool:
-        """Makes a call a node of its own.
+        """Turns a call into a separate node.
 
         Args:
             event: the call.
@@ -271,7 +271,7 @@ class Drafts:
         return True
 
     def alias(self, event: Event, layout: str | None = None) -> bool:
-        """Makes what a call gives another name of what it is given."""
+        """Turns the result of a call into an alias of its input."""
         value = next(value for value in self.given(event) if value is not None)
         if isinstance(value, Activation) and layout is not None:
             value = replace(value, layout=layout)

@@ -1,5 +1,6 @@
 """Dropout, switched off in a module that otherwise trains as it does."""
 
+import sys
 from typing import Any
 
 from torch import nn
@@ -10,18 +11,22 @@ from diptych.auditing.frameworks.torch.trace import Event, Trace
 
 NOISES = ("randn", "randn_like")
 """Functions that draw normal numbers."""
+CALLS = (nn.Module._call_impl.__code__, nn.Module._wrapped_call_impl.__code__)
+"""The code through which every module is called."""
 
 
 class Quiet(TorchFunctionMode):
     """Switches dropout off, however it is called, and leaves the modules' modes as they are.
 
-    Normal noise that the code draws by itself, as a variational autoencoder does, is zero.
+    Normal noise that the network's code draws by itself, as a variational autoencoder does, is
+    zero. Noise outside of it, such as on the examples of a training step, stays.
 
     It breaks compiled graphs.
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
+        self._modules = {id(part) for part in module.modules()}
         for part in module.modules():
             if isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
                 part.dropout = 0.0  # They drop out inside one call.
@@ -34,13 +39,22 @@ class Quiet(TorchFunctionMode):
         name = operation(func)
         if name in DROPOUTS:
             return args[0] if args else kwargs["input"]
-        if name in NOISES:
+        if name in NOISES and self._is_inside():
             drawn = func(*args, **kwargs)
             return drawn * 0
         if name == "scaled_dot_product_attention":
             args, kwargs = (*args[:4], 0.0, *args[5:]) if len(args) > 4 else args, dict(kwargs)
             kwargs.pop("dropout_p", None)
         return func(*args, **kwargs)
+
+    def _is_inside(self) -> bool:
+        """True if a part of the network is being called."""
+        frame = sys._getframe(2)
+        while frame is not None:
+            if frame.f_code in CALLS and id(frame.f_locals.get("self")) in self._modules:
+                return True
+            frame = frame.f_back
+        return False
 
 
 def set_rates_to_zero(module: nn.Module) -> None:

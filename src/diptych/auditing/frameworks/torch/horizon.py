@@ -1,4 +1,4 @@
-"""How long a side trains, and what it says of its schedule that its rates do not show."""
+"""The length of a side's training, and settings of its schedule that its rates do not show."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a module and its loss take, and what they are fed with where the user does not say."""
+"""Inputs of a module and its loss, and defaults if the user defines none."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -16,9 +16,9 @@ from diptych.auditing.frameworks.users import users_code
 from diptych.errors import InputError
 
 IMAGE_SHAPES = [(1, 28, 28), (28, 28), (784,), (28, 28, 1)]
-"""How a raw image may be given to a module."""
+"""The forms in which a raw image may be passed to a module."""
 LENGTHS = (12, 16, 32, 64)
-"""How many token ids may be given to a module."""
+"""The numbers of token ids per example that are tried for a module."""
 F = nn.functional
 CLASS_LOSSES = (nn.CrossEntropyLoss, nn.NLLLoss, nn.MultiMarginLoss)
 CLASS_FUNCTIONS = (F.cross_entropy, F.nll_loss)
@@ -40,7 +40,7 @@ class Inputs:
     output: Tensor
     """The module's, in inference."""
     targets: str
-    """What the loss takes, as `Adapter.targets` says."""
+    """The targets that the loss takes; see `Adapter.targets`."""
     device: torch.device
     precision: torch.dtype | None
 
@@ -94,7 +94,7 @@ def find(builds: Builds, precision: torch.dtype | None) -> Inputs:
 
 
 def prepared(extras: dict[str, Any], images: np.ndarray, labels: np.ndarray) -> tuple[Any, Any]:
-    """What the user makes of raw images and labels by ``prepare``, or their ``data``."""
+    """The user's preparation of raw images and labels by ``prepare``, or their ``data``."""
     if "prepare" not in extras:
         pair(extras["data"], "`data` in extras")
         x, y = extras["data"]
@@ -180,7 +180,7 @@ def _likely_shapes(module: nn.Module) -> list[tuple[int, ...]]:
 
 
 def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
-    """What the loss takes: told by its kind or by the user's own targets, or else tried."""
+    """The targets that the loss takes: from its kind, the user's targets, or else by trying."""
     axes = output.shape[1:]
     units = 1 if not axes else int(axes[0] if _is_by_channel(loss, output, y) else axes[-1])
     if isinstance(loss, CLASS_LOSSES) or loss in CLASS_FUNCTIONS:
@@ -197,7 +197,7 @@ def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
 
 
 def _is_by_channel(loss: Loss, output: Tensor, y: np.ndarray | None) -> bool:
-    """Whether the outputs for one place lie along the second axis, as PyTorch's losses have it."""
+    """True if the outputs for one place lie along the second axis, as PyTorch's losses have it."""
     if output.ndim < 3:
         return False
     if y is not None and y.ndim == output.ndim - 1:

@@ -1,4 +1,4 @@
-"""Calls of several recurrent layers at once, taken apart, so that each of them is seen."""
+"""Calls of several recurrent layers, split so that each of them is seen."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,17 +10,17 @@ RECURRENT = ("lstm", "gru", "rnn_tanh", "rnn_relu")
 
 
 def _is_packed(args: tuple[Any, ...]) -> bool:
-    """Whether a call's second argument is the batch sizes of a packed sequence."""
+    """True if a call's second argument is the batch sizes of a packed sequence."""
     return len(args) > 3 and isinstance(args[3], (list, tuple))
 
 
 def are_several(name: str, args: tuple[Any, ...]) -> bool:
-    """Whether a call is one of several recurrent layers."""
+    """True if a call is one of several recurrent layers."""
     return name in RECURRENT and len(args) == 9 and args[5 if _is_packed(args) else 4] > 1
 
 
 def one_by_one(function: Callable[..., Any], args: tuple[Any, ...]) -> tuple[torch.Tensor, ...]:
-    """What the call gives, by a call of the same function for each layer."""
+    """The result of the call, computed by one call of the same function per layer."""
     output, *rest = args
     sizes = [rest.pop(0)] if _is_packed(args) else []
     initial, weights, has_biases, layers, rate, training, both, *batch_first = rest

@@ -1,4 +1,5 @@
-"""How PyTorch's tensors lie to the arrays of the graph's nodes, which have their channels last."""
+"""The layout of PyTorch's tensors relative to the arrays of the graph's nodes, which have their
+channels last."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,12 +22,12 @@ def per_axis(axes: int, value: Any) -> list[int]:
 
 
 def channel_axis(layout: str, dimensions: int) -> int:
-    """Which axis of a tensor the channels are."""
+    """The axis of a tensor's channels."""
     return dimensions - 1 if layout == LAST else 1
 
 
 def graph_axis(layout: str, axis: int, dimensions: int) -> int:
-    """Which axis of a node's array an axis of its tensor is; both count the batch."""
+    """The axis of a node's array for an axis of its tensor; both count the batch."""
     axis %= dimensions
     if layout == LAST or axis == 0:
         return axis
@@ -41,13 +42,13 @@ def in_graph(layout: str, values: Sequence[Any]) -> list[Any]:
 
 
 def without_axes(layout: str, dimensions: int, dropped: Sequence[int]) -> str:
-    """How a tensor lies that lacks some axes of one that lies so."""
+    """The layout of a tensor without some axes of another one."""
     kept = dimensions - len(dropped)
     return FIRST if layout == FIRST and 1 not in dropped and kept > 2 else LAST
 
 
 def by_channel(tensor: Tensor, layout: str, dimensions: int) -> bool:
-    """Whether a tensor holds a number for each channel of what it is put against."""
+    """True if a tensor holds a number for each channel of what it is put against."""
     shape = [1] * (dimensions - tensor.ndim) + list(tensor.shape)
     axis = channel_axis(layout, dimensions)
     return len(shape) == dimensions and all(size == 1 for i, size in enumerate(shape) if i != axis)
@@ -64,14 +65,14 @@ def to_first(dimensions: int) -> list[int]:
 
 
 def keeps_order(before: tuple[int, ...], layout: str, after: tuple[int, ...], made: str) -> bool:
-    """Whether a reshaping of the tensor is one of the array in the graph's layout too."""
+    """True if a reshaping of the tensor is one of the array in the graph's layout too."""
     numbers = np.arange(np.prod(before)).reshape(before)
     array = to_graph(numbers, layout)
     return bool((array.ravel() == to_graph(numbers.reshape(after), made).ravel()).all())
 
 
 def keeps_axes(index: Any) -> bool:
-    """Whether an index that keeps all numbers keeps their order too."""
+    """True if an index that keeps all numbers keeps their order too."""
     items = index if isinstance(index, tuple) else (index,)
     return all(
         item is None or item is ... or isinstance(item, int) or item == slice(None)

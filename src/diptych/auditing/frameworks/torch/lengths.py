@@ -24,7 +24,7 @@ class Packed:
 
 
 def packs(trace: Trace, event: Event) -> bool:
-    """Whether a module's own code packs sequences."""
+    """True if a module's own code packs sequences."""
     inside = trace.events[event.index + 1 : event.end]
     return any(e.name == "pack_padded_sequence" and e.owner == event.index for e in inside)
 
@@ -44,7 +44,7 @@ def read(drafts: Drafts, event: Event) -> bool:
 
 
 def _sorted(drafts: Drafts, event: Event) -> bool:
-    """Reads another order of the examples, which is undone behind the layer."""
+    """Reads a reordering of the examples, which is undone after the layer."""
     number, value = event.numbers[0], drafts.given(event)[0]
     assert number is not None
     axis, order = event.args[1], event.args[2]
@@ -88,7 +88,7 @@ def _packs(drafts: Drafts, event: Event) -> bool:
 
 
 def _is_masked(drafts: Drafts, lengths: Tensor, steps: int) -> bool | None:
-    """Whether the lengths are those that the zeros of the input give; False where all are full,
+    """True if the lengths are those that the zeros of the input give; False where all are full,
     None for other lengths."""
     wanted = sorted(int(length) for length in lengths)
     if all(length == steps for length in wanted):

@@ -29,7 +29,7 @@ from diptych.auditing.graph import INPUT, Arrays
 from diptych.errors import InputError
 
 RUNS = 8
-"""How often a network that leaves out layers at random is run to be read, at most."""
+"""The maximum number of runs to read a network that skips layers at random."""
 
 
 class Network:
@@ -124,7 +124,7 @@ class Network:
         return Reader(trace, self._builds.lines, layout).read(), drew
 
     def _left_out(self, reading: Reading) -> int:
-        """How many of the module's parameters no node has."""
+        """The number of the module's parameters that no node has."""
         names = {name for node in reading.nodes for name in node.parameters.values()}
         names |= {
             part
@@ -135,11 +135,11 @@ class Network:
 
     @property
     def layout(self) -> str:
-        """How the module's input lies."""
+        """The layout of the module's input."""
         return self.reading(True).input_layout
 
     def turn(self, name: str) -> str:
-        """How a parameter lies to the graph's layout."""
+        """The layout of a parameter relative to the graph's."""
         return self.reading(True).turns.get(name, PLAIN)
 
     def parameters_of(self, module: nn.Module) -> Arrays:
@@ -201,12 +201,12 @@ class Network:
 
     @property
     def combined(self) -> dict[str, Combination]:
-        """The parameters that are made of several of the module's."""
+        """The parameters that are built from several of the module's."""
         return self.reading(True).combined
 
     @property
     def _parts(self) -> set[str]:
-        """The parameters that others are made of."""
+        """The parameters that others are built from."""
         return {part for combination in self.combined.values() for part in combination.parts}
 
     def _as_parameters(

@@ -1,4 +1,4 @@
-"""What an optimizer of PyTorch's says of itself."""
+"""The settings that a PyTorch optimizer reports."""
 
 from typing import Any
 

@@ -114,7 +114,7 @@ class PackedModule(nn.Module):
         return joined
 
     def with_outputs(self, own: Any, joined: Tensor) -> Any:
-        """What the user's module gave, with joined outputs in the places of its own."""
+        """The output of the user's module, with packed outputs in place of its own."""
         self.__dict__["last"] = (own, next(flat(own)), ((), {}))
         return self.apart(joined)
 
@@ -144,7 +144,7 @@ def arguments(given: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def counts(leaf: Tensor, examples: int) -> bool:
-    """Whether a tensor of an output has floating-point numbers for each example."""
+    """True if a tensor of an output has floating-point numbers for each example."""
     return leaf.is_floating_point() and leaf.ndim > 0 and leaf.shape[0] == examples
 
 
@@ -266,7 +266,7 @@ def _gives_several(
     as_array: Callable[[Any], np.ndarray],
     x: Any,
 ) -> bool:
-    """Whether the module's output is more than one tensor."""
+    """True if the module's output is more than one tensor."""
     module = submission.module
     states = {part: part.training for part in module.modules()}
     own = next((p.dtype for p in module.parameters() if p.is_floating_point()), torch.float32)

@@ -74,11 +74,11 @@ class Reading:
     output_layout: str
     output_dimensions: int
     turns: dict[str, str]
-    """By parameter, how it lies to the graph's layout."""
+    """The layout of each parameter relative to the graph's."""
     constants: set[str]
     """Buffers that stand in a node's attributes."""
     combined: dict[str, Combination]
-    """Parameters that are made of several of the module's, or of a piece of one."""
+    """Parameters that are built from several of the module's, or from a part of one."""
     dropout_line: str | None
     """The user's line that calls dropout as a function, if any does."""
 
@@ -178,7 +178,7 @@ class Reader:
     # Calls of modules and functions.
 
     def _is_leaf(self, event: Event) -> bool:
-        """Whether a module calls no other modules, apart from parametrizations of its weights."""
+        """True if a module calls no other modules, apart from parametrizations of its weights."""
         inside = self._trace.events[event.index + 1 : event.end]
         return all(e.module is None or ".parametrizations." in f".{e.path}" for e in inside)
 
@@ -215,7 +215,7 @@ class Reader:
             self._drafts.black_box(event)
 
     def _unpacked(self, needed: set[int]) -> bool:
-        """Whether no node is left of what packs and unpacks sequences, or gives packed ones."""
+        """True if no node is left of what packs and unpacks sequences, or gives packed ones."""
         drafts = [self._drafts.drafts[i] for i in needed]
         loose = {"pack_padded_sequence", "pad_packed_sequence", "index_select"}
         return not any(
@@ -240,7 +240,7 @@ class Reader:
                 self._drafts.black_box(event)
 
     def _reads(self, reader: Callable[..., bool], event: Event) -> bool:
-        """Whether a reader, whose parameters are those of the function, makes a node of a call."""
+        """True if a reader, whose parameters are those of the function, makes a node of a call."""
         arguments: tuple[Any, ...] = (self._drafts, event, *event.args)
         try:
             bound = inspect.signature(reader).bind(*arguments, **event.kwargs)

@@ -53,7 +53,7 @@ class Rounding(TorchFunctionMode):
     def __init__(self) -> None:
         super().__init__()
         self.found: str | None = None
-        """What rounds, and the user's line where that is known."""
+        """The operation that rounds, and the user's line if known."""
 
     def __torch_function__(
         self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None

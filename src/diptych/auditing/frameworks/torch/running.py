@@ -54,14 +54,14 @@ def own_randomness() -> AbstractContextManager[None]:
 
 
 def begin_randomness(number: int) -> None:
-    """Has the random numbers that a user's code may draw begin anew."""
+    """Resets the random numbers that a user's code may draw."""
     random.seed(number)
     np.random.seed(number)  # noqa: NPY002
     torch.manual_seed(number)
 
 
 def random_state() -> str:
-    """The state of these random numbers: another one after any has been drawn."""
+    """The state of these random numbers, which changes with every draw."""
     arrays = torch.get_rng_state().numpy().tobytes()
     return repr((random.getstate(), repr(np.random.get_state()), arrays))  # noqa: NPY002
 
@@ -140,8 +140,8 @@ def loss_of(submission: Submission, output: Tensor, y: Tensor) -> Tensor:
 
 
 def loss_of_step(submission: Submission, x: Tensor, y: Tensor) -> Tensor | None:
-    """What the user's own step calls `backward` on: their loss with all penalties. None where it
-    does not call it."""
+    """The loss, with all penalties, on which the user's own step calls `backward`; None if it does
+    not call it."""
 
     def stop(loss: Tensor) -> None:
         raise Reached(loss)
@@ -157,9 +157,9 @@ def loss_of_step(submission: Submission, x: Tensor, y: Tensor) -> Tensor | None:
 def loss_of_accumulation(
     submission: Submission, x: Tensor, y: Tensor
 ) -> tuple[Tensor, Tensor] | None:
-    """What the first of several of the user's steps, whose gradients accumulate, calls `backward`
-    on, and the loss that it returns (which it may have divided by their number). None where it
-    does not do both. The optimizer must not step in it."""
+    """The loss on which the first of several accumulating user's steps calls `backward`, and the
+    loss that it returns, which may be divided by their number. None if it does not do both. The
+    optimizer must not step in it."""
     passed: list[Tensor] = []
     with backward_by(passed.append), users_code(STEP):
         returned = submission.extras["step"](x, y)

@@ -53,9 +53,9 @@ class Followed:
     calls: list[tuple[int, ...]] = field(default_factory=list)
     """For each step that was run, the steps of schedulers and of the optimizer in it, in order."""
     ended: bool = False
-    """Whether a scheduler refused to go on."""
+    """True if a scheduler refused to go on."""
     by_hand: bool = False
-    """Whether rates were set by something else than a scheduler."""
+    """True if rates were set by something else than a scheduler."""
 
     def add(self, step: int, rates: Rates) -> None:
         """Notes the rates that a step has."""
@@ -67,7 +67,7 @@ class Followed:
         return [step for step, calls in enumerate(self.calls) if scheduler in calls]
 
     def period(self, scheduler: int) -> int | None:
-        """After how many steps a scheduler moves each time; None where that cannot be told."""
+        """The number of steps from one move of a scheduler to the next; None if it varies."""
         gaps = {after - before for before, after in pairwise(self.moves(scheduler))}
         return gaps.pop() if len(gaps) == 1 else None
 
@@ -154,7 +154,7 @@ class Follower:
 
     @property
     def _moves(self) -> bool:
-        """Whether there is any code that could change rates."""
+        """True if there is any code that could change rates."""
         return self._step is not None or bool(self._pre_hooks() or self._post_hooks())
 
     @contextlib.contextmanager

@@ -25,12 +25,12 @@ class Scheduler:
     where: str | None
 
     def moves(self, optimizer: torch.optim.Optimizer) -> bool:
-        """Whether it sets the rates of the given optimizer."""
+        """True if it sets the rates of the given optimizer."""
         return getattr(self.scheduler, "optimizer", None) is optimizer
 
     @property
     def follows_a_metric(self) -> bool:
-        """Whether its step depends on how training goes, and not only on a count."""
+        """True if its step depends on how training goes, and not only on a count."""
         return isinstance(self.scheduler, lr_scheduler.ReduceLROnPlateau)
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Scheduler:
         return f"{type(self.scheduler).__name__}({arguments})"
 
     def is_part_of(self, schedulers: list["Scheduler"]) -> bool:
-        """Whether one of the given schedulers steps it."""
+        """True if one of the given schedulers steps it."""
         parts = [getattr(other.scheduler, "_schedulers", []) for other in schedulers]
         return any(self.scheduler is part for group in parts for part in group)
 

@@ -56,7 +56,7 @@ def _picks(drafts: Drafts, event: Event, number: int) -> bool:
 
 
 def second_output(drafts: Drafts, event: Event) -> bool:
-    """Makes a call a node that is no layer of its own, but what one gives besides its output."""
+    """Turns a call into a node for an additional output of a layer."""
     drafts.black_box(event)
     last = drafts.drafts[-1]
     drafts.drafts[-1] = replace(last, attributes={"class": CELL})
@@ -64,12 +64,12 @@ def second_output(drafts: Drafts, event: Event) -> bool:
 
 
 def is_unnamed(draft: NodeDraft) -> bool:
-    """Whether a draft is something without a name, and not a layer's second output."""
+    """True if a draft is something without a name, and not a layer's second output."""
     return draft.kind == "custom" and draft.attributes["class"] != CELL
 
 
 def _index(event: Event) -> Any:
-    """The row or the rows that a call takes; None for another call."""
+    """The row or rows that a call selects; None for other calls."""
     arguments = event.args[1:]
     match event.name:
         case "getitem":
@@ -152,7 +152,7 @@ BY_POSITION = {
 
 
 def lies_wrong(drafts: Drafts, event: Event) -> bool:
-    """Whether a call takes an input with the steps in front that its reader would misread."""
+    """True if a call takes an input with the steps in front that its reader would misread."""
     layouts = {v.layout for v in drafts.given(event) if isinstance(v, Activation)}
     if any(layout.startswith("states") for layout in layouts):
         return True

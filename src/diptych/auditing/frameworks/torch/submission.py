@@ -1,4 +1,4 @@
-"""What the user's function returned: a module, its loss, its optimizer, and more that they say."""
+"""The result of the user's function: a module, its loss, its optimizer, and extras."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from diptych.auditing.frameworks.users import check_takes, listed
 from diptych.errors import InputError
 
 EXTRAS = ("prepare", "data", "batches", "step", "steps")
-"""What a user may give beside the module, the loss and the optimizer."""
+"""The extras that a user may pass besides the module, the loss and the optimizer."""
 SHAPE = "(module, loss, optimizer) or (module, loss, optimizer, extras)"
 
 
@@ -21,7 +21,7 @@ class Submission:
     """One build of the user's module, loss and optimizer, and what else they give."""
 
     network: nn.Module
-    """What the user calls: the module itself, or what `torch.compile` made of it."""
+    """The object that the user calls: the module itself, or the result of `torch.compile`."""
     module: nn.Module
     """The module, as it was before it was compiled."""
     loss: Any
@@ -31,13 +31,13 @@ class Submission:
     schedulers: list[Scheduler]
     """The learning-rate schedulers of the optimizer."""
     called: nn.Module
-    """What the user's own step calls, before it was compiled."""
+    """The function that the user's own step calls, before it was compiled."""
     targets: str = ""
-    """What the loss takes, where that is known already."""
+    """The targets that the loss takes, if known already."""
     several: bool | None = None
-    """Whether the module's own output is more than one tensor, where that was looked at."""
+    """True if the module's own output is more than one tensor, where that was looked at."""
     packing: Packing | None = None
-    """How several inputs lie in the one that `module` takes."""
+    """The packing of several inputs in the one that `module` takes."""
 
     @classmethod
     def of(cls, returned: Any, schedulers: list[Scheduler]) -> "Submission":

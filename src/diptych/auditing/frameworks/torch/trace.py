@@ -36,25 +36,25 @@ class Event:
     function: Callable[..., Any] | None = None
     outputs: list[int] = field(default_factory=list)
     mutates: bool = False
-    """Whether it changes its first argument in place."""
+    """True if it changes its first argument in place."""
     opaque: bool = False
-    """Whether a module gave something that no call inside it was seen to make."""
+    """True if a module gave something that no call inside it was seen to make."""
     end: int = 0
     """The first event after a module's own."""
 
     def number(self, tensor: Any) -> int | None:
-        """Which value a tensor among the arguments is."""
+        """The value of a tensor among the arguments."""
         given = zip(tensors((self.args, self.kwargs)), self.numbers, strict=True)
         return next((number for other, number in given if other is tensor), None)
 
     def position(self, tensor: Any) -> int:
-        """Where a tensor stands among those in the arguments."""
+        """The position of a tensor among those in the arguments."""
         given = enumerate(tensors((self.args, self.kwargs)))
         return next(position for position, other in given if other is tensor)
 
     def axes_order(self) -> list[int]:
-        """The order in which a call puts the axes of its one tensor, found by calling the function
-        on axes that can be told apart."""
+        """The order of the axes of a call's one tensor, found by calling the function on
+        distinguishable axes."""
         (given,) = tensors((self.args, self.kwargs))
         probe = torch.empty([2 + i for i in range(given.ndim)])
         args, kwargs = replaced((self.args, self.kwargs), iter([probe]))

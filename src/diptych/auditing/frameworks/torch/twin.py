@@ -70,7 +70,7 @@ def convert(submission: Submission) -> set[str]:
 
 
 def is_rounded(tensor: Tensor) -> bool:
-    """Whether a tensor holds numbers of fewer bits than float64 that use all of their bits."""
+    """True if a tensor holds numbers of fewer bits than float64 that use all of their bits."""
     if not tensor.is_floating_point() or tensor.dtype == torch.float64:
         return False
     if tensor.dtype != torch.float32:

@@ -149,7 +149,7 @@ def _bias(operation: Operation, view: View, position: int) -> bool:
 
 
 def _is_only_use(operation: Operation, view: View, draft: NodeDraft) -> bool:
-    """Whether nothing else takes the node's output."""
+    """True if nothing else takes the node's output."""
     file, name = operation.file, view.tensor
     while file.uses[name] == 1 and name != draft.output.tensor:
         producer = file.node_of(name)

@@ -11,7 +11,7 @@ from diptych.formats.onnx.views import Weight
 
 KINDS = {"LSTM": "lstm", "GRU": "gru", "RNN": "simple_rnn"}
 GATES = {"LSTM": (0, 2, 3, 1), "GRU": (0, 1, 2), "RNN": (0,)}
-"""Where the graph's gates are in ONNX' order: its LSTM has the output's second."""
+"""The positions of the graph's gates in ONNX' order; its LSTM has the output gate second."""
 FUNCTIONS = {"Sigmoid": "sigmoid", "Tanh": "tanh", "Relu": "relu"}
 USUAL = {"LSTM": ("Sigmoid", "Tanh", "Tanh"), "GRU": ("Sigmoid", "Tanh"), "RNN": ("Tanh",)}
 
@@ -102,7 +102,7 @@ def recurrent(
 
 
 def _is_zero(operation: Operation, position: int) -> bool:
-    """Whether an initial state is zero."""
+    """True if an initial state is zero."""
     state = operation.constant(position)
     return state is not None and not state.any()
 

@@ -57,7 +57,7 @@ def resize(
 
 
 def _rounds_up(mode: str, wanted: list[int], ratios: list[float], centres: str) -> bool:
-    """Whether the nearest pixel is the one that rounding half up gives, as the graph has it."""
+    """True if the nearest pixel is the one that rounding half up gives, as the graph has it."""
     if mode == "round_prefer_ceil":
         return True
     if mode != "round_prefer_floor":

@@ -53,7 +53,7 @@ def split(
 
 
 def one_place(operation: Operation, axis: int) -> bool:
-    """What ``Gather`` takes of one place along an axis, which the output lacks."""
+    """A ``Gather`` of one index along an axis, which the output lacks."""
     view, where = operation.view(), operation.constant(1)
     if view is None or where is None or where.ndim or not _whole(view):
         return False
@@ -118,7 +118,7 @@ def reduced(operation: Operation, function: str, axes: list[int] | None, keepdim
 
 
 def _whole(view: View) -> bool:
-    """Whether a tensor has each axis of the array, and no other."""
+    """True if a tensor has each axis of the array, and no other."""
     return sorted(-1 if axis is None else axis for axis in view.axes) == list(
         range(len(view.shape) + 1)
     )

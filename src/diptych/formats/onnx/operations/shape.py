@@ -87,7 +87,7 @@ def reshape(operation: Operation, **attributes: Any) -> bool:
 
 
 def _feeds_channels_first(operation: Operation, tensor: str) -> bool:
-    """Whether the next operation that cares takes a tensor's channels first."""
+    """True if the next operation that cares takes a tensor's channels first."""
     for node in operation.file.nodes:
         if tensor in node.input:
             if node.op_type in CHANNELS_FIRST:

@@ -1,4 +1,4 @@
-"""What operators with windows share: padding in pixels, and which spatial axes they have."""
+"""Shared code of operators with windows: padding in pixels, and their spatial axes."""
 
 from collections.abc import Sequence
 from typing import TypeVar

@@ -6,11 +6,11 @@ from typing import Any
 
 @dataclass
 class NodeDraft:
-    """What an operation turned out to be, before it has a name and inputs."""
+    """A recognised operation, before it has a name and inputs."""
 
     kind: str
     """A kind of node, or ``nothing`` where numbers are left as they are."""
     attributes: dict[str, Any] = field(default_factory=dict)
     parameters: dict[str, str] = field(default_factory=dict)
     turns: dict[str, Any] = field(default_factory=dict)
-    """By parameter, the `diptych.auditing.frameworks.jax.layout.Turn` to the graph's layout."""
+    """The `diptych.auditing.frameworks.jax.layout.Turn` of each parameter to the graph's layout."""

@@ -25,7 +25,7 @@ ELEMENTWISE = {
 
 
 def read(reader: "Reader", operation: Operation) -> Answer:
-    """What an operation is, by its reader."""
+    """The node of an operation, from its reader."""
     if operation.label:
         function, slope = operation.label
         return NodeDraft("activation", {"function": function, "slope": slope})

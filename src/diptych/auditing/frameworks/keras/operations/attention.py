@@ -12,10 +12,10 @@ ARGUMENTS = (
     *("query", "value", "key", "query_mask", "value_mask", "key_mask", "attention_mask"),
     *("return_attention_scores", "training", "use_causal_mask"),
 )
-"""What the layer is called with, in order."""
+"""The arguments of the layer's call, in order."""
 TENSORS = ("query", "value", "key")
 MASKS = ("query_mask", "value_mask", "key_mask", "attention_mask", "return_attention_scores")
-"""What makes the call something else than the kind is, where it is given."""
+"""Arguments with which the call is not of this kind."""
 
 
 @reads("MultiHeadAttention")

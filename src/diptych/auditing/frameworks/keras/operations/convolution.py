@@ -75,7 +75,7 @@ def transposed(layer: Any, call: ShapedCall) -> NodeDraft | None:
 
 
 def is_separable(layer: Any) -> bool:
-    """Whether a layer is two convolutions: each channel by itself, then all of a pixel."""
+    """True if a layer is two convolutions: each channel by itself, then all of a pixel."""
     known = next((cls for cls in type(layer).__mro__ if cls in SEPARABLE), None)
     return bool(known) and computes_as(layer, known) and layer.data_format == "channels_last"
 

@@ -18,7 +18,7 @@ RECURRENT = ("lstm", "gru", "simple_rnn")
 
 
 def mask_place(call: Call) -> int | None:
-    """Which of a call's inputs is its mask; None where it has none."""
+    """The input of a call that is its mask; None if it has none."""
     if call.arguments is None:
         return None
     mask = call.arguments.kwargs.get("mask")

@@ -30,6 +30,8 @@ def named_activation(trace: Trace, block: Block) -> NodeDraft | None:
 
 def activation(stretch: Stretch) -> NodeDraft | None:
     """One of the activation functions, the one that comes closest."""
+    if stretch.reach > 4 and (limited := clip(stretch)):  # The numbers below do not go so far.
+        return limited
     x = stretch.numbers(-4, 8)
     y = stretch(x)
     if x.dtype.kind != "f" or not np.any(x < -1):
@@ -47,7 +49,8 @@ def activation(stretch: Stretch) -> NodeDraft | None:
 def clip(stretch: Stretch) -> NodeDraft | None:
     """All numbers between two limits, of which one may be missing."""
     x = stretch.numbers(-4, 8)
-    x = np.where(np.arange(x.size).reshape(x.shape) % 4, x, 8 * x)  # Some beyond usual limits.
+    far = max(8.0, stretch.reach) * x  # Some beyond usual limits, and beyond those written in it.
+    x = np.where(np.arange(x.size).reshape(x.shape) % 4, x, far)
     y = stretch(x)
     low, high = (stretch.written(float(limit)) for limit in (y.min(), y.max()))
     inside = np.sum((low < x) & (x < high)) > 3  # Or it could be another curve with such limits.

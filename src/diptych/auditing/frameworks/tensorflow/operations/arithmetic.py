@@ -37,7 +37,8 @@ def rescale(stretch: Stretch) -> NodeDraft | None:
     """y = scale * x + offset, the same for all numbers or for all of a channel."""
     x = stretch.numbers(-2, 2)
     y = stretch(x)
-    far = x if stretch.input.dtype.is_integer else 32 * x  # Where a hard sigmoid is no line.
+    # Where a hard sigmoid is no line, and a limit of any size is reached.
+    far = x if stretch.input.dtype.is_integer else max(32.0, stretch.reach) * x
     there = stretch(far)
     axes = tuple(range(x.ndim - 1))
     for over in (None, axes):

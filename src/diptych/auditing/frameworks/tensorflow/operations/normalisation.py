@@ -113,7 +113,7 @@ def over_axes(kind: str, stretch: Stretch, variables: dict[str, tf.Variable]) ->
 
 
 def statistics(kind: str, x: np.ndarray, axes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """What is subtracted, and what is under the root beside epsilon."""
+    """The subtracted value, and the value under the root besides epsilon."""
     if kind == "rms_norm":
         return np.zeros(1), np.mean(x**2, axes, keepdims=True)
     return x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
@@ -129,7 +129,7 @@ def fits_over(
     epsilon: float = 0.0,
     tolerance: float = 0.1,
 ) -> bool:
-    """Whether y is x normalised over those axes; as `fits`."""
+    """True if y is x normalised over those axes; as `fits`."""
     sizes = x.shape[axes[0] :]
     allowed = {"gamma"} if kind == "rms_norm" else {"gamma", "beta"}
     if roles.keys() - allowed or any(values[name].shape != sizes for name in roles.values()):
@@ -167,7 +167,7 @@ def fits(
     epsilon: float = 0.0,
     tolerance: float = 0.1,
 ) -> bool:
-    """Whether y is x normalised with those roles; with that tolerance, epsilon may be anything."""
+    """True if y is x normalised with those roles; with that tolerance, epsilon may be anything."""
     part = {role: values[name].ravel().astype(np.float64) for role, name in roles.items()}
     mean = part.get("mean", x.mean(spread(x)))
     variance = part["variance"] if "variance" in part else x.var(spread(x))

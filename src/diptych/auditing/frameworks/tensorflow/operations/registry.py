@@ -12,4 +12,4 @@ from diptych.auditing.frameworks.tensorflow.trace import Trace
 from diptych.readers import Readers
 
 reads: Readers[Callable[[Trace, Block], NodeDraft | None]] = Readers()
-"""By the type of the operation at the core of a block: what the block is, None if nothing known."""
+"""The node of a block, by the type of the operation at its core; None if unknown."""

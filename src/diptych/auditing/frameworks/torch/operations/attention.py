@@ -109,7 +109,7 @@ def _parameters(
 def is_causal_mask(
     drafts: Drafts, event: Event, mask: Tensor | None, queries: int, keys: int
 ) -> bool | None:
-    """Whether a mask is the causal one; False for none; None for any other.
+    """True if a mask is the causal one; False for none; None for any other.
 
     Args:
         drafts: what was read so far.
