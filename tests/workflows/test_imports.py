@@ -24,7 +24,7 @@ def test_no_module_imports_a_framework_that_is_not_its_own(path: Path) -> None:
             imported.update(name.name.split(".")[0] for name in node.names)
         elif isinstance(node, ast.ImportFrom):
             imported.add((node.module or "").split(".")[0])
-    own = {path.stem} if path.parent.name == "stock" else set()
+    own = {path.stem.split("_")[0]} if path.parent.name == "stock" else set()
     if path.parent.parent.name == "workflows":
         own = {path.parent.name}
     if "frameworks" in path.parts:

@@ -4,12 +4,14 @@
 # pyright: reportArgumentType=false
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 from keras import layers
 
+from diptych.benchmarks.stopwatch import Stopwatch
 from diptych.data import load_data
 from diptych.worker import Arrays
 
@@ -50,6 +52,32 @@ class Ended(keras.callbacks.Callback):
         self.at = time.perf_counter()
 
 
+class Timed(keras.callbacks.Callback):
+    """Stops a clock during validations and after the last batch."""
+
+    def __init__(self, clock: Stopwatch) -> None:
+        super().__init__()
+        self.clock = clock
+
+    def on_test_begin(self, logs: Any = None) -> None:
+        self.clock.stop()
+
+    def on_test_end(self, logs: Any = None) -> None:
+        self.clock.start()
+
+    def on_train_end(self, logs: Any = None) -> None:
+        self.clock.stop()
+
+
+def predictor(model: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from uint8 images (n, 28, 28, 1) to predicted labels."""
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        return np.argmax(model.predict(images.astype("float32") / 255, verbose=0), axis=1)
+
+    return predict
+
+
 def timed_fit(model: keras.Model, *data: Any, **options: Any) -> tuple[float, float]:
     """Seconds of `fit` up to its last batch, and from there until it returns."""
     start, ended = time.perf_counter(), Ended()
@@ -64,6 +92,18 @@ def seconds_a_step(images: np.ndarray, labels: np.ndarray, batch_size: int, warm
     model.fit(x[:first], labels[:first], batch_size=batch_size, verbose=0)
     seconds, _ = timed_fit(model, x[first:], labels[first:], batch_size=batch_size)
     return seconds / -(-len(x[first:]) // batch_size)
+
+
+def trained(
+    images: np.ndarray, labels: np.ndarray, seed: int, length: int, clock: Stopwatch
+) -> Callable[[np.ndarray], np.ndarray]:
+    """The article's training: so many epochs of `fit` in batches of 50, not validated."""
+    keras.utils.set_random_seed(seed)
+    clock.start()
+    model = build()
+    x = images.astype("float32") / 255
+    model.fit(x, labels, batch_size=50, epochs=length, verbose=0, callbacks=[Timed(clock)])
+    return predictor(model)
 
 
 def training_job(parameters: dict[str, Any], *_: object) -> tuple[dict[str, Any], Arrays]:
