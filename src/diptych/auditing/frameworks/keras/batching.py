@@ -46,8 +46,9 @@ class BatchProbe(keras.Model):
 def own_targets(extras: dict[str, Any]) -> np.ndarray | None:
     """The targets of the user's ``data``, if there are any."""
     data = None if "prepare" in extras else extras.get("data")
-    whole = isinstance(data, tuple | list) and len(data) == 2 and data[1] is not None
-    return to_numbers(data[1]) if whole else None
+    if isinstance(data, tuple | list) and len(data) == 2 and data[1] is not None:
+        return to_numbers(data[1])
+    return None
 
 
 class Batching:
