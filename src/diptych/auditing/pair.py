@@ -1,10 +1,11 @@
 """Two sides under audit: what each of them does, and which layer of one is which of the other."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from diptych.auditing import reference
+from diptych.auditing.beside import beside, matches_beside
 from diptych.auditing.graph import Arrays, Graph
 from diptych.auditing.grouping import grouped, is_group, largest_distance, matched, orders
 from diptych.auditing.kinds.registry import role_of
@@ -33,6 +34,8 @@ class Pair:
     """The final activation of each side, if it has one."""
     matches: list[Match]
     transfer: Transfer
+    beside: list[Match] = field(default_factory=list)
+    """Weights beside both networks, each as a layer of its own."""
 
     @classmethod
     def of(cls, sides: dict[Which, Side], graphs: dict[Which, Graph]) -> "Pair":
@@ -41,7 +44,9 @@ class Pair:
         own = [sides[which].own for which in SIDES]
         a, b = grouped(a, b, *own)
         matches, transfer = matched(a, b, *own)
-        return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer)
+        more = matches_beside(*(beside(graphs[which], sides[which].own) for which in SIDES), *own)
+        transfer = transfer.with_names({x: y for m in more for _, x, y in m.parameters()})
+        return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer, more)
 
     def settled(self, examples: Examples) -> "Pair":
         """The pair in which parameters of one shape, in layers that stand for a black box, are
@@ -75,7 +80,13 @@ class Pair:
             for graph in (self.a, self.b)
         ]
         names = self.transfer.names
-        return wanted[0] == set(names) and wanted[1] == set(names.values())
+        return wanted[0] <= names.keys() and wanted[1] <= set(names.values())
+
+    @property
+    def of_layers(self) -> list[str]:
+        """A's names of the parameters that layers of both networks have."""
+        others = {name for match in self.beside for _, name, _ in match.parameters()}
+        return [name for name in self.transfer.names if name not in others]
 
     def computable(self, which: Which) -> bool:
         """Whether the reference can compute the whole network of a side."""

@@ -55,7 +55,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
         stage.ok, stage.note = None, "the builds of one side have parameters of other names"
         return stage
     compared = 0
-    for match in pair.matches:
+    for match in [*pair.matches, *pair.beside]:
         if not (match.a and match.b):
             continue
         for role, name, partner in match.parameters():
@@ -85,7 +85,7 @@ def _drawn(pair: Pair) -> Drawn:
         return {}
     return {
         name: (match, role, a[name], b[partner])
-        for match in pair.matches
+        for match in [*pair.matches, *pair.beside]
         for role, name, partner in match.parameters()
         if a[name].shape == b[partner].shape
         and not any(np.array_equal(v[0], v[-1]) for v in (a[name], b[partner]))
@@ -130,7 +130,7 @@ def _compare_fixed(
     """
     fixed = [
         (match, name, partner)
-        for match in pair.matches
+        for match in [*pair.matches, *pair.beside]
         for _, name, partner in match.parameters()
         if a[name].shape == b[partner].shape
         and all(np.array_equal(v[0], v[-1]) for v in (a[name], b[partner]))
@@ -179,7 +179,7 @@ def _compare_copies(
     """Compares weights of which some are the same on both sides, so that all should be, but for
     those that are drawn anew."""
     moved = pair.transfer.to_a(b)
-    for match in pair.matches:
+    for match in [*pair.matches, *pair.beside]:
         if not (match.a and match.b):
             continue
         for name in match.a.parameters.values():

@@ -121,13 +121,13 @@ class Training:
                 sample_weight=None if weights is None else keras.ops.convert_to_tensor(weights),
             )
         logits = getattr(y_pred, "_keras_logits", None)
-        if not np.isfinite(value := float(to_array(value))) and logits is not None:
-            if not np.all(np.isfinite(to_array(logits))):
-                raise NotImplementedError(
-                    "probabilities that are 0 or 1 in all their digits have no logits, and Keras' "
-                    "loss takes those"
-                )
-        return value
+        told = logits is None or bool(np.all(np.isfinite(to_array(logits))))
+        if not told and not np.isfinite(to_array(value)):
+            raise NotImplementedError(
+                "probabilities that are 0 or 1 in all their digits have no logits, and Keras' loss "
+                "takes those"
+            )
+        return float(to_array(value))
 
     def as_predicted(self, outputs: Any) -> Any:
         """Outputs as a loss gets them in training: on TensorFlow, Keras' softmax and sigmoid leave
