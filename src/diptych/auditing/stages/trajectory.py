@@ -198,6 +198,8 @@ def _close(
         return False
     if _frozen(twins.pair, (a, b, near), learned, report):
         return False
+    if naming.explain_by_gradient(twins.pair, twins.examples, twins.weights, report):
+        return False
     first = 1 + int(np.argmax(~(ratios <= 1)))
     report(
         "unexplained",
