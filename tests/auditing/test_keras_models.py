@@ -23,6 +23,7 @@ from keras_sides import (
     side,
 )
 
+from diptych.auditing.beside import beside
 from diptych.auditing.frameworks.keras.adapter import Adapter
 from diptych.auditing.graph import INPUT
 
@@ -160,6 +161,25 @@ def test_layers_of_a_subclassed_model() -> None:
     draws = model.initial(2)
     assert draws[0].keys() == model.parameters().keys()
     assert not np.array_equal(draws[0]["dense/kernel"], draws[1]["dense/kernel"])
+
+
+class Adversarial(Subclassed):
+    """Has a critic, which predictions do not go through, and a loss of its own beside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.critic = layers.Dense(1, name="critic")
+        self.critic.build((None, 3))
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        self.add_loss(keras.ops.mean(self.dense(inputs)))
+        return super().call(inputs, training)
+
+
+def test_layers_that_predictions_do_not_go_through_are_no_nodes() -> None:
+    model = Adapter(lambda _: subclassed(Adversarial))
+    assert [node.name for node in model.graph().nodes] == ["dense", "norm"]
+    assert beside(model.graph(), model.parameters()) == ["critic/kernel", "critic/bias"]
 
 
 class Doubling(Subclassed):

@@ -78,6 +78,35 @@ def test_the_loss_says_what_its_targets_are(loss: Any, units: int, targets: str)
     assert side(keras.Input((2,)), lambda: layers.Dense(units), loss=loss).targets == targets
 
 
+def test_saturated_probabilities_have_no_logits_and_no_loss() -> None:
+    outputs = np.array([[0.25], [1.0]], np.float32)
+    model = side(keras.Input((2,)), lambda: layers.Dense(1, "sigmoid"), loss="binary_crossentropy")
+    assert model.loss(outputs[:1], np.ones((1, 1))) == pytest.approx(np.log(4), rel=1e-5)
+    with pytest.raises(NotImplementedError, match="have no logits"):
+        model.loss(outputs, np.zeros((2, 1)))
+    model = side(keras.Input((2,)), lambda: layers.Dense(1, "sigmoid"), loss="mse")
+    assert model.loss(outputs, np.zeros((2, 1))) == pytest.approx((0.25**2 + 1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("y", "targets"),
+    [
+        (np.arange(8) % 3, "classes"),
+        (np.arange(8.0)[:, None] % 3, "classes"),
+        (np.eye(3, dtype=np.float32)[np.arange(8) % 3], "own"),
+        (np.arange(16).reshape(8, 2) % 3, "own"),
+        (numbers(8, 3), "values"),
+        (numbers(8, 2), "own"),
+    ],
+)
+def test_targets_of_an_unknown_loss_are_told_by_the_data(y: np.ndarray, targets: str) -> None:
+    def loss(y: Any, z: Any) -> Any:
+        return keras.ops.mean(z) + 0 * keras.ops.mean(keras.ops.cast(y, z.dtype))
+
+    parts = keras.Input((2,)), lambda: layers.Dense(3)
+    assert side(*parts, loss=loss, data=(numbers(8, 2), y)).targets == targets
+
+
 def test_class_weights_count() -> None:
     def model(**fit: Any) -> Adapter:
         return side(

@@ -47,9 +47,9 @@ class Picky:
         return float(-self.factor * entropy.mean())
 
 
-def checked(factor: float) -> tuple[loss.Losses, Reporter]:
+def checked(factor: float, kind: type[Picky] = Picky) -> tuple[loss.Losses, Reporter, Pair]:
     """Compares the loss of two such sides, of which one is multiplied."""
-    sides: Any = {"a": Picky(1.0), "b": Picky(factor)}
+    sides: Any = {"a": kind(1.0), "b": kind(factor)}
     matches = align(GRAPH, GRAPH, sides["a"].own, sides["b"].own)
     transfer = Transfer.between(GRAPH, GRAPH, matches, sides["a"].own, sides["b"].own)
     nothing: Any = {"a": None, "b": None}
@@ -59,11 +59,11 @@ def checked(factor: float) -> tuple[loss.Losses, Reporter]:
     y: Any = dict.fromkeys("ab", chance.uniform(size=(8, 3)).astype(np.float32))
     weights: Any = {which: side.own for which, side in sides.items()}
     report = Reporter(Audit("a.py:build", "b.py:build", ("PyTorch", "PyTorch")), "loss")
-    return loss.check(Twins(pair, Examples(x, y, x, y), weights, 1.0), report), report
+    return loss.check(Twins(pair, Examples(x, y, x, y), weights, 1.0), report), report, pair
 
 
 def test_a_loss_that_refuses_other_numbers_is_compared_on_the_networks_own() -> None:
-    same, report = checked(1.0)
+    same, report, _ = checked(1.0)
     assert same.stage.ok and not report.audit.findings
     assert same.stage.coverage.extents["outputs"] == ["A's own"]
     refused = [line for line in same.stage.coverage.left_out if "outside the range" in line]
@@ -71,5 +71,27 @@ def test_a_loss_that_refuses_other_numbers_is_compared_on_the_networks_own() -> 
 
 
 def test_a_factor_of_such_a_loss_is_found() -> None:
-    _, report = checked(1.1)
+    _, report, _ = checked(1.1)
     assert [finding.code for finding in report.audit.findings] == ["loss"]
+
+
+class Adversarial(Picky):
+    """A side that is its own twin, with weights that no layer of its network has."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__(factor)
+        self.own["discriminator"] = np.full(4, 3.0, np.float32)
+
+    def load(self, parameters: Arrays) -> None:
+        self.parameters = getattr(self, "parameters", {}) | parameters
+
+    def open_twin(self) -> Any:
+        return self
+
+
+def test_weights_that_the_network_does_not_have_are_put_back() -> None:
+    losses, _, pair = checked(1.0, Adversarial)
+    assert losses.stage.coverage.precision == "float64 twins"
+    for side in pair.sides.values():
+        parameters: Arrays = side.parameters  # pyright: ignore[reportAttributeAccessIssue]
+        np.testing.assert_array_equal(parameters["discriminator"], np.full(4, 3.0))

@@ -149,6 +149,25 @@ def test_activations_are_told_by_what_they_do(name: str, function: Callable) -> 
     assert model.graph().nodes[1].attributes["slope"] == slopes.get(name)
 
 
+class Limited(Sgd):
+    """Two products, and between them a minimum."""
+
+    input_shape: ClassVar = [6]
+
+    def __init__(self, limit: float) -> None:
+        self.limit, self.variables = limit, [variable(6, 8), variable(8, 3)]
+
+    def loss(self, x: Any, y: Any) -> Any:
+        logits = tf.minimum(x @ self.variables[0], self.limit) @ self.variables[1]
+        return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+
+
+@pytest.mark.parametrize("limit", [20.0, 100.0, 100_000.0])
+def test_a_limit_that_ordinary_numbers_do_not_reach_is_read(limit: float) -> None:
+    node = Adapter(lambda _: Limited(limit)).graph().nodes[1]
+    assert (node.attributes["function"], node.attributes["limits"]) == ("clip", [None, limit])
+
+
 @pytest.mark.parametrize("make", HAND_WRITTEN)
 def test_graphs_keep_the_contract(make: Callable[[], Any]) -> None:
     model = side(make)

@@ -70,6 +70,16 @@ def test_targets_per_token_of_a_loss_of_ones_own() -> None:
     close(model.loss(outputs, y), loss(torch.tensor(outputs), torch.tensor(tokens)))
 
 
+def test_indices_in_the_targets_of_a_loss_of_ones_own_are_not_made_up() -> None:
+    x, actions = RNG.normal(size=(8, 4)).astype(np.float32), RNG.integers(0, 3, (8, 2))
+    loss = lambda output, y: output.gather(1, y).square().mean()  # noqa: E731
+    model = side(lambda: nn.Linear(4, 3), loss, extras=lambda *_: {"data": (x, actions)})
+    y = model.prepare(np.zeros((8, 28, 28, 1), np.uint8), np.zeros(8))[1]
+    assert model.targets == "own"
+    outputs = RNG.normal(size=(8, 3)).astype(np.float32)
+    close(model.loss(outputs, y), np.mean(np.take_along_axis(outputs, actions, 1) ** 2))
+
+
 def test_prepare_has_a_default() -> None:
     raw, labels = RNG.integers(0, 256, (4, 28, 28, 1), np.uint8), np.array([3, 1, 4, 1])
     model = side(small)

@@ -1,11 +1,12 @@
 """The two sides of an audit: their graphs, and the matching of their layers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from diptych.auditing import reference
+from diptych.auditing.beside import beside, matches_beside, parameters_of
 from diptych.auditing.graph import Arrays, Graph
 from diptych.auditing.grouping import grouped, is_group, largest_distance, matched, orders
 from diptych.auditing.kinds.registry import role_of
@@ -34,6 +35,8 @@ class Pair:
     """The final activation of each side, if it has one."""
     matches: list[Match]
     transfer: Transfer
+    beside: list[Match] = field(default_factory=list)
+    """Weights beside both networks, each as a layer of its own."""
 
     @classmethod
     def of(cls, sides: dict[Which, Side], graphs: dict[Which, Graph]) -> "Pair":
@@ -42,8 +45,11 @@ class Pair:
         own = [sides[which].own for which in SIDES]
         a, b = grouped(a, b, *own)
         matches, transfer = matched(a, b, *own)
-        transfer = transfer.with_names(_aside(a, b, *own))
-        return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer)
+        more = matches_beside(
+            *(beside(graph, side) for graph, side in zip((a, b), own, strict=True)), *own
+        )
+        transfer = transfer.with_names({x: y for m in more for _, x, y in m.parameters()})
+        return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer, more)
 
     def settled(self, examples: Examples) -> "Pair":
         """The pair with parameters of the same shape, in groups for a black box, matched in an
@@ -73,18 +79,20 @@ class Pair:
     def whole(self) -> bool:
         """True if every weight of each side's layers has a counterpart on the other."""
         names = self.transfer.names
-        return _parameters(self.a) <= set(names) and _parameters(self.b) <= set(names.values())
+        return parameters_of(self.a) <= names.keys() and parameters_of(self.b) <= {*names.values()}
 
-    def transferred(self) -> Iterator[tuple[Match | None, str]]:
-        """Each of A's parameters that has a counterpart, with its layers; without them where
-        inference does not reach them."""
-        seen: set[str] = set()
-        for match in self.matches:
+    @property
+    def of_layers(self) -> list[str]:
+        """A's names of the parameters that layers of both networks have."""
+        others = {name for match in self.beside for _, name, _ in match.parameters()}
+        return [name for name in self.transfer.names if name not in others]
+
+    def transferred(self) -> Iterator[tuple[Match, str]]:
+        """Each of A's parameters that has a counterpart, with the layers that it is of."""
+        for match in [*self.matches, *self.beside]:
             for name in match.a.parameters.values() if match.a and match.b else ():
                 if name in self.transfer.names:
-                    seen.add(name)
                     yield match, name
-        yield from ((None, name) for name in self.transfer.names if name not in seen)
 
     def computable(self, which: Which) -> bool:
         """True if the reference can compute the whole network of a side."""
@@ -103,30 +111,6 @@ class Pair:
         """Puts weights into both sides."""
         for which, side in self.sides.items():
             side.load(weights[which])
-
-
-def _aside(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> dict[str, str]:
-    """B's names of A's parameters in layers that inference does not reach, such as a head that the
-    training step alone uses: those of the same name, else in their order.
-
-    Args:
-        a, b: simplified graphs.
-        of_a, of_b: all parameters of the sides.
-    """
-    left = [
-        {name: value.shape for name, value in own.items() if name not in _parameters(graph)}
-        for graph, own in ((a, of_a), (b, of_b))
-    ]
-    if left[0] == left[1]:
-        return {name: name for name in left[0]}
-    if list(left[0].values()) == list(left[1].values()):
-        return dict(zip(*left, strict=True))
-    return {}
-
-
-def _parameters(graph: Graph) -> set[str]:
-    """The names of the parameters of all layers."""
-    return {name for node in graph.nodes for name in node.parameters.values()}
 
 
 def without_final(graph: Graph) -> Graph:

@@ -151,6 +151,16 @@ class Twins:
             if self.precision == FLOAT32:
                 self.pair.load(self.weights)
 
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Puts all weights back in the end, those too that have no partner: training may use
+        weights that predictions do not, such as a discriminator's."""
+        try:
+            yield
+        finally:
+            for which, side in self.answers.items():
+                side.load({n: self.typed(value) for n, value in self.weights[which].items()})
+
     def start(self) -> Arrays:
         """The weights of both sides in the float32 stages, by A's names, as float64."""
         own = self.weights["a"]

@@ -57,6 +57,17 @@ def default_targets(
     return None
 
 
+def may_be_drawn(y: np.ndarray, output_shape: Shape) -> bool:
+    """Whether targets of an unknown loss may be any numbers: there is one for each of the outputs,
+    and they are not whole. Others may be labels, indices or lengths.
+
+    Args:
+        y: the side's own targets, (n, …).
+        output_shape: of the network's output for one example.
+    """
+    return y[0].size == math.prod(output_shape) and not np.array_equal(y, np.rint(y))
+
+
 def rows_of(examples: int, count: int) -> np.ndarray:
     """The indices of the examples of a side to use: evenly from the first to the last, and the same
     for two sides with equally many."""

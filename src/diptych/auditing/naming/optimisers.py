@@ -45,7 +45,7 @@ def explain(pair: Pair, weights: Weights, report: Reporter) -> None:
     Both sides have the given weights again afterwards.
     """
     stage = Stage(NAME)
-    names = [n for n in trained(pair.sides["a"]) if n in pair.transfer.names]
+    names = [n for n in trained(pair.sides["a"]) if n in pair.of_layers]
     probe = _probe(pair.sides["a"].own, names)
     paths = _paths(pair, probe)
     if paths is None:

@@ -48,6 +48,64 @@ def explain(pair: Pair, examples: Examples, weights: Weights, report: Reporter) 
     return False
 
 
+Deviations = dict[Which, dict[str, float]]
+"""By side and A's name of a parameter, how far a training step is from the optimiser's step on the
+gradient of its batch, relative to that."""
+OTHER, ITS_OWN = 0.02, 0.002
+"""Deviations of a step that is not the optimiser's on that gradient, and of one that is."""
+
+
+def explain_by_gradient(pair: Pair, examples: Examples, weights: Weights, report: Reporter) -> bool:
+    """Whether one side alone takes a step that is not its optimiser's step on its own gradient;
+    then reports the first parameter for which that is so.
+
+    Keras on TensorFlow hands an embedding's gradient over as one row for each token. Most
+    optimisers square these rows without adding up those of a token that comes repeatedly.
+    """
+    deviations: Deviations = {}
+    for which in pair.sides:
+        try:
+            deviations[which] = _deviations(pair, examples, weights, which)
+        except Unable:
+            return False
+    for match in pair.matches:
+        for _, name, _ in match.parameters():
+            sizes = [deviations[which].get(name, 0.0) for which in pair.sides]
+            if max(sizes) > OTHER and min(sizes) < ITS_OWN:
+                words = [
+                    "its optimiser's step on the gradient"
+                    if size < ITS_OWN
+                    else f"a step that is {size:.0%} off its optimiser's on the gradient"
+                    for size in sizes
+                ]
+                effect = f"parameter {name}"
+                if match.a and match.a.kind == "embedding":
+                    effect += "; the rows of a repeated token may be squared one by one"
+                report("unexplained", at=match, a=words[0], b=words[1], effect=effect)
+                return True
+    return False
+
+
+def _deviations(pair: Pair, examples: Examples, weights: Weights, which: Which) -> dict[str, float]:
+    side, names = pair.sides[which], pair.transfer.names
+    batch = _batches(examples, which)[0]
+    places = {name: np.arange(side.own[name].size) for name in trained(side)}
+    side.load(weights[which])
+    try:
+        _, path = side.steps([batch], 1, places)
+        step = side.updates_on([side.loss_and_gradients(*batch)[1]])[0]
+    finally:
+        side.load(weights[which])
+    deviations = {}
+    for name in names:
+        own = name if which == "a" else names[name]
+        if own in path and own in step:
+            wanted = step[own].ravel().astype(np.float64) - path[own][0]
+            away = path[own][1] - path[own][0] - wanted
+            deviations[name] = float(np.linalg.norm(away) / (np.linalg.norm(wanted) or 1.0))
+    return deviations
+
+
 def _batches(examples: Examples, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
     x, y = examples.x[which], examples.y[which]
     size = max(1, len(x) // 4)

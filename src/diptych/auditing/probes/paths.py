@@ -71,7 +71,7 @@ def apart(
 def alike(twins: Twins, penalties: Penalties) -> bool:
     """True if both optimisers take the same steps on gradients to which those of each side's
     penalties are added: one side's penalty is then the other's weight decay."""
-    names = [name for name in trained(twins.pair.sides["a"]) if name in twins.pair.transfer.names]
+    names = [name for name in trained(twins.pair.sides["a"]) if name in twins.pair.of_layers]
     for regime in (SOME, NONE):
         paths = paths_of(twins, regime, names, penalties)
         for name, a in paths["a"].items():

@@ -56,7 +56,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
         stage.ok, stage.note = None, "the builds of one side have parameters with different names"
         return stage
     compared = 0
-    for match in pair.matches:
+    for match in [*pair.matches, *pair.beside]:
         if not (match.a and match.b):
             continue
         for role, name, partner in match.parameters():
@@ -87,7 +87,7 @@ def _drawn(pair: Pair) -> Drawn:
         return {}
     return {
         name: (match, role, a[name], b[partner])
-        for match in pair.matches
+        for match in [*pair.matches, *pair.beside]
         for role, name, partner in match.parameters()
         if a[name].shape == b[partner].shape
         and not any(np.array_equal(v[0], v[-1]) for v in (a[name], b[partner]))
@@ -132,7 +132,7 @@ def _compare_fixed(
     """
     fixed = [
         (match, name, partner)
-        for match in pair.matches
+        for match in [*pair.matches, *pair.beside]
         for _, name, partner in match.parameters()
         if a[name].shape == b[partner].shape
         and all(np.array_equal(v[0], v[-1]) for v in (a[name], b[partner]))
@@ -181,7 +181,7 @@ def _compare_copies(
     """Compares weights of which some are the same on both sides, so that all should be, except for
     those that each build draws again."""
     moved = pair.transfer.to_a(b)
-    for match in pair.matches:
+    for match in [*pair.matches, *pair.beside]:
         if not (match.a and match.b):
             continue
         for name in match.a.parameters.values():

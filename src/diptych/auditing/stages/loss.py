@@ -175,7 +175,7 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
         stage.coverage.leave_out("outputs with a standard deviation of 30", reason)
     worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close)
     refused: dict[str, str] = {}
-    with twins.used(stage.coverage):
+    with twins.used(stage.coverage), twins.kept():
         for weights in ("no", "random") if twins.pair.whole else ("no",):
             _load(twins, weights)
             batches = probes.batches(twins.pair, twins.examples, saturated=not clips)

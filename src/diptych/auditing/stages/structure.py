@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from diptych.auditing.beside import beside
 from diptych.auditing.effects import effect_of
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
@@ -9,7 +10,7 @@ from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.activation import linear
 from diptych.auditing.kinds.registry import comparable, kind_of, words
 from diptych.auditing.match import Match, parameter_shapes
-from diptych.auditing.pair import Pair, Which
+from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
 
 NAME = "structure"
@@ -48,12 +49,28 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
         )
     stage = Stage(NAME, ok=not report.has(NAME))
     stage.coverage.compared(len(pair.matches), layers="all matched ones")
+    _leave_out_beside(pair, stage)
     stage.note = (
         f"{len(pair.matches)} layers, {counts[0]:,} parameters"
         if counts[0] == counts[1]
         else f"{counts[0]:,} parameters against {counts[1]:,}"
     )
     return stage
+
+
+def _leave_out_beside(pair: Pair, stage: Stage) -> None:
+    """Lists the weights beside a network without a counterpart: each side keeps its own."""
+    graphs = {"a": pair.a, "b": pair.b}
+    alone = {which: beside(graphs[which], pair.sides[which].own) for which in SIDES}
+    if not pair.beside and any(alone.values()):
+        listed = [
+            f"{', '.join(names[:4]) or 'none'}{', …' * (len(names) > 4)}"
+            for names in alone.values()
+        ]
+        stage.coverage.leave_out(
+            f"weights that predictions do not use (A: {listed[0]}; B: {listed[1]})",
+            "their shapes differ",
+        )
 
 
 AROUND = 2

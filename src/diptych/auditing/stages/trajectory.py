@@ -198,6 +198,8 @@ def _close(
         return False
     if _frozen(twins.pair, (a, b, near), learned, report):
         return False
+    if naming.explain_by_gradient(twins.pair, twins.examples, twins.weights, report):
+        return False
     first = 1 + int(np.argmax(~(ratios <= 1)))
     report(
         "unexplained",
@@ -267,7 +269,7 @@ def _frozen(
 
 def _moving(
     pair: Pair, paths: tuple[Path, Path, Path], learned: set[str]
-) -> Iterator[tuple[Match | None, str, list[np.ndarray]]]:
+) -> Iterator[tuple[Match, str, list[np.ndarray]]]:
     """Each learned parameter with its layer, and its movement in each step of A, B and near A."""
     a, b, near = (path.weights for path in paths)
     for match, name in pair.transferred():

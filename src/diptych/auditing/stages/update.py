@@ -32,7 +32,7 @@ def check(twins: Twins, penalties: Penalties, report: Reporter) -> Stage:
     """
     stage, pair = Stage(NAME), twins.pair
     before = len(report.audit.findings)
-    names = [name for name in trained(pair.sides["a"]) if name in pair.transfer.names]
+    names = [name for name in trained(pair.sides["a"]) if name in pair.of_layers]
     differences: list[Difference] = []
     with twins.used(stage.coverage):
         own = {name: pair.sides["a"].own[name] for name in names}

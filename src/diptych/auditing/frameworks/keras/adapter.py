@@ -18,7 +18,7 @@ import numpy as np
 
 from diptych.auditing.frameworks.keras import fit, losses, optimisers
 from diptych.auditing.frameworks.keras.arrays import Batch, to_array
-from diptych.auditing.frameworks.keras.batching import Batching
+from diptych.auditing.frameworks.keras.batching import Batching, own_targets
 from diptych.auditing.frameworks.keras.holding import restored, without_gradients
 from diptych.auditing.frameworks.keras.keras_file import FromFile, WideFile
 from diptych.auditing.frameworks.keras.network import Network
@@ -82,7 +82,8 @@ class Adapter:
             model.train_step = as_fit_feeds(model.train_step)
         own = not takes_outputs(model) and "data" in self.extras
         shape = self.graph().nodes[-1].shape
-        self.targets = OWN if own else losses.loss_targets(model.loss, shape)
+        targets = own_targets(self.extras)
+        self.targets = OWN if own else losses.loss_targets(model.loss, shape, targets)
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
         self.loss_words = losses.words(model.loss)

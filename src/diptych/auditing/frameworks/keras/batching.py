@@ -43,6 +43,14 @@ class BatchProbe(keras.Model):
         return ({"loss": 0.0}, state[0]) if state else {"loss": 0.0}
 
 
+def own_targets(extras: dict[str, Any]) -> np.ndarray | None:
+    """The targets of the user's ``data``, if there are any."""
+    data = None if "prepare" in extras else extras.get("data")
+    if isinstance(data, tuple | list) and len(data) == 2 and data[1] is not None:
+        return to_numbers(data[1])
+    return None
+
+
 class Batching:
     """A side's inputs and targets, and its batches of them."""
 

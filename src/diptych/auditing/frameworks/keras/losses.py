@@ -3,9 +3,12 @@
 from typing import Any
 
 import keras
+import numpy as np
 
+from diptych.auditing.frameworks.defaults import may_be_drawn
 from diptych.auditing.frameworks.keras.arrays import Shape
 from diptych.auditing.frameworks.keras.layer_classes import class_name
+from diptych.auditing.frameworks.packing import OWN
 from diptych.auditing.frameworks.users import worded
 
 TARGETS = {
@@ -47,8 +50,14 @@ def words(loss: Any) -> str:
     return worded(loss, {}) if callable(loss) else ""
 
 
-def loss_targets(loss: Any, output_shape: Shape) -> str:
-    """The targets that a compiled model's loss takes for an output of this shape."""
+def loss_targets(loss: Any, output_shape: Shape, own: np.ndarray | None = None) -> str:
+    """The targets that a compiled model's loss takes.
+
+    Args:
+        loss: as it was given to ``compile``.
+        output_shape: of the model's output for one example.
+        own: the user's own targets, which say what a loss takes that is not Keras'.
+    """
     if targets := getattr(loss, "targets", None):
         return str(targets)
     while isinstance(loss, dict | list | tuple) and len(loss) == 1:
@@ -61,5 +70,16 @@ def loss_targets(loss: Any, output_shape: Shape) -> str:
         names = [class_name(loss)]
     known = [TARGETS.get(name.lower().replace("_", "")) for name in names]
     classes = output_shape[-1] if output_shape else 1
+    if own is not None and not any(known):
+        return _told_by(own, output_shape)
     targets = next(filter(None, known), "classes" if classes > 1 else "values")
     return "one_hot" if targets == "binary" and classes > 1 else targets
+
+
+def _told_by(y: np.ndarray, output_shape: Shape) -> str:
+    """What an unknown loss takes, by the targets that it is given."""
+    if may_be_drawn(y, output_shape):
+        return "values"
+    long = [[n for n in shape if n != 1] for shape in (y.shape[1:], output_shape[:-1])]
+    labels = long[0] == long[1] and output_shape[-1] > 1 and np.array_equal(y, np.rint(y))
+    return "classes" if labels else OWN

@@ -70,17 +70,19 @@ def retraced(model: keras.Model, input_shape: tuple[int, ...]) -> list[Call]:
     """The calls of a model whose ``call`` the user has written, and whose layers are built.
 
     They are found by calling it on a symbol. That fails where it does more than call its layers;
-    the model is then one black box.
+    the model is then one black box. Layers that predictions do not go through, such as a
+    discriminator beside its generator, are no calls.
     """
     black_box = walk(model)
     try:
         symbol = keras.Input(input_shape)
-        whole = keras.Model(symbol, model.call(symbol))
+        with shadowed(model, "add_loss", lambda loss: None):  # It takes no symbols.
+            whole = keras.Model(symbol, model.call(symbol))
     except Exception:
         return black_box
     calls, own = walk(whole), {id(layer) for layer in model._flatten_layers()}
-    same = {id(weight) for weight in whole.weights} == {id(weight) for weight in model.weights}
-    return calls if same and all(id(call.operation) in own for call in calls) else black_box
+    known = {id(weight) for weight in whole.weights} <= {id(weight) for weight in model.weights}
+    return calls if known and all(id(call.operation) in own for call in calls) else black_box
 
 
 def channels_first(calls: list[Call]) -> bool:

@@ -119,16 +119,25 @@ class Training:
                 "the model computes its own loss of its inputs: it takes no other outputs"
             )
         y_pred, y = self.network.tensor(outputs), self.batching.targets_from_graph(targets)
+        y_pred = self.as_predicted(y_pred)
         weights = self.sample_weight(y)
         with without_gradients():
             self.model._clear_losses()  # Penalties on the outputs of the last call.
             value = self.model.compute_loss(
                 x=None,
                 y=keras.ops.convert_to_tensor(y),
-                y_pred=self.as_predicted(y_pred),
+                y_pred=y_pred,
                 sample_weight=None if weights is None else keras.ops.convert_to_tensor(weights),
             )
-        return float(to_array(value))
+        logits = getattr(y_pred, "_keras_logits", None)
+        value = float(to_array(value))
+        saturated = logits is not None and not np.all(np.isfinite(to_array(logits)))
+        if saturated and not np.isfinite(value):
+            raise NotImplementedError(
+                "probabilities that are 0 or 1 in all their digits have no logits, and Keras' "
+                "loss takes those"
+            )
+        return value
 
     def as_predicted(self, outputs: Any) -> Any:
         """Outputs as a loss gets them in training: on TensorFlow, Keras' softmax and sigmoid leave

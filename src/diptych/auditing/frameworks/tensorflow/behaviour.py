@@ -41,6 +41,10 @@ class Stretch:
         values = chance.uniform(low, high, self.input.shape)
         if self.input.dtype.is_integer:
             values = chance.integers(0, 256, self.input.shape)
+        return self.rounded(values)
+
+    def rounded(self, values: np.ndarray) -> np.ndarray:
+        """Numbers as its input will see them, float64."""
         return as_type(values, self.input.dtype).numpy().astype(np.float64)
 
     @property

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE, rows_of
+from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE, may_be_drawn, rows_of
+from diptych.auditing.frameworks.packing import OWN
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.parameters import as_array
 from diptych.auditing.frameworks.users import users_code
@@ -57,8 +58,15 @@ class Inputs:
         """Targets as the loss takes them."""
         if self.targets == "classes":
             return self.tensor(targets).long()
+        if self.targets == OWN and self.y.dtype.kind in "iub" and self.y[0].size != self.units:
+            return self.tensor(targets.astype(self.y.dtype))
         double = torch.float64 in (self.output.dtype, self.precision)
         return self.tensor(targets).to(torch.float64 if double else torch.float32)
+
+    @property
+    def units(self) -> int:
+        """How many numbers the module gives for an example."""
+        return self.output[0].numel()
 
     def tensor(self, array: np.ndarray) -> Tensor:
         """An array as a tensor on the module's device."""
@@ -192,7 +200,9 @@ def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
     if y is not None:
         integers = np.issubdtype(y.dtype, np.integer)
         classes = integers and y.shape in (output.shape[:-1], (*output.shape[:1], *axes[1:]))
-        return "classes" if classes and units > 1 else "values"
+        if classes and units > 1:
+            return "classes"
+        return "values" if may_be_drawn(y, axes) else OWN
     return "classes" if units > 1 and _takes_classes(loss, output) else "values"
 
 

@@ -1,6 +1,7 @@
 """The user's module between PyTorch's layout and the graph's: its nodes, run and recorded."""
 
 from collections import defaultdict
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -140,7 +141,15 @@ class Network:
 
     def turn(self, name: str) -> str:
         """The layout of a parameter relative to the graph's."""
-        return self.reading(True).turns.get(name, PLAIN)
+        turns = self.reading(True).turns
+        if name in turns or name in self._of_nodes:
+            return turns.get(name, PLAIN)
+        return layouts.usual_turn(self._module, name)
+
+    @cached_property
+    def _of_nodes(self) -> set[str]:
+        """The parameters that nodes have; others are beside the network."""
+        return {n for node in self.reading(True).nodes for n in node.parameters.values()}
 
     def parameters_of(self, module: nn.Module) -> Arrays:
         """A copy of the parameters of a build's module, in the graph's layout."""

@@ -30,6 +30,16 @@ def named_tensors(module: nn.Module) -> dict[str, Tensor]:
     return dict(module.named_parameters()) | buffers
 
 
+def usual_turn(module: nn.Module, name: str) -> str:
+    """How a parameter that no node has lies, by the layer that it is of."""
+    path, _, own = name.rpartition(".")
+    layer = module.get_submodule(path)
+    if own == "weight" and isinstance(layer, nn.Linear):
+        return MATRIX
+    kernel = own == "weight" and isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Conv3d)
+    return KERNEL if kernel else PLAIN
+
+
 def to_graph(array: np.ndarray, turn: str) -> np.ndarray:
     """A copy of a parameter in the graph's layout."""
     return np.array(turned(array, turn), order="C")

@@ -30,7 +30,7 @@ def named_activation(trace: Trace, block: Block) -> NodeDraft | None:
 
 def activation(stretch: Stretch) -> NodeDraft | None:
     """One of the activation functions, the one that comes closest."""
-    if stretch.reach > 4 and (limited := clip(stretch)):  # The numbers below do not go so far.
+    if stretch.reach > 8 and (limited := clip(stretch)):  # The numbers below do not go so far.
         return limited
     x = stretch.numbers(-4, 8)
     y = stretch(x)
@@ -50,7 +50,7 @@ def clip(stretch: Stretch) -> NodeDraft | None:
     """All numbers between two limits, of which one may be missing."""
     x = stretch.numbers(-4, 8)
     far = max(8.0, stretch.reach) * x  # Some beyond usual limits, and beyond those written in it.
-    x = np.where(np.arange(x.size).reshape(x.shape) % 4, x, far)
+    x = stretch.rounded(np.where(np.arange(x.size).reshape(x.shape) % 4, x, far))
     y = stretch(x)
     low, high = (stretch.written(float(limit)) for limit in (y.min(), y.max()))
     inside = np.sum((low < x) & (x < high)) > 3  # Or it could be another curve with such limits.

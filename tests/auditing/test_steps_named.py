@@ -1,0 +1,50 @@
+"""Training steps that are not those of the optimiser on the gradient."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from test_stages import GRAPH, pair_of, weights_of
+
+from diptych.auditing.examples import Examples
+from diptych.auditing.findings import Reporter
+from diptych.auditing.graph import Arrays
+from diptych.auditing.naming import steps as naming
+from diptych.auditing.report import Audit
+
+GRADIENT = {"kernel": np.full((13, 1), 2.0), "bias": np.ones(1)}
+
+
+class Stepping:
+    """A side with plain gradient descent, whose own steps take a multiple of the bias' gradient."""
+
+    def __init__(self, factor: float) -> None:
+        self.factor, self.graph = factor, GRAPH
+        self.own = {"kernel": np.ones((13, 1), np.float32), "bias": np.zeros(1, np.float32)}
+
+    def load(self, parameters: Arrays) -> None:
+        pass
+
+    def loss_and_gradients(self, *_: Any) -> tuple[float, Arrays]:
+        return 0.0, GRADIENT
+
+    def updates_on(self, gradients: list[Arrays]) -> list[Arrays]:
+        return [{n: self.own[n] - 0.1 * gradients[0][n] for n in self.own}]
+
+    def steps(self, batches: Any, steps: int, places: Arrays) -> tuple[np.ndarray, Arrays]:
+        factors = {"kernel": 1.0, "bias": self.factor}
+        ends = {n: self.own[n] - 0.1 * factors[n] * GRADIENT[n] for n in self.own}
+        path = {n: np.stack([self.own[n].ravel(), ends[n].ravel()]) for n in self.own}
+        return np.zeros(1), path
+
+
+@pytest.mark.parametrize(("a", "b", "named"), [(1.0, 1.5, True), (1.0, 1.0, False), (2, 2, False)])
+def test_a_step_that_is_not_the_optimisers_on_the_gradient(a: float, b: float, named: bool) -> None:
+    pair = pair_of(Stepping(a), Stepping(b))
+    numbers: Any = dict.fromkeys("ab", np.zeros((8, 13), np.float32))
+    report = Reporter(Audit("a", "b", ("Keras", "PyTorch")), "trajectory")
+    examples = Examples(numbers, numbers, numbers, numbers)
+    assert naming.explain_by_gradient(pair, examples, weights_of(pair), report) is named
+    if named:
+        (finding,) = report.audit.findings
+        assert "a step that is 50% off" in finding.b and "bias" in finding.effect
