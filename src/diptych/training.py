@@ -188,7 +188,8 @@ def resume(
     Args:
         run: the run, or its folder.
         report: as `train` takes it.
-        processes, ray: as `train` takes them; the run may have begun with others.
+        processes: as `train` takes it; the run may have begun with another number.
+        ray: as `train` takes it; the run may have begun without a cluster, or with another one.
 
     Raises:
         InputError: there is no such run, it is being trained, or its data changed.

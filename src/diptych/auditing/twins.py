@@ -27,7 +27,8 @@ FLOOR = {TWINS: 1e-9, FLOAT32: 2e-5}
 REACH = {TWINS: 4.0, FLOAT32: 64.0}
 """The allowed difference, as a multiple of the effect of changing all weights and inputs by
 `CONSTANTS`."""
-
+WAYS = 4
+"""Ways of moving them that are tried."""
 STILL = {TWINS: 1e-10, FLOAT32: 1e-5}
 """The relative difference of two answers to the same question that does not count as randomness."""
 LOOKS = 24
@@ -181,19 +182,26 @@ class Twins:
         """The difference that never counts, for values of this size."""
         return self.unit * FLOOR[self.precision] * size
 
-    def bound(self, value: np.ndarray, difference: float, moved: Callable[[], np.ndarray]) -> float:
-        """The difference from a value that rounding explains, or less if less is enough.
+    def bound(
+        self, value: np.ndarray, difference: float, moved: Callable[[int], np.ndarray]
+    ) -> float:
+        """The distance from a value that rounding explains, or less where less explains it.
 
         Args:
             value: the answer.
             difference: the distance that is to be explained.
-            moved: gives the same answer with all weights and inputs moved by `CONSTANTS`. It is
-                called only where the floor alone does not explain the difference.
+            moved: gives the same answer with all weights and inputs moved by `CONSTANTS`, in
+                another way for another number. It is called as often as it takes to explain the
+                difference, at most `WAYS` times: in one way, the effects on a single number, such
+                as a loss, may cancel.
         """
-        floor = self.floor(_largest(value)) + 1e-300
-        if difference <= floor:
-            return floor
-        return floor + self.unit * REACH[self.precision] * _largest(moved() - value)
+        bound = floor = self.floor(_largest(value)) + 1e-300
+        for way in range(WAYS):
+            if difference <= bound:
+                break
+            effect = _largest(moved(way) - value)
+            bound = max(bound, floor + self.unit * REACH[self.precision] * effect)
+        return bound
 
 
 def _largest(values: np.ndarray) -> float:

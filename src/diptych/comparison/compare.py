@@ -58,7 +58,11 @@ def compare(
             from the same weights and see the same batches.
         values: other values for keys of the recipe, several for each.
         audit: also audit the first seed's runs, those of the first side against each other one's.
-        runs, adapt, checkpoint_every, tensorboard, report: as `diptych.train` takes them.
+        runs: as `diptych.train` takes it, like the other parameters below.
+        adapt: as there.
+        checkpoint_every: as there.
+        tensorboard: as there.
+        report: as there.
 
     Returns:
         The comparison, which is also written to ``comparison.json`` in a folder below ``runs``.
@@ -112,8 +116,10 @@ def compare_runs(
     Args:
         compared: the runs, their folders, or their names below ``runs``; those that have not ended
             are trained to their end first.
+        runs: as `diptych.train` takes it.
+        tensorboard: as `diptych.train` takes it.
         audit: as `compare` takes it.
-        runs, tensorboard, report: as `diptych.train` takes them.
+        report: as `diptych.train` takes it.
 
     Raises:
         InputError: there are fewer than two runs, or one of them is not there or is damaged;

@@ -158,15 +158,15 @@ def _at(
     answers = twins.ask(ask)
 
     @cache
-    def near() -> tuple[float, Arrays]:
-        side, close = twins.answers["a"], moved(weights)
+    def near(way: int) -> tuple[float, Arrays]:
+        side, close = twins.answers["a"], moved(weights, way)
         side.load(close)
-        answer = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1)), y["a"])
+        answer = side.loss_and_gradients(nudged(x["a"], np.random.default_rng(1 + way)), y["a"])
         return without(decay["a"], close, *answer)
 
     losses = [np.array(answers[which][0]) for which in SIDES]
     difference = distance(losses[0], losses[1])
-    bound = twins.bound(losses[0], difference, lambda: np.array(near()[0]))
+    bound = twins.bound(losses[0], difference, lambda way: np.array(near(way)[0]))
     stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)
     worst.take(difference, bound, None, "the loss", str(place))
@@ -180,7 +180,7 @@ def _at(
         a, b = of_a.get(name, zeros), of_b.get(name, zeros)
         difference = distance(a, b)
         bound = floor + twins.bound(
-            a, difference - floor, lambda name=name, zeros=zeros: near()[1].get(name, zeros)
+            a, difference - floor, lambda way, name=name, zeros=zeros: near(way)[1].get(name, zeros)
         )
         stage.coverage.compared()
         stage.saw(difference, bound)

@@ -73,10 +73,10 @@ def _at(twins: Twins, place: Place, start: Arrays) -> Result:
     outputs = twins.ask(lambda side, which: side.outputs(x[which], training=False)[0])
     a, b = as_one(twins.pair, outputs)
 
-    def near() -> np.ndarray:
+    def near(way: int) -> np.ndarray:
         side = twins.answers["a"]
-        side.load(moved(weights))
-        close = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=False)[0]
+        side.load(moved(weights, way))
+        close = side.outputs(nudged(x["a"], np.random.default_rng(1 + way)), training=False)[0]
         return as_one(twins.pair, {"a": close, "b": outputs["b"]}, like=a)[0]
 
     difference = distance(a, b)

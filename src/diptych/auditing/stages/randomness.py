@@ -93,10 +93,10 @@ def _compare_still(
     pair = twins.pair
     a, b = as_one(pair, {which: y[0] for which, y in few.items()})
 
-    def near() -> np.ndarray:
+    def near(way: int) -> np.ndarray:
         side = twins.answers["a"]
-        side.load(moved(weights))
-        outputs = side.outputs(nudged(x["a"], np.random.default_rng(1)), training=True)
+        side.load(moved(weights, way))
+        outputs = side.outputs(nudged(x["a"], np.random.default_rng(1 + way)), training=True)
         return as_one(pair, {"a": outputs[0], "b": few["b"][0]})[0]
 
     difference = distance(a, b)
