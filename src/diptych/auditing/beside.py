@@ -1,7 +1,7 @@
 """Weights beside the network: training uses them, and predictions do not.
 
-Examples are a discriminator beside its generator, the centres of a loss, or a head that the training
-step alone uses. No layer of the graph has them, so they are matched by their shapes, in order.
+Examples are a discriminator beside its generator, the centres of a loss, or a head that only the
+training step uses. No layer of the graph has them, so they are matched by their shapes, in order.
 """
 
 from collections import defaultdict
