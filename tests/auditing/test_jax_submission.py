@@ -16,7 +16,9 @@ import pytest
 from flax import nnx
 
 from diptych.auditing import audit
+from diptych.auditing.frameworks.defaults import rows_of
 from diptych.auditing.frameworks.jax.adapter import Adapter
+from diptych.auditing.frameworks.jax.inputs import prepared
 from diptych.errors import InputError
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "audit"
@@ -303,3 +305,12 @@ def test_gradients_may_depend_on_the_present_parameters() -> None:
     names = {"dense/kernel", "dense/bias", "conv/kernel", "conv/bias", "norm/scale", "norm/bias"}
     *_, after = side.updates([lambda now: {name: 2 * now[name] for name in names}] * 2)
     np.testing.assert_allclose(after["dense/kernel"], start * 0.8**2, rtol=1e-5)
+
+
+def test_data_are_looked_at_evenly_as_those_of_other_frameworks() -> None:
+    x, y = np.random.default_rng(1).random((50, 4), np.float32), np.arange(50) % 3
+    extras = {"data": (x, y)}
+    rows = rows_of(50, 32)
+    own_x, own_y = prepared(extras, np.zeros((32, 28, 28, 1), np.uint8), np.zeros(32))
+    np.testing.assert_array_equal(own_x, x[rows])
+    np.testing.assert_array_equal(own_y, y[rows])

@@ -203,3 +203,23 @@ def test_initial_weights_are_drawn_anew() -> None:
     assert (first["0.weight"] != second["0.weight"]).any()
     assert (model.initial(1)[0]["0.weight"] == first["0.weight"]).all()
     assert (torch.random.get_rng_state() == before).all()
+
+
+def test_a_step_with_two_losses_gets_its_gradients_once() -> None:
+    def extras(module: Any, loss: Any, optimizer: Any) -> dict[str, Any]:
+        def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            optimizer.zero_grad()
+            value = loss(module(x), y)
+            value.backward()
+            module(x).square().mean().backward()
+            optimizer.step()
+            return value
+
+        x, y = RNG.normal(size=(8, 3)).astype(np.float32), RNG.normal(size=(8, 2))
+        return {"data": (x, y.astype(np.float32)), "step": step}
+
+    model = side(lambda: nn.Linear(3, 2), nn.MSELoss(), extras=extras)
+    before = model.parameters()
+    gradient = {name: np.ones_like(value) for name, value in before.items()}
+    for number, after in enumerate(model.updates([gradient, gradient]), 1):
+        close(after["weight"], before["weight"] - 0.1 * number)

@@ -173,8 +173,14 @@ def _at(
     of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])
     # A bias in front of a normalisation has a gradient of nothing but rounding.
     floor = twins.floor(max((float(np.abs(g).max(initial=0.0)) for g in of_a.values()), default=0))
+    of_layers = set(pair.of_layers)
     for match, name in pair.transferred():
         if not (name in of_a or name in of_b):
+            continue
+        if name not in of_layers and not (name in of_a and name in of_b):
+            # A generator's loss also has a gradient for the discriminator, which PyTorch computes.
+            reason = "one side has none of this loss; the trained weights are compared"
+            stage.coverage.leave_out(f"gradient of {name}", reason)
             continue
         zeros = np.zeros_like(weights[name])
         a, b = of_a.get(name, zeros), of_b.get(name, zeros)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE
+from diptych.auditing.frameworks.defaults import EXAMPLES, IMAGE, rows_of
 from diptych.auditing.frameworks.jax.submission import Submission
 from diptych.auditing.frameworks.users import one_line, users_code
 from diptych.errors import InputError
@@ -57,8 +57,11 @@ def prepared(
         made = extras["data"]
     if not isinstance(made, tuple | list) or len(made) != 2:
         raise InputError(f"{source} gave a {type(made).__name__}: give a pair (x, y)")
-    x, y = (np.asarray(array)[: len(images)] for array in made)
-    return x, y
+    x, y = (np.asarray(array) for array in made)
+    if "prepare" in extras:
+        return x[: len(images)], y[: len(images)]
+    rows = rows_of(len(x), len(images))
+    return x[rows], y[rows]
 
 
 def find(submission: Submission) -> Inputs:

@@ -214,10 +214,16 @@ def step_on(submission: Submission, gradients: dict[str, Tensor], x: Tensor, y: 
         step_optimizer(submission)
         return
 
+    given: set[str] = set()
+
     def give(loss: Tensor) -> None:
+        # Of several losses in one step, the first has all of a parameter's gradient, unless the
+        # step clears it before the next.
         for name, gradient in gradients.items():
             held = named[name].grad
-            named[name].grad = gradient + (0 if held is None else held)
+            if held is None or name not in given:
+                named[name].grad = gradient + (0 if held is None else held)
+        given.update(gradients)
 
     with buffers_kept(submission.module), backward_by(give), users_code(STEP):
         submission.extras["step"](x, y)
