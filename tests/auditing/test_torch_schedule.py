@@ -275,3 +275,27 @@ def test_batches_of_given_examples() -> None:
     np.testing.assert_array_equal(np.concatenate([inputs for inputs, _ in epochs[1]]), x / 2)
     np.testing.assert_array_equal(np.concatenate([targets for _, targets in epochs[1]]), y)
     assert side(network).batches_of(x, y, 1) is None
+
+
+class Decayed(torch.optim.SGD):
+    """Halves its rate after every tenth step, in its own step."""
+
+    taken = 0
+
+    def step(self, closure: Any = None) -> Any:
+        self.param_groups[0]["lr"] = 0.1 * 0.5 ** (self.taken // 10)
+        self.taken += 1
+        return super().step(closure)
+
+
+def test_rates_that_an_optimizer_of_the_users_sets_in_its_step() -> None:
+    original = torch.optim.SGD.step
+
+    def build(seed: int) -> tuple[Any, Any, Any]:
+        module = network()
+        return module, nn.CrossEntropyLoss(), Decayed(module.parameters(), 0.1)
+
+    rates = Adapter(build).rates(40)
+    assert [step for step, _ in rates] == [0, 10, 20, 30]
+    np.testing.assert_allclose([rate for _, (rate,) in rates], [0.1, 0.05, 0.025, 0.0125])
+    assert torch.optim.SGD.step is original

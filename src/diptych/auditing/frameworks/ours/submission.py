@@ -71,6 +71,7 @@ def keras_build(
             workflow.learning_rate = RateTable(described.rates.astype(dtype))
             workflow.compile()
         return workflow.model, {
+            "steps": len(described.rates),
             "prepare": lambda images, labels: (scaled(images, dtype), labels.astype(np.int64)),
             "batches": Epochs(described.recipe, seed),
         }
@@ -107,6 +108,7 @@ def torch_build(
             F.cross_entropy,
             workflow.optimizer,
             {
+                "steps": len(described.rates),
                 "prepare": lambda images, labels: (
                     torch.from_numpy(scaled(images, dtype)).permute(0, 3, 1, 2),
                     labels.astype(np.int64),

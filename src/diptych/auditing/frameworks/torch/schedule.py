@@ -7,6 +7,7 @@ in training.
 """
 
 import contextlib
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,13 +26,13 @@ from diptych.auditing.frameworks.torch.calls import tensors
 from diptych.auditing.frameworks.torch.compiling import uncompiled
 from diptych.auditing.frameworks.torch.schedulers import Scheduler
 from diptych.auditing.frameworks.torch.submission import Submission
-from diptych.auditing.frameworks.users import error_line, one_line
+from diptych.auditing.frameworks.users import error_line, is_users, one_line
 
 LOOKED_AT = 2_000
 """Steps that are run, where they can be afforded, to see how often each scheduler is stepped."""
 LEAST = 100
 """Steps that are run in any case."""
-BUDGET = 4.0
+BUDGET = 8.0
 """Seconds that following may take, by the estimate below; what is left is extrapolated."""
 PER_STEP, PER_CALL, PER_NUMBER = 40e-6, 4e-6, 0.5e-9
 """Seconds that a step, a call with tensors and a number in them take: an estimate, fixed here so
@@ -121,7 +122,9 @@ class Follower:
         for position, scheduler in enumerate(submission.schedulers):
             self._watch(position, scheduler)
         self._replace_network()
-        self.optimizer.step = self._count
+        self._overridden = overridden(self.optimizer)
+        if self._overridden is None:
+            self.optimizer.step = self._count
 
     def follow(self, steps: int) -> Followed:
         """The rates of the first steps.
@@ -155,13 +158,29 @@ class Follower:
     @property
     def _moves(self) -> bool:
         """True if there is any code that could change rates."""
-        return self._step is not None or bool(self._pre_hooks() or self._post_hooks())
+        own = self._step is not None or self._overridden is not None
+        return own or bool(self._pre_hooks() or self._post_hooks())
 
     @contextlib.contextmanager
     def _idle(self) -> Iterator[None]:
         with _without_backward(), uncompiled(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
+            with self._counting():
+                yield
+
+    @contextlib.contextmanager
+    def _counting(self) -> Iterator[None]:
+        """Has the step of PyTorch's class only count, where a user's class overrides it and may set
+        rates before it calls it."""
+        if self._overridden is None:
             yield
+            return
+        original = self._overridden.step
+        self._overridden.step = lambda optimizer, closure=None: self._count(closure)
+        try:
+            yield
+        finally:
+            self._overridden.step = original
 
     def _rates(self) -> Rates:
         return [float(group["lr"]) for group in self.optimizer.param_groups]
@@ -184,6 +203,8 @@ class Follower:
                 f"computing: {one_line(error)}{where}"
             ) from error
         self._check_hands()
+        if self._step is None and OPTIMIZER not in self._calls:  # It is not PyTorch's own step.
+            self.followed.add(len(self.followed.calls), self._known)
         self.followed.calls.append(tuple(self._calls))
 
     def _check_hands(self) -> None:
@@ -195,12 +216,13 @@ class Follower:
     def _count(self, closure: Callable[[], Any] | None = None) -> Any:
         """Stands in for the optimizer's step: its hooks run, and no parameter moves."""
         result = closure() if closure is not None else None
-        for hook in self._pre_hooks():
+        by_torch = self._overridden is not None  # PyTorch calls the hooks around a user's step.
+        for hook in () if by_torch else self._pre_hooks():
             hook(self.optimizer, (), {})
         self._check_hands()
         self.followed.add(len(self.followed.calls), self._known)
         self._calls.append(OPTIMIZER)
-        for hook in self._post_hooks():
+        for hook in () if by_torch else self._post_hooks():
             hook(self.optimizer, (), {})
         return result
 
@@ -263,7 +285,7 @@ class Follower:
         moved = any(call != OPTIMIZER for calls in followed.calls for call in calls)
         if followed.by_hand or not moved or period is None:
             raise NotImplementedError(
-                f"the learning rates were followed for {seen} steps: `step` in extras takes too "
+                f"the learning rates were followed for {seen:,} steps: the user's step takes too "
                 "long, even without computing, for more, and no scheduler of PyTorch's moves them "
                 "regularly"
             )
@@ -282,6 +304,17 @@ class Follower:
 
 class _Ended(BaseException):
     """A scheduler refuses to go on; no `except Exception` of the user's stops it."""
+
+
+def overridden(optimizer: Any) -> Any:
+    """The optimizer of PyTorch's whose ``step`` a class of the user's overrides; None where no
+    class does."""
+    classes = [cls for cls in type(optimizer).__mro__ if "step" in vars(cls)]
+    files = [getattr(sys.modules.get(cls.__module__), "__file__", None) for cls in classes]
+    if not files or not (files[0] is None or is_users(files[0])):
+        return None
+    pytorchs = [cls for cls in classes if cls.__module__.startswith("torch.optim.")]
+    return pytorchs[0] if pytorchs and pytorchs[0] is not torch.optim.Optimizer else None
 
 
 @contextlib.contextmanager
