@@ -45,9 +45,8 @@ class Pair:
         own = [sides[which].own for which in SIDES]
         a, b = grouped(a, b, *own)
         matches, transfer = matched(a, b, *own)
-        more = matches_beside(
-            *(beside(graph, side) for graph, side in zip((a, b), own, strict=True)), *own
-        )
+        left = [beside(graph, side) for graph, side in zip((a, b), own, strict=True)]
+        more = matches_beside(left[0], left[1], own[0], own[1])
         transfer = transfer.with_names({x: y for m in more for _, x, y in m.parameters()})
         return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer, more)
 
