@@ -183,7 +183,9 @@ class Side(Answers):
         super().__init__(self._ask)
         self.label, self.spec = label, spec
         self.limit = COMPILING * limit if spec.compiled else limit
-        environment = {"KERAS_BACKEND": spec.backend} | _share_of_cores()
+        environment = {"KERAS_BACKEND": spec.backend}
+        if not spec.command:  # A command may start the process on a machine with other cores.
+            environment |= _share_of_cores()
         if spec.form == "file":  # With it, TensorFlow refuses random numbers without a seed.
             environment["TF_DETERMINISTIC_OPS"] = "0"
         self.worker = worker() if worker else Worker(environment, spec.python, spec.command)
