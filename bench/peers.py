@@ -21,10 +21,10 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rungs import LADDER, Kept, Line, digest, limited_to, measured
+from rungs import LADDER, Kept, Line, digest, limited_to, machine_line, measured
 from trainings import mean_and_error
 
-from diptych import extras, machine
+from diptych import extras
 from diptych.benchmarks.stock.peers import PEERS
 from diptych.worker import Worker
 
@@ -142,10 +142,7 @@ def main() -> None:
             f"{median(ours, 'seconds'):.1f}", f"{median(ours, 'processor_seconds'):.1f}", *ratios,
         )  # fmt: skip
     console.print(table)
-    here = machine.describe()
-    threads = options.threads or here["cores"]
-    console.print(f"{here['processor']}, {here['cores']} cores, {threads} threads")
-    console.print(machine.versions())
+    console.print(machine_line(options.threads))
 
 
 if __name__ == "__main__":

@@ -18,10 +18,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
-from rungs import RUNGS, Kept, Line, digest, measured
+from rungs import RUNGS, Kept, Line, digest, machine_line, measured
 from trainings import mean_and_error
-
-from diptych import machine
 
 KEYS = ("rung", "digest", "seed", "threads")
 
@@ -76,10 +74,7 @@ def main() -> None:
         f"mean {mean:.3%}, asked for {rung.target:.2%}: {outcome}"
         + (f"; goal {rung.goal:g} s on two cores that do nothing else" if rung.goal else "")
     )
-    here = machine.describe()
-    threads = options.threads or here["cores"]
-    console.print(f"{here['processor']}, {here['cores']} cores, {threads} threads")
-    console.print(machine.versions())
+    console.print(machine_line(options.threads))
 
 
 if __name__ == "__main__":

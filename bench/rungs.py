@@ -12,7 +12,7 @@ from diptych.worker import Worker
 from diptych.workflows import registry
 
 Line = dict[str, Any]
-"""What one training gave, as it is kept in a file."""
+"""The result of one training, as it is kept in a file."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,13 @@ FEW_PARAMETERS = {
 """Networks with fewer parameters than their names say, and the accuracies that others publish:
 neural golfing (575 parameters), MNIST-Challenge (4,967 and 8,640), MNIST_99.4 (15,578)."""
 RUNGS = LADDER | FEW_PARAMETERS
+
+
+def machine_line(threads: int | None) -> str:
+    """The machine, the threads of the trainings (all cores if None), and the versions."""
+    here = machine.describe()
+    cores = here["cores"]
+    return f"{here['processor']}, {cores} cores, {threads or cores} threads\n{machine.versions()}"
 
 
 def described(name: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ DRAWN = "statistics"
 
 @dataclass
 class Coverage:
-    """What one stage compared."""
+    """The comparisons of one stage."""
 
     probes: int = 0
     """The number of probes. A stage without probes has compared nothing."""

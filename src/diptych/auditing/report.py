@@ -76,7 +76,7 @@ class Stage:
     """The difference that rounding explains."""
     note: str = ""
     coverage: Coverage = field(default_factory=Coverage)
-    """What was compared."""
+    """The comparisons that were made."""
     fault: bool = False
     """True if the stage failed by an error in the audit itself; `note` describes it."""
 

@@ -195,13 +195,32 @@ class Twins:
                 difference, at most `WAYS` times: in one way, the effects on a single number, such
                 as a loss, may cancel.
         """
-        bound = floor = self.floor(_largest(value)) + 1e-300
-        for way in range(WAYS):
-            if difference <= bound:
-                break
-            effect = _largest(moved(way) - value)
-            bound = max(bound, floor + self.unit * REACH[self.precision] * effect)
-        return bound
+        reach = self.unit * REACH[self.precision]
+        return explained(
+            difference,
+            self.floor(_largest(value)) + 1e-300,
+            lambda way: reach * _largest(moved(way) - value),
+        )
+
+
+def explained(
+    difference: float, floor: float, effect: Callable[[int], float], ways: int = WAYS
+) -> float:
+    """The distance that rounding explains, or less where less explains the difference.
+
+    Args:
+        difference: the distance that is to be explained.
+        floor: the distance that is never a difference.
+        effect: the distance that is explained by moving all numbers in the way of a number. It is
+            called as often as it takes to explain the difference.
+        ways: how often it may be called.
+    """
+    bound = floor
+    for way in range(ways):
+        if difference <= bound:
+            break
+        bound = max(bound, floor + effect(way))
+    return bound
 
 
 def _largest(values: np.ndarray) -> float:

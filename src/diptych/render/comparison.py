@@ -15,7 +15,7 @@ Cell = Callable[[Side], str]
 
 
 def comparison_tables(comparison: Comparison) -> RenderableType:
-    """What differs, the sides, the statistical tests, the disagreements, and the conclusion."""
+    """The differences, the sides, the statistical tests, the disagreements, and the conclusion."""
     rows = list(side_rows(comparison.sides))
     sides = Columns(
         [Column("", [name for name, _ in rows])],

@@ -58,7 +58,7 @@ def default_targets(
 
 
 def may_be_drawn(y: np.ndarray, output_shape: Shape) -> bool:
-    """Whether targets of an unknown loss may be any numbers: there is one for each of the outputs,
+    """True if targets of an unknown loss may be any numbers: there is one for each of the outputs,
     and they are not whole. Others may be labels, indices or lengths.
 
     Args:

@@ -56,8 +56,8 @@ OTHER, ITS_OWN = 0.02, 0.002
 
 
 def explain_by_gradient(pair: Pair, examples: Examples, weights: Weights, report: Reporter) -> bool:
-    """Whether one side alone takes a step that is not its optimiser's step on its own gradient;
-    then reports the first parameter for which that is so.
+    """Reports the first parameter for which one side alone takes a step that is not its
+    optimiser's step on its own gradient; returns True if there is one.
 
     Keras on TensorFlow hands an embedding's gradient over as one row for each token. Most
     optimisers square these rows without adding up those of a token that comes repeatedly.

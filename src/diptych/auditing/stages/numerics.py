@@ -7,7 +7,6 @@ may turn the other way by rounding alone. Other weights are tried only where the
 difference.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 
@@ -18,7 +17,7 @@ from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Answers, Failed, Unable, at_once
-from diptych.auditing.twins import FLOOR, REACH, Twins, distance, moved
+from diptych.auditing.twins import FLOOR, REACH, Twins, distance, explained, moved
 
 NAME = "numerics"
 PLACES = 3
@@ -28,7 +27,9 @@ ERROR = 16.0
 twin is moved by so much at once, and not by a sixteenth of it: a rectifier that rounding turns does
 not turn a little for a little."""
 NEAR = 3
-"""Ways in which the twin is moved, of which the largest effect counts."""
+"""Ways in which the twin is moved at most, of which the largest effect counts."""
+EFFECT = 2 * REACH[FLOAT32] / ERROR
+"""The allowed difference, as a multiple of the effect of moving the twin so."""
 COARSE = 0.03
 """The relative error that arithmetic with few digits may have; a wrong kernel's is larger or is in
 one place only."""
@@ -138,12 +139,9 @@ def _at(twins: Twins, which: Which, number: int, seen: Seen) -> None:
     truth = _answer(twin, twins, which, np.float64)
 
     @cache
-    def near() -> list[Answer]:
-        answers = []
-        for seed in range(NEAR):
-            twin.load(moved(exact, seed, ERROR))
-            answers.append(_answer(twin, twins, which, np.float64))
-        return answers
+    def near(way: int) -> Answer:
+        twin.load(moved(exact, way, ERROR))
+        return _answer(twin, twins, which, np.float64)
 
     seen.answers.append(answer)
     largest = max((_size(v) for n, v in truth.items() if n.startswith("gradient")), default=0.0)
@@ -154,8 +152,11 @@ def _at(twins: Twins, which: Which, number: int, seen: Seen) -> None:
         if _size(value) < CANCELLED * floor:
             floor *= SUMMED
         difference = distance(answer[name], value)
-        bound = _bound(
-            value, difference, floor, lambda name=name: [other[name] for other in near()]
+        bound = explained(
+            difference,
+            FLOOR[FLOAT32] * max(_size(value), floor) + 1e-300,
+            lambda way, name=name, value=value: EFFECT * distance(near(way)[name], value),
+            NEAR,
         )
         seen.compared += 1
         here = Off(difference / bound, difference / max(_size(value), 1e-300))
@@ -163,24 +164,6 @@ def _at(twins: Twins, which: Which, number: int, seen: Seen) -> None:
             seen.off[name] = here
         if here.ratio <= 1:
             seen.explained.append((difference, bound))
-
-
-def _bound(
-    value: np.ndarray, difference: float, least: float, near: Callable[[], list[np.ndarray]]
-) -> float:
-    """The distance that rounding in float32 explains, or less where less explains it.
-
-    Args:
-        value: the twin's answer.
-        difference: how far the side is from it.
-        least: numbers of this size are rounded on the way to it.
-        near: gives the twin's answers at weights that are moved by `ERROR`.
-    """
-    floor = FLOOR[FLOAT32] * max(_size(value), least) + 1e-300
-    if difference <= floor:
-        return floor
-    effect = max(distance(other, value) for other in near())
-    return floor + 2 * REACH[FLOAT32] / ERROR * effect
 
 
 def _answer(side: Answers, twins: Twins, which: Which, dtype: type) -> Answer:

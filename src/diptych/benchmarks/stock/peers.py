@@ -26,9 +26,9 @@ class Peer:
     length: int
     """How long its authors train."""
     unit: str
-    """What the length counts."""
+    """The unit of the length."""
     validation_images: bool = True
-    """Whether it trains on all 60,000 images, or leaves out the 5,000 that the article does."""
+    """True if it trains on all 60,000 images, False if it leaves out the article's 5,000."""
     published: str = ""
     """The accuracy and time that its authors give, with their machine."""
 

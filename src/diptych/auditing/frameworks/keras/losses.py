@@ -77,7 +77,7 @@ def loss_targets(loss: Any, output_shape: Shape, own: np.ndarray | None = None) 
 
 
 def _told_by(y: np.ndarray, output_shape: Shape) -> str:
-    """What an unknown loss takes, by the targets that it is given."""
+    """The kind of targets that an unknown loss takes, by those that it is given."""
     if may_be_drawn(y, output_shape):
         return "values"
     long = [[n for n in shape if n != 1] for shape in (y.shape[1:], output_shape[:-1])]
