@@ -13,6 +13,9 @@ RATES = "schedule"
 DRAWN = "statistics"
 """The extent that is present if random draws were compared as distributions."""
 
+LATER = "random draws after step"
+"""The extent that has the step after which they were compared again."""
+
 
 @dataclass
 class Coverage:
@@ -85,7 +88,13 @@ def summary(coverages: dict[str, Coverage], absent: dict[str, str], no_twins: li
     if 0 < steps < rates:
         text += f". After step {steps:,} only the learning rates were compared"
     if DRAWN in coverages.get("randomness", Coverage()).extents:
-        text += ". Random draws were compared only before the first step"
+        later = coverages.get("trajectory", Coverage()).extents.get(LATER)
+        text += ". Random draws were compared "
+        text += (
+            f"before the first step and after step {later[0]}"
+            if later
+            else ("only before the first step")
+        )
     missing = [f"{name} ({reason})" for name, reason in absent.items()]
     missing += [
         f"{name}: {line}" for name, coverage in coverages.items() for line in coverage.left_out

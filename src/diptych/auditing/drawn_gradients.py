@@ -1,5 +1,6 @@
-"""Comparison of loss and gradients as distributions, if the user's code draws random numbers."""
+"""Comparison of loss and gradients as distributions, if random numbers are drawn in training."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +9,11 @@ from diptych.auditing.certificate import TWINS, Coverage
 from diptych.auditing.distributions import Drawn, Statistics, differing
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.side import Answers
 from diptych.auditing.twins import Twins
 
 EXAMPLES = 8
-RUNS, MORE, FEWEST = 64, 256, 16
+RUNS, MORE, FEWEST = 96, 512, 16
 """Draws of the first and of the second sample, and the minimum for either."""
 BUDGET = 100_000_000
 """The maximum number of values in all gradients of a sample."""
@@ -44,7 +46,13 @@ class Difference:
         return larger > RATIO * smaller
 
 
-def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> Difference | None:
+Question = Callable[[Answers, Which, np.ndarray, np.ndarray, int], tuple[float, Arrays]]
+"""Asks a side for its loss and gradients on inputs and targets, with random numbers from a seed."""
+
+
+def compare_drawn(
+    twins: Twins, weights: Arrays, coverage: Coverage, ask: Question
+) -> Difference | None:
     """The difference of the distributions; None if there is none."""
     twins.load(weights)
     x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
@@ -53,6 +61,7 @@ def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> Differen
     runs, more = (int(np.clip(BUDGET // max(1, size), FEWEST, most)) for most in (RUNS, MORE))
     first = 1
     deviations: dict[Which, float] = {}
+    center: list[tuple[float, Arrays]] = []
 
     def draw(count: int) -> Drawn:
         nonlocal first
@@ -61,12 +70,15 @@ def compare_drawn(twins: Twins, weights: Arrays, coverage: Coverage) -> Differen
         coverage.compared(count, draws="of both sides")
         answers = twins.ask(
             lambda side, which: [
-                side.loss_and_gradients(x[which], y[which], seed + APART * (which == "b"))
+                ask(side, which, x[which], y[which], seed + APART * (which == "b"))
                 for seed in seeds
             ]
         )
+        of_a = answers["a"]
         of_b = [(loss, twins.pair.transfer.to_a(arrays)) for loss, arrays in answers["b"]]
-        a, b = _statistics(answers["a"], weights), _statistics(of_b, weights)
+        if not center:
+            center.append(_mean([*of_a, *of_b], weights))
+        a, b = (_statistics(each, weights, *center[0]) for each in (of_a, of_b))
         deviations.update({"a": _deviation(a), "b": _deviation(b)})
         return a, b, None
 
@@ -81,19 +93,45 @@ def _deviation(statistics: Statistics) -> float:
         return float(np.sqrt(np.mean([np.var(values) for values in along]))) if along else 0.0
 
 
-def _statistics(answers: list[tuple[float, Arrays]], weights: Arrays) -> Statistics:
-    """The loss, and the norm and one projection of each gradient, for each draw."""
+def _mean(answers: list[tuple[float, Arrays]], weights: Arrays) -> tuple[float, Arrays]:
+    """The mean loss and the mean gradients (values,) of all draws."""
+    means = {name: _rows(answers, name, value.size).mean(axis=0) for name, value in weights.items()}
+    return float(np.mean([loss for loss, _ in answers])), means
+
+
+def _rows(answers: list[tuple[float, Arrays]], name: str, size: int) -> np.ndarray:
+    """The gradients of one parameter, (draws, values)."""
+    zeros = np.zeros(size)  # What a dropped path gives its parameters.
+    gradients = [arrays.get(name) for _, arrays in answers]
+    rows = np.stack([zeros if g is None else g.astype(np.float64).ravel() for g in gradients])
+    return np.nan_to_num(rows, nan=1e300, posinf=1e300, neginf=-1e300)
+
+
+def _statistics(
+    answers: list[tuple[float, Arrays]], weights: Arrays, mean_loss: float, means: Arrays
+) -> Statistics:
+    """The statistics of each draw: the loss, and for each gradient its norm, a projection, the size
+    of its deviation, and the product of that projection's deviation with the loss's, which shows
+    whether both come from the same random numbers.
+
+    Args:
+        answers: the losses and gradients.
+        weights: the parameters.
+        mean_loss, means: of both sides together.
+    """
     chance = np.random.default_rng(9)
-    statistics: Statistics = {"the loss": np.array([loss for loss, _ in answers], np.float64)}
+    losses = np.array([loss for loss, _ in answers], np.float64)
+    statistics: Statistics = {"the loss": losses}
     for name, value in weights.items():
         direction = chance.standard_normal(value.size)
-        gradients = [arrays.get(name) for _, arrays in answers]
-        if all(gradient is None for gradient in gradients):
+        if all(name not in arrays for _, arrays in answers):
             continue
-        zeros = np.zeros(value.size)  # What a dropped path gives its parameters.
-        rows = np.stack([zeros if g is None else g.astype(np.float64).ravel() for g in gradients])
-        rows = np.nan_to_num(rows, nan=1e300, posinf=1e300, neginf=-1e300)
+        rows = _rows(answers, name, value.size)
         with np.errstate(over="ignore", invalid="ignore"):
+            away = rows - means[name]
             statistics[ALONG + name] = rows @ direction
             statistics[f"the size of the gradient of {name}"] = np.linalg.norm(rows, axis=1)
+            statistics[f"the deviation of the gradient of {name}"] = np.linalg.norm(away, axis=1)
+            shared = (losses - mean_loss) * (away @ direction)
+            statistics[f"what the loss and the gradient of {name} share"] = shared
     return statistics

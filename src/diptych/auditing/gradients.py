@@ -137,11 +137,16 @@ def watching(places: Arrays) -> Keep:
 
     def keep(parameters: Arrays) -> Arrays:
         return {
-            name: parameters[name][np.unravel_index(indices, parameters[name].shape)]
+            name: np.atleast_1d(parameters[name])[indices_of(indices, parameters[name].shape)]
             for name, indices in places.items()
         }
 
     return keep
+
+
+def indices_of(places: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """The indices of flat places in an array of a shape; a single number has one axis."""
+    return np.unravel_index(places, shape or (1,))
 
 
 def path_of(rows: list[Arrays]) -> Arrays:

@@ -24,8 +24,8 @@ def identified(side: Side, x: np.ndarray) -> Graph:
         return graph
     record = side.record(x, False) | {INPUT: x}
     for node in graph.nodes:
-        recorded = all(name in record for name in (node.name, *node.inputs))
         source = sources[node.name]
+        recorded = all(name in record for name in (node.name, *node.inputs, source or INPUT))
         if (node.kind == "custom" or source) and recorded and not node.parameters:
             alone = replace(node, inputs=(source,)) if source else node
             known = _known(alone, record)

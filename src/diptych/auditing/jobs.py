@@ -11,7 +11,6 @@ import contextlib
 import inspect
 import math
 import sys
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -30,19 +29,16 @@ from diptych.auditing.frameworks.users import (
     one_line,
     silenced,
 )
-from diptych.auditing.messages import joined, parted
+from diptych.auditing.messages import PREDICTIONS, joined, parted
 from diptych.auditing.spec import Spec
+from diptych.auditing.step_sequence import Report, Steps
 from diptych.errors import InputError
 
 Arrays = dict[str, np.ndarray]
 Request = dict[str, Any]
 Answer = tuple[dict[str, Any], Arrays]
-Report = Callable[[dict[str, Any]], None]
 LONGEST = 400
 """The number of characters of a message that are shown."""
-
-SIGN = 1.0
-"""Seconds between two progress messages of a job with many steps."""
 
 
 class Opened:
@@ -57,26 +53,6 @@ class Opened:
 
 opened = Opened(None)
 """The side that the jobs work on."""
-
-
-class Steps(Sequence[Any]):
-    """A lazy sequence that reports progress while its items are computed, because the time limit of
-    the audit is for one step, not for all."""
-
-    def __init__(self, count: int, make: Callable[[int], Any], report: Report) -> None:
-        self._count, self._make, self._report = count, make, report
-        self._last = time.monotonic()
-
-    def __len__(self) -> int:
-        return self._count
-
-    def __getitem__(self, step: Any) -> Any:
-        if not 0 <= step < self._count:
-            raise IndexError(step)
-        if time.monotonic() > self._last + SIGN:
-            self._last = time.monotonic()
-            self._report({"step": step})
-        return self._make(step)
 
 
 @contextlib.contextmanager
@@ -244,6 +220,13 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 
 @answers
+def drawn_gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
+    _seed(adapter, request["draw"])
+    loss, drawn = _method(adapter, "drawn_gradients")(arrays["x"], arrays["targets"])
+    return {"loss": float(loss)}, drawn
+
+
+@answers
 def updates_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Steps with gradients that `diptych.auditing.gradients` describes."""
     plan = gradients.Plan.from_message(request, arrays)
@@ -261,6 +244,17 @@ def updates_on_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
     """Training steps on the batches in a cycle. Returns the losses, and the watched values before
     the first step and after each."""
+    return steps_of(adapter, request, arrays, report)
+
+
+def steps_of(
+    adapter: Any,
+    request: Request,
+    arrays: Arrays,
+    report: Report,
+    steps: Callable[..., Any] | None = None,
+) -> Answer:
+    """As `steps_job`, by another function than the adapter's ``steps`` if one is given."""
     places = {name[2:]: arrays.pop(name) for name in list(arrays) if name.startswith("n|")}
     batches = [(part["x"], part["y"]) for part in parted(arrays, request["batches"])]
     count = request["steps"]
@@ -268,8 +262,39 @@ def steps_job(adapter: Any, request: Request, arrays: Arrays, report: Report) ->
     keep = gradients.watching(places)
     before = keep(adapter.parameters())
     _seed(adapter, 0)
-    losses, after = adapter.steps(repeated, keep)
+    losses, after = (steps or adapter.steps)(repeated, keep)
     return {"losses": [float(loss) for loss in losses]}, gradients.path_of([before, *after])
+
+
+@answers
+def path_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
+    """As `steps_job`, and the predictions for ``x`` afterwards, if the side can give them."""
+    x = arrays.pop("x")
+    if not hasattr(adapter, "steps_then_predict"):
+        return steps_of(adapter, request, arrays, report)
+    predictions: list[np.ndarray] = []
+
+    def steps(batches: Any, keep: Any) -> Any:
+        losses, after, outputs = adapter.steps_then_predict(batches, keep, x)
+        predictions.append(outputs)
+        return losses, after
+
+    facts, watched = steps_of(adapter, request, arrays, report, steps)
+    return facts | {"silenced": bool(getattr(adapter, "silenced", False))}, {
+        **watched,
+        PREDICTIONS: predictions[0],
+    }
+
+
+@answers
+def later_outputs_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> Answer:
+    """The outputs in training steps after others on the batches in a cycle."""
+    x, targets = arrays.pop("x"), arrays.pop("targets")
+    batches = [(part["x"], part["y"]) for part in parted(arrays, request["batches"])]
+    repeated = Steps(request["steps"], lambda step: batches[step % len(batches)], report)
+    seeds = Steps(request["runs"], lambda run: request["first"] + run, report)
+    _seed(adapter, 0)
+    return {}, {"y": _method(adapter, "later_outputs")(repeated, x, targets, seeds)}
 
 
 def _seed(adapter: Any, number: int) -> None:

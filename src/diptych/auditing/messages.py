@@ -3,6 +3,8 @@
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
+PREDICTIONS = "|predictions"
+"""The name of the predictions among the arrays of a path; no parameter has it."""
 
 
 def joined(parts: list[Arrays]) -> Arrays:

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from diptych import machine
 from diptych.auditing.gradients import Plan
 from diptych.auditing.graph import Arrays, Graph
-from diptych.auditing.messages import joined, parted
+from diptych.auditing.messages import PREDICTIONS, joined, parted
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
 from diptych.worker import Worker, WorkerError
@@ -40,6 +41,21 @@ class Fault(Unable):
 
 class Failed(InputError):
     """A side's code raised an error; its process can still answer other questions."""
+
+
+@dataclass
+class Path:
+    """The path of a side in training steps."""
+
+    losses: np.ndarray
+    """(steps,)."""
+    weights: Arrays
+    """The watched values before the first step and after each, by name (steps + 1, watched)."""
+    predictions: np.ndarray | None
+    """The outputs after the last step, with the weights before the first; None if the side cannot
+    give them."""
+    silenced: bool
+    """True if random numbers of the network were switched off in the steps."""
 
 
 class Answers:
@@ -99,6 +115,15 @@ class Answers:
         answer, gradients = self.ask("gradients", {"draw": draw}, {"x": x, "targets": targets})
         return answer["loss"], gradients
 
+    def drawn_gradients(
+        self, x: np.ndarray, targets: np.ndarray, draw: int
+    ) -> tuple[float, Arrays]:
+        """The loss and its gradients in training, with dropout on; ``draw`` as in
+        `loss_and_gradients`."""
+        request, arrays = {"draw": draw}, {"x": x, "targets": targets}
+        answer, gradients = self.ask("drawn_gradients", request, arrays)
+        return answer["loss"], gradients
+
     def updates(self, plan: Plan, draw: int = 0) -> Arrays:
         """The watched values before and after each step of a fresh optimiser, by name
         (steps + 1, watched); ``draw`` as in `loss_and_gradients`."""
@@ -122,11 +147,26 @@ class Answers:
             The loss before each step (steps,), and the watched numbers before the first step and
             after each, by name (steps + 1, watched).
         """
-        arrays = joined([{"x": x, "y": y} for x, y in batches])
-        arrays |= {f"n|{name}": indices for name, indices in places.items()}
-        request = {"batches": len(batches), "steps": steps}
-        answer, watched = self.ask("steps", request, arrays)
+        answer, watched = self.ask("steps", *_steps(batches, steps, places))
         return np.array(answer["losses"], np.float64), watched
+
+    def path(self, batches: list[Batch], steps: int, places: Arrays, x: np.ndarray) -> Path:
+        """As `steps`, and what the side predicts for ``x`` afterwards with the loaded weights."""
+        request, arrays = _steps(batches, steps, places)
+        answer, watched = self.ask("path", request, arrays | {"x": x})
+        predictions = watched.pop(PREDICTIONS, None)
+        losses = np.array(answer["losses"], np.float64)
+        return Path(losses, watched, predictions, answer.get("silenced", False))
+
+    def later_outputs(
+        self, batches: list[Batch], steps: int, x: np.ndarray, targets: np.ndarray, seeds: range
+    ) -> np.ndarray:
+        """The network's outputs in the training steps that follow so many on the batches, with the
+        loaded parameters and with dropout on, (seeds, n, …)."""
+        arrays = joined([{"x": x, "y": y} for x, y in batches]) | {"x": x, "targets": targets}
+        request = {"batches": len(batches), "steps": steps}
+        request |= {"first": seeds.start, "runs": len(seeds)}
+        return self.ask("later_outputs", request, arrays)[1]["y"]
 
     def own_code(self, x: np.ndarray, targets: np.ndarray) -> dict[str, bool]:
         """Shows whether the user's code runs in ``steps`` and in ``updates``."""
@@ -153,6 +193,13 @@ class Answers:
         """The learning rates at every change, float64 (changes, 1 + groups): the step, then one
         rate per group."""
         return self.ask("rates", {"steps": steps})[1]["rates"]
+
+
+def _steps(batches: list[Batch], steps: int, places: Arrays) -> tuple[dict[str, Any], Arrays]:
+    """The request for training steps, and its arrays."""
+    arrays = joined([{"x": x, "y": y} for x, y in batches])
+    arrays |= {f"n|{name}": indices for name, indices in places.items()}
+    return {"batches": len(batches), "steps": steps}, arrays
 
 
 def _epochs(answer: dict[str, Any], arrays: Arrays) -> list[list[Batch]] | None:

@@ -106,6 +106,11 @@ class Adapter(Protocol):
         """
         ...
 
+    def drawn_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        """As `loss_and_gradients`, but with dropout and noise on, as the side trains. An adapter
+        that cannot do it has none."""
+        ...
+
     def own_code(self) -> dict[str, bool]:
         """Tells if graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
         ``updates``. An adapter that cannot tell has none.
@@ -139,6 +144,39 @@ class Adapter(Protocol):
 
         Returns:
             The loss before each step, and what is kept of the parameters after each step.
+        """
+        ...
+
+    def steps_then_predict(
+        self,
+        batches: Iterable[tuple[np.ndarray, np.ndarray]],
+        keep: Keep,
+        x: np.ndarray,
+    ) -> tuple[list[float], list[Arrays], np.ndarray]:
+        """As `steps`; then the trained parameters are put back, and the side predicts: whatever
+        else training has changed, such as a counter or an average, may count in it. An adapter that
+        cannot do it has none.
+
+        Returns:
+            The two of `steps`, and the outputs for ``x`` (n, …).
+        """
+        ...
+
+    def later_outputs(
+        self,
+        batches: Iterable[tuple[np.ndarray, np.ndarray]],
+        x: np.ndarray,
+        targets: np.ndarray,
+        seeds: Iterable[int],
+    ) -> np.ndarray:
+        """The network's outputs in the training steps that follow others, with everything on.
+
+        Real training steps are taken on the batches. Then the parameters are put back, while
+        counters keep their values, and the network's output is that in further steps on ``x``, one
+        for each seed of the random numbers. An adapter that cannot do it has none.
+
+        Returns:
+            (seeds, n, …) in the layout of the graph's last node.
         """
         ...
 

@@ -1,10 +1,15 @@
-"""Gradients: the loss and every parameter's gradient in training, with dropout off."""
+"""Gradients: the loss and every parameter's gradient in training.
+
+They are compared with dropout off. If the networks draw random numbers, their gradients are also
+compared as distributions with everything on: code can draw the same outputs and differentiate
+through them in another way.
+"""
 
 from functools import cache
 
 import numpy as np
 
-from diptych.auditing.drawn_gradients import compare_drawn
+from diptych.auditing.drawn_gradients import Difference, compare_drawn
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.losses import Formula
@@ -20,6 +25,8 @@ from diptych.auditing.twins import Twins, distance, moved, nudged
 NAME = "gradients"
 CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
 """Stages whose findings explain a difference in gradients."""
+DRAWS = ("dropout-rate", "noise", "augmentation", "training-mode")
+"""Findings of other stages that explain a difference in what the networks draw."""
 
 
 def check(
@@ -54,9 +61,10 @@ def check(
                 stage.coverage.leave_out(str(place), str(problem))
         if worst.ratio > 1 and any(twins.draws.values()):
             return drawn(twins, start, report)
-    stage.ok = worst.ratio <= 1
-    if stage.ok:
-        return stage
+        stage.ok = worst.ratio <= 1
+        if stage.ok:
+            _with_draws(twins, start, decay, stage, report)
+            return stage
     clean = not report.has(*CAUSES)
     named = naming.explain(
         twins.pair, twins.examples, twins.weights, twins.float32_unit, formulas, clean, report
@@ -73,24 +81,76 @@ def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
     that cannot be switched off."""
     stage = Stage(NAME)
     stage.coverage.precision = twins.precision
-    if not _are_comparable(twins):
+    stage.note = "as distributions, because the user's code draws random numbers"
+    weights = weights_at(Place("moved", 1.0, 0), start)
+    with_dropout = not _are_comparable(twins)
+
+    def ask(
+        side: Answers, which: Which, x: np.ndarray, y: np.ndarray, draw: int
+    ) -> tuple[float, Arrays]:
+        answer = side.drawn_gradients if with_dropout else side.loss_and_gradients
+        return answer(x, y, draw)
+
+    try:
+        different = compare_drawn(twins, weights, stage.coverage, ask)
+    except Unable as problem:
+        if not with_dropout:
+            raise
         own = [side.label for which, side in twins.pair.sides.items() if twins.draws[which]]
         reason = f"the code of {' and '.join(own)} draws random numbers even with dropout off"
-        stage.ok, stage.note = None, reason
+        stage.ok, stage.note = None, f"{reason}; with it on: {problem}"
         return stage
-    stage.note = "as distributions, because the user's code draws random numbers"
-    different = compare_drawn(twins, weights_at(Place("moved", 1.0, 0), start), stage.coverage)
     stage.ok = different is None
     if different and not report.has(*CAUSES):
-        effect = f"the distributions of {different.statistic} differ, p = {different.p:.1g}"
-        if different.is_of_spread:
-            words = [_spread(twins, which, different.deviations[which]) for which in SIDES]
-            report("randomness", a=words[0], b=words[1], effect=effect)
-        else:
-            report(
-                "unexplained", a="loss and gradients", b="different distributions", effect=effect
-            )
+        _report(different, [_spread(twins, w, different.deviations[w]) for w in SIDES], report)
     return stage
+
+
+def _with_draws(
+    twins: Twins, start: Arrays, decay: Penalties, stage: Stage, report: Reporter
+) -> None:
+    """Compares loss and gradients with everything on as distributions, if both networks draw and
+    code of either user runs in a step: the framework differentiates its own layers."""
+    if not twins.own_code["steps"] or not all(twins.network_draws.values()):
+        return
+    weights = weights_at(Place("moved", 1.0, 0), start)
+    of_side = {"a": weights, "b": twins.pair.transfer.to_b(weights)}
+
+    def ask(
+        side: Answers, which: Which, x: np.ndarray, y: np.ndarray, draw: int
+    ) -> tuple[float, Arrays]:
+        answer = side.drawn_gradients(x, y, draw)
+        return without(decay[which], of_side[which], *answer)
+
+    try:
+        different = compare_drawn(twins, weights, stage.coverage, ask)
+    except (Failed, Unable) as problem:
+        stage.coverage.leave_out("gradients with dropout on", str(problem))
+        return
+    if different is None:
+        return
+    stage.ok = False
+    codes = {finding.code for finding in report.audit.findings}
+    if codes & set(DRAWS) or report.has(*(set(CAUSES) - {"structure"})):
+        stage.note = "expected from the other findings"
+        return
+    words = [f"gradients deviate by {different.deviations[which]:.4g}" for which in SIDES]
+    _report(different, [f"{word} from draw to draw" for word in words], report)
+
+
+def _report(different: Difference, spreads: list[str], report: Reporter) -> None:
+    """Reports a difference of distributions.
+
+    Args:
+        different: the difference.
+        spreads: the variation of each side's gradients, in words.
+        report: takes the finding.
+    """
+    effect = f"the distributions of {different.statistic} differ, p = {different.p:.1g}"
+    if different.is_of_spread:
+        report("randomness", a=spreads[0], b=spreads[1], effect=effect)
+    else:
+        report("unexplained", a="loss and gradients", b="different distributions", effect=effect)
 
 
 def _are_comparable(twins: Twins) -> bool:

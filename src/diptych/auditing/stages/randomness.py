@@ -7,8 +7,8 @@ the deviations, their largest, and what the examples of a batch share.
 
 import numpy as np
 
-from diptych.auditing.certificate import TWINS
-from diptych.auditing.distributions import Drawn, Statistics, differing
+from diptych.auditing.distributions import Drawn, differing
+from diptych.auditing.drawn_outputs import CLOSE, EXAMPLES, spread, statistics, varies
 from diptych.auditing.endings import as_one
 from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Which
@@ -17,7 +17,6 @@ from diptych.auditing.report import Stage
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "randomness"
-EXAMPLES = 4
 RUNS, MORE, FEWEST = 256, 1_024, 24
 """The numbers of runs of the first and of the second sample, and the minimum for either."""
 BUDGET = 400_000_000
@@ -26,11 +25,6 @@ LOOKS, FEWEST_LOOKS = 128, 8
 """The numbers of runs that show whether a side draws random numbers, even in one run of ten."""
 LOOK_BUDGET = 50_000_000
 """The maximum number of activations in these runs."""
-PROJECTIONS = 8
-CLOSE = {TWINS: 1e-9, "float32": 1e-5}
-"""The relative difference of two statistics that rounding explains."""
-STILL = {TWINS: 1e-12, "float32": 2e-6}
-"""The relative difference of two runs that does not count as randomness."""
 CODES = ("dropout-rate", "noise", "augmentation", "training-mode", "layer-missing", "layer-kind")
 """Findings that explain a difference in randomness."""
 FUNCTION = ("structure", "forward", "mode", "predictions")
@@ -47,17 +41,17 @@ def check(twins: Twins, report: Reporter) -> Stage:
         twins.load(weights)
         looks = int(np.clip(LOOK_BUDGET // _activations(twins), FEWEST_LOOKS, LOOKS))
         few = twins.ask(lambda side, which: side.outputs(x[which], training=True, runs=looks))
-        varies = {which: _varies(y, twins) for which, y in few.items()}
-        if not any(varies.values()):
+        drawn = {which: varies(y, twins) for which, y in few.items()}
+        if not any(drawn.values()):
             _compare_still(twins, stage, x, few, weights, report)
-        elif all(varies.values()):
+        elif all(drawn.values()):
             _compare_drawn(twins, stage, x, report)
         else:
             stage.coverage.compared(1, runs=looks)
             stage.ok = False
             said = [
-                f"draws random numbers in training: outputs vary by {_spread(few[which]):.3g}"
-                if varies[which]
+                f"draws random numbers in training: outputs vary by {spread(few[which]):.3g}"
+                if drawn[which]
                 else "draws none"
                 for which in SIDES
             ]
@@ -68,17 +62,6 @@ def check(twins: Twins, report: Reporter) -> Stage:
 def _activations(twins: Twins) -> int:
     """The number of activations in one run."""
     return max(1, EXAMPLES * sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes))
-
-
-def _varies(y: np.ndarray, twins: Twins) -> bool:
-    size = float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
-    return any(distance(run, y[0]) > twins.unit * STILL[twins.precision] * size for run in y[1:])
-
-
-def _spread(y: np.ndarray) -> float:
-    """The standard deviation over runs, root mean square."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        return float(np.sqrt(np.mean(np.var(y.astype(np.float64), axis=0))))
 
 
 def _compare_still(
@@ -126,7 +109,7 @@ def _compare_drawn(
         if not center:
             center.append((a.mean(axis=0) + b.mean(axis=0)) / 2)
         stage.coverage.compared(count)
-        spreads.update({"a": _spread(a), "b": _spread(b)})
+        spreads.update({"a": spread(a), "b": spread(b)})
         return statistics(a, center[0]), statistics(b, center[0]), None
 
     different = differing(draw, runs, more, CLOSE[twins.precision])
@@ -140,29 +123,6 @@ def _compare_drawn(
         name, p = different
         a, b = (f"outputs in training deviate by {spreads[which]:.4g}" for which in SIDES)
         _report(report, a, b, f"the distributions of {name} differ, p = {p:.1g}")
-
-
-def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:
-    """The statistics of each run.
-
-    Args:
-        y: outputs (runs, n, …).
-        center: the mean output (n, …), the same for both sides.
-    """
-    away = (y.astype(np.float64) - center).reshape(len(y), len(center), -1)
-    away = np.nan_to_num(away, nan=1e300, posinf=1e300, neginf=-1e300)
-    chance = np.random.default_rng(9)
-    found: Statistics = {}
-    with np.errstate(over="ignore"):
-        for number in range(PROJECTIONS):
-            direction = chance.standard_normal(away.shape[1:])
-            found[f"projection {number + 1}"] = np.tensordot(away, direction, 2)
-        squares = np.mean(np.square(away), axis=(1, 2))
-        found["the size of the deviations"] = squares
-        found["the largest deviation"] = np.abs(away).max(axis=(1, 2))
-        found["what the examples of a batch share"] = np.mean(np.square(away.mean(axis=1)), axis=1)
-        found["the first example's deviation"] = np.mean(np.square(away[:, 0]), axis=1)
-    return found
 
 
 def _report(report: Reporter, a: str, b: str, effect: str = "") -> None:

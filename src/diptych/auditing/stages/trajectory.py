@@ -7,18 +7,21 @@ parameters move and how far is compared; that does not depend on rounding.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from diptych.auditing.certificate import FLOAT32, TWINS
+from diptych.auditing.drawn_outputs import compare_later
+from diptych.auditing.endings import as_one
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.match import Match
 from diptych.auditing.naming import steps as naming
 from diptych.auditing.pair import SIDES, Pair, Which, trained
 from diptych.auditing.report import Stage
-from diptych.auditing.twins import REACH, Twins, moved
+from diptych.auditing.side import Path
+from diptych.auditing.twins import REACH, Twins, distance, moved
 
 NAME = "trajectory"
 SHORT = 24
@@ -42,15 +45,8 @@ LASTING = 10
 """The number of steps that one side must not move while the other does."""
 IDLE = {TWINS: 1e-11, FLOAT32: 1e-6}
 """A gradient so much smaller than the largest is zero in truth, by the precision."""
-
-
-@dataclass
-class Path:
-    """The path of a side: the losses, and the watched values by A's names."""
-
-    losses: np.ndarray
-    weights: Arrays
-    """(steps + 1, watched)."""
+CAUSES = ("mode", "randomness", "loss", "gradients", "update", NAME)
+"""Stages whose findings explain a difference in what the networks draw later on."""
 
 
 def check(twins: Twins, report: Reporter) -> Stage:
@@ -65,20 +61,23 @@ def check(twins: Twins, report: Reporter) -> Stage:
         twins.load(start)
         gradients = twins.answers["a"].loss_and_gradients(*batches["a"][0])[1]
         idle = _idle(gradients, IDLE[twins.precision])
+        x = {which: batches[which][0][0] for which in SIDES}
         answers = twins.ask(
-            lambda side, which: side.steps(batches[which], steps, places if which == "a" else of_b)
+            lambda side, which: side.path(
+                batches[which], steps, places if which == "a" else of_b, x[which]
+            )
         )
-        losses, weights = answers["b"]
+        weights = answers["b"].weights
         found = {
             n: weights[partner] for n, partner in pair.transfer.names.items() if partner in weights
         }
-        a, b = Path(*answers["a"]), Path(losses, found)
+        a, b = answers["a"], replace(answers["b"], weights=found)
         learned = set(trained(pair.sides["a"])) - idle
         near = a
         if not _are_one(twins, a, b, learned):
             side = twins.answers["a"]
             side.load(moved(start))
-            near = Path(*side.steps(batches["a"], steps, places))
+            near = side.path(batches["a"], steps, places, x["a"])
     if unsteady := sorted(idle & a.weights.keys() & b.weights.keys()):
         reason = "its gradient is zero up to rounding, and an optimiser may still take steps"
         stage.coverage.leave_out(f"the steps of {', '.join(unsteady)}", reason)
@@ -87,7 +86,46 @@ def check(twins: Twins, report: Reporter) -> Stage:
         _movements(pair, stage, (a, b, near), learned, report, sizes=not drawn)
     stage.coverage.compared(steps, batches_of=_size(twins))
     stage.coverage.steps = steps
+    if stage.ok and not report.has(*CAUSES, "predictions"):
+        _predictions(twins, stage, (a, b, near), steps, report)
+    draws = any(twins.network_draws.values()) or a.silenced or b.silenced
+    if stage.ok and draws and twins.own_code["steps"] and not report.has(*CAUSES):
+        with twins.used(stage.coverage):
+            compare_later(twins, batches, steps, stage, report)
     return stage
+
+
+def _predictions(
+    twins: Twins, stage: Stage, paths: tuple[Path, Path, Path], steps: int, report: Reporter
+) -> None:
+    """Compares the predictions after all steps, with the weights before them: a counter or an
+    average may count in predictions alone."""
+    a, b, near = (path.predictions for path in paths)
+    if a is None or b is None or near is None:
+        if twins.own_code["steps"]:
+            reason = "a side's adapter cannot give them"
+            stage.coverage.leave_out("predictions after the first step", reason)
+        return
+    one, other = as_one(twins.pair, {"a": a, "b": b})
+    size = float(np.abs(one[np.isfinite(one)]).max(initial=0.0))
+    difference = distance(one, other)
+    rounding = distance(a.astype(np.float64), near.astype(np.float64))
+    bound = twins.floor(size) + twins.unit * REACH[twins.precision] * rounding
+    if difference <= bound:
+        stage.coverage.compared(1, predictions=f"after step {steps:,}")
+        return
+    if any(twins.draws.values()):
+        reason = "the user's code draws different random numbers in each step"
+        stage.coverage.leave_out("predictions after the first step", reason)
+        return
+    stage.ok = False
+    effect = (
+        f"with the same weights, after {steps:,} steps, predictions differ by up to "
+        f"{difference:.3g} (rounding explains up to {bound:.1e})"
+    )
+    report(
+        "inference", a="its predictions after training", b="different predictions", effect=effect
+    )
 
 
 def _are_one(twins: Twins, a: Path, b: Path, learned: set[str]) -> bool:
@@ -96,6 +134,12 @@ def _are_one(twins: Twins, a: Path, b: Path, learned: set[str]) -> bool:
     one, other = _joined((a, b), _compared(a, b, learned))
     if np.any(_rms(one - other) > _floor(twins, one)):
         return False
+    if a.predictions is not None and b.predictions is not None:
+        size = float(np.abs(a.predictions).max(initial=0.0))
+        if distance(*as_one(twins.pair, {"a": a.predictions, "b": b.predictions})) > (
+            twins.floor(size)
+        ):
+            return False
     moving = [steps for _, _, steps in _moving(twins.pair, (a, b, a), learned)]
     largest = max((float(steps[0].max(initial=0.0)) for steps in moving), default=0.0)
     return all(

@@ -117,6 +117,10 @@ class Adapter:
         return self.training.loss_and_gradients(x, targets)
 
     @in_own_precision
+    def drawn_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        return self.training.drawn_gradients(x, targets)
+
+    @in_own_precision
     def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> Iterator[Arrays]:
         return self.training.updates(gradients, keep)
 
@@ -125,6 +129,18 @@ class Adapter:
         self, batches: Iterable[Batch], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
         return self.training.steps(batches, keep)
+
+    @in_own_precision
+    def steps_then_predict(
+        self, batches: Iterable[Batch], keep: Keep, x: np.ndarray
+    ) -> tuple[list[float], list[Arrays], np.ndarray]:
+        return self.training.steps_then_predict(batches, keep, x)
+
+    @in_own_precision
+    def later_outputs(
+        self, batches: Iterable[Batch], x: np.ndarray, targets: np.ndarray, seeds: Iterable[int]
+    ) -> np.ndarray:
+        return self.training.later_outputs(batches, x, seeds)
 
     @in_own_precision
     def own_code(self) -> dict[str, bool]:

@@ -155,18 +155,23 @@ class Network:
 
     def outputs(self, x: np.ndarray, training: bool, runs: int) -> np.ndarray:
         """As `Adapter.outputs`."""
+        keys = [self.next_key() for _ in range(runs)]
+        return np.stack([self.output(self.state, x, key, training) for key in keys])
+
+    def output(self, state: Any, x: np.ndarray, key: Any, training: bool = True) -> np.ndarray:
+        """The output in a state, with random numbers from a key, in the graph's layout."""
         run = self.jitted(
             ("outputs", training, len(x)),
             lambda: lambda params, state, x, key: self.apply(params, state, x, training, key)[0],
         )
-        results = []
-        for _ in range(runs):
-            self._runs += 1
-            key = jax.random.key(self._runs)
-            with users_code("the network"):
-                y = run(self.params, self.state, self.input(x), key)
-            results.append(self.layout.to_graph(y))
-        return np.stack(results)
+        with users_code("the network"):
+            y = run(self.params, state, self.input(x), key)
+        return self.layout.to_graph(y)
+
+    def next_key(self) -> Any:
+        """A key that was not used before."""
+        self._runs += 1
+        return jax.random.key(self._runs)
 
     def narrowed(self) -> str:
         """The type that the network's code rounds float64 to; empty where it does not."""

@@ -43,6 +43,15 @@ class Training:
             )
         return float(value), network.named(gradients, None)
 
+    def drawn_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        """As `Adapter.drawn_gradients`."""
+        network = self.network
+        run = network.jitted(("drawn gradients", len(x)), lambda: self._gradients)
+        given = network.input(x), network.target(targets), network.next_key()
+        with users_code("the loss"):
+            value, _, gradients = run(network.params, network.state, *given)
+        return float(value), network.named(gradients, None)
+
     def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> Iterator[Arrays]:
         """As `Adapter.updates`, from the parameters at the time of the call."""
         network = self.network
@@ -68,6 +77,20 @@ class Training:
         self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
         """As `Adapter.steps`."""
+        losses, after, _ = self._steps(batches, keep)
+        return losses, after
+
+    def steps_then_predict(
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep, x: np.ndarray
+    ) -> tuple[list[float], list[Arrays], np.ndarray]:
+        """As `Adapter.steps_then_predict`."""
+        losses, after, state = self._steps(batches, keep)
+        return losses, after, self.network.output(state, x, jax.random.key(0), training=False)
+
+    def _steps(
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep
+    ) -> tuple[list[float], list[Arrays], Any]:
+        """The losses, what is kept after each step, and the state after the last."""
         self._check_dropout()
 
         def step(params: Any, state: Any, moments: Any, x: Any, y: Any) -> Any:
@@ -85,7 +108,26 @@ class Training:
                 value, state, params, moments = run(params, state, moments, *given)
                 losses.append(float(value))
                 after.append(keep(network.named(params, state)))
-        return losses, after
+        return losses, after, state
+
+    def later_outputs(
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], x: np.ndarray, seeds: Iterable[int]
+    ) -> np.ndarray:
+        """As `Adapter.later_outputs`."""
+
+        def step(params: Any, state: Any, moments: Any, x: Any, y: Any, key: Any) -> Any:
+            _, state, gradients = self._gradients(params, state, x, y, key)
+            return state, *self._stepped(params, moments, gradients)
+
+        network = self.network
+        params, state = network.params, network.state
+        moments = self.side.optimiser.init(params)
+        with users_code("a training step"):
+            for batch, targets in batches:
+                run = network.jitted(("drawing step", len(batch)), lambda: step)
+                given = network.input(batch), network.target(targets), network.next_key()
+                state, params, moments = run(params, state, moments, *given)
+        return np.stack([network.output(state, x, jax.random.key(seed)) for seed in seeds])
 
     def counts(self) -> dict[str, bool]:
         """Tells whether anything sets one step apart from another, in ``steps`` and in ``updates``.
@@ -101,11 +143,11 @@ class Training:
         keys = [jnp.issubdtype(number.dtype, jax.dtypes.prng_key) for number in numbers]
         return {"steps": updates or not all(keys), "updates": updates}
 
-    def _gradients(self, params: Any, state: Any, x: Any, y: Any) -> Any:
+    def _gradients(self, params: Any, state: Any, x: Any, y: Any, key: Any = None) -> Any:
         """The loss, the state after it, and the gradients."""
 
         def loss(params: Any) -> Any:
-            outputs, after = self.network.apply(params, state, x, True)
+            outputs, after = self.network.apply(params, state, x, True, key)
             return self.side.loss_of(params, outputs, y), after
 
         (value, after), gradients = jax.value_and_grad(loss, has_aux=True)(params)

@@ -165,11 +165,36 @@ class Adapter:
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
         return self.training.loss_and_gradients(x, targets)
 
+    def drawn_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        return self.training.loss_and_gradients(x, targets, drawing=True)
+
     def updates(self, gradients: Iterable[Gradients], keep: Keep = whole) -> list[Arrays]:
         return self.training.updates(gradients, keep)
 
     def steps(self, batches: list[Batch], keep: Keep = whole) -> tuple[list[float], list[Arrays]]:
         return self.training.steps(batches, keep)
+
+    def steps_then_predict(
+        self, batches: list[Batch], keep: Keep, x: np.ndarray
+    ) -> tuple[list[float], list[Arrays], np.ndarray]:
+        before, trained = self.parameters(), self.training.trained_names()
+        with self.network.experiment():
+            losses, after = self.training.steps(batches, keep, stays=True)
+            self.load({name: before[name] for name in trained})
+            return losses, after, self.outputs(x, False, 1)[0]
+
+    def later_outputs(
+        self, batches: Iterable[Batch], x: np.ndarray, targets: np.ndarray, seeds: Iterable[int]
+    ) -> np.ndarray:
+        before, trained = self.parameters(), self.training.trained_names()
+        outputs = []
+        with self.network.experiment(), fit.as_it_was(self.model):
+            self.training.take(batches)
+            self.load({name: before[name] for name in trained})
+            for number in seeds:
+                self.seed(number)
+                outputs.append(self.outputs(x, True, 1)[0])
+        return np.stack(outputs)
 
     def optimiser(self) -> dict[str, Any]:
         return optimisers.words(self.model.optimizer) if self.trains else {}

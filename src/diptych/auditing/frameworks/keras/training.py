@@ -5,6 +5,7 @@
 # pyright: reportOptionalSubscript=false, reportCallIssue=false
 
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from typing import Any
 
 import keras
@@ -151,11 +152,13 @@ class Training:
             outputs._keras_logits = logits
         return outputs
 
-    def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+    def loss_and_gradients(
+        self, x: np.ndarray, targets: np.ndarray, drawing: bool = False
+    ) -> tuple[float, Arrays]:
         by_id: dict[int, Any] = {}
         with (
             self.network.experiment(),
-            without_dropout(self.model),
+            nullcontext() if drawing else without_dropout(self.model),
             eagerly(self.model),
             caught(self.model, by_id),
         ):
@@ -215,9 +218,27 @@ class Training:
                     averages[f"average:{name}"] = self.network.array(name, average)
         return averages
 
-    def steps(self, batches: list[Batch], keep: Keep = whole) -> tuple[list[float], list[Arrays]]:
+    def trained_names(self) -> list[str]:
+        """The names of the trained parameters."""
+        names = self.network.names
+        return [names[id(v)] for v in self.model.trainable_variables if id(v) in names]
+
+    def take(self, batches: Iterable[Batch]) -> None:
+        """Takes training steps with everything on."""
+        self.model.train_function = None
+        try:
+            for batch in batches:
+                self.step(*self.batching.from_graph(*batch))
+        finally:
+            self.model.train_function = None
+
+    def steps(
+        self, batches: list[Batch], keep: Keep = whole, stays: bool = False
+    ) -> tuple[list[float], list[Arrays]]:
+        """As `Adapter.steps`; if ``stays``, the model stays as it is after the last step."""
         losses, after = [], []
-        with self.network.experiment(), fit.as_it_was(self.model), without_dropout(self.model):
+        own = nullcontext() if stays else self.network.experiment()
+        with own, fit.as_it_was(self.model), without_dropout(self.model):
             callbacks = fit.Callbacks(self.extras, self.model)
             self.model.train_function = self.still_function
             try:

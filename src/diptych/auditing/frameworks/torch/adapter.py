@@ -22,6 +22,7 @@ from diptych.auditing.frameworks.torch.compiling import (
     room_for_graphs,
 )
 from diptych.auditing.frameworks.torch.inputs import find
+from diptych.auditing.frameworks.torch.later import later_output, put_back
 from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_numpy
 from diptych.auditing.frameworks.torch.network import Network
 from diptych.auditing.frameworks.torch.optimizers import described
@@ -203,9 +204,19 @@ class Adapter:
 
     @in_own_precision
     def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        return self._derived(x, targets, drawing=False)
+
+    @in_own_precision
+    def drawn_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        return self._derived(x, targets, drawing=True)
+
+    def _derived(self, x: np.ndarray, targets: np.ndarray, drawing: bool) -> tuple[float, Arrays]:
+        """The loss and its gradients, with dropout on or off."""
         with room_for_graphs():
             given, y = self._network.input(x), self._batching.target(targets)
-            submission, loss, value = self._training.loss_in_training(given, y, self._accumulated)
+            submission, loss, value = self._training.loss_in_training(
+                given, y, self._accumulated, drawing
+            )
             for parameter in submission.module.parameters():
                 parameter.grad = None
             if loss.requires_grad:
@@ -238,15 +249,49 @@ class Adapter:
     def steps(
         self, batches: Iterable[Batch], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
-        def run(submission: Submission) -> tuple[list[float], list[Arrays]]:
+        return self.steps_then_predict(batches, keep, None)[:2]
+
+    @in_own_precision
+    def steps_then_predict(
+        self, batches: Iterable[Batch], keep: Keep, x: np.ndarray | None
+    ) -> tuple[list[float], list[Arrays], np.ndarray | None]:
+        def run(submission: Submission) -> tuple[list[float], list[Arrays], np.ndarray | None]:
             losses, after = [], []
             for x, targets in batches:
                 given, y = self._network.input(x), self._batching.target(targets)
                 losses.append(step(submission, given, y))
                 after.append(keep(self._network.views_of(submission.module)))
-            return losses, after
+            if x is None:
+                return losses, after, None
+            put_back(self._module, submission.module)
+            with mode(submission.module, training=False):
+                output = forward(submission, self._network.input(x))
+            layout = self._network.reading(True).output_layout
+            return losses, after, to_graph(to_numpy(output), layout)
 
         return self._training.without_dropout(run)
+
+    @property
+    def silenced(self) -> bool:
+        """True if dropout or noise was switched off in the last `steps`."""
+        return self._training.silenced
+
+    @in_own_precision
+    def later_outputs(
+        self, batches: Iterable[Batch], x: np.ndarray, targets: np.ndarray, seeds: Iterable[int]
+    ) -> np.ndarray:
+        given, y = self._network.input(x), self._batching.target(targets)
+        layout, outputs = self._network.reading(True).output_layout, []
+        with room_for_graphs():
+            submission = self._training.fresh()
+            for batch, own in batches:
+                step(submission, self._network.input(batch), self._batching.target(own))
+            put_back(self._module, submission.module)
+            for seed in seeds:
+                begin_randomness(seed)
+                output = later_output(submission, given, y)
+                outputs.append(to_graph(to_numpy(output), layout))
+        return np.stack(outputs)
 
     @in_own_precision
     def initial(self, draws: int) -> list[Arrays]:

@@ -26,6 +26,8 @@ class Quiet(TorchFunctionMode):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
+        self.silenced = False
+        """True after a call of dropout that would have dropped something, or of noise."""
         self._modules = {id(part) for part in module.modules()}
         for part in module.modules():
             if isinstance(part, (nn.RNNBase, nn.MultiheadAttention)):
@@ -38,8 +40,10 @@ class Quiet(TorchFunctionMode):
         kwargs = kwargs or {}
         name = operation(func)
         if name in DROPOUTS:
+            self.silenced |= _is_on(args, kwargs)
             return args[0] if args else kwargs["input"]
         if name in NOISES and self._is_inside():
+            self.silenced = True
             drawn = func(*args, **kwargs)
             return drawn * 0
         if name == "scaled_dot_product_attention":
@@ -83,10 +87,15 @@ def called_as_function(trace: Trace) -> str | None:
     return None
 
 
+def _is_on(args: Any, kwargs: dict[str, Any]) -> bool:
+    """True if the arguments of a call of dropout have it drop something."""
+    arguments = dict(zip(("input", "p", "training"), args, strict=False)) | kwargs
+    return bool(arguments.get("p", 0.5) and arguments.get("training", True))
+
+
 def _drops_out(event: Event) -> bool:
     if event.name in DROPOUTS:
-        arguments = dict(zip(("input", "p", "training"), event.args, strict=False)) | event.kwargs
-        return bool(arguments.get("p", 0.5) and arguments.get("training", True))
+        return _is_on(event.args, event.kwargs)
     if event.name == "scaled_dot_product_attention":
         rate = event.args[4] if len(event.args) > 4 else event.kwargs.get("dropout_p", 0.0)
         return bool(rate)

@@ -25,7 +25,7 @@ from diptych.auditing.frameworks.torch.running import (
 )
 from diptych.auditing.frameworks.torch.trace import Reached, Trace
 from diptych.auditing.frameworks.users import listed
-from diptych.auditing.gradients import Sparse
+from diptych.auditing.gradients import Sparse, indices_of
 from diptych.auditing.graph import INPUT, Arrays
 from diptych.errors import InputError
 
@@ -68,7 +68,8 @@ class Network:
             # `if self.training:` around a dropout.
             if node.name not in arrays and node.kind in DRAWING:
                 (source,) = node.inputs
-                arrays[node.name] = x if source == INPUT else arrays[source]
+                if source == INPUT or source in arrays:
+                    arrays[node.name] = x if source == INPUT else arrays[source]
         if training:
             averages = changed.keys() & dict(self._module.named_buffers()).keys()
             arrays |= {f"parameter:{name}": changed[name] for name in sorted(averages)}
@@ -204,8 +205,8 @@ class Network:
     def _sparse(self, own: Tensor, name: str, gradients: Sparse) -> Tensor:
         """A sparse gradient as a tensor like the parameter, written where it lies."""
         gradient = torch.zeros_like(own.detach())
-        view = layouts.turned(gradient.numpy(), self.turn(name))
-        view[np.unravel_index(gradients.places[name], view.shape)] = gradients.numbers[name]
+        view = np.atleast_1d(layouts.turned(gradient.numpy(), self.turn(name)))
+        view[indices_of(gradients.places[name], view.shape)] = gradients.numbers[name]
         return gradient
 
     @property
@@ -258,7 +259,7 @@ class Network:
 def _like(own: Tensor, array: np.ndarray) -> Tensor:
     """An array as a tensor that lies in memory as a tensor of the module's does."""
     # As autograd does: optimizers that take a tensor for a row of numbers rely on it.
-    return torch.empty_like(own.detach()).copy_(torch.tensor(np.ascontiguousarray(array)))
+    return torch.empty_like(own.detach()).copy_(torch.tensor(np.array(array, order="C")))
 
 
 def _is_writable(own: Tensor) -> bool:

@@ -1,4 +1,4 @@
-"""The loss and its gradients as in training, but with dropout off."""
+"""The loss and its gradients as in training, with dropout off or on."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -42,6 +42,8 @@ class Training:
         """
         self._builds, self._inputs = builds, inputs
         self._compiled, self._dropout_line = compiled, dropout_line
+        self.silenced = False
+        """True if the last computation without dropout had any to switch off."""
 
     def fresh(self) -> Submission:
         """A build with a fresh optimizer and the present parameters."""
@@ -61,8 +63,9 @@ class Training:
         """
         submission, graphs = self.fresh(), graphs_compiled()
         if not self._compiled:
-            with Quiet(submission.module):
+            with Quiet(submission.module) as quiet:
                 result = run(submission)
+            self.silenced = quiet.silenced
             if graphs_compiled() == graphs:
                 return result
             # Something in it is compiled after all, and its graph was broken.
@@ -76,8 +79,12 @@ class Training:
         with room_for_graphs():
             return run(submission)
 
+    def with_all(self, run: Callable[[Submission], Result]) -> Result:
+        """Computes with a fresh build, with everything that it draws in training."""
+        return run(self.fresh())
+
     def loss_in_training(
-        self, x: Tensor, y: Tensor, accumulated: int = 1
+        self, x: Tensor, y: Tensor, accumulated: int = 1, drawing: bool = False
     ) -> tuple[Submission, Tensor, float]:
         """The build, what it calls `backward` on for a batch, and the loss itself.
 
@@ -85,17 +92,19 @@ class Training:
             x, y: the batch.
             accumulated: over how many steps of the user's own gradients accumulate. What they call
                 `backward` on then counts as often, as if all of those batches were this one.
+            drawing: whether dropout and noise stay on.
         """
+        compute = self.with_all if drawing else self.without_dropout
         if accumulated > 1:
-            submission, both = self.without_dropout(lambda s: (s, loss_of_accumulation(s, x, y)))
+            submission, both = compute(lambda s: (s, loss_of_accumulation(s, x, y)))
             if both is not None:
                 return submission, both[0] * accumulated, both[1].item()
         if "step" in self._builds.first.extras:
-            submission, loss = self.without_dropout(lambda s: (s, loss_of_step(s, x, y)))
+            submission, loss = compute(lambda s: (s, loss_of_step(s, x, y)))
             if loss is not None:
                 loss = loss * accumulated
                 return submission, loss, loss.item()
-        submission, loss = self.without_dropout(lambda s: (s, loss_of(s, forward(s, x), y)))
+        submission, loss = compute(lambda s: (s, loss_of(s, forward(s, x), y)))
         return submission, loss, loss.item()
 
     def loss_of_outputs(self, output: Tensor, y: Tensor, accumulated: int = 1) -> float:
