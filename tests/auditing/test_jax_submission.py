@@ -19,6 +19,7 @@ from diptych.auditing import audit
 from diptych.auditing.frameworks.defaults import rows_of
 from diptych.auditing.frameworks.jax.adapter import Adapter
 from diptych.auditing.frameworks.jax.inputs import prepared
+from diptych.auditing.gradients import whole
 from diptych.errors import InputError
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "audit"
@@ -103,6 +104,17 @@ def test_training_is_that_of_plain_flax(adapter: Adapter) -> None:
     assert losses[1] == pytest.approx(float(loss_of(model)), rel=1e-4)
     (stepped,) = list(adapter.updates([own]))
     np.testing.assert_allclose(stepped["dense/kernel"], after[0]["dense/kernel"], atol=1e-6)
+
+
+def test_dropout_stays_on_where_draws_are_compared(adapter: Adapter) -> None:
+    one, other = (adapter.drawn_gradients(IMAGES, LABELS)[1] for _ in range(2))
+    assert not np.array_equal(one["dense/kernel"], other["dense/kernel"])
+    first, second, again = adapter.later_outputs([(IMAGES, LABELS)] * 2, IMAGES, LABELS, [1, 2, 1])
+    assert np.array_equal(first, again) and not np.array_equal(first, second)
+    _, _, predicted = adapter.steps_then_predict([(IMAGES, LABELS)] * 2, whole, IMAGES)
+    present = adapter.outputs(IMAGES, False, 1)[0]
+    assert predicted.shape == present.shape
+    assert not np.allclose(predicted, present)  # The moving averages have moved.
 
 
 class Compiled(Network):

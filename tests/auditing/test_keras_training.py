@@ -16,6 +16,7 @@ from keras import layers
 from keras_sides import numbers, side, unchanged
 
 from diptych.auditing.frameworks.keras.adapter import Adapter
+from diptych.auditing.gradients import whole
 
 
 @pytest.fixture
@@ -241,3 +242,22 @@ def test_code_of_the_users_is_known_in_graphs() -> None:
     assert loss.own_code() == {"steps": True, "updates": False}
     optimiser = side(keras.Input((4,)), lambda: layers.Dense(1), optimizer=OwnOptimiser)
     assert optimiser.own_code() == {"steps": True, "updates": True}
+
+
+def test_dropout_stays_on_where_draws_are_compared() -> None:
+    model = side(
+        keras.Input((4,)),
+        lambda: layers.Dense(8, activation="relu"),
+        lambda: layers.Dropout(0.5),
+        lambda: layers.Dense(3, name="out"),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+    )
+    x, y, before = numbers(7, 4), np.arange(7) % 3, model.parameters()
+    one, other = (model.drawn_gradients(x, y)[1]["out/kernel"] for _ in range(2))
+    assert not np.array_equal(one, other)
+    first, second, again = model.later_outputs([(x, y)] * 2, x, y, [1, 2, 1])
+    assert np.array_equal(first, again) and not np.array_equal(first, second)
+    losses, after, predicted = model.steps_then_predict([(x, y)] * 2, whole, x)
+    assert len(losses) == 2 and not np.array_equal(after[1]["out/kernel"], before["out/kernel"])
+    np.testing.assert_allclose(predicted, model.outputs(x, False, 1)[0], rtol=1e-5, atol=1e-6)
+    unchanged(model, before)

@@ -26,6 +26,7 @@ from tensorflow_networks import (
 )
 
 from diptych.auditing.frameworks.tensorflow.adapter import Adapter
+from diptych.auditing.gradients import whole
 
 
 @pytest.mark.parametrize("make", HAND_WRITTEN)
@@ -86,6 +87,16 @@ def test_steps_are_real_ones_without_dropout() -> None:
     assert losses[1] < losses[0]
     for name, gradient in gradients.items():
         np.testing.assert_allclose(after[0][name], before[name] - 0.1 * gradient, atol=1e-5)
+
+
+def test_predictions_after_steps_have_the_weights_before_them() -> None:
+    model = side(Perceptron)
+    x, y = model.example(6)
+    before = model.parameters()
+    losses, after, predicted = model.steps_then_predict([(x, y), (x, y)], whole, x)
+    assert losses[1] < losses[0] and not np.array_equal(after[1]["out"], before["out"])
+    np.testing.assert_allclose(predicted, model.outputs(x, False, 1)[0], rtol=1e-6)
+    np.testing.assert_array_equal(model.parameters()["out"], before["out"])
 
 
 def test_a_step_of_its_own_way_is_said_to_be_one() -> None:

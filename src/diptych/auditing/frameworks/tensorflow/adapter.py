@@ -125,6 +125,11 @@ class Adapter:
     def steps(self, batches: list[Batch], keep: Keep = whole) -> tuple[list[float], list[Arrays]]:
         return self._training.steps(batches, keep)
 
+    def steps_then_predict(
+        self, batches: list[Batch], keep: Keep, x: np.ndarray
+    ) -> tuple[list[float], list[Arrays], np.ndarray]:
+        return self._training.steps_then_predict(batches, keep, x)
+
     # What training depends on.
 
     def optimiser(self) -> dict[str, Any]:

@@ -108,6 +108,23 @@ class Training:
     def steps(
         self, batches: list[tuple[np.ndarray, np.ndarray]], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
+        return self.stepped(batches, keep)[:2]
+
+    def steps_then_predict(
+        self, batches: list[tuple[np.ndarray, np.ndarray]], keep: Keep, x: np.ndarray
+    ) -> tuple[list[float], list[Arrays], np.ndarray]:
+        losses, after, others = self.stepped(batches, keep)
+        kept = {name: v.numpy() for name, v in self.submission.variables.items()}
+        try:
+            self.network.submission.load(kept | others)
+            return losses, after, self.network.outputs(x, False, 1)[0]
+        finally:
+            self.network.submission.load(kept)
+
+    def stepped(
+        self, batches: list[tuple[np.ndarray, np.ndarray]], keep: Keep
+    ) -> tuple[list[float], list[Arrays], Arrays]:
+        """As `steps`, and the values of the variables that are not trained after the last."""
         if self.keeps_its_dropout:
             raise NotImplementedError("its dropout cannot be taken out of its step")
         losses, parameters = [], []
@@ -118,7 +135,8 @@ class Training:
                 loss = scalar(side.step(self.inputs.feed_x(x), self.inputs.feed_y(targets)))
                 losses.append(self.loss_with(before, x, targets) if loss is None else loss)
                 parameters.append(keep(self.network.parameters_of(side)))
-        return losses, parameters
+            others = {n: v.numpy() for n, v in side.variables.items() if n not in self.trained}
+        return losses, parameters, others
 
     def loss_with(self, values: Arrays, x: np.ndarray, targets: np.ndarray) -> float:
         """The training loss with other values in the variables, without dropout."""
