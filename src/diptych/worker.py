@@ -113,7 +113,7 @@ class Worker:
             program = [python]
             ours |= {"PYTHONPATH": remote.package_alone(self._scratch.name), "PYTHONSAFEPATH": "1"}
         return subprocess.Popen(
-            [*program, "-m", "diptych.worker", str(to_read), str(to_write)],
+            [*program, "-m", "diptych.supervisor", str(to_read), str(to_write)],
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -153,6 +153,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
+        """The process that waits for the child, on Linux; elsewhere the child itself."""
         return self._process.pid
 
     @property
@@ -166,7 +167,7 @@ class Worker:
 
     def kill(self) -> bool:
         """Ends the child's process, so that a call under way fails; tells if it was still alive."""
-        if alive := self.is_alive:
+        if (alive := self.is_alive) and not processes.kill_descendants(self.pid):
             self._process.kill()
         return alive
 
@@ -394,7 +395,3 @@ def main() -> None:
     requests, answers = (Pipe(int(descriptor)) for descriptor in sys.argv[1:3])
     processes.adopt_orphans()
     serve(requests, answers)
-
-
-if __name__ == "__main__":
-    main()
