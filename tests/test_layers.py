@@ -61,7 +61,7 @@ def test_only_what_shows_things_knows_how_they_are_shown() -> None:
     [
         ("diptych.formats.keras.archive", set[str]()),
         ("diptych.formats.onnx.reader", {"onnx"}),
-        ("diptych.worker, diptych.auditing.jobs", set[str]()),
+        ("diptych.child, diptych.auditing.jobs", set[str]()),
         ("diptych.auditing.frameworks.onnx.adapter", {"onnx"}),
         ("diptych.auditing.frameworks.torch.adapter", {"torch"}),
     ],

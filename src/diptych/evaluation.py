@@ -213,7 +213,7 @@ def _logits(run: Run, images: np.ndarray, data: str | None = None) -> np.ndarray
     parameters = {"run": str(run.folder.absolute()), "workflow": workflow, "data": data}
     with Worker(registry.environment(workflow)) as worker:
         arrays = {} if data else {"images": images}
-        _, answer = worker.call("evaluation:logits_job", parameters, arrays)
+        _, answer = worker.call(logits_job, parameters, arrays)
     return answer["logits"]
 
 

@@ -5,12 +5,11 @@ Their classes hold no rendering. They name the function of `diptych.render` that
 """
 
 import importlib
-from collections.abc import Callable
 from typing import Any
 
 
-def as_text(view: str) -> Callable[[Any], str]:
-    """A ``__repr__`` that gives a view as plain text."""
+def as_text(view: str) -> Any:
+    """A ``__repr__`` that gives a view as plain text; no type says that of a function."""
 
     def text(shown: Any) -> str:
         return _in("plain", view, shown)
@@ -18,7 +17,7 @@ def as_text(view: str) -> Callable[[Any], str]:
     return text
 
 
-def as_html(view: str) -> Callable[[Any], str]:
+def as_html(view: str) -> Any:
     """A ``_repr_html_`` that gives a view as HTML."""
 
     def html(shown: Any) -> str:

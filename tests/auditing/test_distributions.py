@@ -14,7 +14,7 @@ from diptych.auditing.distributions import ENOUGH, of_one_distribution
 def test_p_values_are_those_of_the_exact_test(count: int, shift: float) -> None:
     chance = np.random.default_rng(count)
     a, b = chance.standard_normal(count), shift + chance.standard_normal(count)
-    exact = stats.ks_2samp(a, b, method="exact").pvalue
+    _, exact = stats.ks_2samp(a, b, method="exact")
     assert of_one_distribution(a, b) == pytest.approx(exact, rel=0.15)
 
 

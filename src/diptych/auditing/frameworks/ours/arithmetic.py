@@ -88,7 +88,7 @@ def number_types(ours: Ours) -> dict[str, str]:
         "recipe": ours.recipe.to_dict(),
     }
     with Worker(registry.environment(ours.workflow)) as worker:
-        answer, _ = worker.call("auditing.frameworks.ours.arithmetic:types_job", parameters)
+        answer, _ = worker.call(types_job, parameters)
     return answer["types"]
 
 
