@@ -14,8 +14,8 @@ from typing import Any
 from diptych import machine
 from diptych.errors import InputError
 from diptych.parallel import free_port, told
+from diptych.ray_connection import connected
 from diptych.runs import Run
-from diptych.study.cluster import connected
 from diptych.training_job import follow_job, train_job
 from diptych.worker import Job, Worker, WorkerError
 from diptych.workflows import registry
