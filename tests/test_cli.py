@@ -303,7 +303,7 @@ def test_a_worker_that_breaks(arguments: list[str], tmp_path: Path) -> None:
     """Its own error comes first, in one line, and what helps to fix it below."""
     (tmp_path / "sitecustomize.py").write_text(
         "import sys\n"
-        "if 'diptych.worker' in ' '.join(sys.orig_argv):\n"
+        "if 'diptych.supervisor' in ' '.join(sys.orig_argv):\n"
         "    import diptych.workflows.numpy.workflow as module\n"
         "    module.Workflow = None\n"
     )
