@@ -44,7 +44,7 @@ from diptych.auditing.stages import (
 )
 from diptych.auditing.twins import Twins
 from diptych.auditing.weights import stirred
-from diptych.auditing.whole import settle, without_followers
+from diptych.auditing.whole import set_aside, settle, without_followers
 from diptych.errors import InputError
 
 T = TypeVar("T")
@@ -125,8 +125,8 @@ def audited(
     result.optimisers = tuple(str(s.optimiser.get("kind", "")) for s in (one, other))
     result.notes.extend(notes)
     result.findings.extend(findings)
-    _run_stages({"a": one, "b": other}, result, choices, progress)
-    settle(result)
+    layers = _run_stages({"a": one, "b": other}, result, choices, progress)
+    settle(result, layers)
     without_followers(result)
     order = list(STAGES)
     result.findings.sort(key=lambda f: (harm.ORDER.index(f.harm), order.index(f.stage)))
@@ -261,8 +261,9 @@ def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
 
 def _run_stages(
     sides: dict[str, Side], result: Audit, choices: Choices, progress: Callable[[str], None]
-) -> None:
-    """Runs the stages for two opened sides; each stage gets the results of earlier ones."""
+) -> list[Finding]:
+    """Runs the stages for two opened sides; each stage gets the results of earlier ones. Returns
+    the findings about single layers that were set aside, for `settle`."""
     examples = prepared(sides)
     if examples.random:
         result.notes.append("the network does not take MNIST images; inputs are random")
@@ -289,6 +290,7 @@ def _run_stages(
     if in_training:
         twins.pair = in_training.pair
     run("randomness", randomness.check, twins)
+    layers = set_aside(result)
     losses = run("loss", loss.check, twins)
     formulas = losses.formulas if losses else dict.fromkeys(SIDES)
     decay = losses.decay if losses else {which: {} for which in SIDES}
@@ -300,6 +302,7 @@ def _run_stages(
     run("augmentation", augmentation.check, pair, examples)
     run("trajectory", trajectory.check, twins)
     run("numerics", numerics.check, twins)
+    return layers
 
 
 def _common(pair: Pair) -> dict[str, Any]:
