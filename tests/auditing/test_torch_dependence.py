@@ -68,5 +68,5 @@ def test_they_take_no_outputs_of_the_audits_choice(kind: str) -> None:
 def test_others_are_asked(kind: str) -> None:
     loss = adapter(kind).loss(X[:4], X[4:8])
     assert loss == pytest.approx(
-        np.mean((X[:4] - X[4:8]) ** 2), rel=0.2 if kind == "drawn" else 1e-5
+        np.mean((X[:4] - X[4:8]) ** 2), rel=0.5 if kind == "drawn" else 1e-5
     )

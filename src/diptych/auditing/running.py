@@ -22,6 +22,7 @@ from diptych.auditing.identifying import identified
 from diptych.auditing.objects import named
 from diptych.auditing.pair import SIDES, Pair
 from diptych.auditing.report import STAGES, Audit, Finding, Stage
+from diptych.auditing.settling import settled
 from diptych.auditing.side import FAULT, LIMIT, Failed, Fault, Side, Unable, at_once
 from diptych.auditing.spec import Spec
 from diptych.auditing.stages import (
@@ -248,9 +249,9 @@ def _rehearse(sides: dict[str, Side], examples: Examples) -> None:
 
 
 def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
-    """The pair with the parameters of groups for a black box in the right order."""
+    """The pair with parameters and layers in an order in which the outputs agree."""
     try:
-        return pair.settled(examples.x)
+        return settled(pair, examples.x)
     except InputError:
         raise
     except Exception as problem:
@@ -294,7 +295,8 @@ def _run_stages(
     losses = run("loss", loss.check, twins)
     formulas = losses.formulas if losses else dict.fromkeys(SIDES)
     decay = losses.decay if losses else {which: {} for which in SIDES}
-    run("gradients", gradients.check, twins, formulas, decay, bool(losses and losses.clips))
+    clips, asked = bool(losses and losses.clips), not losses or losses.asked
+    run("gradients", gradients.check, twins, formulas, decay, clips, asked)
     run("update", update.check, twins, decay)
     run("schedule", schedule.check, pair)
     run("settings", settings.check, pair)

@@ -20,7 +20,7 @@ from diptych.auditing.frameworks.torch.dependence import (
 )
 from diptych.auditing.frameworks.torch.dropout import Quiet, set_rates_to_zero
 from diptych.auditing.frameworks.torch.inputs import Inputs
-from diptych.auditing.frameworks.torch.packed import PackedModule
+from diptych.auditing.frameworks.torch.packed_module import PackedModule
 from diptych.auditing.frameworks.torch.running import (
     buffers_kept,
     drawing_from,
