@@ -103,6 +103,21 @@ def test_they_stay_beside_another_difference_of_the_networks() -> None:
     assert len(result.findings) == 2
 
 
+@pytest.mark.parametrize(
+    ("effect", "settles"),
+    [
+        ("on the same input and weights they differ by up to 1, most on example 0", True),
+        ("their outputs' shapes differ", True),
+        ("the smallest input that fails: example 3 of 32", False),  # It isn't what it declares.
+    ],
+)
+def test_unknown_layers_may_be_cut_differently(effect: str, settles: bool) -> None:
+    layer = Finding("forward", "layer-kind", "get_item", "a", "b", effect, "")
+    result = audited(layer)
+    settled(result)
+    assert result.same is settles and bool(result.notes) is settles
+
+
 def test_a_loss_that_cannot_be_asked_is_compared_with_the_gradients() -> None:
     result = audited(finding("structure", "layer-missing"))
     stage_of(result, "loss").ok = None

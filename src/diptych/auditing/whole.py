@@ -7,11 +7,16 @@ before the loss is compared, so that the later stages look for causes of their o
 where one of them shows that the layers may differ after all.
 """
 
+from diptych.auditing.black_boxes import OTHER_NUMBERS, OTHER_SHAPES
 from diptych.auditing.certificate import TWINS
 from diptych.auditing.report import Audit, Finding, Stage
 
-LAYERS = {"structure": ("layer-missing", "layer-kind"), "mode": ("training-mode", "unexplained")}
-"""The findings about single layers, by stage."""
+LAYERS = {
+    "structure": ("layer-missing", "layer-kind"),
+    "forward": (),
+    "mode": ("training-mode", "unexplained"),
+}
+"""The findings about single layers, by stage; in the stage forward, those about unknown layers."""
 BESIDE = ("activation", "activation-limits")
 """Findings that follow if a layer has no counterpart, because its neighbours are then compared with
 each other."""
@@ -34,7 +39,7 @@ a difference instead."""
 def set_aside(result: Audit) -> list[Finding]:
     """Takes the findings about single layers out of an audit, if the outputs of the whole networks
     agree and there is no other finding about the networks."""
-    layers = [f for f in result.findings if f.code in LAYERS.get(f.stage, ())]
+    layers = [f for f in result.findings if f.code in LAYERS.get(f.stage, ()) or _is_unknown(f)]
     if any(finding.code == "layer-missing" for finding in layers):
         layers += [f for f in result.findings if f.stage == "structure" and f.code in BESIDE]
     others = [f for f in result.findings if f not in layers]
@@ -45,6 +50,12 @@ def set_aside(result: Audit) -> list[Finding]:
         return []
     result.findings[:] = others
     return layers
+
+
+def _is_unknown(finding: Finding) -> bool:
+    """True for a difference of two layers of which one is unknown, in inference."""
+    beginnings = (OTHER_NUMBERS, OTHER_SHAPES)
+    return finding.stage == "forward" and finding.effect.startswith(beginnings)
 
 
 def settle(result: Audit, layers: list[Finding]) -> None:
