@@ -137,7 +137,7 @@ def kill_workers() -> None:
     """Kills the workers that this process has started; its tests have other children, too."""
     for pid in children(os.getpid()):
         with suppress(psutil.NoSuchProcess):
-            if "diptych.worker" in psutil.Process(pid).cmdline():
+            if "diptych.supervisor" in psutil.Process(pid).cmdline():
                 kill(pid)
 
 

@@ -113,7 +113,7 @@ def test_the_extras_are_those_of_the_project() -> None:
     """Each module is in a package that the extra asks for, and the core has none of them."""
     project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
-    assert set(optional) == {*extras.EXTRAS, "all", "dev", "docs"}
+    assert set(optional) == {*extras.EXTRAS, "all", "docs"}
     packages = metadata.packages_distributions()
     core = {canonicalize_name(Requirement(each).name) for each in project["dependencies"]}
 
@@ -127,9 +127,34 @@ def test_the_extras_are_those_of_the_project() -> None:
         asked = asked_by(extra)
         for module in modules:
             if module in packages:  # Another Python may lack an extra.
-                names = {canonicalize_name(name) for name in packages[module]}
+                # The CPU's build of TensorFlow, which `make` sets up, has a name of its own.
+                names = {canonicalize_name(name).removesuffix("-cpu") for name in packages[module]}
                 assert names & asked, (extra, module)
                 assert not names & core, (extra, module)
+
+
+def test_what_make_sets_up_asks_for_what_the_extras_ask_for() -> None:
+    """The bounds of TensorFlow, Keras and h5py stand in the extra and in the group."""
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())
+
+    def bounds(requirements: list[Any]) -> set[tuple[str, str]]:
+        asked = [Requirement(each) for each in requirements if isinstance(each, str)]
+        return {(each.name.removesuffix("-cpu"), str(each.specifier)) for each in asked}
+
+    extras_of = project["project"]["optional-dependencies"]
+    groups = project["dependency-groups"]
+    assert bounds(extras_of["tensorflow"]) <= bounds(groups["compare"])
+    assert bounds(extras_of["export"]) - bounds(groups["dev"]) == {("diptych", "")}
+
+
+def test_the_developers_have_what_the_users_have() -> None:
+    """The same version of each package, so that the tests run on what `make compare` sets up."""
+
+    def pinned(file: str) -> set[str]:
+        lines = (PROJECT / file).read_text().splitlines()
+        return {line.split(" ")[0] for line in lines if "==" in line}
+
+    assert pinned("constraints.txt") < pinned("constraints-dev.txt")
 
 
 def test_the_core_has_what_the_parent_imports() -> None:

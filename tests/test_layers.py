@@ -47,12 +47,21 @@ def test_formats_know_nothing_of_what_uses_them() -> None:
             assert not name.startswith(tuple(f"diptych.{module}" for module in above)), path
 
 
+def test_only_what_shows_things_knows_how_they_are_shown() -> None:
+    """What is trained, compared and measured names its view (`diptych.shown`), and no more."""
+    shows = ("render", "cli", "look", "pytest_plugin.py")
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] not in shows:
+            for name in imports(path):
+                assert not name.startswith("diptych.render"), path
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
         ("diptych.formats.keras.archive", set[str]()),
         ("diptych.formats.onnx.reader", {"onnx"}),
-        ("diptych.worker, diptych.auditing.jobs", set[str]()),
+        ("diptych.child, diptych.auditing.jobs", set[str]()),
         ("diptych.auditing.frameworks.onnx.adapter", {"onnx"}),
         ("diptych.auditing.frameworks.torch.adapter", {"torch"}),
     ],
@@ -69,3 +78,16 @@ def test_the_process_of_a_side_imports_its_framework_alone(module: str, allowed:
         f"import {module}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_packages_hold_no_logic() -> None:
+    """Their ``__init__.py`` import and name. Two import late, by a table of names."""
+    late = {"__init__.py", "auditing/__init__.py"}
+    for path in PACKAGE.rglob("__init__.py"):
+        if str(path.relative_to(PACKAGE)) not in late:
+            defined = [
+                node.name
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            ]
+            assert not defined, path

@@ -16,6 +16,7 @@ FILES = (
     "LICENSE",
     "Makefile",
     "README.md",
+    "constraints-dev.txt",
     "constraints.txt",
     "mkdocs.yml",
     "pyproject.toml",

@@ -79,6 +79,13 @@ def dies_with_children(parameters, arrays, report, stopping):
     report({"pids": [process.pid]})
     os._exit(3)
 
+def dies_without_a_word(parameters, arrays, report, stopping):
+    """Is killed after it has started a program with neither its session nor its environment."""
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"],
+                               start_new_session=True, env={})
+    report({"pids": [process.pid]})
+    os.kill(os.getpid(), parameters["signal"])
+
 def shouts(parameters, arrays, report, stopping):
     """Writes to every descriptor that there is."""
     for number in range(3, 400):
@@ -156,6 +163,17 @@ def test_a_worker_that_ends_by_itself_takes_its_children_along(worker: Worker) -
     with pytest.raises(WorkerError, match="exit code 3"):
         worker.call("process_jobs:dies_with_children", {}, report=told.append, limit=30)
     worker.close()
+    assert gone(told[0]["pids"])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux adopts orphans")
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGABRT"])
+def test_a_worker_that_is_killed_takes_even_a_stranger_along(worker: Worker, name: str) -> None:
+    told: list[dict] = []
+    number = int(signal.Signals[name])
+    with pytest.raises(WorkerError, match=f"ended by {name}"):
+        job = "process_jobs:dies_without_a_word"
+        worker.call(job, {"signal": number}, report=told.append, limit=30)
     assert gone(told[0]["pids"])
 
 

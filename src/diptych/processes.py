@@ -1,9 +1,9 @@
 """Ends a process together with everything that it has started, however that tried to get away.
 
 A process that forks twice, or starts a session of its own, leaves its group and its parent. So
-there are three ways to find it: by its group, by its ancestors (a worker adopts its orphans, see
-`adopt_orphans`), and by a mark in its environment that all descendants inherit. The last two need
-`/proc`, which Linux has.
+there are three ways to find it: by its group, by its ancestors (a worker adopts its orphans, and
+where it has ended `supervise` does), and by a mark in its environment that all descendants inherit.
+The last two need `/proc`, which Linux has.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,7 +24,7 @@ PROC = Path("/proc")
 LEAST_ADDRESSES, LEAST_FOR_A_COMMAND = 2**30, 2**28
 """Bytes for a worker, and for a command alone. With less, the libraries under NumPy and SciPy do
 not fail as they start: they wait for ever for threads that there is no room for."""
-PR_SET_CHILD_SUBREAPER = 36
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 TRACKER = b"multiprocessing.resource_tracker"
 """Python's process that removes what others left in shared memory, once they have ended."""
 TRACKER_SECONDS = 20.0
@@ -45,9 +45,53 @@ def check_address_space(least: int) -> None:
 
 def adopt_orphans() -> None:
     """Makes this process the parent of descendants whose own parent has ended, on Linux."""
+    _control(PR_SET_CHILD_SUBREAPER, 1)
+
+
+def _control(option: int, value: int) -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+            ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+def supervise(descriptors: Iterable[int]) -> None:
+    """Goes on in a fork. This process waits for it, kills all that it has left, and ends as it did.
+
+    So nothing stays behind if the fork is killed, or ends without a word, after it has started a
+    program that has neither its session nor its environment. The fork is killed if this process is.
+    Only on Linux; elsewhere nothing happens.
+
+    Args:
+        descriptors: those that only the fork needs.
+    """
+    if sys.platform != "linux":
+        return
+    adopt_orphans()
+    supervisor = os.getpid()
+    fork = os.fork()
+    if not fork:
+        _control(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != supervisor:
+            os._exit(1)
+        return
+    for descriptor in descriptors:
+        os.close(descriptor)
+    code = os.waitstatus_to_exitcode(_waited_for(fork))
+    _kill_until_none(lambda: {n for n in descendants(supervisor) if not _is_tracker(n)})
+    if code < 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # The fork has left its image, if wanted.
+        with suppress(OSError, ValueError):  # SIGKILL takes no handler.
+            signal.signal(-code, signal.SIG_DFL)
+        os.kill(supervisor, -code)
+    os._exit(code)
+
+
+def _waited_for(process: int) -> int:
+    """The status with which a child ends; other children, such as adopted ones, may end before."""
+    while True:
+        ended, status = os.wait()
+        if ended == process:
+            return status
 
 
 def end(process: int, mark: str) -> None:
@@ -74,9 +118,20 @@ def end(process: int, mark: str) -> None:
 
 def end_descendants(mark: str) -> None:
     """Kills what this process has started; it calls this as the last thing that it does."""
+    own = {os.getpid(), os.getppid()}  # The parent may be the one that supervises this process.
+    _kill_until_none(lambda: (descendants(os.getpid()) | marked(mark)) - own)
+
+
+def kill_descendants(process: int) -> bool:
+    """Kills what a process has started, as far as it is there; tells if there was something."""
+    there = descendants(process)
+    _kill(there)
+    return bool(there)
+
+
+def _kill_until_none(find: Callable[[], set[int]]) -> None:
     for _ in range(ROUNDS):
-        there = (descendants(os.getpid()) | marked(mark)) - {os.getpid()}
-        if not there:
+        if not (there := find()):
             return
         _kill(there)
         time.sleep(0.005)
