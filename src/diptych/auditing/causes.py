@@ -26,6 +26,12 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "Embedding(padding_idx): this row gets no gradient and starts at zero",
         "TensorFlow": "set the gradient of this row to zero",
     },
+    "repeated-tokens": {
+        "Keras": "on TensorFlow, a train_step that hands tf.convert_to_tensor(gradient) to the "
+        "optimizer adds up a token's rows first; on JAX and PyTorch, Keras does so by itself",
+        "PyTorch": "Embedding adds up a token's rows; no setting squares them one by one",
+        "TensorFlow": "tf.convert_to_tensor(gradient) adds up a token's rows",
+    },
     "padding": {
         "Keras": "padding='same' pads the bottom and right more; ZeroPadding2D sets each side",
         "PyTorch": "padding=n pads n on every side; F.pad sets each side",
@@ -188,7 +194,10 @@ CAUSES: dict[str, dict[str, str]] = {
     },
     "optimiser": {"": "use the same optimiser"},
     "learning-rate": {"": "use the same learning rate"},
-    "momentum": {"": "use the same momentum, with or without Nesterov on both sides"},
+    "momentum": {
+        "": "use the same momentum, with or without Nesterov on both sides (under a schedule, "
+        "Keras' SGD keeps the rates of earlier steps and PyTorch's does not; no setting changes it)"
+    },
     "beta-1": {"": "use the same beta_1"},
     "beta-2": {"": "use the same beta_2 (RMSprop: rho, PyTorch's alpha)"},
     "epsilon": {

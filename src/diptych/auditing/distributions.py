@@ -12,8 +12,9 @@ from scipy import stats
 
 ALARMS = 1e-4
 """The probability of a false alarm in one audit."""
-QUESTIONS = 3
-"""The number of comparisons of distributions in an audit: networks, gradients, batches."""
+QUESTIONS = 4
+"""The number of comparisons of distributions in an audit: networks in training and in inference,
+gradients, batches."""
 SCREEN = 5e-3
 """The p-value of the first sample below which a second one is drawn."""
 ENOUGH = 200

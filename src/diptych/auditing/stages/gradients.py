@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from diptych.auditing.drawn_gradients import compare_drawn
+from diptych.auditing.drawn_gradients import LOSS, Difference, compare_drawn
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.losses import Formula
@@ -18,6 +18,8 @@ from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
+SAME_FACTOR = 0.1
+"""The relative difference up to which the factors of a loss and of its gradients are one."""
 CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
 """Stages whose findings explain a difference in gradients."""
 
@@ -27,6 +29,7 @@ def check(
     formulas: dict[Which, Formula | None],
     decay: Penalties,
     clips: bool,
+    asked: bool,
     report: Reporter,
 ) -> Stage:
     """Compares loss and gradients at all places; names the cause where they differ.
@@ -36,6 +39,7 @@ def check(
         formulas: of the losses, as far as they are known.
         decay: penalties that are in one side's loss and in the other's steps; they are left out.
         clips: whether one loss cuts probabilities off near 0, where the other does not.
+        asked: whether the losses were compared on given outputs. If not, they are compared here.
         report: takes the findings.
     """
     stage = Stage(NAME)
@@ -53,11 +57,16 @@ def check(
             except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
         if worst.ratio > 1 and any(twins.draws.values()):
-            return drawn(twins, start, report)
+            return drawn(twins, start, asked, report)
     stage.ok = worst.ratio <= 1
     if stage.ok:
         return stage
     clean = not report.has(*CAUSES)
+    if clean and not asked and worst.of_loss:
+        a, b = (side.loss_words or "a custom loss" for side in twins.pair.sides.values())
+        report("loss", a=a, b=b, effect=worst.of_loss, stage="loss")
+        stage.note = "expected from the other findings"
+        return stage
     named = naming.explain(
         twins.pair, twins.examples, twins.weights, twins.float32_unit, formulas, clean, report
     )
@@ -68,9 +77,9 @@ def check(
     return stage
 
 
-def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
+def drawn(twins: Twins, start: Arrays, asked: bool, report: Reporter) -> Stage:
     """Compares loss and gradients as distributions, because the user's code draws random numbers
-    that cannot be switched off."""
+    that cannot be switched off; ``asked`` as in `check`."""
     stage = Stage(NAME)
     stage.coverage.precision = twins.precision
     if not _are_comparable(twins):
@@ -82,15 +91,30 @@ def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
     different = compare_drawn(twins, weights_at(Place("moved", 1.0, 0), start), stage.coverage)
     stage.ok = different is None
     if different and not report.has(*CAUSES):
-        effect = f"the distributions of {different.statistic} differ, p = {different.p:.1g}"
-        if different.is_of_spread:
-            words = [_spread(twins, which, different.deviations[which]) for which in SIDES]
-            report("randomness", a=words[0], b=words[1], effect=effect)
-        else:
-            report(
-                "unexplained", a="loss and gradients", b="different distributions", effect=effect
-            )
+        _name_drawn(twins, different, asked, report)
     return stage
+
+
+def _name_drawn(twins: Twins, different: Difference, asked: bool, report: Reporter) -> None:
+    """Names a difference of distributions: a scaled loss, scaled gradients, or another spread."""
+    effect = f"the distributions of {different.statistic} differ, p = {different.p:.1g}"
+    of_loss, of_gradients = different.of_loss, different.of_gradients
+    if of_loss is not None and of_loss == 1.0:
+        b = f"{of_gradients:.3g} times such gradients"
+        report("gradient-scale", a="the gradients of its loss", b=b, effect=effect)
+    elif of_loss is not None and of_gradients is not None:
+        b = f"{of_loss:.3g} times such a loss"
+        if abs(of_gradients - of_loss) > SAME_FACTOR * abs(of_loss):
+            b += f", with {of_gradients:.3g} times its gradients"
+        report("loss", a="its loss", b=b, effect=effect, stage="loss")
+    elif not asked and different.statistic == LOSS and not different.is_of_spread:
+        a, b = (side.loss_words or "a custom loss" for side in twins.pair.sides.values())
+        report("loss", a=a, b=b, effect=effect, stage="loss")
+    elif different.is_of_spread:
+        words = [_spread(twins, which, different.deviations[which]) for which in SIDES]
+        report("randomness", a=words[0], b=words[1], effect=effect)
+    else:
+        report("unexplained", a="loss and gradients", b="different distributions", effect=effect)
 
 
 def _are_comparable(twins: Twins) -> bool:
@@ -116,17 +140,21 @@ class Worst:
     def __init__(self) -> None:
         self.ratio, self.what, self.effect = 1.0, "", ""
         self.match: Match | None = None
+        self.of_loss = ""
+        """The effect of a difference of the loss itself, if there is one."""
 
     def take(
         self, difference: float, bound: float, match: Match | None, what: str, at: str
     ) -> None:
         """Adds one difference."""
+        effect = (
+            f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e}) with {at}"
+        )
+        if difference > bound and what == LOSS:
+            self.of_loss = self.of_loss or effect
         if difference / bound > self.ratio:
             self.ratio, self.match, self.what = difference / bound, match, what
-            self.effect = (
-                f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e}) "
-                f"with {at}"
-            )
+            self.effect = effect
 
 
 def without(
@@ -169,7 +197,7 @@ def _at(
     bound = twins.bound(losses[0], difference, lambda way: np.array(near(way)[0]))
     stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)
-    worst.take(difference, bound, None, "the loss", str(place))
+    worst.take(difference, bound, None, LOSS, str(place))
     of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])
     # A bias in front of a normalisation has a gradient of nothing but rounding.
     floor = twins.floor(max((float(np.abs(g).max(initial=0.0)) for g in of_a.values()), default=0))

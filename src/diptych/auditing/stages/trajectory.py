@@ -191,6 +191,8 @@ def _close(
         stage.note = "compared which parameters change"
         return True
     stage.ok = False
+    if naming.explain_by_tokens(twins.pair, twins.examples, twins.weights, report):
+        return False
     if report.has():
         stage.note += "; expected from the other findings"
         return False
