@@ -300,7 +300,7 @@ def _run_stages(
     run("update", update.check, twins, decay)
     run("schedule", schedule.check, pair)
     run("settings", settings.check, pair)
-    run("batches", batches.check, pair)
+    run("batches", batches.check, pair, examples)
     run("augmentation", augmentation.check, pair, examples)
     run("trajectory", trajectory.check, twins)
     run("numerics", numerics.check, twins)
