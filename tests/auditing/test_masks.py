@@ -39,7 +39,7 @@ def of_torch(seed: int) -> Any:
 def of_keras(seed: int) -> Any:
     tokens = keras.Input((5,), dtype="int64")
     z = layers.Embedding(9, 8)(tokens)
-    model = keras.Model(tokens, layers.Dense(2)(z[:, 0]))  # pyright: ignore[reportOptionalSubscript]
+    mask = keras.ops.expand_dims(keras.ops.not_equal(tokens, 0), 1)
     z = layers.MultiHeadAttention(2, 4)(z, z, attention_mask=mask)
     model = keras.Model(tokens, layers.Dense(2)(z[:, 0]))
     model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
