@@ -95,7 +95,13 @@ def first_losses(
         place = divmod(step, batches.steps_per_epoch)
         frozen = SMALL.frozen_weights(batches.frozen(*place))
         images, labels = batches.batch(*place)
-        if name == "torch":
+        if name == "tensorflow":
+            rate, stacked = batches.rates[step : step + 1], (images[None], labels[None])
+            taken = workflow.run_steps(
+                stacked[0], stacked[1].astype(np.int64), rate, np.int32(step), frozen
+            )
+            losses.append(tuple(float(values[0]) for values in taken))
+        elif name == "torch":
             losses.append(workflow.train_step(images, labels, frozen))
         else:
             rate = batches.rates[step : step + 1]
@@ -111,7 +117,7 @@ def losses_of(size: int, name: str, recipe: Recipe, data: Data, folder: Path) ->
     answers = context.Queue()
     rendezvous = f"file://{folder}/rendezvous-{name}-{size}"
     if name not in parallel.BY_FILE:
-        rendezvous = f"tcp://127.0.0.1:{parallel.free_port('127.0.0.1')}"
+        rendezvous = ",".join(parallel.free_addresses("127.0.0.1", size))
     processes = [
         context.Process(
             target=first_losses, args=(rank, size, rendezvous, name, recipe, data, answers)
@@ -133,7 +139,7 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, size", [(name, size) for name in ("torch", "jax") for size in (2, 3)]
+    "name, size", [(name, size) for name in ("tensorflow", "torch", "jax") for size in (2, 3)]
 )
 def test_the_first_losses_are_those_of_one_process(
     name: str, size: int, few_digits: Path, tmp_path: Path
@@ -153,7 +159,7 @@ def test_the_first_losses_are_those_of_one_process(
 
 
 @NEEDS_PROC
-@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("name", ["tensorflow", "torch", "jax"])
 def test_a_killed_process_is_one_line_and_another_number_resumes(
     name: str, few_digits: Path, tmp_path: Path
 ) -> None:
@@ -200,7 +206,6 @@ def test_a_killed_process_is_one_line_and_another_number_resumes(
     [
         ("keras", "keras-team/keras, issue 20585"),
         ("keras@jax", "does not do that yet"),
-        ("tensorflow", "does not do that yet"),
         ("numpy", "computes in one"),
     ],
 )
@@ -214,7 +219,7 @@ def test_other_workflows_refuse_in_one_line(
     options = f"--data {few_digits} --runs {tmp_path} --recipe plain --processes 2"
     assert _run(["train", workflow, *options.split()]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
-    assert reason in line and "torch and jax can train in several" in line
+    assert reason in line and "tensorflow, torch, jax can train in several" in line
     assert not list(tmp_path.iterdir())
 
 

@@ -36,7 +36,7 @@ NEEDS = {
 """The packages that a module, or a backend of Keras, of that name needs."""
 
 
-PARALLEL = ("torch", "jax")
+PARALLEL = ("tensorflow", "torch", "jax")
 """The workflows that can train in several processes."""
 NOT_PARALLEL = {
     "keras": "Keras' fit on TensorFlow fails under MultiWorkerMirroredStrategy with an unsupported "
@@ -128,7 +128,7 @@ def check_processes(name: str, network: Network, processes: int) -> None:
     if name not in PARALLEL:
         reason = NOT_PARALLEL.get(name, "Diptych does not do that yet")
         raise InputError(
-            f"workflow {name} trains in one process: {reason}; {' and '.join(PARALLEL)} can train "
+            f"workflow {name} trains in one process: {reason}; {', '.join(PARALLEL)} can train "
             "in several"
         )
     if any(isinstance(layer, BatchNorm) for layer in network.layers):
