@@ -36,14 +36,16 @@ NEEDS = {
 """The packages that a module, or a backend of Keras, of that name needs."""
 
 
-PARALLEL = ("tensorflow", "torch", "jax")
+PARALLEL = ("tensorflow", "keras@jax", "torch", "jax")
 """The workflows that can train in several processes."""
 NOT_PARALLEL = {
     "keras": "Keras' fit on TensorFlow fails under MultiWorkerMirroredStrategy with an unsupported "
     "type, PerReplica (keras-team/keras, issue 20585)",
+    "keras@torch": "Keras' fit calls the model itself, but PyTorch's DistributedDataParallel adds "
+    "up gradients only in calls of its own",
     "numpy": "the reference is to be read, and computes in one",
 }
-"""The reasons of those that cannot; the rest do not support it yet."""
+"""The reasons of the others."""
 
 
 def load(name: str, group: Group | None = None) -> type[Workflow]:
@@ -126,10 +128,9 @@ def check_processes(name: str, network: Network, processes: int) -> None:
     if processes == 1:
         return
     if name not in PARALLEL:
-        reason = NOT_PARALLEL.get(name, "Diptych does not do that yet")
         raise InputError(
-            f"workflow {name} trains in one process: {reason}; {', '.join(PARALLEL)} can train "
-            "in several"
+            f"workflow {name} trains in one process: {NOT_PARALLEL[name]}; {', '.join(PARALLEL)} "
+            "can train in several"
         )
     if any(isinstance(layer, BatchNorm) for layer in network.layers):
         raise InputError(
