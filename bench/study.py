@@ -218,7 +218,7 @@ def rate(address: str) -> float:
     """Tasks that do nothing, per second, once the processes are started."""
     import ray
 
-    from diptych.study.cluster import connected
+    from diptych.ray_connection import connected
 
     with connected(address):
         nothing: Any = ray.remote(num_cpus=1)(lambda: None)

@@ -47,12 +47,21 @@ def test_formats_know_nothing_of_what_uses_them() -> None:
             assert not name.startswith(tuple(f"diptych.{module}" for module in above)), path
 
 
+def test_only_what_shows_things_knows_how_they_are_shown() -> None:
+    """What is trained, compared and measured names its view (`diptych.shown`), and no more."""
+    shows = ("render", "cli", "look", "pytest_plugin.py")
+    for path in PACKAGE.rglob("*.py"):
+        if path.relative_to(PACKAGE).parts[0] not in shows:
+            for name in imports(path):
+                assert not name.startswith("diptych.render"), path
+
+
 @pytest.mark.parametrize(
     ("module", "allowed"),
     [
         ("diptych.formats.keras.archive", set[str]()),
         ("diptych.formats.onnx.reader", {"onnx"}),
-        ("diptych.worker, diptych.auditing.jobs", set[str]()),
+        ("diptych.child, diptych.auditing.jobs", set[str]()),
         ("diptych.auditing.frameworks.onnx.adapter", {"onnx"}),
         ("diptych.auditing.frameworks.torch.adapter", {"torch"}),
     ],

@@ -13,6 +13,7 @@ from diptych.data.drawing import prepare_image
 from diptych.data.pictures import find_pictures, open_source
 from diptych.errors import InputError
 from diptych.runs import PREDICTIONS, Run
+from diptych.shown import as_html, as_text
 from diptych.worker import Arrays, Report, Worker
 from diptych.workflows import registry
 
@@ -30,7 +31,7 @@ class ClassScore:
     """Of the images of this class, the share classified as it; None where there are none."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
     """A run's predictions on a split, compared with the labels."""
 
@@ -53,18 +54,8 @@ class Evaluation:
         """Plain data, as ``--json`` writes them."""
         return {"schema": 1, "accuracy": self.accuracy, **asdict(self)}
 
-    def __repr__(self) -> str:
-        """The tables of `diptych evaluate`."""
-        from diptych.render.evaluation import evaluation_tables
-        from diptych.render.terminal import plain
-
-        return plain(evaluation_tables(self))
-
-    def _repr_html_(self) -> str:
-        from diptych.render.evaluation import evaluation_tables
-        from diptych.render.terminal import html
-
-        return html(evaluation_tables(self))
+    __repr__ = as_text("evaluation:evaluation_tables")
+    _repr_html_ = as_html("evaluation:evaluation_tables")
 
 
 def accuracy_interval(correct: int, images: int) -> tuple[float, float]:
@@ -222,7 +213,7 @@ def _logits(run: Run, images: np.ndarray, data: str | None = None) -> np.ndarray
     parameters = {"run": str(run.folder.absolute()), "workflow": workflow, "data": data}
     with Worker(registry.environment(workflow)) as worker:
         arrays = {} if data else {"images": images}
-        _, answer = worker.call("evaluation:logits_job", parameters, arrays)
+        _, answer = worker.call(logits_job, parameters, arrays)
     return answer["logits"]
 
 

@@ -163,7 +163,7 @@ def _call(
             _end(workflow)
             _kept[workflow] = Worker(registry.environment(workflow))
         try:
-            return _kept[workflow].call(f"in_memory:{job.__name__}", parameters, arrays, report)
+            return _kept[workflow].call(job, parameters, arrays, report)
         except InputError:
             raise
         except BaseException:  # It may be gone, or still at work: the next call starts another.

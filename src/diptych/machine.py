@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGES = ("diptych", "tensorflow", "keras", "torch", "jax", "numpy")
+OTHER_BUILDS = {"tensorflow": "tensorflow-cpu"}
+"""The name of another build of a package, with the same modules."""
 
 
 @cache
@@ -79,13 +81,12 @@ def describe() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """The installed versions of the packages that a run's numbers depend on."""
-    found = {}
+    installed = {}
     for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+        for name in (package, OTHER_BUILDS.get(package, package)):
+            with suppress(metadata.PackageNotFoundError):
+                installed.setdefault(package, metadata.version(name))
+    return installed
 
 
 def forget_peak_memory() -> None:

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, PrivateAttr, model_validator
 from diptych.errors import InputError
 from diptych.layers import NOT_TRAINED, Conv, Count, Dense, Flatten, Layer, LayerBase, Shape
 from diptych.randomness import generator
+from diptych.shown import as_html
 from diptych.validation import Described
 
 Weights = dict[str, np.ndarray]
@@ -72,11 +73,7 @@ class Network(Described):
 
     __str__ = __repr__
 
-    def _repr_html_(self) -> str:
-        from diptych.render.description import network_summary
-        from diptych.render.terminal import html
-
-        return html(network_summary(self))
+    _repr_html_ = as_html("description:network_summary")
 
     @model_validator(mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 from diptych import machine
 from diptych.errors import command
 from diptych.runs import Run
+from diptych.training_job import follow_job, train_job
 from diptych.worker import END_SECONDS, Worker, WorkerError
 from diptych.workflows import registry
 
@@ -52,9 +53,7 @@ def train(
 
         def follow(rank: int) -> None:
             try:
-                workers[rank].call(
-                    "training_job:follow_job", parameters | {"group": groups[rank]}, stops=False
-                )
+                workers[rank].call(follow_job, parameters | {"group": groups[rank]}, stops=False)
             except Exception as problem:
                 reason = problem if isinstance(problem, WorkerError) else WorkerError(str(problem))
                 failures.append((rank, reason))
@@ -68,9 +67,7 @@ def train(
         for thread in threads:
             thread.start()
         try:
-            answer, _ = leader.call(
-                "training_job:train_job", parameters | {"group": groups[0]}, report=report
-            )
+            answer, _ = leader.call(train_job, parameters | {"group": groups[0]}, report=report)
         except WorkerError as problem:
             for thread in threads:  # Those that have lost it fail as well, and may say why.
                 thread.join(END_SECONDS)

@@ -14,9 +14,10 @@ from typing import Any
 from diptych import machine
 from diptych.errors import InputError
 from diptych.parallel import free_addresses, told
+from diptych.ray_connection import connected
 from diptych.runs import Run
-from diptych.study.cluster import connected
-from diptych.worker import Worker, WorkerError
+from diptych.training_job import follow_job, train_job
+from diptych.worker import Job, Worker, WorkerError
 from diptych.workflows import registry
 
 ROOM_SECONDS = 60.0
@@ -38,7 +39,7 @@ class Member:
         """An address of this machine with a free port, as ``tcp://HOST:PORT``."""
         return free_addresses(self.address, 1)[0]
 
-    def do(self, job: str, parameters: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    def do(self, job: Job, parameters: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """Does a job, giving ``report`` and a value for each report, and last how it ended:
         ``answer``, ``wrong input`` or ``failed``, with the answer or the message."""
         said: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
@@ -143,7 +144,7 @@ def _followed(
 
     size = len(members)
     rendezvous = ",".join(ray.get([member.rendezvous.remote() for member in members]))
-    jobs = ["training_job:train_job"] + ["training_job:follow_job"] * (size - 1)
+    jobs = [train_job] + [follow_job] * (size - 1)
     streams = [
         member.do.options(num_returns="streaming").remote(
             job, parameters | {"group": {"rank": rank, "size": size, "rendezvous": rendezvous}}

@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from diptych import zoo
+from diptych.shown import as_html
 from diptych.validation import Described
 
 Count = Annotated[int, Field(strict=True, ge=1, le=2**31)]
@@ -115,11 +116,7 @@ class Recipe(Described):
 
     __str__ = __repr__
 
-    def _repr_html_(self) -> str:
-        from diptych.render.description import recipe_values
-        from diptych.render.terminal import html
-
-        return html(recipe_values(self))
+    _repr_html_ = as_html("description:recipe_values")
 
     def _changed(self) -> dict[str, Any]:
         """The values that differ from the defaults."""

@@ -47,7 +47,7 @@ os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 os.dup2(2, 1)
 sys.path[:] = [folder] + [path for path in sys.path if path]
 sys.argv = ["worker", str(requests), str(answers)]
-from diptych.worker import main
+from diptych.child import main
 main()
 """
 

@@ -39,6 +39,7 @@ from diptych.network import Network, Weights
 from diptych.reading import MOST_ARRAY_BYTES, MOST_JSON_BYTES, open_regular, read_regular
 from diptych.recipe import Recipe
 from diptych.schema import DATA, DESCRIPTION, RESULT, SCHEMA, check_keys
+from diptych.shown import as_html
 from diptych.whole_files import packed, read_json, unpacked, write_json, write_whole
 from diptych.workflows import registry
 from diptych.workflows.progress import Epoch, Progress, State
@@ -63,8 +64,7 @@ class Run:
     def __repr__(self) -> str:
         return f"<Run {self.folder}: {_in_words(self)}>"
 
-    def _repr_html_(self) -> str:
-        return _as_html(self)
+    _repr_html_ = as_html("runs:one_run")
 
     @classmethod
     def create(
@@ -312,14 +312,6 @@ def _in_words(run: Run) -> str:
     except InputError:
         return "it cannot be read"
     return status + (f", {100 * result['test_accuracy']:.2f}% on the test set" if result else "")
-
-
-def _as_html(run: Run) -> str:
-    """The run as a row of the table of `diptych runs`."""
-    from diptych.render.runs import run_table
-    from diptych.render.terminal import html
-
-    return html(run_table([run]))
 
 
 def _did_you_mean(name: str, root: Path) -> str:

@@ -12,9 +12,9 @@ from diptych import processes
 def main() -> None:
     """Becomes a worker over the descriptors that the arguments name."""
     processes.supervise(int(descriptor) for descriptor in sys.argv[1:3])
-    from diptych import worker
+    from diptych import child
 
-    worker.main()
+    child.main()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from diptych.network import Network
 from diptych.recipe import Recipe
 from diptych.runs import TENSORBOARD, Run
 from diptych.snapshots import keep_snapshots
+from diptych.training_job import train_job
 from diptych.worker import Worker, WorkerError
 from diptych.workflows import registry
 
@@ -260,7 +261,7 @@ def _carry_out(
         else:
             with ExitStack() as stack:
                 worker = worker or stack.enter_context(Worker(registry.environment(run.workflow)))
-                answer, _ = worker.call("training_job:train_job", parameters, report=report)
+                answer, _ = worker.call(train_job, parameters, report=report)
     except KeyboardInterrupt:
         if run.status == "done":
             raise KeyboardInterrupt(f"Stopped; run {run.folder} had just ended.") from None

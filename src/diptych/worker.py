@@ -6,11 +6,10 @@ and between them go messages (see `diptych.transport`).
 
 The messages have pipes of their own, which nothing that the child forks or starts inherits; its
 standard input is empty, and what it prints goes into a file that is shown if it fails. The child
-ends when its parent does: it watches the pipe that it takes requests from. Whatever it has started
-ends with it, see `diptych.processes`.
+(`diptych.child`) ends when its parent does: it watches the pipe that it takes requests from.
+Whatever it has started ends with it, see `diptych.processes`.
 """
 
-import importlib
 import os
 import queue
 import signal
@@ -19,14 +18,13 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from diptych import processes, remote
-from diptych.errors import InputError, explained
+from diptych.errors import InputError
 from diptych.pipes import Pipe
 from diptych.transport import Arrays, receive, send
 
@@ -34,7 +32,6 @@ Report = Callable[[dict[str, Any]], None]
 """Called with plain data while a job runs."""
 Job = Callable[[dict[str, Any], Arrays, Report, Callable[[], bool]], tuple[dict[str, Any], Arrays]]
 """A job of a child process: (parameters, arrays, report, asked to stop?) to an answer."""
-
 ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "KERAS_BACKEND": "tensorflow",
@@ -50,6 +47,13 @@ END_SECONDS = 2.0
 """The time that a killed process, or one that has closed its pipe, may take to end."""
 GLANCE = 0.5
 """Seconds between two looks at whether the child is alive, while it is waited for."""
+
+
+def address(job: Job | str) -> str:
+    """The ``module:function`` below ``diptych`` by which a child finds a job."""
+    if isinstance(job, str):
+        return job
+    return f"{job.__module__.removeprefix('diptych.')}:{job.__name__}"
 
 
 class WorkerError(RuntimeError):
@@ -191,7 +195,7 @@ class Worker:
 
     def call(
         self,
-        job: str,
+        job: Job | str,
         parameters: dict[str, Any],
         arrays: Arrays | None = None,
         report: Report = lambda _: None,
@@ -201,7 +205,8 @@ class Worker:
         """Has the child do one job and waits for the answer.
 
         Args:
-            job: ``module:function`` below ``diptych``, such as ``training_job:train_job``.
+            job: a function of a module below ``diptych``; its `address` if importing the module
+                imports a framework, which is for the child alone.
             parameters: plain data for the job.
             arrays: arrays for the job.
             report: called with what the job reports while it runs.
@@ -230,7 +235,7 @@ class Worker:
         self._requests.limit = limit
         with _on_interrupt(interrupt, stops):
             with suppress(BrokenPipeError):  # The reader then finds that the child has gone.
-                send(self._requests, {"job": job, "parameters": parameters}, arrays)
+                send(self._requests, {"job": address(job), "parameters": parameters}, arrays)
             while True:
                 try:
                     message = self._next(START_SECONDS if limit is None and not started else limit)
@@ -334,64 +339,3 @@ def _on_interrupt(do: Callable[..., None], wanted: bool) -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, signal.default_int_handler)
-
-
-def serve(requests: Pipe, answers: Pipe) -> None:
-    """The child's life: does one job after the other until the parent goes."""
-    inbox: queue.Queue[tuple[dict[str, Any], Arrays]] = queue.Queue()
-    stop = threading.Event()
-
-    def say(message: dict[str, Any], arrays: Arrays | None = None) -> None:
-        try:
-            send(answers, message, arrays)
-        except OSError:
-            leave()
-
-    def listen() -> None:
-        try:
-            while (message := receive(requests)) is not None:
-                if message[0].get("stop"):
-                    stop.set()
-                else:
-                    inbox.put(message)
-        finally:
-            leave()  # The parent has gone, and nobody waits for the job under way.
-
-    threading.Thread(target=listen, daemon=True).start()
-    while True:
-        request, arrays = inbox.get()
-        module, function = request["job"].split(":")
-        try:
-            job: Job = getattr(importlib.import_module(f"diptych.{module}"), function)
-            say({"type": "started"})
-            value, answer = job(
-                request["parameters"],
-                arrays,
-                lambda value: say({"type": "report", "value": value}),
-                stop.is_set,
-            )
-            say({"type": "answer", "value": value}, answer)
-        except InputError as problem:
-            say({"type": "input error", "message": str(problem)})
-        except Exception as problem:
-            if known := explained(problem):
-                say({"type": "input error", "message": str(known)})
-                stop.clear()
-                continue
-            what = " ".join("".join(traceback.format_exception_only(problem)).split())
-            say({"type": "error", "message": f"{what}\n{traceback.format_exc().rstrip()}"})
-        stop.clear()
-
-
-def leave() -> None:
-    """Ends this process and all that it has started, now."""
-    with suppress(Exception):
-        processes.end_descendants(os.environ.get(processes.MARK, ""))
-    os._exit(1)
-
-
-def main() -> None:
-    """Takes requests and gives answers over the descriptors that the arguments name."""
-    requests, answers = (Pipe(int(descriptor)) for descriptor in sys.argv[1:3])
-    processes.adopt_orphans()
-    serve(requests, answers)

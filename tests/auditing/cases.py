@@ -1,4 +1,4 @@
-"""The planted cases: pairs of sides, and the causes that an audit must name, first to last."""
+"""The planted cases: pairs of sides, and the causes that an audit must name."""
 
 from dataclasses import dataclass
 from pathlib import Path

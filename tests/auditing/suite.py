@@ -37,8 +37,13 @@ class Outcome:
 
     @property
     def first(self) -> bool:
-        """Whether the first finding is the expected one; for the same, whether there is none."""
-        return not self.problem and self.codes[:1] == list(self.case.expected[:1])
+        """True if the first finding is a planted one; for the same, if there is none.
+
+        Of two planted faults, the one that does more harm comes first.
+        """
+        if self.problem or not self.case.expected:
+            return not self.problem and not self.codes
+        return self.codes[:1] in [[code] for code in self.case.expected]
 
     @property
     def complete(self) -> bool:

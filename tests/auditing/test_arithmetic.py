@@ -1,5 +1,6 @@
-"""What two runs in bfloat16 are audited in, and where their arithmetic differs."""
+"""What two trainings of ours in bfloat16 are audited in, and where their arithmetic differs."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,12 @@ def test_the_numbers_that_layers_pass_on(new, workflow: str) -> None:
     expected = dict.fromkeys(LAYERS, "bfloat16")
     if workflow == "torch":
         expected["max_pool_1"] = "float32"
-    assert arithmetic.number_types(new(workflow)) == expected
-    assert set(arithmetic.number_types(new(workflow, "float32")).values()) == {"float32"}
+    assert number_types(new(workflow)) == expected
+    assert set(number_types(new(workflow, "float32")).values()) == {"float32"}
+
+
+def number_types(run: Run) -> dict[str, str]:
+    return arithmetic.number_types(arithmetic.Ours.of(parse(str(run.folder))))
 
 
 def test_what_is_said_of_them(new, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,7 +67,7 @@ def test_what_is_said_of_them(new, monkeypatch: pytest.MonkeyPatch) -> None:
 
     keras, torch = new("keras"), new("torch")
     specs, [note], findings = of(torch, keras)
-    assert [spec.name for spec in specs] == ["float32", "float32"]
+    assert [spec.arithmetic for spec in specs] == ["float32", "float32"]
     assert note.endswith("pass on other numbers at a (float32 in A, bfloat16 in B)")
     assert not findings
     assert of(keras, new("keras"))[1][0].endswith(
@@ -71,9 +76,12 @@ def test_what_is_said_of_them(new, monkeypatch: pytest.MonkeyPatch) -> None:
     specs, notes, [finding] = of(keras, new("keras", "float32"))
     assert (finding.code, finding.a, finding.b) == ("precision", "bfloat16", "float32")
     assert not notes
-    assert of(new("keras", "float32"), new("torch", "float32"))[0][0].name == ""
-    user = parse("keras:article")
-    assert arithmetic.in_one_arithmetic([user, parse(str(keras.folder))])[0][1].name == ""
+    assert of(new("keras", "float32"), new("torch", "float32"))[0][0].arithmetic == ""
+    user = parse(f"{__file__}:test_what_is_said_of_them")
+    assert arithmetic.in_one_arithmetic([user, parse(str(keras.folder))])[0][1].arithmetic == ""
+    named = parse("keras:article")  # Its recipe computes in float32.
+    specs, _, [finding] = arithmetic.in_one_arithmetic([named, parse(str(keras.folder))])
+    assert (finding.a, finding.b) == ("float32", "bfloat16")
 
 
 def test_two_runs_in_bfloat16_are_the_same(tmp_path: Path, few_digits: Path) -> None:
@@ -90,3 +98,17 @@ def test_two_runs_in_bfloat16_are_the_same(tmp_path: Path, few_digits: Path) -> 
     gradients = next(stage for stage in result.stages if stage.name == "gradients")
     assert gradients.rounding_bound is not None
     assert gradients.rounding_bound < 1e-3, "as float32 rounds, not as bfloat16 does"
+
+
+def test_two_workflows_whose_recipe_computes_in_bfloat16_are_the_same(tmp_path: Path) -> None:
+    recipe, network = tmp_path / "r.toml", tmp_path / "pool-first.toml"
+    recipe.write_text('epochs = 1\nbatch_size = 100\nprecision = "bfloat16"\n')
+    layers = ",\n".join(
+        "{ " + ", ".join(f"{key} = {json.dumps(value)}" for key, value in layer.items()) + " }"
+        for layer in POOL_FIRST.to_dict()["layers"]
+    )
+    network.write_text(f'recipe = "{recipe}"\ninput_shape = [28, 28, 1]\nlayers = [\n{layers}\n]\n')
+    result = audit(f"tensorflow:{network}", f"torch:{network}")
+    assert result.findings == []
+    [note] = [note for note in result.notes if "bfloat16" in note]
+    assert note.endswith("at max_pool_1 (bfloat16 in A, float32 in B)")

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.distributions import of_one_distribution
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays, Node
 from diptych.auditing.grouping import is_group
@@ -101,8 +102,6 @@ class Comparison:
         self, match: Match, inputs: dict[Which, list[np.ndarray]], stage: Stage
     ) -> None:
         """Compares the outputs of two nodes that draw random numbers, as distributions."""
-        from scipy import stats
-
         assert match.a and match.b
         samples = []
         for which, node in (("a", match.a), ("b", match.b)):
@@ -116,7 +115,7 @@ class Comparison:
             samples.append(np.concatenate([np.zeros(0), *distinct.values()]))
         # A tenth of the numbers may be one and the same number, and off by rounding on one side.
         grid = 1e-4 * max(float(np.abs(sample).max(initial=0.0)) for sample in samples) or 1.0
-        p = float(np.asarray(stats.ks_2samp(*(np.rint(s / grid) for s in samples)))[1])
+        p = of_one_distribution(*(np.rint(s / grid) for s in samples))
         if p >= CHANCE or self.report.has_at(match):
             return
         names = [str(node.attributes.get("class", node.kind)) for node in (match.a, match.b)]

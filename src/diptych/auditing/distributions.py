@@ -16,8 +16,17 @@ QUESTIONS = 3
 """The number of comparisons of distributions in an audit: networks, gradients, batches."""
 SCREEN = 5e-3
 """The p-value of the first sample below which a second one is drawn."""
+ENOUGH = 200
+"""The number of values from which on Kolmogorov and Smirnov's limit is as good as the exact test,
+which SciPy cannot always compute for so many."""
 Statistics = dict[str, np.ndarray]
 """One number per independent draw, by the name of the statistic."""
+
+
+def of_one_distribution(a: np.ndarray, b: np.ndarray) -> float:
+    """The p-value of Kolmogorov and Smirnov's test of two samples, (n,) and (m,)."""
+    method = "asymp" if min(len(a), len(b)) >= ENOUGH else "auto"
+    return float(np.asarray(stats.ks_2samp(a, b, method=method))[1])
 
 
 def p_value(

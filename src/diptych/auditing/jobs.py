@@ -14,7 +14,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from functools import partial, wraps
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -33,6 +33,7 @@ from diptych.auditing.frameworks.users import (
 from diptych.auditing.messages import joined, parted
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
+from diptych.worker import Job
 
 Arrays = dict[str, np.ndarray]
 Request = dict[str, Any]
@@ -123,11 +124,12 @@ def _line(problem: BaseException) -> str:
     return f"{line.replace(':', ' line ')}: " if line else ""
 
 
-def answers(job: Callable[..., Answer]) -> Callable[..., Answer]:
+def answers(job: Callable[..., Answer]) -> Job:
     """Turns a function of an adapter, the request and the arrays into a job; it may also take a
     callback for progress."""
     signs = "report" in inspect.signature(job).parameters
 
+    @wraps(job)
     def run(request: Request, arrays: Arrays, report: Report, *_: object) -> Answer:
         with users_code():
             try:

@@ -20,7 +20,7 @@ from diptych.auditing.recorded import Recorded
 from diptych.auditing.spec import BACKENDS, Spec, elsewhere, of_file, parse
 from diptych.errors import InputError
 from diptych.transport import Arrays
-from diptych.worker import WorkerError
+from diptych.worker import Job, WorkerError
 
 Build = Callable[[int], Any]
 FUNCTION = "hand in the function that builds it, and the audit calls it for each copy"
@@ -36,7 +36,7 @@ class Here:
 
     def call(
         self,
-        job: str,
+        job: Job,
         parameters: dict[str, Any],
         arrays: Arrays | None = None,
         report: Callable[[dict[str, Any]], None] = lambda _: None,
@@ -44,12 +44,11 @@ class Here:
         stops: bool = True,
     ) -> tuple[dict[str, Any], Arrays]:
         """Runs one of `diptych.auditing.jobs`; the time limit is not enforced here."""
-        run = getattr(jobs, job.split(":")[1])
         with ONE_AT_A_TIME:
             before, file = jobs.opened, opening.file
             jobs.opened, opening.file = self.opened, ""
             try:
-                answer, result = run(parameters, arrays or {}, report, lambda: False)
+                answer, result = job(parameters, arrays or {}, report, lambda: False)
             except InputError:
                 raise
             except Exception as problem:

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 
 from diptych import __version__
+from diptych.auditing import jobs
 from diptych.auditing.messages import joined, parted
 from diptych.errors import InputError
 from diptych.transport import Arrays, unpack
+from diptych.worker import Job, address
 
 SCHEMA = 2
 INDEX = "index.json"
@@ -27,15 +29,15 @@ class State:
     def __init__(self) -> None:
         self._loaded: dict[bool, dict[str, str]] = {False: {}, True: {}}
 
-    def question(self, job: str, request: dict[str, Any], arrays: Arrays) -> str:
+    def question(self, job: Job, request: dict[str, Any], arrays: Arrays) -> str:
         """The name of a question, equal for equal questions in equal states."""
         twin = bool(request.get("twin"))
-        if job.endswith(":twin_job"):
+        if job is jobs.twin_job:
             self._loaded[True] = dict(self._loaded[False])
-        if job.endswith(":load_job"):
+        if job is jobs.load_job:
             self._loaded[twin] |= {name: _digest(value) for name, value in arrays.items()}
         sent = {name: _digest(value) for name, value in arrays.items()}
-        text = json.dumps([job, request, sent, self._loaded[twin]], sort_keys=True)
+        text = json.dumps([address(job), request, sent, self._loaded[twin]], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -44,9 +46,8 @@ def _digest(value: np.ndarray) -> str:
     return hashlib.sha256(text + np.ascontiguousarray(value).tobytes()).hexdigest()[:32]
 
 
-def of_initial_weights(job: str) -> str:
-    """The name of the question for initial weights, stored once for any number of builds."""
-    return State().question(job, {}, {})
+OF_INITIAL_WEIGHTS = State().question(jobs.initial_job, {}, {})
+"""The name of the question for initial weights, stored once for any number of builds."""
 
 
 class Recorded:
@@ -73,14 +74,14 @@ class Recorded:
             )
 
     def call(
-        self, job: str, parameters: dict[str, Any], arrays: Arrays | None = None, **more: Any
+        self, job: Job, parameters: dict[str, Any], arrays: Arrays | None = None, **more: Any
     ) -> tuple[dict[str, Any], Arrays]:
         """The answer to this question in this state; ``unable`` if there is none."""
-        request = {} if job.endswith(":open_job") else parameters
-        if job.endswith(":initial_job"):
-            return self._initial(job, request["draws"])
+        request = {} if job is jobs.open_job else parameters
+        if job is jobs.initial_job:
+            return self._initial(request["draws"])
         question = self._state.question(job, request, arrays or {})
-        if job.endswith(":load_job"):
+        if job is jobs.load_job:
             return {}, {}
         return self._answer(question)
 
@@ -103,9 +104,9 @@ class Recorded:
         arrays = unpack(self._archive.read(name)) if name else {}
         return value, {key: arrays[key] for key in order}
 
-    def _initial(self, job: str, draws: int) -> tuple[dict[str, Any], Arrays]:
+    def _initial(self, draws: int) -> tuple[dict[str, Any], Arrays]:
         """The first recorded builds."""
-        (answer,) = self._answers[of_initial_weights(job)]
+        (answer,) = self._answers[OF_INITIAL_WEIGHTS]
         value, arrays = self._read(*answer)
         if "unable" in value:
             return value, {}

@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import Any
 
 from diptych import __version__
+from diptych.auditing import jobs
 from diptych.auditing.choices import Choices
 from diptych.auditing.naming import optimisers
 from diptych.auditing.objects import named
-from diptych.auditing.recorded import INDEX, SCHEMA, State, of_initial_weights
+from diptych.auditing.recorded import INDEX, OF_INITIAL_WEIGHTS, SCHEMA, State
 from diptych.auditing.report import Audit
 from diptych.auditing.running import audited
 from diptych.auditing.side import LIMIT, Side
 from diptych.auditing.spec import RECORDED
 from diptych.errors import InputError
 from diptych.transport import Arrays, pack
+from diptych.worker import Job
 
 DRAWS = 48
 """The number of fresh builds whose initial weights are stored."""
@@ -37,9 +39,9 @@ class Recorder:
         self.worker, self._state = worker, State()
         self.answers: dict[str, list[tuple[dict[str, Any], Arrays]]] = {}
 
-    def call(self, job: str, parameters: dict[str, Any], arrays: Arrays | None = None, **more: Any):
+    def call(self, job: Job, parameters: dict[str, Any], arrays: Arrays | None = None, **more: Any):
         """Calls the worker and stores the answer."""
-        request = {} if job.endswith(":open_job") else parameters
+        request = {} if job is jobs.open_job else parameters
         question = self._state.question(job, request, arrays or {})
         try:
             answer = self.worker.call(job, parameters, arrays, **more)
@@ -117,6 +119,6 @@ def _keep_initial(side: Side, recorder: Recorder) -> None:
     """Asks for initial weights, since a later audit needs a different number of builds."""
     size = sum(value.nbytes for value in side.own.values())
     draws = max(2, min(DRAWS, BYTES // max(1, size)))
-    job = "auditing.jobs:initial_job"
-    answer = recorder.worker.call(job, {"draws": draws}, limit=side.limit, stops=False)
-    recorder.answers[of_initial_weights(job)] = [answer]
+    call = recorder.worker.call
+    answer = call(jobs.initial_job, {"draws": draws}, limit=side.limit, stops=False)
+    recorder.answers[OF_INITIAL_WEIGHTS] = [answer]

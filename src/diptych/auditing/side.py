@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from diptych import machine
+from diptych.auditing import jobs
 from diptych.auditing.gradients import Plan
 from diptych.auditing.graph import Arrays, Graph
 from diptych.auditing.messages import joined, parted
@@ -246,7 +247,7 @@ class Side(Answers):
         try:
             with self._lock:  # Its process does one thing at a time.
                 answer, result = self.worker.call(
-                    f"auditing.jobs:{job}_job",
+                    getattr(jobs, f"{job}_job"),
                     request or {},
                     arrays,
                     limit=self.limit,

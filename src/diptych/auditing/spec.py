@@ -30,7 +30,7 @@ class Spec:
     where: str
     """The workflow's name, the folder, or the file."""
     name: str = ""
-    """The network or the function; for a run, the arithmetic to audit it in, if not its own."""
+    """The network or the function."""
     backend: str = "tensorflow"
     """The backend, for Keras."""
     paths: tuple[str, ...] = ()
@@ -44,6 +44,8 @@ class Spec:
     """
     compiled: bool = False
     """True if the returned model is to be compiled by its framework."""
+    arithmetic: str = ""
+    """The arithmetic to audit a run or a workflow in, if not its own."""
 
 
 def elsewhere(given: str, command: str) -> Spec:

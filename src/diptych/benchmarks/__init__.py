@@ -14,6 +14,7 @@ from diptych import extras, machine
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
+from diptych.shown import as_text
 from diptych.worker import Worker
 from diptych.workflows import registry
 
@@ -63,11 +64,7 @@ class Benchmark:
         """Plain data, as ``--json`` writes them."""
         return {"schema": 1, **asdict(self)}
 
-    def __repr__(self) -> str:
-        from diptych.render.benchmark import benchmark_table
-        from diptych.render.terminal import plain
-
-        return plain(benchmark_table(self))
+    __repr__ = as_text("benchmark:benchmark_table")
 
 
 def bench_steps(

@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from diptych.shown import as_html, as_text
+
 SCHEMA = 2
 
 
@@ -116,15 +118,5 @@ class Comparison:
         """Plain data, as ``--json`` writes them."""
         return {"schema": SCHEMA, **asdict(self)}
 
-    def __repr__(self) -> str:
-        """The tables, as shown for a comparison at a prompt."""
-        from diptych.render.comparison import comparison_tables
-        from diptych.render.terminal import plain
-
-        return plain(comparison_tables(self))
-
-    def _repr_html_(self) -> str:
-        from diptych.render.comparison import comparison_tables
-        from diptych.render.terminal import html
-
-        return html(comparison_tables(self))
+    __repr__ = as_text("comparison:comparison_tables")
+    _repr_html_ = as_html("comparison:comparison_tables")

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
+from diptych.shown import as_html
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -55,11 +57,7 @@ class Data:
             f"{train} for training, {validation} for validation, {test} for the test>"
         )
 
-    def _repr_html_(self) -> str:
-        from diptych.render.data import data_info
-        from diptych.render.terminal import html
-
-        return html(data_info(self))
+    _repr_html_ = as_html("data:data_info")
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

@@ -139,8 +139,7 @@ def export(
                 "check": check,
             }
             with Worker() as worker:
-                job = "formats.exporting:write_job"
-                answer, _ = worker.call(job, parameters, report=_said(report))
+                answer, _ = worker.call(write_job, parameters, report=_said(report))
             found = Check(**answer["check"]) if answer["check"] else None
             if found is not None and not int8:
                 _compare(out, found)

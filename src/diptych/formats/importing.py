@@ -81,7 +81,7 @@ def import_file(
 
     with Worker() as worker:
         parameters = {"network": told["network"], "workflow": workflow, "data": loaded.source}
-        measured, logits = worker.call("formats.importing:measure_job", parameters, weights)
+        measured, logits = worker.call(measure_job, parameters, weights)
     seconds = time.perf_counter() - began
     root = Path(runs)
     try:
@@ -134,7 +134,7 @@ def _read(path: Path, parameters: dict[str, Any]) -> tuple[dict[str, Any], Array
     """Has a process of its own read the file, whatever that may do to it."""
     try:
         with Worker() as worker:
-            return worker.call("formats.importing:read_job", parameters, limit=SECONDS)
+            return worker.call(read_job, parameters, limit=SECONDS)
     except InputError as problem:
         said = "".join(c if c.isprintable() else "?" for c in str(problem))
         where = "" if said.startswith(path.name) else f"{path.name}: "

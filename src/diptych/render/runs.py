@@ -7,6 +7,11 @@ from diptych.render.terminal import table, words
 from diptych.runs import Run
 
 
+def one_run(run: Run) -> RenderableType:
+    """A run as a row of the table of `diptych runs`."""
+    return run_table([run])
+
+
 def run_table(runs: list[Run]) -> RenderableType:
     """One row per run, in 80 columns."""
     rows = table("Run", "Changes", "Data", "Status", "Epochs", "Accuracy", "Time", left=4)

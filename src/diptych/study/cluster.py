@@ -1,16 +1,14 @@
 """Runs on a Ray cluster: each is a task that Ray puts where there is room."""
 
 import logging
-import socket
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from diptych import extras
-from diptych.errors import InputError
+from diptych.ray_connection import connected
 from diptych.runs import Run
 from diptych.study.executors import Told, memory_of
 from diptych.study.storage import Storage, share_data, take_home, train_there
@@ -19,18 +17,8 @@ from diptych.worker import WorkerError
 
 logger = logging.getLogger(__name__)
 
-SECONDS = 5.0
-"""The time that a cluster may take to answer."""
 IN_FLIGHT = 1_000
 """Tasks that are handed to Ray at a time: `ray.wait` looks at each of them each time."""
-NO_DASHBOARD = (
-    "--dashboard: the cluster at --ray {} has none: `pip install 'ray[default]'` brings it, on the "
-    "machine where the cluster is started"
-)
-NO_TOKEN = (
-    "--ray {}: the cluster wants its token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN, or put the "
-    "token into ~/.ray/auth_token, as on its head"
-)
 LOOK_SECONDS = 0.2
 """Between two looks at a run that another process is still training."""
 
@@ -127,57 +115,6 @@ class Ray:
                 take_home(storage, run)
             told(run)
             hand_over(1)
-
-
-@contextmanager
-def connected(address: str, dashboard: Callable[[str], None] | None = None) -> Iterator[None]:
-    """A connection to a Ray cluster, for the time.
-
-    Args:
-        address, dashboard: as `Ray` takes them.
-
-    Raises:
-        InputError: no cluster answers there, or it has no dashboard and one is asked for.
-    """
-    extras.require("--ray", "ray")
-    import ray
-    from ray.exceptions import RayError
-
-    started: dict[str, Any] = {}
-    if address == "local" and dashboard is not None:
-        if extras.missing(["aiohttp", "aiohttp_cors"]):  # Ray would end this process.
-            raise InputError(NO_DASHBOARD.format(address))
-        started["include_dashboard"] = True
-    try:
-        _check_answers(address)
-        context = ray.init(
-            address=address, log_to_driver=False, logging_level=logging.ERROR, **started
-        )
-    except (OSError, ValueError, RuntimeError, RayError) as problem:
-        if "AuthToken" in str(problem):
-            raise InputError(NO_TOKEN.format(address)) from None
-        reason = str(problem).splitlines()[0]
-        raise InputError(
-            f"--ray {address}: no cluster answers there ({reason}): start one with "
-            "`ray start --head`, or give --ray local"
-        ) from None
-    try:
-        if dashboard is not None:
-            if not context.dashboard_url:
-                raise InputError(NO_DASHBOARD.format(address))
-            dashboard(f"http://{context.dashboard_url}")
-        yield
-    finally:
-        ray.shutdown()
-
-
-def _check_answers(address: str) -> None:
-    """Raises OSError where nothing answers at ``host:port``: Ray itself tries for minutes."""
-    host, _, port = address.rpartition(":")
-    host = host.removeprefix("ray://")
-    if host and port.isdigit() and "/" not in host:
-        with socket.create_connection((host, int(port)), timeout=SECONDS):
-            pass
 
 
 def _warn_without_room(cores: int, memory: int) -> None:

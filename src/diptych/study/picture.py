@@ -29,7 +29,7 @@ def draw(study: "optuna.Study", file: Path) -> None:
     direction = study.direction.name.lower()
     with Worker() as worker:
         parameters = {"trials": trials, "direction": direction, "file": str(file.absolute())}
-        worker.call("study.picture:draw_job", parameters, stops=False)
+        worker.call(draw_job, parameters, stops=False)
 
 
 def draw_job(

@@ -7,7 +7,7 @@ are watched while it does so.
 # Keras' annotations say less than Keras takes and gives.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 
-import importlib.metadata
+import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterable
@@ -45,7 +45,8 @@ BACKENDS = {"tensorflow": "TensorFlow", "torch": "PyTorch", "jax": "JAX"}
 def framework() -> str:
     """Such as ``Keras 3.15.1 on TensorFlow 2.21.0``."""
     backend = keras.config.backend()
-    version = importlib.metadata.version(backend).split("+")[0]
+    # Not the version of a package: a build of TensorFlow may be installed under another name.
+    version = importlib.import_module(backend).__version__.split("+")[0]
     return f"Keras {keras.__version__} on {BACKENDS.get(backend, backend)} {version}"
 
 

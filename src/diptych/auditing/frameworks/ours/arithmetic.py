@@ -1,20 +1,22 @@
-"""The arithmetic that two runs were trained in: what an audit of them computes in, and where the
-two differ.
+"""The arithmetic of two trainings of ours: what an audit of them computes in, and where the two
+differ.
 
-Two trainings in bfloat16 are audited in float32: rounding in bfloat16 would hide much of what an
-audit looks for, and the workflows infer in float32 in any case. What is left to say is where the
-arithmetic of the trainings differs, and that is read from the frameworks themselves: the type of
-the numbers that each layer passes on in training.
+Runs and workflows that train in bfloat16 are audited in float32: rounding in bfloat16 would hide
+much of what an audit looks for, and the workflows infer in float32 in any case. What is left to say
+is where the arithmetic of the trainings differs, and that is read from the frameworks themselves:
+the type of the numbers that each layer passes on in training.
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from diptych.auditing.causes import advice
+from diptych.auditing.frameworks.ours.submission import Training
 from diptych.auditing.report import Finding
+from diptych.auditing.spec import Spec
 from diptych.errors import InputError
 from diptych.network import Network
 from diptych.recipe import Recipe
@@ -25,51 +27,73 @@ from diptych.workflows import registry
 FLOAT32 = "float32"
 
 
-def in_one_arithmetic(specs: list[Any]) -> tuple[list[Any], list[str], list[Finding]]:
-    """Has two runs that trained in bfloat16 audited in float32.
+@dataclass(frozen=True)
+class Ours:
+    """A training of ours: that of a run, or the one that a workflow has for a network."""
+
+    workflow: str
+    network: Network
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, spec: Spec) -> "Ours":
+        """Reads it; raises InputError if it is not there, or not whole."""
+        if spec.form == "run":
+            run = Run.open(spec.where)
+            return cls(run.workflow, run.network, run.recipe)
+        network = Network.load(spec.name)
+        return cls(spec.where, network, Training(network, None).recipe)
+
+    @property
+    def precision(self) -> str:
+        return registry.precision(self.workflow, self.recipe)
+
+
+def in_one_arithmetic(specs: list[Spec]) -> tuple[list[Spec], list[str], list[Finding]]:
+    """Has two trainings of ours that compute in bfloat16 audited in float32.
 
     Args:
         specs: the two sides' specifications, as `diptych.auditing.spec.parse` gives them.
 
     Returns:
         The specifications to open, notes on the arithmetic, and a finding where that differs.
-        Sides that are not both runs stay as they are.
+        Sides that are not both ours stay as they are.
     """
-    if any(spec.form != "run" for spec in specs):
+    if any(spec.form not in ("run", "workflow") for spec in specs):
         return specs, [], []
     try:
-        runs = [Run.open(spec.where) for spec in specs]
+        ours = [Ours.of(spec) for spec in specs]
     except InputError:  # Opening the side tells it with the side's name.
         return specs, [], []
-    used = [registry.precision(run.workflow, run.recipe) for run in runs]
+    used = [one.precision for one in ours]
     if "bfloat16" not in used:
         return specs, [], []
-    lowered = [replace(spec, name=FLOAT32) for spec in specs]
+    lowered = [replace(spec, arithmetic=FLOAT32) for spec in specs]
     if used[0] != used[1]:
         effect = "the audit itself computed on both sides in float32"
         finding = Finding(
             "forward", "precision", None, used[0], used[1], effect, advice("precision")
         )
         return lowered, [], [finding]
-    types = [number_types(run) for run in runs]
+    types = [number_types(one) for one in ours]
     return lowered, [_note(*types)], []
 
 
-def number_types(run: Run) -> dict[str, str]:
-    """The type of the numbers that each layer of the run's network passes on in training, by the
-    layer's name, such as ``bfloat16``."""
+def number_types(ours: Ours) -> dict[str, str]:
+    """The type of the numbers that each layer of the network passes on in training, by the layer's
+    name, such as ``bfloat16``."""
     parameters = {
-        "workflow": run.workflow,
-        "network": run.network.to_dict(),
-        "recipe": run.recipe.to_dict(),
+        "workflow": ours.workflow,
+        "network": ours.network.to_dict(),
+        "recipe": ours.recipe.to_dict(),
     }
-    with Worker(registry.environment(run.workflow)) as worker:
-        answer, _ = worker.call("auditing.frameworks.ours.arithmetic:types_job", parameters)
+    with Worker(registry.environment(ours.workflow)) as worker:
+        answer, _ = worker.call(types_job, parameters)
     return answer["types"]
 
 
 def _note(a: dict[str, str], b: dict[str, str]) -> str:
-    told = "both runs were trained in bfloat16 and audited in float32, which hides less; "
+    told = "both sides train in bfloat16 and were audited in float32, which hides less; "
     differing = [(name, a[name], b[name]) for name in a if name in b and a[name] != b[name]]
     if differing:
         places = ", ".join(f"{name} ({one} in A, {other} in B)" for name, one, other in differing)

@@ -153,8 +153,8 @@ def model(spec: Any) -> Any:
     if spec.form == "run":
         run = Run.open(spec.where)
         name, network, recipe, weights = run.workflow, run.network, run.recipe, run.weights()
-        if spec.name:  # The arithmetic in which two runs are held against each other.
-            recipe = recipe.with_changes(precision=spec.name)
+    if spec.arithmetic:
+        recipe = Training(network, recipe).recipe.with_changes(precision=spec.arithmetic)
     framework = registry.module(name)
     own = {"numpy": "ours.adapter", "jax": "ours.jax_adapter"}
     module = own.get(framework, f"{framework}.adapter")

@@ -1,0 +1,7 @@
+"""Has a worker find the jobs of this folder: below the package."""
+
+from pathlib import Path
+
+import diptych
+
+diptych.__path__.append(str(Path(__file__).parent))
