@@ -30,6 +30,8 @@ from diptych.workflows.progress import Progress
 from support import NEEDS_PROC, children, start
 
 STEPS, EPOCHS = 20, 30
+SAME = 12
+"""Epochs in which rounding stays small. It grows: by the 25th a loss differs by two hundredths."""
 LIMIT = 1200.0
 """Seconds that a training may take: a busy machine takes minutes to start TensorFlow in three."""
 SMALL_TOML = """
@@ -284,7 +286,7 @@ def test_a_killed_process_is_one_line_and_another_number_resumes(
     for key in ("train_loss", "validation_loss"):
         ratio = np.array([a[key] / b[key] for a, b in zip(ours, theirs, strict=True)])
         assert np.abs(ratio[0] - 1) < 1e-5
-        assert np.abs(ratio - 1).max() < 0.02
+        assert np.abs(ratio[:SAME] - 1).max() < 1e-3
 
 
 @pytest.mark.parametrize("name", registry.PARALLEL)
@@ -343,6 +345,9 @@ def test_a_cluster_for_one_process_or_none_there_is_one_line(
     assert _run(["train", "torch", *options, "--processes", "2"]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert "no cluster answers there" in line
+    assert _run(["train", "tensorflow", *options, "--processes", "2"]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "tensorflow has not been tested on several machines; torch and jax train" in line
 
 
 def test_batch_normalisation_is_refused(few_digits: Path, tmp_path: Path) -> None:

@@ -38,6 +38,8 @@ NEEDS = {
 
 PARALLEL = ("tensorflow", "keras@jax", "torch", "jax")
 """The workflows that can train in several processes."""
+ON_CLUSTERS = ("torch", "jax")
+"""Those whose processes may be on several machines."""
 NOT_PARALLEL = {
     "keras": "Keras' fit on TensorFlow fails under MultiWorkerMirroredStrategy with an unsupported "
     "type, PerReplica (keras-team/keras, issue 20585)",

@@ -54,18 +54,25 @@ class Parallel:
 
     def __init__(self, group: Group) -> None:
         self.group, self.strategy = group, strategy(group)
-        self.first, self.count = (tf.Variable(0, dtype=tf.int32) for _ in range(2))
-        """The number of this process's first row of the batch, and of the batch's rows."""
+        self.first, self.own, self.count = (tf.Variable(0, dtype=tf.int32) for _ in range(3))
+        """The number of this process's first row of the batch, how many rows it has, and how many
+        the batch has."""
         # The argument of a function is on no device, which the strategy wants to know.
         self.add = tf.function(
             lambda value: self.run(lambda here: self.sums(tf.identity(here)), value)
         )
 
     def share(self, images: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """This process's rows of stacked batches, (steps, batch, …); notes which they are."""
+        """This process's rows of stacked batches, (steps, batch, …); notes which they are.
+
+        A process without rows gets one that does not count: for none, TensorFlow's convolution in
+        oneDNN returns a wrong shape.
+        """
         rows = self.group.rows(labels.shape[1])
         self.first.assign(rows.start)
+        self.own.assign(rows.stop - rows.start)
         self.count.assign(labels.shape[1])
+        rows = slice(rows.start, max(rows.stop, rows.start + 1))
         return images[:, rows], labels[:, rows]
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -74,7 +81,7 @@ class Parallel:
 
     def mean(self, values: tf.Tensor) -> tf.Tensor:
         """This process's share of the mean over the whole batch; the shares' sum is the mean."""
-        return tf.reduce_sum(values) / tf.cast(self.count, values.dtype)
+        return tf.reduce_sum(values[: self.own]) / tf.cast(self.count, values.dtype)
 
     def sums(self, values: Any) -> Any:
         """The sum over all processes of each tensor."""
