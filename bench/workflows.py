@@ -19,7 +19,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from diptych.benchmarks import STOCK
+from diptych.benchmarks.benchmark import STOCK
 from diptych.errors import InputError
 from diptych.scripts.counting import lines_of_code
 from diptych.scripts.script import write

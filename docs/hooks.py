@@ -15,7 +15,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
 from diptych.auditing.causes import CAUSES
-from diptych.cli import app
+from diptych.cli.app import app
 
 MARK = re.compile(r"<!-- (command line|causes) -->")
 OUTSIDE = re.compile(r"\[([^\]]+)\]\((?:\.\./)+((?:src|bench|examples|tests)/[^)#]*)[^)]*\)")

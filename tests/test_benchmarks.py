@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from diptych import benchmarks, extras, load_data
-from diptych.benchmarks import bench_inference, bench_steps
+from diptych import extras, load_data
+from diptych.benchmarks.benchmark import _readers, bench_inference, bench_steps, recipe
 from diptych.benchmarks.inference import reader
 from diptych.benchmarks.steps import Clock
 from diptych.errors import InputError
@@ -36,14 +36,14 @@ def test_onnx_runtime_reads_the_same_network(small: Network) -> None:
     logits = [reader(side, small)(images) for side in ("numpy", "onnxruntime")]
     assert np.allclose(*logits, atol=1e-5) and np.ptp(logits[0]) > 0.01
     for names in (None, ["all"], ["numpy", "onnxruntime"]):
-        assert benchmarks._readers(names)[-1] == "onnxruntime"
+        assert _readers(names)[-1] == "onnxruntime"
     found = bench_inference(["onnxruntime"], small, batch_sizes=(8,), rounds=1, seconds=0.1)
     assert found.costs[0].median > 0 and "onnxruntime" in found.versions
 
 
 def test_what_is_not_installed_is_no_side(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    assert "onnxruntime" not in benchmarks._readers(None)
+    assert "onnxruntime" not in _readers(None)
     with pytest.raises(InputError, match=r"needs onnx and onnxruntime, .*\[onnx\]"):
         bench_inference(["onnxruntime"])
 
@@ -59,7 +59,7 @@ def test_work_of_a_step_is_counted() -> None:
 def test_steps_are_measured_on_whole_images() -> None:
     """Cropped ones cost half of what is counted."""
     for precision in ("float32", "bfloat16", "float64"):
-        assert benchmarks.recipe(precision, 50).cropped_steps(1000) == 0
+        assert recipe(precision, 50).cropped_steps(1000) == 0
 
 
 def test_what_cannot_be_measured() -> None:

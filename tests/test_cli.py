@@ -146,7 +146,7 @@ def test_a_comparison_that_answers_in_json(
     arguments: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     command = ["compare", "--workflows", "numpy,tensorflow", *arguments, "--json", "-"]
-    assert cli._run(command) == 0
+    assert cli.run(command) == 0
     out, err = capfd.readouterr()
     answer = json.loads(out)
     assert (answer["schema"], answer["alike"]["network"]) == (2, "small")
@@ -348,7 +348,7 @@ def test_an_answer_that_cannot_be_written_any_more(
     """The work is done: its answer is shown all the same."""
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
-    assert cli._run(["evaluate", str(pair["numpy"].folder), "--json", "/dev/full"]) == 2
+    assert cli.run(["evaluate", str(pair["numpy"].folder), "--json", "/dev/full"]) == 2
     out, err = capfd.readouterr()
     assert "Accuracy:" in out
     assert err == "diptych: --json /dev/full: No space left on device\n"
@@ -478,7 +478,7 @@ def test_a_wrong_request_gets_one_line(
 ) -> None:
     before = sorted(place.rglob("*"))
     arguments = [each.strip("'") for each in command.split()]
-    assert cli._run(arguments) == 2
+    assert cli.run(arguments) == 2
     out, err = capfd.readouterr()
     assert out == ""
     [line] = err.splitlines()

@@ -15,7 +15,7 @@ import typer
 from pytest_examples import CodeExample, EvalExample, find_examples
 
 from diptych.auditing.causes import CAUSES
-from diptych.cli import app
+from diptych.cli.app import app
 from diptych.network import Network
 
 PROJECT = Path(__file__).parents[1]

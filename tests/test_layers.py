@@ -78,3 +78,16 @@ def test_the_process_of_a_side_imports_its_framework_alone(module: str, allowed:
         f"import {module}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_packages_hold_no_logic() -> None:
+    """Their ``__init__.py`` import and name. Two import late, by a table of names."""
+    late = {"__init__.py", "auditing/__init__.py"}
+    for path in PACKAGE.rglob("__init__.py"):
+        if str(path.relative_to(PACKAGE)) not in late:
+            defined = [
+                node.name
+                for node in ast.walk(ast.parse(path.read_text()))
+                if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            ]
+            assert not defined, path

@@ -4,8 +4,8 @@ from diptych.auditing.recording import record as record
 from diptych.comparison import Comparison as Comparison
 from diptych.comparison import compare as compare
 from diptych.comparison import compare_runs as compare_runs
-from diptych.data import Data as Data
-from diptych.data import load_data as load_data
+from diptych.data.dataset import Data as Data
+from diptych.data.loading import load_data as load_data
 from diptych.errors import InputError as InputError
 from diptych.evaluation import Evaluation as Evaluation
 from diptych.evaluation import evaluate as evaluate
@@ -17,7 +17,7 @@ from diptych.formats.importing import import_file as import_file
 from diptych.network import Network as Network
 from diptych.recipe import Recipe as Recipe
 from diptych.runs import Run as Run
-from diptych.serving import serve as serve
+from diptych.serving.publish import serve as serve
 from diptych.training import TrainingFailed as TrainingFailed
 from diptych.training import resume as resume
 from diptych.training import train as train

@@ -299,3 +299,36 @@ def test_rates_that_an_optimizer_of_the_users_sets_in_its_step() -> None:
     assert [step for step, _ in rates] == [0, 10, 20, 30]
     np.testing.assert_allclose([rate for _, (rate,) in rates], [0.1, 0.05, 0.025, 0.0125])
     assert torch.optim.SGD.step is original
+
+
+def test_another_network_in_the_step_computes_once() -> None:
+    """Such as the discriminator of a GAN, which the side's own network does not hold."""
+    computed = []
+
+    class Judge(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = nn.Linear(10, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            computed.append(len(x))
+            return self.dense(x)
+
+    def of(module: nn.Module, loss: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+        judge, scheduler = Judge(), lr_scheduler.StepLR(optimizer, 700)
+
+        def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            value = judge(module(x)).mul_(2).mean()  # In place: nothing may pile up.
+            assert value.isfinite()
+            value.backward()
+            optimizer.step()
+            scheduler.step()
+            return value.detach()
+
+        return {"step": step}
+
+    adapter = side(network, extras=of, lr=0.1)
+    before = len(computed)
+    rates = adapter.rates(1_500)
+    assert len(computed) - before <= 2
+    assert [step for step, _ in rates] == [0, 700, 1_400]

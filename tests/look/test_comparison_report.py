@@ -150,7 +150,7 @@ def test_a_comparison_is_worth_something_without_its_data(
         folders.append(str(folder))
     json_file = tmp_path / "answer.json"
     arguments = ["compare", *folders, "--runs", str(tmp_path), "--json", str(json_file)]
-    assert cli._run(arguments) == 0
+    assert cli.run(arguments) == 0
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("No report: no folder ")
     assert json.loads(json_file.read_text())["report"] is None
@@ -163,7 +163,7 @@ def test_open_opens_it(
     opened: list[str] = []
     monkeypatch.setattr("typer.launch", opened.append)
     folders = [str(run.folder) for run in pair.values()]
-    assert cli._run(["compare", *folders, "--runs", str(tmp_path), "--open"]) == 0
+    assert cli.run(["compare", *folders, "--runs", str(tmp_path), "--open"]) == 0
     [path] = tmp_path.glob("comparison-*/report.html")
     assert opened == [path.as_uri()]
 

@@ -356,7 +356,7 @@ def test_the_commands_say_where_the_files_are(
         ["edges", str(photograph(tmp_path / "photo.jpg"))],
     ):
         command = ["look", *arguments, "--out", str(out), "--json", str(json_file)]
-        assert cli._run(command) == 0
+        assert cli.run(command) == 0
         png, svg = capsys.readouterr().out.splitlines()
         answer = json.loads(json_file.read_text())
         assert (answer["schema"], answer["png"], answer["svg"]) == (1, png, svg)
@@ -406,7 +406,7 @@ def test_wrong_requests_get_one_line(
     before = set(tmp_path.iterdir())
     given_ = [str(named.get(argument, argument)) for argument in arguments]
     out = [] if "--out" in given_ else ["--out", str(tmp_path / "out")]
-    assert cli._run(["look", *given_, *out]) == 2
+    assert cli.run(["look", *given_, *out]) == 2
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("diptych: ")
     assert re.search(words, line), line

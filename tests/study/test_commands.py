@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from diptych.cli import _run
+from diptych import cli
 from diptych.render.study import quick_sentence
 from diptych.runs import find
 from diptych.study.chosen import chosen, everything
@@ -42,7 +42,7 @@ def written(file: Path, digits: Path, rest: str) -> str:
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
-    code = _run(list(arguments))
+    code = cli.run(list(arguments))
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 

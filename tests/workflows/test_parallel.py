@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from diptych import parallel, training
-from diptych.cli import _run
+from diptych.cli import run
 from diptych.data import Data, load_data
 from diptych.data.batches import Batches
 from diptych.errors import InputError
@@ -316,7 +316,7 @@ def test_other_workflows_refuse_in_one_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     options = f"--data {few_digits} --runs {tmp_path} --recipe plain --processes 2"
-    assert _run(["train", workflow, *options.split()]) == 2
+    assert run(["train", workflow, *options.split()]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert reason in line and "tensorflow, keras@jax, torch, jax can train in several" in line
     assert not list(tmp_path.iterdir())
@@ -326,7 +326,7 @@ def test_a_wrong_number_of_processes_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for command in ("train torch", "resume nothing"):
-        assert _run([*command.split(), "--processes", "0", "--runs", str(tmp_path)]) == 2
+        assert run([*command.split(), "--processes", "0", "--runs", str(tmp_path)]) == 2
         [line] = capsys.readouterr().err.strip().splitlines()
         assert "--processes" in line
     with pytest.raises(InputError, match="processes = 0: expected 1 or more"):
@@ -339,10 +339,10 @@ def test_a_cluster_for_one_process_or_none_there_is_one_line(
     pytest.importorskip("torch")
     pytest.importorskip("ray")
     options = f"--data {few_digits} --runs {tmp_path} --recipe plain --ray 127.0.0.1:1".split()
-    assert _run(["train", "torch", *options]) == 2
+    assert run(["train", "torch", *options]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert "give --processes 2 or more" in line and not list(tmp_path.iterdir())
-    assert _run(["train", "torch", *options, "--processes", "2"]) == 2
+    assert run(["train", "torch", *options, "--processes", "2"]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert "no cluster answers there" in line
     assert _run(["train", "tensorflow", *options, "--processes", "2"]) == 2

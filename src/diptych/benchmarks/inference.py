@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.benchmarks import ONNX_RUNTIME, recipe
+from diptych.benchmarks.benchmark import ONNX_RUNTIME, recipe
 from diptych.benchmarks.steps import training_images
 from diptych.network import Network
 from diptych.worker import Arrays

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from diptych.benchmarks import STOCK, recipe
+from diptych.benchmarks.benchmark import STOCK, recipe
 from diptych.data import Split, load_data
 from diptych.errors import InputError
 from diptych.network import Network

@@ -34,7 +34,7 @@ def bench(
     """Time a training step in every workflow and precision, beside each framework's stock code."""
     if context.invoked_subcommand:
         return
-    from diptych.benchmarks import bench_steps
+    from diptych.benchmarks.benchmark import bench_steps
     from diptych.render.benchmark import benchmark_table
     from diptych.render.terminal import working
 
@@ -60,7 +60,7 @@ def inference(
     json_file: Json = None,
 ) -> None:
     """Time inference, one image and 256 images at a time, in every workflow and ONNX Runtime."""
-    from diptych.benchmarks import bench_inference
+    from diptych.benchmarks.benchmark import bench_inference
     from diptych.render.benchmark import benchmark_table
     from diptych.render.terminal import working
 

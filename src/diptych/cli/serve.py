@@ -52,8 +52,8 @@ def serve(
     """Serve a page to draw digits on and look inside networks, and an API to classify pictures."""
     import webbrowser
 
-    from diptych.serving import export
-    from diptych.serving import serve as serve_runs
+    from diptych.serving.publish import export
+    from diptych.serving.publish import serve as serve_runs
 
     if export_to is not None:
         names = export(export_to, trained or [], root=runs, built_in=built_in)

@@ -3,7 +3,7 @@
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from diptych.benchmarks import Benchmark
+from diptych.benchmarks.benchmark import Benchmark
 from diptych.render.machine import machine_line
 from diptych.render.terminal import table
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from diptych import extras
 from diptych.runs import Run
-from diptych.serving import NEEDED
+from diptych.serving.publish import NEEDED
 from diptych.snapshots import snapshot_steps
 
 SECONDS_BETWEEN_LOOKS = 0.2

@@ -1,6 +1,6 @@
 """The learning rates of many steps, followed without computing.
 
-The user's own step runs, with everything in it that takes time replaced: the network gives an
+The user's own step runs, with everything in it that takes time replaced: each network gives an
 output that was computed once, `backward` does nothing, and the optimizer only counts. Whatever the
 step does between (its own counters, schedulers, accumulation, rates set by hand) happens as it does
 in training.
@@ -21,6 +21,7 @@ from torch.optim.optimizer import (
     _global_optimizer_pre_hooks,
 )
 from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map_only
 
 from diptych.auditing.frameworks.torch.calls import tensors
 from diptych.auditing.frameworks.torch.compiling import uncompiled
@@ -148,6 +149,7 @@ class Follower:
             followed.rates = [(0, self._rates())]
             return followed
         with self._idle():
+            self._run()  # Networks beside the side's own compute once.
             with _Cost() as cost:
                 self._run()
             affordable = max(LEAST, int(BUDGET / cost.seconds))
@@ -165,7 +167,7 @@ class Follower:
     def _idle(self) -> Iterator[None]:
         with _without_backward(), uncompiled(), warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
-            with self._counting():
+            with _computing_once(), self._counting():
                 yield
 
     @contextlib.contextmanager
@@ -315,6 +317,37 @@ def overridden(optimizer: Any) -> Any:
         return None
     pytorchs = [cls for cls in classes if cls.__module__.startswith("torch.optim.")]
     return pytorchs[0] if pytorchs and pytorchs[0] is not torch.optim.Optimizer else None
+
+
+@contextlib.contextmanager
+def _computing_once() -> Iterator[None]:
+    """Has each module with parameters give what it gave for its first input of the same shape.
+
+    A step may call other networks than the side's own, such as those of a GAN. Modules without
+    parameters, such as losses, may count, and run.
+    """
+    original = nn.Module.__call__
+    outputs: dict[Any, tuple[nn.Module, Any]] = {}  # With the module, so that no other has its id.
+
+    def give(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if next(module.parameters(), None) is None:
+            return original(module, *args, **kwargs)
+        shapes = tuple(tensor.shape for tensor in tensors((args, kwargs)))
+        key = (id(module), module.training, shapes)
+        if key not in outputs:
+            outputs[key] = module, original(module, *args, **kwargs)
+        return tree_map_only(Tensor, _copy, outputs[key][1])
+
+    nn.Module.__call__ = give
+    try:
+        yield
+    finally:
+        nn.Module.__call__ = original
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """A tensor that the user's code may change in place."""
+    return tensor.clone().requires_grad_(tensor.is_floating_point())
 
 
 @contextlib.contextmanager
