@@ -345,7 +345,7 @@ def test_a_cluster_for_one_process_or_none_there_is_one_line(
     assert run(["train", "torch", *options, "--processes", "2"]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert "no cluster answers there" in line
-    assert _run(["train", "tensorflow", *options, "--processes", "2"]) == 2
+    assert run(["train", "tensorflow", *options, "--processes", "2"]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert "tensorflow has not been tested on several machines; torch and jax train" in line
 
