@@ -36,13 +36,15 @@ NEEDS = {
 """The packages that a module, or a backend of Keras, of that name needs."""
 
 
-PARALLEL = ("tensorflow", "keras@jax", "torch", "jax")
+PARALLEL = ("tensorflow", "torch", "jax")
 """The workflows that can train in several processes."""
 ON_CLUSTERS = ("torch", "jax")
 """Those whose processes may be on several machines."""
 NOT_PARALLEL = {
     "keras": "Keras' fit on TensorFlow fails under MultiWorkerMirroredStrategy with an unsupported "
     "type, PerReplica (keras-team/keras, issue 20585)",
+    "keras@jax": "a training under keras.distribution.DataParallel does not yet resume from its "
+    "checkpoint",
     "keras@torch": "Keras' fit calls the model itself, but PyTorch's DistributedDataParallel adds "
     "up gradients only in calls of its own",
     "numpy": "the reference is to be read, and computes in one",
