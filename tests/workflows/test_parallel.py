@@ -26,7 +26,6 @@ from diptych.snapshots import snapshot_steps
 from diptych.worker import WorkerError
 from diptych.workflows import registry
 from diptych.workflows.group import Group
-from diptych.workflows.progress import Progress
 from support import NEEDS_PROC, children, start
 
 STEPS, EPOCHS = 20, 30
@@ -121,15 +120,6 @@ def first_losses(
     )
     if group:
         workflow.join(group)
-    losses = losses_in_fit if registry.module(name) == "keras" else losses_step_by_step
-    measured = losses(workflow, name, recipe, data)
-    answers.put((rank, measured, workflow.weights(), workflow.logits(data.test.images[:7])))
-
-
-def losses_step_by_step(
-    workflow: Any, name: str, recipe: Recipe, data: Data
-) -> list[tuple[float, float]]:
-    """Loss and accuracy of each of the first steps."""
     batches = Batches(data.train, recipe, seed=5)
     losses = []
     for step in range(STEPS):
@@ -146,36 +136,7 @@ def losses_step_by_step(
         else:
             loss, accuracy = workflow.take(images[None], labels[None], rate, frozen)
             losses.append((loss[0], accuracy[0]))
-    return losses
-
-
-class Steps:
-    """A monitor that notes each step, and the means of each epoch, and may stop after the first."""
-
-    def __init__(self, stops: bool) -> None:
-        self.stops = stops
-        self.losses: list[tuple[float, float]] = []
-        self.epochs: list[tuple[float, float]] = []
-
-    def advanced(self, progress: Progress, state: Any) -> bool:
-        self.losses.append((progress.loss, progress.accuracy))
-        return self.stops and len(self.losses) >= STEPS
-
-    def epoch_ended(self, progress: Progress, state: Any) -> bool:
-        epoch = progress.history[-1]
-        self.losses.append((epoch.last_batch_loss, epoch.last_batch_accuracy))
-        self.epochs.append((epoch.train_loss, epoch.train_accuracy))
-        self.epochs.append((epoch.validation_loss, epoch.validation_accuracy))
-        return False
-
-
-def losses_in_fit(
-    workflow: Any, name: str, recipe: Recipe, data: Data
-) -> list[tuple[float, float]]:
-    """Loss and accuracy of each of the first steps, then of the epochs and their validations."""
-    monitor = Steps(stops=not workflow.parallel or workflow.parallel.group.rank == 0)
-    workflow.fit(data, monitor, Progress())
-    return monitor.losses + monitor.epochs
+    answers.put((rank, losses, workflow.weights(), workflow.logits(data.test.images[:7])))
 
 
 def losses_of(size: int, name: str, recipe: Recipe, data: Data, folder: Path) -> list[Any]:

@@ -24,10 +24,8 @@ def to_array(variable: keras.Variable) -> np.ndarray:
 class EarlyStopping(keras.callbacks.EarlyStopping):
     """Keras' own early stopping, able to go on where a checkpoint left it."""
 
-    def __init__(
-        self, patience: int, progress: Progress, best: list[np.ndarray], loss: str
-    ) -> None:
-        super().__init__(f"val_{loss}", mode="min", patience=patience, restore_best_weights=True)
+    def __init__(self, patience: int, progress: Progress, best: list[np.ndarray]) -> None:
+        super().__init__("val_loss", mode="min", patience=patience, restore_best_weights=True)
         self.progress, self.kept = progress, best
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -89,7 +87,7 @@ class Recorder(keras.callbacks.Callback):
         self.progress.accuracy = float(logs["last_batch_accuracy"])
         # After an epoch's last batch comes its validation, and `fit` could not begin there again.
         last = self.progress.step == self.steps_per_epoch
-        if not last and self.workflow.agreed(self.monitor.advanced(self.progress, self.state)):
+        if not last and self.monitor.advanced(self.progress, self.state):
             raise Stopped
         self.clock = time.perf_counter()  # What the monitor does is not training.
 
@@ -108,15 +106,14 @@ class Recorder(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs: Any = None) -> None:
         if self.progress.step < self.steps_per_epoch:  # The rest comes in another `fit`.
             return
-        loss = self.workflow.loss_name
         self.progress.history.append(
             Epoch(
                 epoch=epoch + 1,
                 last_batch_loss=self.progress.loss,
                 last_batch_accuracy=self.progress.accuracy,
-                train_loss=logs[loss],
+                train_loss=logs["loss"],
                 train_accuracy=logs["accuracy"],
-                validation_loss=logs[f"val_{loss}"],
+                validation_loss=logs["val_loss"],
                 validation_accuracy=logs["val_accuracy"],
                 train_seconds=self.progress.seconds,
                 validation_seconds=self.validation_seconds,
@@ -133,6 +130,6 @@ class Recorder(keras.callbacks.Callback):
             variables = self.workflow.model.trainable_variables
             for variable, value in zip(variables, self.newest, strict=False):
                 variable.assign(value)
-        if self.workflow.agreed(self.monitor.epoch_ended(self.progress, self.state)):
+        if self.monitor.epoch_ended(self.progress, self.state):
             raise Stopped
         self.clock = time.perf_counter()

@@ -87,31 +87,14 @@ def activation(layer: Conv | Dense | Activate, policy: str) -> str | keras.Layer
     return layer.activation
 
 
-def compile(
-    model: keras.Model, recipe: Recipe, learning_rate: float | RateTable, padded: bool = False
-) -> None:
-    """Compiles a model for `fit` and ``train_on_batch``.
-
-    Args:
-        model: the model.
-        recipe: says how it is trained.
-        learning_rate: of the optimiser.
-        padded: whether the batches are padded with images of the sample weight 0. ``mean_loss``
-            then leaves them out, which Keras' own ``loss`` of several batches counts.
-    """
-    metrics = [
-        keras.metrics.SparseCategoricalAccuracy("accuracy"),
-        LastBatchLoss("last_batch_loss", from_logits=True),
-        LastBatchAccuracy("last_batch_accuracy"),
-    ]
-    if padded:
-        mean_loss = keras.metrics.SparseCategoricalCrossentropy("mean_loss", from_logits=True)
-        metrics.insert(0, mean_loss)
+def compile(model: keras.Model, recipe: Recipe, learning_rate: float | RateTable) -> None:
+    """Compiles a model for `fit` and ``train_on_batch``."""
     model.compile(
         optimizer=adam(recipe, learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True,
-            reduction="mean_with_sample_weight" if padded else "sum_over_batch_size",
-        ),
-        **{"weighted_metrics" if padded else "metrics": metrics},
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[
+            keras.metrics.SparseCategoricalAccuracy("accuracy"),
+            LastBatchLoss("last_batch_loss", from_logits=True),
+            LastBatchAccuracy("last_batch_accuracy"),
+        ],
     )

@@ -31,7 +31,7 @@ def fit(
         workflow.freeze(batches.frozen(progress.epoch, progress.step - 1))
         best = workflow.restore(state)
     early_stopping = (
-        EarlyStopping(workflow.recipe.early_stopping, progress, best, workflow.loss_name)
+        EarlyStopping(workflow.recipe.early_stopping, progress, best)
         if workflow.recipe.early_stopping
         else None
     )
@@ -66,16 +66,15 @@ def fit_segment(
     if batches.window(epoch, step) != batches.window(epoch, step - 1):
         # Otherwise the next graph would be one for any size, unlike after resuming here.
         workflow.model.make_train_function(force=True)
-    images = Images(validation.images, validation.labels, workflow.parallel)
     workflow.model.fit(
-        TrainingBatches(batches, progress, end, workflow.parallel),
+        TrainingBatches(batches, progress, end),
         shuffle=False,
         initial_epoch=epoch,
         epochs=last,
-        validation_data=images if ends else None,
+        validation_data=Images(validation.images, validation.labels) if ends else None,
         callbacks=[early_stopping, recorder] if early_stopping and ends else [recorder],
         verbose=0,
     )
     if not ends:
         recorder.count_seconds()
-        workflow.saved_metrics = [to_array(v) for v in workflow.metrics_variables()]
+        workflow.saved_metrics = [to_array(v) for v in workflow.model.metrics_variables]

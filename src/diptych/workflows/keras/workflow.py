@@ -4,8 +4,6 @@
 # parameters of a callback.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalSubscript=false
 
-from typing import TYPE_CHECKING
-
 import keras
 import numpy as np
 
@@ -14,7 +12,6 @@ from diptych.data.batches import to_float
 from diptych.layers import Shape
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
-from diptych.workflows.group import Group
 from diptych.workflows.keras import model as networks
 from diptych.workflows.keras import training
 from diptych.workflows.keras.batches import Images
@@ -22,9 +19,6 @@ from diptych.workflows.keras.callbacks import to_array
 from diptych.workflows.keras.model import build
 from diptych.workflows.keras.optimiser import CaughtGradients, RateTable, adam
 from diptych.workflows.progress import Monitor, Progress, State
-
-if TYPE_CHECKING:
-    from diptych.workflows.keras.parallel import Parallel
 
 
 class Workflow:
@@ -37,37 +31,13 @@ class Workflow:
         self.frozen = 0
         """The number of frozen convolutions."""
         self.learning_rate: float | RateTable = recipe.learning_rate
-        self.parallel: Parallel | None = None
         self.compile()
         self.load(network.initial_weights(seed))
         self.saved_metrics: list[np.ndarray] = []
 
     def compile(self) -> None:
         """Compiles the model with a new optimiser."""
-        padded = self.parallel is not None
-        networks.compile(self.model, self.recipe, self.learning_rate, padded)
-
-    def join(self, group: Group) -> None:
-        """Trains together with the other processes of the group from now on."""
-        from diptych.workflows.keras.parallel import Parallel
-
-        self.parallel = Parallel(group)
-        self.compile()
-
-    def agreed(self, stop: bool) -> bool:
-        """True where to stop, which all processes do at the same step."""
-        return self.parallel.agreed(stop) if self.parallel else stop
-
-    @property
-    def loss_name(self) -> str:
-        """The name of the mean loss of an epoch in Keras' logs."""
-        return "mean_loss" if self.parallel else "loss"
-
-    def metrics_variables(self) -> list[keras.Variable]:
-        """The state of the metrics, in the same order for one process and for several."""
-        variables = self.model.metrics_variables
-        # Keras' own mean of the loss comes first, where ``mean_loss`` takes its place.
-        return variables[2:] if self.parallel else variables
+        networks.compile(self.model, self.recipe, self.learning_rate)
 
     def freeze(self, convolutions: int) -> None:
         """Freezes the weights up to and including this number of convolutions.
@@ -99,18 +69,12 @@ class Workflow:
         training.fit(self, data, monitor, progress, state)
 
     def logits(self, images: np.ndarray) -> np.ndarray:
+        model = self.model
+        if self.recipe.precision != "float32":
+            model = build(self.network, self.seed)
+            model.set_weights(self.model.get_weights())
         if not len(images):
             return np.empty((0, self.network.classes), np.float32)
-        if self.parallel:
-            return self.parallel.alone(self.logits_in_float32, images)
-        if self.recipe.precision != "float32":
-            return self.logits_in_float32(images)
-        return self.model.predict(Images(images), verbose=0)
-
-    def logits_in_float32(self, images: np.ndarray) -> np.ndarray:
-        """The logits of a copy of the model."""
-        model = build(self.network, self.seed)
-        model.set_weights(self.model.get_weights())
         return model.predict(Images(images), verbose=0)
 
     def weights(self) -> Weights:
@@ -143,7 +107,7 @@ class Workflow:
         groups = {
             "model": [*self.model.trainable_variables, *self.model.non_trainable_variables],
             "optimizer": self.model.optimizer.variables,
-            "metrics": self.metrics_variables(),
+            "metrics": self.model.metrics_variables,
             "best": best,
         }
         return {
@@ -171,7 +135,7 @@ class Workflow:
 
     def restore_metrics(self) -> None:
         """Puts the metrics of an epoch that was broken off back; Keras has just reset them."""
-        for variable, value in zip(self.metrics_variables(), self.saved_metrics, strict=True):
+        for variable, value in zip(self.model.metrics_variables, self.saved_metrics, strict=True):
             variable.assign(value)
 
     # What the other workflows can be held against.
