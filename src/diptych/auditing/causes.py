@@ -194,10 +194,7 @@ CAUSES: dict[str, dict[str, str]] = {
     },
     "optimiser": {"": "use the same optimiser"},
     "learning-rate": {"": "use the same learning rate"},
-    "momentum": {
-        "": "use the same momentum, with or without Nesterov on both sides (under a schedule, "
-        "Keras' SGD keeps the rates of earlier steps and PyTorch's does not; no setting changes it)"
-    },
+    "momentum": {"": "use the same momentum, with or without Nesterov on both sides"},
     "beta-1": {"": "use the same beta_1"},
     "beta-2": {"": "use the same beta_2 (RMSprop: rho, PyTorch's alpha)"},
     "epsilon": {
