@@ -60,6 +60,15 @@ def test_they_stay_findings_where_the_whole_was_not_seen_to_be_the_same(
     assert len(result.findings) == 1 and not result.notes
 
 
+def settled_beside(stage: str, code: str, differing: tuple[str, ...]) -> Audit:
+    """An audit that found a layer, and later something else, with the stages that differ."""
+    result = audited(finding("structure", "layer-missing"))
+    for name in differing:
+        stage_of(result, name).ok = False
+    settled(result, finding(stage, code))
+    return result
+
+
 @pytest.mark.parametrize(
     ("stage", "code", "differing"),
     [
@@ -71,10 +80,7 @@ def test_they_stay_findings_where_the_whole_was_not_seen_to_be_the_same(
 def test_they_do_not_stand_beside_what_is_not_of_the_layers(
     stage: str, code: str, differing: tuple[str, ...]
 ) -> None:
-    result = audited(finding("structure", "layer-missing"))
-    for name in differing:
-        stage_of(result, name).ok = False
-    settled(result, finding(stage, code))
+    result = settled_beside(stage, code, differing)
     assert [f.code for f in result.findings] == [code] and len(result.notes) == 1
 
 
@@ -90,10 +96,7 @@ def test_they_do_not_stand_beside_what_is_not_of_the_layers(
 def test_they_stay_where_a_later_difference_may_be_theirs(
     stage: str, code: str, differing: tuple[str, ...]
 ) -> None:
-    result = audited(finding("structure", "layer-missing"))
-    for name in differing:
-        stage_of(result, name).ok = False
-    settled(result, finding(stage, code))
+    result = settled_beside(stage, code, differing)
     assert len(result.findings) == 2 and not result.notes
 
 

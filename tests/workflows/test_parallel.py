@@ -102,13 +102,6 @@ def test_dropout_of_some_rows_is_that_of_the_whole_batch_in_tensorflow(
         assert np.array_equal(dropped, whole[first:end])
 
 
-def skip_unless_installed(name: str) -> None:
-    try:
-        registry.check(name)
-    except InputError as problem:
-        pytest.skip(str(problem))
-
-
 def first_losses(
     rank: int, size: int, rendezvous: str, name: str, recipe: Recipe, data: Data, answers: Any
 ) -> None:
@@ -178,7 +171,7 @@ def test_the_first_losses_are_those_of_one_process(
     name: str, size: int, few_digits: Path, tmp_path: Path
 ) -> None:
     """Through cropped and whole images, freezing, dropout, shifts, and a last batch of 2."""
-    skip_unless_installed(name)
+    pytest.importorskip(name)
     few_data = load_data(few_digits)
     [(_, single, weights, logits)] = losses_of(1, name, RECIPE, few_data, tmp_path)
     answers = losses_of(size, name, RECIPE, few_data, tmp_path)
@@ -222,7 +215,7 @@ def started(options: list[str], runs: Path) -> tuple["subprocess.Popen[str]", Pa
 def test_a_killed_process_is_one_line_and_another_number_resumes(
     name: str, few_digits: Path, tmp_path: Path
 ) -> None:
-    skip_unless_installed(name)
+    pytest.importorskip(name)
     options = [*long_training(name, few_digits, tmp_path), "--snapshots"]
     process, folder = started(options, tmp_path / "killed")
     first, second = sorted(child.pid for child in psutil.Process(process.pid).children())
@@ -252,7 +245,7 @@ def test_a_killed_process_is_one_line_and_another_number_resumes(
 
 @pytest.mark.parametrize("name", registry.PARALLEL)
 def test_ctrl_c_saves(name: str, few_digits: Path, tmp_path: Path) -> None:
-    skip_unless_installed(name)
+    pytest.importorskip(name)
     process, folder = started(long_training(name, few_digits, tmp_path), tmp_path / "stopped")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=LIMIT)

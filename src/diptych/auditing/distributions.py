@@ -24,6 +24,11 @@ Statistics = dict[str, np.ndarray]
 """One number per independent draw, by the name of the statistic."""
 
 
+def share_of_alarms(tests: int) -> float:
+    """The probability of a false alarm that is left for each of the tests of one comparison."""
+    return ALARMS / QUESTIONS / tests
+
+
 def of_one_distribution(a: np.ndarray, b: np.ndarray) -> float:
     """The p-value of Kolmogorov and Smirnov's test of two samples, (n,) and (m,)."""
     method = "asymp" if min(len(a), len(b)) >= ENOUGH else "auto"
@@ -119,7 +124,7 @@ def differing(
     suspects = [n for n in a if p_value(a[n], b[n], close, clusters, least) < SCREEN]
     if not suspects:
         return None
-    limit = ALARMS / QUESTIONS / len(a)
+    limit = share_of_alarms(len(a))
     a, b, clusters = draw(more)
     values = {n: p_value(a[n], b[n], close, clusters, least) for n in suspects}
     name = min(values, key=lambda key: values[key])

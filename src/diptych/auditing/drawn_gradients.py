@@ -6,12 +6,11 @@ import numpy as np
 
 from diptych.auditing.certificate import TWINS, Coverage
 from diptych.auditing.distributions import (
-    ALARMS,
-    QUESTIONS,
     Drawn,
     Statistics,
     differing,
     p_value,
+    share_of_alarms,
 )
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Which
@@ -100,7 +99,7 @@ def _factors(a: Statistics, b: Statistics, close: float) -> tuple[float, float] 
     with np.errstate(all="ignore"):
         of_gradients = float(np.median([np.mean(b[n]) / np.mean(a[n]) for n in sizes]))
         of_loss = float(np.mean(b[LOSS]) / np.mean(a[LOSS]))
-    limit = ALARMS / QUESTIONS / len(a)
+    limit = share_of_alarms(len(a))
     if p_value(a[LOSS], b[LOSS], close) >= limit:
         of_loss = 1.0
     if not (np.isfinite(of_gradients) and np.isfinite(of_loss)):
