@@ -48,7 +48,7 @@ def test_formats_know_nothing_of_what_uses_them() -> None:
 
 
 def test_only_what_shows_things_knows_how_they_are_shown() -> None:
-    """What is trained, compared and measured names its view (`diptych.shown`), and no more."""
+    """Classes of trainings and comparisons name their view (`diptych.shown`), and no more."""
     shows = ("render", "cli", "look", "pytest_plugin.py")
     for path in PACKAGE.rglob("*.py"):
         if path.relative_to(PACKAGE).parts[0] not in shows:

@@ -46,7 +46,7 @@ def train(
         leader = workers[0]
         rendezvous = f"file://{Path(scratch).absolute() / 'rendezvous'}"
         if registry.module(run.workflow) not in BY_FILE:
-            rendezvous = f"tcp://127.0.0.1:{free_port('127.0.0.1')}"
+            rendezvous = ",".join(free_addresses("127.0.0.1", processes))
         groups = [
             {"rank": rank, "size": processes, "rendezvous": rendezvous} for rank in range(processes)
         ]
@@ -81,11 +81,13 @@ def train(
     return answer
 
 
-def free_port(address: str) -> int:
-    """A free port of this machine at that address."""
-    with socket.socket() as free:
-        free.bind((address, 0))
-        return int(free.getsockname()[1])
+def free_addresses(host: str, count: int) -> list[str]:
+    """Different free ports of this machine at that address, each as ``tcp://HOST:PORT``."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for free in sockets:
+            free.bind((host, 0))
+        return [f"tcp://{host}:{free.getsockname()[1]}" for free in sockets]
 
 
 def told(run: Run, failures: list[tuple[int, WorkerError]], processes: int) -> WorkerError:

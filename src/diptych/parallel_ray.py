@@ -1,7 +1,7 @@
 """One training in several processes on the machines of a Ray cluster.
 
-Ray decides which machine each process is on and notices where one is lost. The processes find each
-other at an address of the first one's machine. All machines must see the run's folder.
+Ray decides which machine each process is on and notices where one is lost. Each process has an
+address on its machine, by which the others find it. All machines must see the run's folder.
 """
 
 import queue
@@ -13,7 +13,7 @@ from typing import Any
 
 from diptych import machine
 from diptych.errors import InputError
-from diptych.parallel import free_port, told
+from diptych.parallel import free_addresses, told
 from diptych.ray_connection import connected
 from diptych.runs import Run
 from diptych.training_job import follow_job, train_job
@@ -36,8 +36,8 @@ class Member:
         self.worker = Worker(environment | variables)
 
     def rendezvous(self) -> str:
-        """An address of this machine with a free port."""
-        return f"tcp://{self.address}:{free_port(self.address)}"
+        """An address of this machine with a free port, as ``tcp://HOST:PORT``."""
+        return free_addresses(self.address, 1)[0]
 
     def do(self, job: Job, parameters: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         """Does a job, giving ``report`` and a value for each report, and last how it ended:
@@ -143,7 +143,7 @@ def _followed(
     from ray.exceptions import RayError
 
     size = len(members)
-    rendezvous = ray.get(members[0].rendezvous.remote())
+    rendezvous = ",".join(ray.get([member.rendezvous.remote() for member in members]))
     jobs = [train_job] + [follow_job] * (size - 1)
     streams = [
         member.do.options(num_returns="streaming").remote(

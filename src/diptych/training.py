@@ -74,7 +74,7 @@ def train(
     """
     if tensorboard:
         check_tensorboard()
-    check_ray(ray, processes)
+    check_ray(ray, processes, workflow)
     run = create(
         workflow,
         network,
@@ -164,10 +164,18 @@ def check_seed(seed: int) -> None:
         raise InputError(f"seed {seed!r}: expected a whole number from 0 to {2**31 - 1}")
 
 
-def check_ray(ray: str | None, processes: int) -> None:
-    """Raises InputError where one process is to be on a cluster."""
-    if ray is not None and processes == 1:
+def check_ray(ray: str | None, processes: int, workflow: str) -> None:
+    """Raises InputError where a cluster is asked for one process, or for another workflow than
+    those that have been tested there."""
+    if ray is None:
+        return
+    if processes == 1:
         raise InputError("--ray: it is for several processes: give --processes 2 or more too")
+    if workflow in set(registry.PARALLEL) - set(registry.ON_CLUSTERS):
+        raise InputError(
+            f"--ray: workflow {workflow} has not been tested on several machines; "
+            f"{' and '.join(registry.ON_CLUSTERS)} train on a cluster"
+        )
 
 
 def check_tensorboard() -> None:
@@ -219,7 +227,7 @@ def carry_out(
         worker: a process for the run's workflow, which stays; it may be interrupted.
     """
     registry.check_processes(run.workflow, run.network, processes)
-    check_ray(ray, processes)
+    check_ray(ray, processes, run.workflow)
     has_events = (run.folder / TENSORBOARD).is_dir()
     if run.status == "done" and (has_events or not tensorboard):
         return run

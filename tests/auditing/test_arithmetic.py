@@ -1,4 +1,4 @@
-"""What two trainings of ours in bfloat16 are audited in, and where their arithmetic differs."""
+"""Two trainings of ours in bfloat16: the arithmetic of their audit, and where theirs differs."""
 
 import json
 from pathlib import Path

@@ -46,8 +46,8 @@ def test_the_parts_of_a_gate_stand_for_it(turned: bool) -> None:
     wanted = {v: k for k, v in names.items()} if turned else names
     assert wanted.items() <= transfer.names.items()
     assert orders(matches[0], of_a, of_b) == [
-        wanted,
-        dict(zip(wanted, reversed(wanted.values()), strict=True)),
+        (wanted, {}),
+        (dict(zip(wanted, reversed(wanted.values()), strict=True)), {}),
     ]
 
 

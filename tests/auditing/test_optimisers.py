@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from diptych.auditing.frameworks.keras.optimisers import words
 from diptych.auditing.frameworks.torch.optimizers import described
+from diptych.auditing.naming import optimiser_settings
 from diptych.auditing.naming.optimisers import PACE, STEPS
 from diptych.auditing.optimisers import Observed, directions, recover, rest
 
@@ -106,6 +107,42 @@ def test_schedule_shows_in_the_rates():
     assert found.explained
     # Keras' momentum holds steps, not gradients, so a rate acts on the newest gradient alone.
     assert found.rates[0] == pytest.approx(0.1, rel=1e-3)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_momentum_of_steps_and_of_gradients_under_a_schedule(nesterov: bool):
+    """A warm-up from zero, as it is written in Keras and in PyTorch."""
+    schedule = keras.optimizers.schedules.CosineDecay(0.0, 90, warmup_target=0.1, warmup_steps=5)
+    optimiser = keras.optimizers.SGD(schedule, momentum=0.9, nesterov=nesterov)  # pyright: ignore
+
+    def make(parameters: list[torch.Tensor]) -> torch.optim.Optimizer:
+        return WarmedUp(parameters, 0.0, momentum=0.9, nesterov=nesterov)
+
+    of_keras, of_torch = recover(keras_path(optimiser), {}), recover(torch_path(make), {})
+    assert of_keras.explained and of_torch.explained
+    settings = of_keras.settings
+    assert settings["holds_steps"] and settings["nesterov"] is nesterov
+    assert not of_torch.settings.get("holds_steps")
+    np.testing.assert_allclose(of_keras.rates[1:], of_torch.rates[1:], rtol=1e-3)
+    reports: list[tuple[str, str, str]] = []
+
+    def report(code: str, *, a: str, b: str, **_: object) -> None:
+        reports.append((code, a, b))
+
+    both = {"a": of_keras, "b": of_torch}
+    optimiser_settings.compare(both, {"a": {}, "b": {}}, report)
+    ((code, a, b),) = reports
+    assert code == "momentum" and "adds up steps" in a and "adds up gradients" in b
+
+
+class WarmedUp(torch.optim.SGD):
+    """SGD with the rates of the schedule above."""
+
+    def step(self, closure=None):
+        count = self.__dict__["count"] = self.__dict__.get("count", -1) + 1
+        cosine = 0.5 * (1 + np.cos(np.pi * (count - 5) / 90))
+        self.param_groups[0]["lr"] = 0.1 * (count / 5 if count < 5 else cosine)
+        return super().step(closure)
 
 
 def test_no_known_optimiser_is_not_explained():

@@ -17,11 +17,11 @@ from diptych.auditing.gradients import Plan, watching
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.match import Match, Transfer, align
 from diptych.auditing.naming import gradients
+from diptych.auditing.naming.formulas import TAKES
 from diptych.auditing.naming.losses import Outputs, candidates, recovered
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Audit, Stage
 from diptych.auditing.stages import initial, mode
-from diptych.auditing.stages.loss import TAKES
 
 STAGES = Path(initial.__file__).parent
 NODE = Node("dense", "dense", (INPUT,), (1,), {}, {"kernel": "kernel", "bias": "bias"})

@@ -1,5 +1,6 @@
 """Training steps that are not those of the optimiser on the gradient."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from test_stages import GRAPH, pair_of, weights_of
 
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
-from diptych.auditing.graph import Arrays
+from diptych.auditing.graph import INPUT, Arrays, Graph, Node
+from diptych.auditing.match import Match, Transfer
 from diptych.auditing.naming import steps as naming
 from diptych.auditing.report import Audit
 
@@ -48,3 +50,55 @@ def test_a_step_that_is_not_the_optimisers_on_the_gradient(a: float, b: float, n
     if named:
         (finding,) = report.audit.findings
         assert "a step that is 50% off" in finding.b and "bias" in finding.effect
+
+
+EMBEDDING = Node("words", "embedding", (INPUT,), (3, 2), {}, {"kernel": "rows"})
+TOKENS = np.array([[1, 1, 2], *([1, 1, 0],) * 31], np.float32)
+
+
+class Embedding:
+    """A side with an embedding, whose own steps move some rows further than its optimiser's."""
+
+    def __init__(self, *further: int) -> None:
+        self.further, self.graph = list(further), Graph((3,), (EMBEDDING,))
+        self.own = {"rows": np.zeros((4, 2), np.float32)}
+
+    def load(self, parameters: Arrays) -> None:
+        pass
+
+    def loss_and_gradients(self, *_: Any) -> tuple[float, Arrays]:
+        return 0.0, {"rows": np.ones((4, 2))}
+
+    def updates_on(self, gradients: list[Arrays]) -> list[Arrays]:
+        return [{"rows": self.own["rows"] - 0.1 * gradients[0]["rows"]}]
+
+    def steps(self, batches: Any, steps: int, places: Arrays) -> tuple[np.ndarray, Arrays]:
+        end = self.own["rows"] - 0.1
+        end[self.further] *= 2
+        return np.zeros(1), {"rows": np.stack([self.own["rows"].ravel(), end.ravel()])}
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "named"),
+    [
+        ((1,), (), True),
+        ((), (1,), True),
+        ((1,), (1,), False),
+        ((), (), False),
+        ((1, 2), (), False),  # A token that comes once moves further too: it is something else.
+    ],
+)
+def test_repeated_tokens(a: tuple[int, ...], b: tuple[int, ...], named: bool) -> None:
+    sides = {"a": Embedding(*a), "b": Embedding(*b)}
+    pair: Any = SimpleNamespace(
+        sides=sides, matches=[Match(EMBEDDING, EMBEDDING)], transfer=Transfer({"rows": "rows"}, {})
+    )
+    tokens: Any = dict.fromkeys("ab", TOKENS)
+    report = Reporter(Audit("a", "b", ("Keras", "PyTorch")), "trajectory")
+    weights: Any = {which: side.own for which, side in sides.items()}
+    examples = Examples(tokens, tokens, tokens, tokens)
+    assert naming.explain_by_tokens(pair, examples, weights, report) is named
+    if named:
+        (finding,) = report.audit.findings
+        assert finding.code == "repeated-tokens" and finding.stage == "update"
+        assert "one by one" in (finding.a if a else finding.b)

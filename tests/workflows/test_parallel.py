@@ -2,7 +2,9 @@
 
 import multiprocessing
 import os
+import queue
 import signal
+import subprocess
 import time
 import tomllib
 from pathlib import Path
@@ -24,9 +26,13 @@ from diptych.snapshots import snapshot_steps
 from diptych.worker import WorkerError
 from diptych.workflows import registry
 from diptych.workflows.group import Group
-from support import NEEDS_PROC, children, diptych, start
+from support import NEEDS_PROC, children, start
 
 STEPS, EPOCHS = 20, 30
+SAME = 12
+"""Epochs in which rounding stays small. It grows: by the 25th a loss differs by two hundredths."""
+LIMIT = 1200.0
+"""Seconds that a training may take: a busy machine takes minutes to start TensorFlow in three."""
 SMALL_TOML = """
 input_shape = [28, 28, 1]
 layers = [
@@ -79,10 +85,28 @@ def test_dropout_of_some_rows_is_that_of_the_whole_batch(shape: tuple[int, ...])
     assert torch.equal(layer.eval()(x[2:6]), x[2:6])
 
 
+@pytest.mark.parametrize("rate", [0.25, 0.3])
+@pytest.mark.parametrize("shape", [(6, 8), (6, 3, 5, 4)])
+def test_dropout_of_some_rows_is_that_of_the_whole_batch_in_tensorflow(
+    shape: tuple[int, ...], rate: float
+) -> None:
+    tf = pytest.importorskip("tensorflow")
+    from diptych.workflows.tensorflow.dropout import drop, drop_rows
+
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    whole = drop(tf.constant(x), rate, [3, 4]).numpy()
+    assert 0 < np.mean(whole == 0) < 1
+    for first, end in ((0, 2), (2, 2), (2, 6)):
+        rows = tf.constant(x[first:end])
+        dropped = drop_rows(rows, rate, [3, 4], tf.constant(first), tf.constant(6))
+        assert np.array_equal(dropped, whole[first:end])
+
+
 def first_losses(
     rank: int, size: int, rendezvous: str, name: str, recipe: Recipe, data: Data, answers: Any
 ) -> None:
     """Trains for the first steps; a process of its own begins here."""
+    os.environ.update(registry.environment(name))
     group = Group(rank, size, rendezvous) if size > 1 else None
     workflow: Any = registry.load(name, group)(
         SMALL.with_dropout_scaled(recipe.dropout_scale), recipe, seed=5
@@ -95,14 +119,17 @@ def first_losses(
         place = divmod(step, batches.steps_per_epoch)
         frozen = SMALL.frozen_weights(batches.frozen(*place))
         images, labels = batches.batch(*place)
-        if name == "torch":
+        rate = batches.rates[step : step + 1]
+        if name == "tensorflow":
+            stacked = images[None], labels[None].astype(np.int64)
+            loss, accuracy = workflow.run_steps(*stacked, rate, np.int32(step), frozen)
+            losses.append((float(loss[0]), float(accuracy[0])))
+        elif name == "torch":
             losses.append(workflow.train_step(images, labels, frozen))
         else:
-            rate = batches.rates[step : step + 1]
             loss, accuracy = workflow.take(images[None], labels[None], rate, frozen)
             losses.append((loss[0], accuracy[0]))
-    logits = workflow.logits(data.test.images[:7])
-    answers.put((rank, losses, workflow.weights(), logits))
+    answers.put((rank, losses, workflow.weights(), workflow.logits(data.test.images[:7])))
 
 
 def losses_of(size: int, name: str, recipe: Recipe, data: Data, folder: Path) -> list[Any]:
@@ -111,7 +138,7 @@ def losses_of(size: int, name: str, recipe: Recipe, data: Data, folder: Path) ->
     answers = context.Queue()
     rendezvous = f"file://{folder}/rendezvous-{name}-{size}"
     if name not in parallel.BY_FILE:
-        rendezvous = f"tcp://127.0.0.1:{parallel.free_port('127.0.0.1')}"
+        rendezvous = ",".join(parallel.free_addresses("127.0.0.1", size))
     processes = [
         context.Process(
             target=first_losses, args=(rank, size, rendezvous, name, recipe, data, answers)
@@ -120,10 +147,15 @@ def losses_of(size: int, name: str, recipe: Recipe, data: Data, folder: Path) ->
     ]
     for process in processes:
         process.start()
-    found = sorted((answers.get(timeout=300) for _ in processes), key=lambda answer: answer[0])
+    received: list[Any] = []
+    while len(received) < size:
+        try:
+            received.append(answers.get(timeout=1))
+        except queue.Empty:
+            assert not any(process.exitcode for process in processes), "a process has failed"
     for process in processes:
         process.join()
-    return found
+    return sorted(received, key=lambda answer: answer[0])
 
 
 @pytest.fixture(autouse=True)
@@ -133,7 +165,7 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, size", [(name, size) for name in ("torch", "jax") for size in (2, 3)]
+    "name, size", [(name, size) for name in registry.PARALLEL for size in (2, 3)]
 )
 def test_the_first_losses_are_those_of_one_process(
     name: str, size: int, few_digits: Path, tmp_path: Path
@@ -152,37 +184,53 @@ def test_the_first_losses_are_those_of_one_process(
             assert np.abs(ours[key] - value).max() < 1e-3, key
 
 
+def exit_code(*arguments: str | Path) -> int:
+    """The exit code of the command line."""
+    process = start(*arguments)
+    process.communicate(timeout=LIMIT)
+    return process.returncode
+
+
+def long_training(name: str, data: Path, folder: Path) -> list[str]:
+    """The words of a command that trains for many epochs, and saves every few steps."""
+    network, recipe = folder / "small.toml", folder / "test.toml"
+    network.write_text(SMALL_TOML)
+    recipe.write_text(RECIPE_TOML.replace("epochs = 3", f"epochs = {EPOCHS}"))
+    command = f"train {name} --network {network} --recipe {recipe} --data {data}"
+    return [*command.split(), "--checkpoint-every", "5"]
+
+
+def started(options: list[str], runs: Path) -> tuple["subprocess.Popen[str]", Path]:
+    """A training in two processes that has a checkpoint, and its folder."""
+    process = start(*options, "--runs", runs, "--processes", "2")
+    until = time.monotonic() + LIMIT
+    while not (checkpoints := list(runs.glob("*/checkpoint/state.safetensors"))):
+        assert process.poll() is None and time.monotonic() < until
+        time.sleep(0.05)
+    return process, checkpoints[0].parent.parent
+
+
 @NEEDS_PROC
-@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("name", registry.PARALLEL)
 def test_a_killed_process_is_one_line_and_another_number_resumes(
     name: str, few_digits: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip(name)
-    network, recipe = tmp_path / "small.toml", tmp_path / "test.toml"
-    network.write_text(SMALL_TOML)
-    recipe.write_text(RECIPE_TOML.replace("epochs = 3", f"epochs = {EPOCHS}"))
-    command = f"train {name} --network {network} --recipe {recipe} --data {few_digits}"
-    options = [*command.split(), "--checkpoint-every", "5", "--snapshots"]
-    process = start(*options, "--runs", tmp_path / "killed", "--processes", "2")
-    checkpoint = "killed/*/checkpoint/state.safetensors"
-    until = time.monotonic() + 300
-    while not list(tmp_path.glob(checkpoint)) and time.monotonic() < until:
-        assert process.poll() is None
-        time.sleep(0.05)
+    options = [*long_training(name, few_digits, tmp_path), "--snapshots"]
+    process, folder = started(options, tmp_path / "killed")
     first, second = sorted(child.pid for child in psutil.Process(process.pid).children())
     assert first != second
     [worker] = children(second)  # Its parent only waits for it.
     os.kill(worker, signal.SIGKILL)
-    _, errors = process.communicate(timeout=300)
+    _, errors = process.communicate(timeout=LIMIT)
     assert process.returncode == 1
     last = errors.strip().splitlines()
     assert len([line for line in last if line.startswith("diptych:")]) == 1
     assert "process 2 of 2 ended by SIGKILL" in last[-1] and "diptych resume" in last[-1]
-    [folder] = (path.parent.parent for path in tmp_path.glob(checkpoint))
     assert Run(folder).status != "done"
-    assert diptych("resume", folder, "--processes", "3").returncode == 0
+    assert exit_code("resume", folder, "--processes", "3") == 0
     resumed = Run(folder)
-    assert diptych(*options, "--runs", tmp_path / "one").returncode == 0
+    assert exit_code(*options, "--runs", tmp_path / "one") == 0
     [whole] = (Run(path.parent) for path in tmp_path.glob("one/*/run.json"))
     assert (resumed.result() or {})["processes"] == 3
     steps = snapshot_steps(resumed)
@@ -192,15 +240,26 @@ def test_a_killed_process_is_one_line_and_another_number_resumes(
     for key in ("train_loss", "validation_loss"):
         ratio = np.array([a[key] / b[key] for a, b in zip(ours, theirs, strict=True)])
         assert np.abs(ratio[0] - 1) < 1e-5
-        assert np.abs(ratio - 1).max() < 0.02
+        assert np.abs(ratio[:SAME] - 1).max() < 1e-3
+
+
+@pytest.mark.parametrize("name", registry.PARALLEL)
+def test_ctrl_c_saves(name: str, few_digits: Path, tmp_path: Path) -> None:
+    pytest.importorskip(name)
+    process, folder = started(long_training(name, few_digits, tmp_path), tmp_path / "stopped")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode == 130
+    assert errors.strip() == f"Stopped and saved. `diptych resume {folder}` continues."
+    assert Run(folder).status == "stopped"
 
 
 @pytest.mark.parametrize(
     "workflow, reason",
     [
         ("keras", "keras-team/keras, issue 20585"),
-        ("keras@jax", "does not do that yet"),
-        ("tensorflow", "does not do that yet"),
+        ("keras@jax", "does not yet resume from its checkpoint"),
+        ("keras@torch", "gradients only in calls of its own"),
         ("numpy", "computes in one"),
     ],
 )
@@ -214,7 +273,7 @@ def test_other_workflows_refuse_in_one_line(
     options = f"--data {few_digits} --runs {tmp_path} --recipe plain --processes 2"
     assert run(["train", workflow, *options.split()]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
-    assert reason in line and "torch and jax can train in several" in line
+    assert reason in line and "tensorflow, torch, jax can train in several" in line
     assert not list(tmp_path.iterdir())
 
 
@@ -241,6 +300,9 @@ def test_a_cluster_for_one_process_or_none_there_is_one_line(
     assert run(["train", "torch", *options, "--processes", "2"]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert "no cluster answers there" in line
+    assert run(["train", "tensorflow", *options, "--processes", "2"]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert "tensorflow has not been tested on several machines; torch and jax train" in line
 
 
 def test_batch_normalisation_is_refused(few_digits: Path, tmp_path: Path) -> None:

@@ -25,6 +25,11 @@ YARD = 64.0
 """
 
 
+OTHER_SHAPES = "their outputs' shapes differ"
+OTHER_NUMBERS = "on the same input and weights they differ"
+"""The effects of a difference between two layers of which one is unknown, or their beginnings."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Compares nodes of which one is a black box. Each gets its own side's inputs."""
@@ -59,8 +64,7 @@ class Comparison:
             stage.coverage.leave_out(match.a.name, str(problem))
             return
         if other.shape != y.shape:
-            effect = "their outputs' shapes differ"
-            self._report("layer-kind", match, effect, "forward")
+            self._report("layer-kind", match, OTHER_SHAPES, "forward")
             return
         box: Which = "a" if match.a.kind == "custom" and not is_group(match.a) else "b"
         inputs, others = (of_a, of_b) if box == "a" else (of_b, of_a)
@@ -92,8 +96,8 @@ class Comparison:
             return
         first = int(np.abs(y - other).reshape(len(y), -1).max(1).argmax())
         effect = (
-            f"on the same input and weights they differ by up to {difference:.3g} (rounding "
-            f"explains up to {bound:.1e}), most on example {first}"
+            f"{OTHER_NUMBERS} by up to {difference:.3g} (rounding explains up to {bound:.1e}), "
+            f"most on example {first}"
         )
         code = "training-mode" if self.training else _cause(match.a, match.b)
         self._report(code, match, effect, "mode" if self.training else "forward")

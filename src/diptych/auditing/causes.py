@@ -26,6 +26,12 @@ CAUSES: dict[str, dict[str, str]] = {
         "PyTorch": "Embedding(padding_idx): this row gets no gradient and starts at zero",
         "TensorFlow": "set the gradient of this row to zero",
     },
+    "repeated-tokens": {
+        "Keras": "on TensorFlow, a train_step that hands tf.convert_to_tensor(gradient) to the "
+        "optimizer adds up a token's rows first; on JAX and PyTorch, Keras does so by itself",
+        "PyTorch": "Embedding adds up a token's rows; no setting squares them one by one",
+        "TensorFlow": "tf.convert_to_tensor(gradient) adds up a token's rows",
+    },
     "padding": {
         "Keras": "padding='same' pads the bottom and right more; ZeroPadding2D sets each side",
         "PyTorch": "padding=n pads n on every side; F.pad sets each side",

@@ -12,9 +12,9 @@ from scipy import stats
 
 ALARMS = 1e-4
 """The probability of a false alarm in one audit."""
-QUESTIONS = 5
-"""The number of comparisons of distributions in an audit: networks before the first step and after
-the last, gradients with and without dropout, batches."""
+QUESTIONS = 6
+"""The number of comparisons of distributions in an audit: networks in training, in inference and
+after training steps, gradients with and without dropout, batches."""
 SCREEN = 5e-3
 """The p-value of the first sample below which a second one is drawn."""
 ENOUGH = 200
@@ -22,6 +22,11 @@ ENOUGH = 200
 which SciPy cannot always compute for so many."""
 Statistics = dict[str, np.ndarray]
 """One number per independent draw, by the name of the statistic."""
+
+
+def share_of_alarms(tests: int) -> float:
+    """The probability of a false alarm that is left for each of the tests of one comparison."""
+    return ALARMS / QUESTIONS / tests
 
 
 def of_one_distribution(a: np.ndarray, b: np.ndarray) -> float:
@@ -119,7 +124,7 @@ def differing(
     suspects = [n for n in a if p_value(a[n], b[n], close, clusters, least) < SCREEN]
     if not suspects:
         return None
-    limit = ALARMS / QUESTIONS / len(a)
+    limit = share_of_alarms(len(a))
     a, b, clusters = draw(more)
     values = {n: p_value(a[n], b[n], close, clusters, least) for n in suspects}
     name = min(values, key=lambda key: values[key])

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.auditing.certificate import TWINS, Coverage
-from diptych.auditing.distributions import Drawn, Statistics, differing
+from diptych.auditing.distributions import (
+    Drawn,
+    Statistics,
+    differing,
+    p_value,
+    share_of_alarms,
+)
 from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.side import Answers
@@ -19,8 +25,11 @@ BUDGET = 100_000_000
 """The maximum number of values in all gradients of a sample."""
 APART = 1_000_000
 """The offset of B's seeds, so that the two samples are independent."""
+LOSS = "the loss"
 ALONG = "the gradient of "
 """The prefix of the names of statistics that are projections of a gradient."""
+SIZE = "the size of the gradient of "
+"""The prefix of the names of statistics that are norms of a gradient."""
 CLOSE = {TWINS: 1e-9, "float32": 1e-5}
 """The relative distance of two statistics that rounding explains."""
 
@@ -38,6 +47,10 @@ class Difference:
     p: float
     deviations: dict[Which, float]
     """The standard deviation over draws of each side's gradients, root mean square."""
+    of_loss: float | None = None
+    """The factor of B's loss, in units of A's, if two factors explain the difference."""
+    of_gradients: float | None = None
+    """The factor of B's gradients."""
 
     @property
     def is_of_spread(self) -> bool:
@@ -62,6 +75,7 @@ def compare_drawn(
     first = 1
     deviations: dict[Which, float] = {}
     center: list[tuple[float, Arrays]] = []
+    samples: list[tuple[Statistics, Statistics]] = []
 
     def draw(count: int) -> Drawn:
         nonlocal first
@@ -79,11 +93,33 @@ def compare_drawn(
         if not center:
             center.append(_mean([*of_a, *of_b], weights))
         a, b = (_statistics(each, weights, *center[0]) for each in (of_a, of_b))
+        samples.append((a, b))
         deviations.update({"a": _deviation(a), "b": _deviation(b)})
         return a, b, None
 
     different = differing(draw, runs, more, CLOSE[twins.precision])
-    return Difference(*different, deviations) if different else None
+    if not different:
+        return None
+    factors = _factors(*samples[-1], CLOSE[twins.precision])
+    return Difference(*different, deviations, *(factors or (None, None)))
+
+
+def _factors(a: Statistics, b: Statistics, close: float) -> tuple[float, float] | None:
+    """The factors of B's loss and of its gradients in units of A's, if these explain all
+    differences: 1 where the losses have one distribution."""
+    sizes = [name for name in a if name.startswith(SIZE)]
+    with np.errstate(all="ignore"):
+        of_gradients = float(np.median([np.mean(b[n]) / np.mean(a[n]) for n in sizes]))
+        of_loss = float(np.mean(b[LOSS]) / np.mean(a[LOSS]))
+    limit = share_of_alarms(len(a))
+    if p_value(a[LOSS], b[LOSS], close) >= limit:
+        of_loss = 1.0
+    if not (np.isfinite(of_gradients) and np.isfinite(of_loss)):
+        return None
+    factors = {LOSS: of_loss}
+    factors |= {name: of_gradients for name in a if name.startswith((ALONG, SIZE))}
+    explained = all(p_value(a[n] * by, b[n], close) >= limit for n, by in factors.items())
+    return (of_loss, of_gradients) if explained else None
 
 
 def _deviation(statistics: Statistics) -> float:
@@ -121,7 +157,7 @@ def _statistics(
     """
     chance = np.random.default_rng(9)
     losses = np.array([loss for loss, _ in answers], np.float64)
-    statistics: Statistics = {"the loss": losses}
+    statistics: Statistics = {LOSS: losses}
     for name, value in weights.items():
         direction = chance.standard_normal(value.size)
         if all(name not in arrays for _, arrays in answers):
@@ -130,7 +166,7 @@ def _statistics(
         with np.errstate(over="ignore", invalid="ignore"):
             away = rows - means[name]
             statistics[ALONG + name] = rows @ direction
-            statistics[f"the size of the gradient of {name}"] = np.linalg.norm(rows, axis=1)
+            statistics[SIZE + name] = np.linalg.norm(rows, axis=1)
             statistics[f"the deviation of the gradient of {name}"] = np.linalg.norm(away, axis=1)
             shared = (losses - mean_loss) * (away @ direction)
             statistics[f"what the loss and the gradient of {name} share"] = shared

@@ -1,32 +1,86 @@
 """Outputs of networks that draw random numbers, compared as distributions.
 
-Before the first step, each run is independent of the others. After training steps, a network may
-also keep what it has drawn, such as a mask for a whole epoch.
+Both networks are run many times on the same weights and examples. What varies is compared by
+statistics of each run: projections of all outputs, the size of the deviations, their largest, and
+what the examples of a batch share.
 """
+
+from dataclasses import dataclass
 
 import numpy as np
 
-from diptych.auditing.certificate import LATER, TWINS
+from diptych.auditing.certificate import TWINS, Coverage
 from diptych.auditing.distributions import Drawn, Statistics, differing
 from diptych.auditing.endings import as_one
-from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Which
-from diptych.auditing.probes.places import Place, weights_at
-from diptych.auditing.report import Stage
-from diptych.auditing.side import Failed, Unable
 from diptych.auditing.twins import Twins, distance
 
 EXAMPLES = 4
+RUNS, MORE, FEWEST = 256, 1_024, 24
+"""The numbers of runs of the first and of the second sample, and the minimum for either."""
+BUDGET = 400_000_000
+"""The maximum number of activations in all runs of a sample."""
+LOOKS, FEWEST_LOOKS = 128, 8
+"""The numbers of runs that show whether a side draws random numbers, even in one run of ten."""
+LOOK_BUDGET = 50_000_000
+"""The maximum number of activations in these runs."""
 PROJECTIONS = 8
 CLOSE = {TWINS: 1e-9, "float32": 1e-5}
 """The relative difference of two statistics that rounding explains."""
 STILL = {TWINS: 1e-12, "float32": 2e-6}
 """The relative difference of two runs that does not count as randomness."""
-RUNS, MORE = 128, 512
-"""The numbers of runs of the first and of the second sample after training steps."""
-KEPT = 0.6
-"""The correlation of consecutive runs from which on a network keeps what it has drawn. `RUNS`
-independent runs have 0.43 once in a million."""
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Several runs of both sides on the same examples."""
+
+    outputs: dict[Which, np.ndarray]
+    """(runs, n, …)."""
+    varies: dict[Which, bool]
+    """True for a side whose outputs vary from run to run."""
+
+
+def look(twins: Twins, x: dict[Which, np.ndarray], training: bool) -> Looks:
+    """Runs both sides as often as shows whether they draw random numbers, even rarely."""
+    looks = int(np.clip(LOOK_BUDGET // _activations(twins), FEWEST_LOOKS, LOOKS))
+    few = twins.ask(lambda side, which: side.outputs(x[which], training=training, runs=looks))
+    return Looks(few, {which: varies(y, twins) for which, y in few.items()})
+
+
+def compare(
+    twins: Twins, x: dict[Which, np.ndarray], training: bool, coverage: Coverage
+) -> tuple[tuple[str, float] | None, dict[Which, float]]:
+    """Compares the outputs of both sides as distributions.
+
+    Returns:
+        The statistic that differs, with its p-value, if one does; and how far the outputs of each
+        side deviate.
+    """
+    pair = twins.pair
+    affordable = BUDGET // _activations(twins)
+    runs, more = (int(np.clip(affordable, FEWEST, most)) for most in (RUNS, MORE))
+    center: list[np.ndarray] = []
+    spreads: dict[Which, float] = {}
+
+    def draw(count: int) -> Drawn:
+        drawn = twins.ask(lambda side, which: side.outputs(x[which], training, runs=count))
+        pairs = [as_one(pair, {w: drawn[w][run] for w in SIDES}) for run in range(count)]
+        a, b = (np.stack([each[i] for each in pairs]) for i in (0, 1))
+        if not center:
+            center.append((a.mean(axis=0) + b.mean(axis=0)) / 2)
+        coverage.compared(count)
+        spreads.update({"a": spread(a), "b": spread(b)})
+        return statistics(a, center[0]), statistics(b, center[0]), None
+
+    different = differing(draw, runs, more, CLOSE[twins.precision])
+    coverage.compared(0, statistics=len(statistics(np.zeros((1, 2, 2)), np.zeros((2, 2)))))
+    return different, spreads
+
+
+def _activations(twins: Twins) -> int:
+    """The number of activations in one run."""
+    return max(1, EXAMPLES * sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes))
 
 
 def varies(y: np.ndarray, twins: Twins) -> bool:
@@ -62,79 +116,3 @@ def statistics(y: np.ndarray, center: np.ndarray) -> Statistics:
         found["what the examples of a batch share"] = np.mean(np.square(away.mean(axis=1)), axis=1)
         found["the first example's deviation"] = np.mean(np.square(away[:, 0]), axis=1)
     return found
-
-
-Batches = dict[Which, list[tuple[np.ndarray, np.ndarray]]]
-
-
-def compare_later(
-    twins: Twins, batches: Batches, steps: int, stage: Stage, report: Reporter
-) -> None:
-    """Compares what the networks draw in the steps that follow others.
-
-    Args:
-        twins: both sides.
-        batches: of the training steps, in a cycle.
-        steps: the number of steps.
-        stage: to which the coverage is added.
-        report: takes the finding.
-    """
-    x = {which: batches[which][0][0][:EXAMPLES] for which in SIDES}
-    y = {which: batches[which][0][1][:EXAMPLES] for which in SIDES}
-    twins.load(weights_at(Place("moved", 1.0, EXAMPLES), twins.start()))
-    first = 1
-
-    def ask(runs: int) -> tuple[np.ndarray, np.ndarray]:
-        nonlocal first
-        seeds = range(first, first + runs)
-        first += runs
-        outputs = twins.ask(
-            lambda side, which: side.later_outputs(batches[which], steps, x[which], y[which], seeds)
-        )
-        pairs = [as_one(twins.pair, {w: outputs[w][run] for w in SIDES}) for run in range(runs)]
-        a, b = (np.stack([both[i] for both in pairs]) for i in (0, 1))
-        return a, b
-
-    try:
-        start = ask(RUNS)
-        words = [_words(y, twins) for y in start]
-        different = None
-        if words[0] == words[1] == DRAWS_ANEW:
-            center = (start[0].mean(axis=0) + start[1].mean(axis=0)) / 2
-            drawn = [start]
-
-            def draw(runs: int) -> Drawn:
-                a, b = drawn.pop() if drawn else ask(runs)
-                return statistics(a, center), statistics(b, center), None
-
-            different = differing(draw, RUNS, MORE, CLOSE[twins.precision])
-    except (Failed, Unable) as problem:
-        stage.coverage.leave_out("random draws after the first step", str(problem))
-        return
-    effect = f"in training, after {steps:,} steps"
-    if different:
-        spreads = [f"outputs deviate by {spread(y):.4g}" for y in start]
-        effect += f"; the distributions of {different[0]} differ, p = {different[1]:.1g}"
-        report("randomness", a=spreads[0], b=spreads[1], effect=effect)
-    elif words[0] != words[1]:
-        report("randomness", a=words[0], b=words[1], effect=effect)
-    elif words[0] == KEEPS:
-        stage.coverage.leave_out("random draws after the first step", "both sides keep them")
-        return
-    stage.ok = not (different or words[0] != words[1])
-    stage.coverage.compared(RUNS, **{LATER.replace(" ", "_"): f"{steps:,}"})
-
-
-DRAWS_ANEW = "draws random numbers in each step"
-KEEPS = "draws random numbers and keeps them for several steps"
-
-
-def _words(y: np.ndarray, twins: Twins) -> str:
-    """How runs (runs, n, …) follow each other."""
-    if not varies(y, twins):
-        return "draws no random numbers"
-    away = (y.astype(np.float64) - y.mean(axis=0)).reshape(len(y), -1)
-    away = np.nan_to_num(away, posinf=0.0, neginf=0.0)
-    total = float(np.sum(np.square(away)))
-    kept = float(np.sum(away[1:] * away[:-1])) / total if total else 0.0
-    return KEEPS if kept > KEPT else DRAWS_ANEW

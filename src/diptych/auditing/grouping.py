@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice, permutations, product
 
-import numpy as np
-
 from diptych.auditing.graph import Arrays, Graph, Node
-from diptych.auditing.match import Match, Transfer, align, cost_of
+from diptych.auditing.match import Match, Transfer, align, cost_of, turns
 
 TOGETHER = "together"
 """The attribute of a group: the names of its nodes."""
@@ -83,8 +81,8 @@ def _candidates(box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays) -> It
 
 
 def _shapes(node: Node, parameters: Arrays) -> Counter[Shape]:
-    """The number of parameters of each shape."""
-    return Counter(parameters[name].shape for name in node.parameters.values())
+    """The number of parameters of each shape, whatever the order of its axes."""
+    return Counter(tuple(sorted(parameters[n].shape)) for n in node.parameters.values())
 
 
 def _is_closed(stretch: tuple[Node, ...], nodes: tuple[Node, ...]) -> bool:
@@ -120,23 +118,44 @@ def is_group(node: Node | None) -> bool:
     return node is not None and TOGETHER in node.attributes
 
 
-def orders(match: Match, of_a: Arrays, of_b: Arrays) -> list[dict[str, str]]:
-    """The possible assignments of the parameters of a box to those of its group.
+Way = tuple[dict[str, str], dict[str, tuple[int, ...]]]
+"""B's names of A's parameters, and for those whose axes are in another order, A's axes in B's."""
+
+
+def orders(match: Match, of_a: Arrays, of_b: Arrays) -> list[Way]:
+    """The possible assignments of the parameters of a black box to those of its counterpart.
 
     Returns:
-        B's names by A's, the likeliest first: parameters of one shape in their order.
+        The likeliest first: parameters of one shape in their order, with their axes as they are.
     """
     assert match.a and match.b
     by_shape: dict[Shape, tuple[list[str], list[str]]] = {}
     for place, (node, arrays) in enumerate(((match.a, of_a), (match.b, of_b))):
         for name in node.parameters.values():
-            by_shape.setdefault(arrays[name].shape, ([], []))[place].append(name)
-    ways = [
-        [dict(zip(names, other, strict=False)) for other in permutations(others)]
-        for names, others in by_shape.values()
-    ]
-    chosen = islice(product(*ways), ORDERS)
-    return [{k: v for part in parts for k, v in part.items()} for parts in chosen]
+            shape = tuple(sorted(arrays[name].shape))
+            by_shape.setdefault(shape, ([], []))[place].append(name)
+    ways: list[list[list[tuple[str, str, tuple[int, ...]]]]] = []
+    for names, others in by_shape.values():
+        of_shape = []
+        for order in islice(permutations(others), ORDERS):  # There may be millions.
+            pairs = list(zip(names, order, strict=False))
+            axes = [turns(of_a[name].shape, of_b[other].shape) for name, other in pairs]
+            of_shape += [
+                [(*pair, axis) for pair, axis in zip(pairs, chosen, strict=True)]
+                for chosen in islice(product(*axes), ORDERS)
+            ]
+        # Without turning anything first.
+        ways.append(sorted(of_shape, key=lambda way: sum(not _is_plain(a) for *_, a in way)))
+    answers: list[Way] = []
+    for parts in islice(product(*ways), ORDERS):
+        flat = [pair for part in parts for pair in part]
+        turned = {name: axes for name, _, axes in flat if not _is_plain(axes)}
+        answers.append(({name: other for name, other, _ in flat}, turned))
+    return answers
+
+
+def _is_plain(axes: tuple[int, ...]) -> bool:
+    return axes == tuple(range(len(axes)))
 
 
 def matched(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[list[Match], Transfer]:
@@ -145,13 +164,5 @@ def matched(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[list[Match]
     transfer = Transfer.between(a, b, matches, of_a, of_b)
     for match in matches:
         if match.a and match.b and (is_group(match.a) or is_group(match.b)):
-            transfer = transfer.with_names(orders(match, of_a, of_b)[0])
+            transfer = transfer.with_names(*orders(match, of_a, of_b)[0])
     return matches, transfer
-
-
-def largest_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """The difference of two outputs, relative to the largest number."""
-    if a.shape != b.shape:
-        return float("inf")
-    size = max(float(np.abs(a).max(initial=0.0)), 1e-30)
-    return float(np.abs(a.astype(np.float64) - b).max(initial=0.0)) / size

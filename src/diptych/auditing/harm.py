@@ -17,6 +17,7 @@ BY_CAUSE = {
     "normalisation-epsilon": MODERATE,
     "normalisation-initialiser": MODERATE,
     "padding-index": SMALL,
+    "repeated-tokens": MODERATE,
     "slope-initialiser": MODERATE,
 }
 """The causes that do less harm than others."""

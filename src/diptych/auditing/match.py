@@ -1,7 +1,8 @@
 """Matching of the nodes of two graphs, and transfer of weights between them."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import permutations
 
 import numpy as np
 
@@ -207,6 +208,14 @@ def flattened_by(graph: Graph, node: Node) -> tuple[str, tuple[int, ...]] | None
     return None
 
 
+def turns(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The orders of the axes of a shape in which it is another shape, the likeliest first: as they
+    are, then all of them reversed."""
+    axes = tuple(range(len(a)))
+    likely = dict.fromkeys([axes, axes[::-1], *permutations(axes)])
+    return [order for order in likely if tuple(a[axis] for axis in order) == b]
+
+
 @dataclass(frozen=True)
 class Transfer:
     """The transfer of parameters from side A to side B."""
@@ -215,28 +224,39 @@ class Transfer:
     """B's names of A's parameters, for those of the same shape."""
     orders: dict[str, tuple[tuple[int, ...], str, str]]
     """For dense kernels after a flatten: the shape, A's order, B's order."""
+    turned: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """For parameters of unknown layers whose axes are in another order on B: A's axes in B's order.
+    """
 
     @classmethod
     def between(cls, a: Graph, b: Graph, matches: list[Match], of_a: Arrays, of_b: Arrays):
         """The transfer that follows from a matching of two simplified graphs."""
         names: dict[str, str] = {}
         orders: dict[str, tuple[tuple[int, ...], str, str]] = {}
+        turned: dict[str, tuple[int, ...]] = {}
         for match in matches:
             if match.a is None or match.b is None:
                 continue
             for role, name, partner in match.parameters():
                 if of_a[name].shape != of_b[partner].shape:
+                    ways = turns(of_a[name].shape, of_b[partner].shape)
+                    if ways and "custom" in (match.a.kind, match.b.kind):
+                        names[name], turned[name] = partner, ways[0]
                     continue
                 names[name] = partner
                 if role_of(match.a, role).rows_follow_input:
                     one, other = flattened_by(a, match.a), flattened_by(b, match.b)
                     if one and other and one[1] == other[1]:
                         orders[name] = (one[1], one[0], other[0])
-        return cls(names, orders)
+        return cls(names, orders, turned)
 
-    def with_names(self, names: dict[str, str]) -> "Transfer":
-        """The transfer with these counterparts of these parameters."""
-        return Transfer(self.names | names, self.orders)
+    def with_names(
+        self, names: dict[str, str], turned: dict[str, tuple[int, ...]] | None = None
+    ) -> "Transfer":
+        """The transfer with these counterparts of these parameters, and these orders of their
+        axes."""
+        others = {name: axes for name, axes in self.turned.items() if name not in names}
+        return Transfer(self.names | names, self.orders, others | (turned or {}))
 
     def to_b(self, parameters: Arrays) -> Arrays:
         """A's parameters, by B's names and in B's order."""
@@ -264,6 +284,11 @@ class Transfer:
         return places_of(self.to_b(numbered(places, own)))
 
     def _reordered(self, name: str, value: np.ndarray, forward: bool) -> np.ndarray:
+        if name in self.turned:
+            axes = self.turned[name]
+            return np.ascontiguousarray(
+                value.transpose(axes if forward else tuple(np.argsort(axes)))
+            )
         if name not in self.orders:
             return value
         shape, of_a, of_b = self.orders[name]

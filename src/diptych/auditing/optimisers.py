@@ -189,16 +189,36 @@ def rest(family: str, settings: Settings, observed: Observed) -> tuple[np.ndarra
     """The part of the steps that the family with these settings does not explain, in units of
     rounding, (steps, n); and the learning rate of each step (steps,)."""
     moved = np.diff(observed.weights, axis=0)
-    if settings.get("holds_steps"):
-        moved[1:] -= settings["momentum"] * moved[:-1].copy()
-        along = observed.gradients
-    else:
-        along = directions(family, settings, observed)
     weight = 1 / observed.noise
-    top = np.sum(along * weight * moved * weight, axis=1)
-    bottom = np.sum((along * weight) ** 2, axis=1)
-    rates = -np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    if settings.get("holds_steps"):
+        return _rest_of_held(settings, observed.gradients, moved, weight)
+    along = directions(family, settings, observed)
+    rates = _rates(along, moved, weight)
     return (moved + rates[:, None] * along) * weight, rates
+
+
+def _rates(along: np.ndarray, moved: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The learning rates with which the directions explain the steps best, (steps,)."""
+    top = np.sum(along * weight * moved * weight, axis=-1)
+    bottom = np.sum((along * weight) ** 2, axis=-1)
+    return -np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+
+
+def _rest_of_held(
+    settings: Settings, gradients: np.ndarray, moved: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """As `rest`, for momentum that holds steps and not gradients: a learning rate of an earlier
+    step stays in it. Nesterov's form takes a step of it ahead."""
+    momentum, ahead = settings["momentum"], settings.get("nesterov")
+    held, rates, left = np.zeros(gradients.shape[1]), [], []
+    for gradient, step, share in zip(gradients, moved, weight, strict=True):
+        along = gradient * (1 + momentum) if ahead else gradient
+        own = step - (momentum**2 if ahead else momentum) * held
+        rate = _rates(along, own, share)
+        held = momentum * held - rate * gradient
+        rates.append(rate)
+        left.append((own + rate * along) * share)
+    return np.array(left), np.array(rates)
 
 
 def predicted(known: Recovered, observed: Observed) -> np.ndarray:
@@ -206,9 +226,11 @@ def predicted(known: Recovered, observed: Observed) -> np.ndarray:
     rates = known.rates[: len(observed.gradients), None]
     if not known.settings.get("holds_steps"):
         return -rates * directions(known.family, known.settings, observed)
+    momentum, held = known.settings["momentum"], np.zeros(observed.gradients.shape[1])
     steps = -rates * observed.gradients
-    for t in range(1, len(steps)):
-        steps[t] += known.settings["momentum"] * steps[t - 1]
+    for t in range(len(steps)):
+        held = momentum * held + steps[t]
+        steps[t] = momentum * held + steps[t] if known.settings.get("nesterov") else held
     return steps
 
 
@@ -274,7 +296,8 @@ def starts(said: Settings) -> Iterator[tuple[str, Settings]]:
                 yield family, dict(base) | own_forms | {flag: form}
             if family == "sgd":
                 # Keras' momentum is of steps, not of gradients: it matters where rates change.
-                yield family, dict(base) | {flag: False, "holds_steps": True}
+                for form in forms:
+                    yield family, dict(base) | {flag: form, "holds_steps": True}
 
 
 def _both(first: bool) -> tuple[bool, bool]:

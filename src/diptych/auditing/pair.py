@@ -3,22 +3,18 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
-
 from diptych.auditing import reference
 from diptych.auditing.beside import beside, matches_beside, parameters_of
 from diptych.auditing.graph import Arrays, Graph
-from diptych.auditing.grouping import grouped, is_group, largest_distance, matched, orders
+from diptych.auditing.grouping import grouped, matched
 from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.match import Match, Transfer, simplified
+from diptych.auditing.several import JOINED, Output, outputs_of, shared
 from diptych.auditing.side import Side
 
 Which = str
 """``a`` or ``b``."""
 SIDES = ("a", "b")
-CLOSE = 1e-3
-"""The relative difference of outputs of two layers with the same parameters that counts as none."""
-Examples = dict[Which, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -37,10 +33,16 @@ class Pair:
     transfer: Transfer
     beside: list[Match] = field(default_factory=list)
     """Weights beside both networks, each as a layer of its own."""
+    several: dict[Which, tuple[Output, ...]] = field(default_factory=dict)
+    """The outputs that each side joins to one; none for a side that has one."""
 
     @classmethod
     def of(cls, sides: dict[Which, Side], graphs: dict[Which, Graph]) -> "Pair":
-        """Matches two sides, layer by layer."""
+        """Matches two sides, layer by layer. Of several outputs where the other side has one, the
+        network is taken up to that one."""
+        several = {which: outputs_of(graphs[which]) for which in SIDES}
+        whole_a, whole_b = graphs["a"], graphs["b"]
+        graphs = {"a": shared(whole_a, whole_b), "b": shared(whole_b, whole_a)}
         (a, final_a), (b, final_b) = (simplified(graphs[which]) for which in SIDES)
         own = [sides[which].own for which in SIDES]
         a, b = grouped(a, b, *own)
@@ -48,37 +50,22 @@ class Pair:
         left = [beside(graph, side) for graph, side in zip((a, b), own, strict=True)]
         more = matches_beside(left[0], left[1], own[0], own[1])
         transfer = transfer.with_names({x: y for m in more for _, x, y in m.parameters()})
-        return cls(sides, graphs, a, b, {"a": final_a, "b": final_b}, matches, transfer, more)
-
-    def settled(self, examples: Examples) -> "Pair":
-        """The pair with parameters of the same shape, in groups for a black box, matched in an
-        order in which the outputs agree; unchanged if there is none."""
-        pair = self
-        own = [self.sides[which].own for which in SIDES]
-        for match in self.matches:
-            if not (match.a and match.b) or not (is_group(match.a) or is_group(match.b)):
-                continue
-            ways = orders(match, *own)
-            if len(ways) == 1:
-                continue
-            truth = self.sides["a"].record(examples["a"], False)[match.a.name]
-            for names in ways:
-                attempt = replace(pair, transfer=pair.transfer.with_names(names))
-                of_b = own[1] | attempt.transfer.to_b(own[0])
-                self.sides["b"].load(of_b)
-                output = self.sides["b"].record(examples["b"], False)[match.b.name]
-                if largest_distance(truth, output) < CLOSE:
-                    pair = attempt
-                    break
-        for which, side in self.sides.items():
-            side.load(own[0] if which == "a" else own[1])
-        return pair
+        final = {"a": final_a, "b": final_b}
+        return cls(sides, graphs, a, b, final, matches, transfer, more, several)
 
     @property
     def whole(self) -> bool:
         """True if every weight of each side's layers has a counterpart on the other."""
         names = self.transfer.names
         return parameters_of(self.a) <= names.keys() and parameters_of(self.b) <= {*names.values()}
+
+    @property
+    def narrowed(self) -> Which | None:
+        """The side of whose several outputs the other has one; None if there is none."""
+        for which in SIDES:
+            if self.several.get(which) and self.graphs[which].nodes[-1].name not in JOINED:
+                return which
+        return None
 
     @property
     def of_layers(self) -> list[str]:

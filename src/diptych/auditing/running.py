@@ -22,6 +22,7 @@ from diptych.auditing.identifying import identified
 from diptych.auditing.objects import named
 from diptych.auditing.pair import SIDES, Pair
 from diptych.auditing.report import STAGES, Audit, Finding, Stage
+from diptych.auditing.settling import settled
 from diptych.auditing.side import FAULT, LIMIT, Failed, Fault, Side, Unable, at_once
 from diptych.auditing.spec import Spec
 from diptych.auditing.stages import (
@@ -44,7 +45,7 @@ from diptych.auditing.stages import (
 )
 from diptych.auditing.twins import Twins
 from diptych.auditing.weights import stirred
-from diptych.auditing.whole import settle, without_followers
+from diptych.auditing.whole import set_aside, settle, without_followers
 from diptych.errors import InputError
 
 T = TypeVar("T")
@@ -125,8 +126,8 @@ def audited(
     result.optimisers = tuple(str(s.optimiser.get("kind", "")) for s in (one, other))
     result.notes.extend(notes)
     result.findings.extend(findings)
-    _run_stages({"a": one, "b": other}, result, choices, progress)
-    settle(result)
+    layers = _run_stages({"a": one, "b": other}, result, choices, progress)
+    settle(result, layers)
     without_followers(result)
     order = list(STAGES)
     result.findings.sort(key=lambda f: (harm.ORDER.index(f.harm), order.index(f.stage)))
@@ -248,9 +249,9 @@ def _rehearse(sides: dict[str, Side], examples: Examples) -> None:
 
 
 def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
-    """The pair with the parameters of groups for a black box in the right order."""
+    """The pair with parameters and layers in an order in which the outputs agree."""
     try:
-        return pair.settled(examples.x)
+        return settled(pair, examples.x)
     except InputError:
         raise
     except Exception as problem:
@@ -261,8 +262,9 @@ def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
 
 def _run_stages(
     sides: dict[str, Side], result: Audit, choices: Choices, progress: Callable[[str], None]
-) -> None:
-    """Runs the stages for two opened sides; each stage gets the results of earlier ones."""
+) -> list[Finding]:
+    """Runs the stages for two opened sides; each stage gets the results of earlier ones. Returns
+    the findings about single layers that were set aside, for `settle`."""
     examples = prepared(sides)
     if examples.random:
         result.notes.append("the network does not take MNIST images; inputs are random")
@@ -289,10 +291,12 @@ def _run_stages(
     if in_training:
         twins.pair = in_training.pair
     run("randomness", randomness.check, twins)
+    layers = set_aside(result)
     losses = run("loss", loss.check, twins)
     formulas = losses.formulas if losses else dict.fromkeys(SIDES)
     decay = losses.decay if losses else {which: {} for which in SIDES}
-    run("gradients", gradients.check, twins, formulas, decay, bool(losses and losses.clips))
+    clips, asked = bool(losses and losses.clips), not losses or losses.asked
+    run("gradients", gradients.check, twins, formulas, decay, clips, asked)
     run("update", update.check, twins, decay)
     run("schedule", schedule.check, pair)
     run("settings", settings.check, pair)
@@ -300,6 +304,7 @@ def _run_stages(
     run("augmentation", augmentation.check, pair, examples)
     run("trajectory", trajectory.check, twins)
     run("numerics", numerics.check, twins)
+    return layers
 
 
 def _common(pair: Pair) -> dict[str, Any]:

@@ -1,34 +1,75 @@
 """Whole functions decide about differences in layers.
 
 Two networks may be the same function with different layers: a hand-written dropout, a scale in two
-steps. If everything that the layers compute is the same on float64 twins, a difference in layers
-does not count.
+steps, a distance in one layer or in five. If the outputs of the whole networks are the same on
+float64 twins, in inference and in training, a difference in layers does not count. It is set aside
+before the loss is compared, so that the later stages look for causes of their own, and comes back
+where one of them shows that the layers may differ after all.
 """
 
+from diptych.auditing.black_boxes import OTHER_NUMBERS, OTHER_SHAPES
 from diptych.auditing.certificate import TWINS
-from diptych.auditing.report import Audit, Stage
+from diptych.auditing.report import Audit, Finding, Stage
 
-LAYERS = {"structure": ("layer-missing", "layer-kind"), "mode": ("training-mode", "unexplained")}
-"""The findings about single layers, by stage."""
+LAYERS = {
+    "structure": ("layer-missing", "layer-kind"),
+    "forward": (),
+    "mode": ("training-mode", "unexplained"),
+}
+"""The findings about single layers, by stage; in the stage forward, those about unknown layers."""
 BESIDE = ("activation", "activation-limits")
 """Findings that follow if a layer has no counterpart, because its neighbours are then compared with
 each other."""
-NEEDED = ("predictions", "randomness", "loss", "update")
-"""Stages of whole functions, none of which may have found a difference on twins."""
-WELCOME = ("gradients", "trajectory", "numerics")
-"""Stages that must not have found a difference, but may have been unable to compare, because only
-one side's code draws random numbers."""
+OUTPUTS = ("predictions", "randomness")
+"""Stages that compare the outputs of the whole networks. Both must agree on twins."""
+DECIDING = ("loss", "update")
+"""Stages that must agree on twins, or have found a difference of their own, which is none of the
+layers'."""
+OF_NETWORKS = ("structure", "forward", "predictions", "mode", "randomness")
+LATER = {
+    "gradients": ("loss",),
+    "trajectory": ("loss", "update", "schedule", "settings"),
+    "numerics": (),
+}
+"""Stages in which a difference may be the layers' doing, because layers that give the same outputs
+may have other gradients, or another state after a step; with the stages whose findings explain such
+a difference instead."""
 
 
-def settle(result: Audit) -> None:
-    """Turns findings about single layers into notes, if there are no others and the whole functions
-    are the same."""
-    layers = [f for f in result.findings if f.code in LAYERS.get(f.stage, ())]
+def set_aside(result: Audit) -> list[Finding]:
+    """Takes the findings about single layers out of an audit, if the outputs of the whole networks
+    agree and there is no other finding about the networks."""
+    layers = [f for f in result.findings if f.code in LAYERS.get(f.stage, ()) or _is_unknown(f)]
     if any(finding.code == "layer-missing" for finding in layers):
         layers += [f for f in result.findings if f.stage == "structure" and f.code in BESIDE]
-    if not layers or len(layers) < len(result.findings) or not _are_the_same(result):
+    others = [f for f in result.findings if f not in layers]
+    if any(finding.stage in OF_NETWORKS for finding in others):
+        return []
+    stages = {stage.name: stage for stage in result.stages}
+    if not all(name in stages and _agrees(stages[name]) for name in OUTPUTS):
+        return []
+    result.findings[:] = others
+    return layers
+
+
+def _is_unknown(finding: Finding) -> bool:
+    """True for a difference of two layers of which one is unknown, in inference."""
+    beginnings = (OTHER_NUMBERS, OTHER_SHAPES)
+    return finding.stage == "forward" and finding.effect.startswith(beginnings)
+
+
+def settle(result: Audit, layers: list[Finding]) -> None:
+    """Turns findings that were set aside into notes, or puts them back.
+
+    They stay findings if a stage of `LATER` found a difference that the loss does not explain, or a
+    stage of `DECIDING` could not compare both sides. A loss that cannot be asked about given
+    outputs is compared with the gradients.
+    """
+    if not layers:
         return
-    result.findings.clear()
+    if not _are_the_same(result):
+        result.findings[:0] = layers
+        return
     for finding in layers:
         result.notes.append(
             f"{finding.layer}: {finding.a} against {finding.b}; the whole networks compute the same"
@@ -56,10 +97,20 @@ def without_followers(result: Audit) -> None:
 
 def _are_the_same(result: Audit) -> bool:
     stages = {stage.name: stage for stage in result.stages}
-    needed = [stages.get(name) for name in NEEDED]
-    welcome = [stages.get(name) for name in WELCOME]
-    return all(stage and _agrees(stage) for stage in needed) and all(
-        stage and stage.ok is not False for stage in welcome
+    with_findings = {finding.stage for finding in result.findings}
+    if with_findings & {*LATER, *OF_NETWORKS}:
+        return False
+    by_gradients = "gradients" in stages and _agrees(stages["gradients"])
+    for name in DECIDING:
+        stage = stages.get(name)
+        if stage is None:
+            return False
+        unasked = name == "loss" and stage.ok is None and by_gradients
+        if not (_agrees(stage) or name in with_findings or unasked):
+            return False
+    return all(
+        name in stages and (stages[name].ok is not False or with_findings & {*causes})
+        for name, causes in LATER.items()
     )
 
 

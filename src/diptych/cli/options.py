@@ -105,7 +105,7 @@ Processes = Annotated[
     typer.Option(
         min=1,
         help="Processes that share each batch, on this machine or, with --ray, on a cluster. Their "
-        "number changes the result only by rounding. Only for torch and jax.",
+        "number changes the result only by rounding. For tensorflow, torch and jax.",
     ),
 ]
 RayAddress = Annotated[

@@ -70,7 +70,7 @@ def train(
 
     if tensorboard:
         training.check_tensorboard()
-    training.check_ray(ray, processes)
+    training.check_ray(ray, processes, workflow)
     values = changes.single(
         changes.with_options(
             changes.parse(settings or []),

@@ -11,13 +11,14 @@ class Group:
     """Counted from 0; the first one reports and saves."""
     size: int
     rendezvous: str
-    """The meeting address: ``tcp://HOST:PORT``, on which the first process listens, or for
-    processes of one machine ``file://PATH``, which does not exist yet."""
+    """The meeting addresses: ``tcp://HOST:PORT`` of each process in the order of their ranks, with
+    commas between them, or for processes of one machine ``file://PATH``, which does not exist
+    yet."""
 
     @property
-    def address(self) -> str:
-        """The ``HOST:PORT`` of a rendezvous at one."""
-        return self.rendezvous.removeprefix("tcp://")
+    def addresses(self) -> list[str]:
+        """The ``HOST:PORT`` of each process."""
+        return [place.removeprefix("tcp://") for place in self.rendezvous.split(",")]
 
     def rows(self, count: int) -> slice:
         """This process's rows of a batch of that many; none where there are fewer rows than

@@ -36,14 +36,20 @@ NEEDS = {
 """The packages that a module, or a backend of Keras, of that name needs."""
 
 
-PARALLEL = ("torch", "jax")
+PARALLEL = ("tensorflow", "torch", "jax")
 """The workflows that can train in several processes."""
+ON_CLUSTERS = ("torch", "jax")
+"""Those whose processes may be on several machines."""
 NOT_PARALLEL = {
     "keras": "Keras' fit on TensorFlow fails under MultiWorkerMirroredStrategy with an unsupported "
     "type, PerReplica (keras-team/keras, issue 20585)",
+    "keras@jax": "a training under keras.distribution.DataParallel does not yet resume from its "
+    "checkpoint",
+    "keras@torch": "Keras' fit calls the model itself, but PyTorch's DistributedDataParallel adds "
+    "up gradients only in calls of its own",
     "numpy": "the reference is to be read, and computes in one",
 }
-"""The reasons of those that cannot; the rest do not support it yet."""
+"""The reasons of the others."""
 
 
 def load(name: str, group: Group | None = None) -> type[Workflow]:
@@ -126,10 +132,9 @@ def check_processes(name: str, network: Network, processes: int) -> None:
     if processes == 1:
         return
     if name not in PARALLEL:
-        reason = NOT_PARALLEL.get(name, "Diptych does not do that yet")
         raise InputError(
-            f"workflow {name} trains in one process: {reason}; {' and '.join(PARALLEL)} can train "
-            "in several"
+            f"workflow {name} trains in one process: {NOT_PARALLEL[name]}; {', '.join(PARALLEL)} "
+            "can train in several"
         )
     if any(isinstance(layer, BatchNorm) for layer in network.layers):
         raise InputError(

@@ -1,4 +1,4 @@
-"""What a kept worker does between two audits."""
+"""The job of a kept worker between two audits."""
 
 import random
 import sys

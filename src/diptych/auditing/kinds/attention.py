@@ -30,7 +30,7 @@ PROJECTIONS = ("query", "key", "value")
 SCALE = "the factor of the products, usually 1 / sqrt(size of a key)"
 CAUSAL = "bool, whether a query sees only keys up to its own place"
 MASK = "'' for none; 'kept' or 'ignored': which keys the further input names, by numbers other "
-MASK += "than 0; (n, keys)"
+MASK += "than 0; (n, keys) or (n, queries or 1, keys)"
 DROPOUT = "the share of weights that is dropped in training"
 
 
@@ -41,7 +41,8 @@ def _allowed(node: Node, inputs: Sequence[np.ndarray], queries: int, keys: int) 
     if node.attributes["causal"]:
         allowed = np.tril(np.ones((1, 1, queries, keys), bool))
     if node.attributes["mask"]:
-        named = np.asarray(inputs[-1])[:, None, None, :] != 0
+        mask = np.asarray(inputs[-1])
+        named = mask.reshape(len(mask), 1, -1, keys) != 0
         named = named if node.attributes["mask"] == "kept" else ~named
         allowed = named if allowed is None else allowed & named
     return allowed

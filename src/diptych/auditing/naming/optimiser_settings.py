@@ -49,12 +49,29 @@ def compare(recovered: dict[Which, Recovered], said: dict[Which, Any], report: R
             report(code, a=of_a, b=of_b)
     if a.settings.get("nesterov", False) != b.settings.get("nesterov", False):
         of_a, of_b = (
-            "Nesterov's momentum" if optimiser.settings["nesterov"] else "momentum"
+            "Nesterov's momentum" if optimiser.settings.get("nesterov") else "momentum"
             for optimiser in (a, b)
         )
         report("momentum", a=of_a, b=of_b)
+    _held(a, b, report)
     _epsilon(a, b, report)
     _decay(a, b, report)
+
+
+def _held(a: Recovered, b: Recovered, report: Report) -> None:
+    """Reports momentum that holds steps on one side and gradients on the other, which is seen where
+    rates change."""
+    holds = [bool(optimiser.settings.get("holds_steps")) for optimiser in (a, b)]
+    if holds[0] == holds[1]:
+        return
+    words = [
+        "adds up steps, each at its own learning rate"
+        if held
+        else "adds up gradients, all times the current learning rate"
+        for held in holds
+    ]
+    effect = "the two differ while the learning rate changes"
+    report("momentum", a=words[0], b=words[1], effect=effect)
 
 
 VARIANTS = (

@@ -12,12 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from diptych.auditing.distributions import (
-    ALARMS,
-    QUESTIONS,
     Drawn,
     Statistics,
     differing,
     p_value,
+    share_of_alarms,
 )
 from diptych.auditing.examples import Examples, effective, leading_rescale
 from diptych.auditing.findings import Reporter
@@ -223,7 +222,7 @@ def _compare_drawn(
         rows = {which: first[which].epoch == epoch for which in SIDES}
         a, b = (changed[which][rows[which]].astype(float) for which in SIDES)
         clusters = (first["a"].batch[rows["a"]], first["b"].batch[rows["b"]])
-        if p_value(a, b, CLOSE, clusters) < ALARMS / QUESTIONS / EPOCHS:
+        if p_value(a, b, CLOSE, clusters) < share_of_alarms(EPOCHS):
             effect = f"in epoch {epoch + 1}, {a.mean():.0%} and {b.mean():.0%} are changed"
             report("augmentation", a=words[0], b=words[1], effect=effect)
             return

@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from diptych.auditing.distributions import ALARMS, QUESTIONS, p_value
+from diptych.auditing.distributions import p_value, share_of_alarms
 from diptych.auditing.examples import Examples, effective
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Graph
@@ -195,7 +195,7 @@ def _compare(drawn: list[Drawn], what: str, report: Reporter) -> None:
     """Reports a difference of the distributions of both sides' values."""
     (of_a, batches_a), (of_b, batches_b) = drawn
     p = p_value(of_a, of_b, CLOSE, (batches_a, batches_b))
-    if p < ALARMS / QUESTIONS / COMPARED:
+    if p < share_of_alarms(COMPARED):
         words = [f"a mean of {values.mean():.4g}" for values in (of_a, of_b)]
         effect = f"the distributions of {what} differ, p = {p:.1g}"
         report("examples", a=words[0], b=words[1], effect=effect)

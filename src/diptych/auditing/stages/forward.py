@@ -10,6 +10,7 @@ import numpy as np
 
 from diptych.auditing import reference
 from diptych.auditing.black_boxes import Comparison
+from diptych.auditing.endings import of_both
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import INPUT, Arrays, Node
@@ -174,9 +175,10 @@ def _outputs(
         reason = "it runs in training only; the predictions are compared"
         stage.coverage.leave_out(f"the outputs of {', '.join(missing)}", reason)
         return
-    a, b = (records[which][names[which]].astype(np.float64) for which in SIDES)
+    a, b = of_both(pair, {which: records[which][names[which]] for which in SIDES})
     if a.shape != b.shape:
-        b = b.reshape(a.shape)
+        stage.coverage.leave_out("the outputs of the whole networks", "their sizes differ")
+        return
     difference = float(np.abs(a - b).max(initial=0.0))
     if pair.computable("a"):
         network = without_final(pair.graphs["a"])

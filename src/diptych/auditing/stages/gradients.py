@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 
-from diptych.auditing.drawn_gradients import Difference, compare_drawn
+from diptych.auditing.drawn_gradients import LOSS, Difference, compare_drawn
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.losses import Formula
@@ -23,6 +23,8 @@ from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
+SAME_FACTOR = 0.1
+"""The relative difference up to which the factors of a loss and of its gradients are one."""
 CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
 """Stages whose findings explain a difference in gradients."""
 DRAWS = ("dropout-rate", "noise", "augmentation", "training-mode")
@@ -34,6 +36,7 @@ def check(
     formulas: dict[Which, Formula | None],
     decay: Penalties,
     clips: bool,
+    asked: bool,
     report: Reporter,
 ) -> Stage:
     """Compares loss and gradients at all places; names the cause where they differ.
@@ -43,6 +46,7 @@ def check(
         formulas: of the losses, as far as they are known.
         decay: penalties that are in one side's loss and in the other's steps; they are left out.
         clips: whether one loss cuts probabilities off near 0, where the other does not.
+        asked: whether the losses were compared on given outputs. If not, they are compared here.
         report: takes the findings.
     """
     stage = Stage(NAME)
@@ -60,12 +64,17 @@ def check(
             except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
         if worst.ratio > 1 and any(twins.draws.values()):
-            return drawn(twins, start, report)
+            return drawn(twins, start, asked, report)
         stage.ok = worst.ratio <= 1
         if stage.ok:
             _with_draws(twins, start, decay, stage, report)
             return stage
     clean = not report.has(*CAUSES)
+    if clean and not asked and worst.of_loss:
+        a, b = (side.loss_words or "a custom loss" for side in twins.pair.sides.values())
+        report("loss", a=a, b=b, effect=worst.of_loss, stage="loss")
+        stage.note = "expected from the other findings"
+        return stage
     named = naming.explain(
         twins.pair, twins.examples, twins.weights, twins.float32_unit, formulas, clean, report
     )
@@ -76,9 +85,9 @@ def check(
     return stage
 
 
-def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
+def drawn(twins: Twins, start: Arrays, asked: bool, report: Reporter) -> Stage:
     """Compares loss and gradients as distributions, because the user's code draws random numbers
-    that cannot be switched off."""
+    that cannot be switched off; ``asked`` as in `check`."""
     stage = Stage(NAME)
     stage.coverage.precision = twins.precision
     stage.note = "as distributions, because the user's code draws random numbers"
@@ -102,7 +111,8 @@ def drawn(twins: Twins, start: Arrays, report: Reporter) -> Stage:
         return stage
     stage.ok = different is None
     if different and not report.has(*CAUSES):
-        _report(different, [_spread(twins, w, different.deviations[w]) for w in SIDES], report)
+        words = [_spread(twins, which, different.deviations[which]) for which in SIDES]
+        _name_drawn(twins, different, words, asked, report)
     return stage
 
 
@@ -135,19 +145,36 @@ def _with_draws(
         stage.note = "expected from the other findings"
         return
     words = [f"gradients deviate by {different.deviations[which]:.4g}" for which in SIDES]
-    _report(different, [f"{word} from draw to draw" for word in words], report)
+    words = [f"{word} from draw to draw" for word in words]
+    _name_drawn(twins, different, words, True, report)
 
 
-def _report(different: Difference, spreads: list[str], report: Reporter) -> None:
-    """Reports a difference of distributions.
+def _name_drawn(
+    twins: Twins, different: Difference, spreads: list[str], asked: bool, report: Reporter
+) -> None:
+    """Names a difference of distributions: a scaled loss, scaled gradients, or another spread.
 
     Args:
+        twins: both sides.
         different: the difference.
         spreads: the variation of each side's gradients, in words.
+        asked: as `check` takes it.
         report: takes the finding.
     """
     effect = f"the distributions of {different.statistic} differ, p = {different.p:.1g}"
-    if different.is_of_spread:
+    of_loss, of_gradients = different.of_loss, different.of_gradients
+    if of_loss is not None and of_loss == 1.0:
+        b = f"{of_gradients:.3g} times such gradients"
+        report("gradient-scale", a="the gradients of its loss", b=b, effect=effect)
+    elif of_loss is not None and of_gradients is not None:
+        b = f"{of_loss:.3g} times such a loss"
+        if abs(of_gradients - of_loss) > SAME_FACTOR * abs(of_loss):
+            b += f", with {of_gradients:.3g} times its gradients"
+        report("loss", a="its loss", b=b, effect=effect, stage="loss")
+    elif not asked and different.statistic == LOSS and not different.is_of_spread:
+        a, b = (side.loss_words or "a custom loss" for side in twins.pair.sides.values())
+        report("loss", a=a, b=b, effect=effect, stage="loss")
+    elif different.is_of_spread:
         report("randomness", a=spreads[0], b=spreads[1], effect=effect)
     else:
         report("unexplained", a="loss and gradients", b="different distributions", effect=effect)
@@ -176,17 +203,21 @@ class Worst:
     def __init__(self) -> None:
         self.ratio, self.what, self.effect = 1.0, "", ""
         self.match: Match | None = None
+        self.of_loss = ""
+        """The effect of a difference of the loss itself, if there is one."""
 
     def take(
         self, difference: float, bound: float, match: Match | None, what: str, at: str
     ) -> None:
         """Adds one difference."""
+        effect = (
+            f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e}) with {at}"
+        )
+        if difference > bound and what == LOSS:
+            self.of_loss = self.of_loss or effect
         if difference / bound > self.ratio:
             self.ratio, self.match, self.what = difference / bound, match, what
-            self.effect = (
-                f"they differ by up to {difference:.3g} (rounding explains up to {bound:.1e}) "
-                f"with {at}"
-            )
+            self.effect = effect
 
 
 def without(
@@ -229,7 +260,7 @@ def _at(
     bound = twins.bound(losses[0], difference, lambda way: np.array(near(way)[0]))
     stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)
-    worst.take(difference, bound, None, "the loss", str(place))
+    worst.take(difference, bound, None, LOSS, str(place))
     of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])
     # A bias in front of a normalisation has a gradient of nothing but rounding.
     floor = twins.floor(max((float(np.abs(g).max(initial=0.0)) for g in of_a.values()), default=0))

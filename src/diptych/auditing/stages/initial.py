@@ -61,18 +61,27 @@ def check(pair: Pair, report: Reporter) -> Stage:
         if not (match.a and match.b):
             continue
         for role, name, partner in match.parameters():
-            if draws_a[name].shape != draws_b[partner].shape:
+            of_b = _turned(pair, name, draws_b[partner])
+            if draws_a[name].shape != of_b.shape:
                 # Other fans, other distributions: what made the shapes differ is found.
                 stage.coverage.leave_out(name, "it has a different shape on the other side")
                 continue
             compared += 1
-            _compare(match, role, draws_a[name], draws_b[partner], report)
+            _compare(match, role, draws_a[name], of_b, report)
     stage.coverage.compared(compared, builds=draws)
     if not report.has(NAME):
         _compare_fixed(pair, stage, draws_a, draws_b, report)
     stage.ok = not report.has(NAME)
     stage.note = f"{compared} parameters, Kolmogorov–Smirnov at p = {CHANCE:g} each"
     return stage
+
+
+def _turned(pair: Pair, name: str, draws: np.ndarray) -> np.ndarray:
+    """B's draws of a parameter, (draws, …), with their axes in the order of A's."""
+    if name not in pair.transfer.turned:
+        return draws
+    axes = np.argsort(pair.transfer.turned[name])
+    return draws.transpose(0, *(1 + int(axis) for axis in axes))
 
 
 Drawn = dict[str, tuple[Match, str, np.ndarray, np.ndarray]]

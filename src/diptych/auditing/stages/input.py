@@ -153,10 +153,21 @@ def _targets(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> 
         stage.ok = False
         return
     one, other = a.reshape(len(a), -1).astype(float), b.reshape(len(b), -1).astype(float)
+    if _repeated(one, other) or _repeated(other, one):
+        report.note("one side gets the same targets once for each of its outputs")
+        return
     if one.shape != other.shape or not np.allclose(one, other, 1e-6, 1e-6):
         stage.ok = False
         of_a, of_b = _mapping(one, other)
         report("label-encoding", a=of_a, b=of_b)
+
+
+def _repeated(one: np.ndarray, other: np.ndarray) -> bool:
+    """True if the second targets are the first ones more than once, side by side."""
+    times, rest = divmod(other.shape[1], max(1, one.shape[1]))
+    if len(one) != len(other) or times < 2 or rest:
+        return False
+    return bool(np.allclose(np.tile(one, (1, times)), other, 1e-6, 1e-6))
 
 
 def _mapping(a: np.ndarray, b: np.ndarray) -> tuple[str, str]:

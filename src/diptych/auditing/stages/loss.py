@@ -17,6 +17,7 @@ from diptych.auditing.graph import Arrays
 from diptych.auditing.kinds.curves import activate
 from diptych.auditing.losses import Formula
 from diptych.auditing.naming import penalties
+from diptych.auditing.naming.formulas import REDUCTIONS, compare, described, taken
 from diptych.auditing.naming.losses import SIZES, Outputs, recovered
 from diptych.auditing.naming.penalties import zeros
 from diptych.auditing.pair import SIDES, Pair, Which
@@ -30,41 +31,6 @@ NAME = "loss"
 CLOSE = 2e-5
 """The allowed relative difference of a loss of a few examples from its formula."""
 
-TAKES: dict[tuple[str | None, str], str] = {
-    (None, "logits"): "logits",
-    ("log_softmax", "logits"): "logits",
-    ("softmax", "probabilities"): "logits",
-    ("softmax", "clipped"): "logits",
-    ("softmax", "unnormalised"): "logits",
-    ("log_softmax", "log_probabilities"): "logits",
-    ("sigmoid", "probabilities"): "logits",
-    ("softmax", "logits"): "softmax_twice",
-    ("sigmoid", "logits"): "sigmoid_twice",
-    ("softmax", "softmax_twice"): "softmax_thrice",
-}
-"""The meaning of the last layer's values to the loss, by the final activation and the input that
-the loss takes."""
-WORDS = {
-    "logits": "takes the last layer's numbers as logits",
-    "probabilities": "takes the last layer's numbers as probabilities, which they are not",
-    "clipped": "takes the last layer's numbers as probabilities, which they are not",
-    "unnormalised": "takes the last layer's numbers as probabilities, which they are not",
-    "log_probabilities": "takes the last layer's numbers as logarithms of probabilities",
-    "softmax_twice": "applies softmax twice",
-    "softmax_thrice": "applies softmax three times",
-    "sigmoid_twice": "applies the sigmoid twice",
-}
-REDUCTIONS = {
-    "mean": "mean over the batch",
-    "sum": "sum over the batch",
-    "sum_of_outputs": "sum over the outputs, mean over the batch",
-    "half_mean": "half the mean over the batch",
-    "weighted_mean": "sum over the batch, divided by the sum of its examples' weights",
-}
-
-
-DISTANCES = ("squared", "absolute", "huber", "log_cosh")
-"""Losses that take any numbers, so that an activation before them is no mistake."""
 Formulas = dict[Which, Formula | None]
 """The formula per side; None if no known formula gives the side's values."""
 
@@ -78,12 +44,19 @@ class Losses:
     decay: Penalties
     """The squared penalties that are in one side's loss and in the other's steps."""
     clips: bool = False
-    """True if only one loss takes probabilities, which it may clip near 0."""
+    """True if a loss takes probabilities, which it may clip near 0, and the other one may not."""
+
+    @property
+    def asked(self) -> bool:
+        """True if both losses were compared on given outputs."""
+        return self.stage.coverage.probes > 0
 
 
 def check(twins: Twins, report: Reporter) -> Losses:
     """Recovers both formulas with their penalties and compares them, then compares the values."""
     stage, pair, examples = Stage(NAME), twins.pair, twins.examples
+    if pair.narrowed:
+        return _of_more(pair, pair.narrowed, stage)
     close = min(0.02, CLOSE * twins.float32_unit)
     values: dict[Which, list[float]] = {}
     formulas: Formulas = {}
@@ -93,13 +66,14 @@ def check(twins: Twins, report: Reporter) -> Losses:
     words = {which: str(getattr(pair.sides[which], "loss_words", "")) for which in SIDES}
     decay: Penalties = penalties.decayed(twins, a, b) if a and b else {}
     decay = decay or {which: {} for which in SIDES}
-    clips = bool(a and b and a["takes"] != b["takes"] and _taken(a) == _taken(b))
+    clips = bool(a and b and a["takes"] != b["takes"] and taken(a) == taken(b))
+    clips |= any(pair.final.values()) and not all(values.values())
     effect = _different(twins, decay, clips, close, stage)
     if a is None or b is None:
         _compare_values(stage, values, formulas, close, words, report)
     else:
         alike = twins.has_float64 and not effect
-        _compare(a, b, _effect(pair, examples), alike, report)
+        compare(a, b, _effect(pair, examples), alike, report)
         if any(decay.values()):
             report.note(
                 "the squared penalty of one side equals the weight decay of the other: the steps "
@@ -109,7 +83,7 @@ def check(twins: Twins, report: Reporter) -> Losses:
             penalties.compare(pair, twins.weights, a, b, report)
     named = report.has(NAME)
     if effect and not named:
-        of_a, of_b = _described(a, words["a"]), _described(b, words["b"])
+        of_a, of_b = described(a, words["a"]), described(b, words["b"])
         code, ends = "loss", [pair.final[which] for which in SIDES]
         if of_a == of_b and ends[0] != ends[1]:
             code = "activation"
@@ -120,6 +94,18 @@ def check(twins: Twins, report: Reporter) -> Losses:
         reduction = REDUCTIONS.get(a["reduction"], a["reduction"])
         stage.note = f"{a['kind'].replace('_', ' ')}, {reduction}"
     return Losses(stage, formulas, decay, clips)
+
+
+def _of_more(pair: Pair, which: Which, stage: Stage) -> Losses:
+    """The result if the loss of one side takes outputs that the other side does not have."""
+    count = len(pair.several[which])
+    stage.ok = None
+    stage.note = (
+        f"{pair.sides[which].label}'s loss takes {count} outputs, of which the other side has one; "
+        "both losses are compared with the gradients"
+    )
+    nothing: Penalties = {side: {} for side in SIDES}
+    return Losses(stage, dict.fromkeys(SIDES), nothing, any(pair.final.values()))
 
 
 def _recovered(
@@ -269,83 +255,6 @@ def _losses(twins: Twins, batch: probes.Batch) -> tuple[float, float]:
     return answers["a"], answers["b"]
 
 
-def _compare(a: Formula, b: Formula, effect: str, alike: bool, report: Reporter) -> None:
-    """Compares both formulas.
-
-    Args:
-        a: A's formula.
-        b: B's formula.
-        effect: both losses on the same outputs, in words.
-        alike: whether all losses agree on twins; then numbers in the formulas, which were told from
-            float32 values, are the same but for rounding.
-        report: takes the findings.
-    """
-    takes = [_taken(formula) for formula in (a, b)]
-    if a["kind"] != b["kind"]:
-        kinds = [formula["kind"].replace("_", " ") for formula in (a, b)]
-        report("loss", a=kinds[0], b=kinds[1], effect=effect)
-    elif a["kind"] in DISTANCES:
-        ends = [_end(formula) for formula in (a, b)]
-        if ends[0] != ends[1]:
-            words = [f"{end} at the end" if end else "none (linear) at the end" for end in ends]
-            report("activation", a=words[0], b=words[1], effect=effect)
-    elif takes[0] != takes[1]:
-        words = [WORDS.get(taken) or taken for taken in takes]
-        report("logits-or-probabilities", a=words[0], b=words[1], effect=effect)
-    broadcast = [formula["reduction"] == "broadcast" for formula in (a, b)]
-    if broadcast[0] != broadcast[1]:
-        words = [
-            "each output against every target" if wrong else "each output against its own target"
-            for wrong in broadcast
-        ]
-        report("loss-broadcast", a=words[0], b=words[1], effect=effect)
-    elif a["reduction"] != b["reduction"]:
-        words = [REDUCTIONS.get(f["reduction"], str(f["reduction"])) for f in (a, b)]
-        report("loss-reduction", a=words[0], b=words[1], effect=effect)
-    if alike:
-        return
-    smoothing = [formula.get("smoothing", 0.0) for formula in (a, b)]
-    if not np.isclose(*smoothing, rtol=1e-3, atol=1e-9):
-        report("label-smoothing", a=f"smoothing {smoothing[0]:g}", b=f"smoothing {smoothing[1]:g}")
-    _compare_numbers(a, b, effect, report)
-
-
-def _compare_numbers(a: Formula, b: Formula, effect: str, report: Reporter) -> None:
-    """Compares the weights of the classes and the thresholds of robust losses."""
-    weights = [np.asarray(formula.get("weights", [1.0])) for formula in (a, b)]
-    if a["reduction"] != b["reduction"]:  # Divided by their sum, weights have no scale.
-        weights = [weight / weight[0] for weight in weights]
-    if not np.allclose(*np.broadcast_arrays(*weights), rtol=1e-3):
-        words = [
-            f"class weights {_listed(weight)}" if "weights" in formula else "no class weights"
-            for weight, formula in zip(weights, (a, b), strict=True)
-        ]
-        report("loss", a=words[0], b=words[1], effect=effect)
-    deltas = [(formula.get("delta", 1.0), formula.get("smooth", False)) for formula in (a, b)]
-    if a["kind"] == b["kind"] == "huber" and deltas[0] != deltas[1]:
-        words = [
-            f"Huber loss with a threshold of {delta:g}" + (", divided by it" if smooth else "")
-            for delta, smooth in deltas
-        ]
-        report("loss", a=words[0], b=words[1], effect=effect)
-
-
-def _listed(weights: np.ndarray) -> str:
-    text = ", ".join(f"{weight:.4g}" for weight in weights[:6])
-    return f"{text}, …" if len(weights) > 6 else text
-
-
-def _end(formula: Formula) -> str | None:
-    """The activation before a distance, in the network or in the loss."""
-    inside = formula["takes"] == "probabilities_of_logits"
-    return "softmax" if inside and formula["final"] is None else formula["final"]
-
-
-def _taken(formula: Formula) -> str:
-    takes: str = formula["takes"]
-    return TAKES.get((formula["final"], takes), takes)
-
-
 def _effect(pair: Pair, examples: Examples) -> str:
     """The loss of each side on the same outputs."""
     values = [Outputs(pair, which, examples.raw_y[which]).loss(SIZES[0]) for which in SIDES]
@@ -368,18 +277,8 @@ def _compare_values(
         if not abs(a - b) <= bound and not both_broken:
             report(
                 "loss",
-                a=_described(formulas["a"], words["a"]),
-                b=_described(formulas["b"], words["b"]),
+                a=described(formulas["a"], words["a"]),
+                b=described(formulas["b"], words["b"]),
                 effect=f"on the same outputs the losses are {a:.6g} and {b:.6g}",
             )
             return
-
-
-def _described(formula: Formula | None, words: str) -> str:
-    """A loss in words: its formula, and the description by its side."""
-    if formula is None:
-        return words or "a custom loss"
-    takes = _taken(formula)
-    told = WORDS.get(takes, takes)
-    text = formula["kind"].replace("_", " ") + ("" if takes == "values" else f" that {told}")
-    return f"{text} ({words})" if words else text

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.drawn_outputs import EXAMPLES, compare, look
 from diptych.auditing.endings import as_one
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
@@ -49,9 +50,11 @@ def check(twins: Twins, report: Reporter) -> Stage:
     results: list[Result] = []
     with twins.used(stage.coverage):
         start = twins.start()
+        if _drawn(twins, start, stage, report):
+            return stage
         for place in [*places(twins), Place("moved", 0.0, NOTHING)]:
             try:
-                result = _at(twins, place, start)
+                result = _at(twins, place, start, stage)
             except (Failed, Unable) as problem:
                 stage.coverage.leave_out(str(place), str(problem))
                 continue
@@ -65,13 +68,46 @@ def check(twins: Twins, report: Reporter) -> Stage:
     return stage
 
 
-def _at(twins: Twins, place: Place, start: Arrays) -> Result:
+def _drawn(twins: Twins, start: Arrays, stage: Stage, report: Reporter) -> bool:
+    """Compares predictions as distributions if a side draws random numbers in inference too; False
+    if none does."""
+    x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
+    twins.load(weights_at(Place("moved", 1.0, EXAMPLES), start))
+    try:
+        varies = look(twins, x, training=False).varies
+    except (Failed, Unable):
+        return False
+    if not any(varies.values()):
+        return False
+    if all(varies.values()):
+        different, spreads = compare(twins, x, False, stage.coverage)
+        stage.note = "as distributions, because both networks draw random numbers in inference"
+        words = [f"outputs in inference deviate by {spreads[which]:.4g}" for which in SIDES]
+        effect = "the distributions of {} differ, p = {:.1g}".format(*different or ("", 0))
+        stage.ok = different is None
+    else:
+        stage.coverage.compared(1)
+        words = [
+            "draws random numbers in inference" if varies[which] else "draws none in inference"
+            for which in SIDES
+        ]
+        effect, stage.ok = "", False
+    if not stage.ok and not report.has(*CAUSES):
+        report("inference", a=words[0], b=words[1], effect=effect)
+    return True
+
+
+def _at(twins: Twins, place: Place, start: Arrays, stage: Stage) -> Result:
     """Compares the outputs at one place."""
     weights = weights_at(place, start)
     x, _ = inputs_at(place, twins)
     twins.load(weights)
     outputs = twins.ask(lambda side, which: side.outputs(x[which], training=False)[0])
     a, b = as_one(twins.pair, outputs)
+    if a.shape == b.shape and outputs["a"].size != outputs["b"].size:
+        more: Which = "a" if outputs["a"].size > outputs["b"].size else "b"
+        label = twins.pair.sides[more].label
+        stage.coverage.leave_out(f"other outputs of {label}", "the other side has none of them")
 
     def near(way: int) -> np.ndarray:
         side = twins.answers["a"]

@@ -1,15 +1,13 @@
 """Randomness: what differs from run to run in training, as distributions.
 
 Both networks are run many times on the same weights and examples, as their users call them in
-training. What varies is compared by statistics of each run: projections of all outputs, the size of
-the deviations, their largest, and what the examples of a batch share.
+training.
 """
 
 import numpy as np
 
-from diptych.auditing.distributions import Drawn, differing
-from diptych.auditing.drawn_outputs import CLOSE, EXAMPLES, spread, statistics, varies
-from diptych.auditing.endings import as_one
+from diptych.auditing.drawn_outputs import EXAMPLES, compare, look, spread
+from diptych.auditing.endings import as_one, of_both
 from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.probes.places import Place, weights_at
@@ -17,14 +15,6 @@ from diptych.auditing.report import Stage
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "randomness"
-RUNS, MORE, FEWEST = 256, 1_024, 24
-"""The numbers of runs of the first and of the second sample, and the minimum for either."""
-BUDGET = 400_000_000
-"""The maximum number of activations in all runs of a sample."""
-LOOKS, FEWEST_LOOKS = 128, 8
-"""The numbers of runs that show whether a side draws random numbers, even in one run of ten."""
-LOOK_BUDGET = 50_000_000
-"""The maximum number of activations in these runs."""
 CODES = ("dropout-rate", "noise", "augmentation", "training-mode", "layer-missing", "layer-kind")
 """Findings that explain a difference in randomness."""
 FUNCTION = ("structure", "forward", "mode", "predictions")
@@ -39,29 +29,27 @@ def check(twins: Twins, report: Reporter) -> Stage:
     with twins.used(stage.coverage):
         weights = weights_at(Place("moved", 1.0, EXAMPLES), twins.start())
         twins.load(weights)
-        looks = int(np.clip(LOOK_BUDGET // _activations(twins), FEWEST_LOOKS, LOOKS))
-        few = twins.ask(lambda side, which: side.outputs(x[which], training=True, runs=looks))
-        drawn = {which: varies(y, twins) for which, y in few.items()}
-        if not any(drawn.values()):
+        looks = look(twins, x, training=True)
+        few, varies = looks.outputs, looks.varies
+        one, other = of_both(twins.pair, {which: y[0] for which, y in few.items()})
+        if one.shape != other.shape:
+            stage.ok, stage.note = None, "the outputs of both sides have different sizes"
+            return stage
+        if not any(varies.values()):
             _compare_still(twins, stage, x, few, weights, report)
-        elif all(drawn.values()):
+        elif all(varies.values()):
             _compare_drawn(twins, stage, x, report)
         else:
-            stage.coverage.compared(1, runs=looks)
+            stage.coverage.compared(1, runs=len(few["a"]))
             stage.ok = False
             said = [
                 f"draws random numbers in training: outputs vary by {spread(few[which]):.3g}"
-                if drawn[which]
+                if varies[which]
                 else "draws none"
                 for which in SIDES
             ]
             _report(report, *said)
     return stage
-
-
-def _activations(twins: Twins) -> int:
-    """The number of activations in one run."""
-    return max(1, EXAMPLES * sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes))
 
 
 def _compare_still(
@@ -96,24 +84,7 @@ def _compare_still(
 def _compare_drawn(
     twins: Twins, stage: Stage, x: dict[Which, np.ndarray], report: Reporter
 ) -> None:
-    pair = twins.pair
-    affordable = BUDGET // _activations(twins)
-    runs, more = (int(np.clip(affordable, FEWEST, most)) for most in (RUNS, MORE))
-    center: list[np.ndarray] = []
-    spreads: dict[Which, float] = {}
-
-    def draw(count: int) -> Drawn:
-        drawn = twins.ask(lambda side, which: side.outputs(x[which], training=True, runs=count))
-        pairs = [as_one(pair, {w: drawn[w][run] for w in SIDES}) for run in range(count)]
-        a, b = (np.stack([each[i] for each in pairs]) for i in (0, 1))
-        if not center:
-            center.append((a.mean(axis=0) + b.mean(axis=0)) / 2)
-        stage.coverage.compared(count)
-        spreads.update({"a": spread(a), "b": spread(b)})
-        return statistics(a, center[0]), statistics(b, center[0]), None
-
-    different = differing(draw, runs, more, CLOSE[twins.precision])
-    stage.coverage.compared(0, statistics=len(statistics(np.zeros((1, 2, 2)), np.zeros((2, 2)))))
+    different, spreads = compare(twins, x, True, stage.coverage)
     stage.note = "as distributions; over runs they deviate by {a:.3g} and {b:.3g}".format(**spreads)
     if different:
         stage.ok = False

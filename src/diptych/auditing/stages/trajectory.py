@@ -12,10 +12,10 @@ from dataclasses import replace
 import numpy as np
 
 from diptych.auditing.certificate import FLOAT32, TWINS
-from diptych.auditing.drawn_outputs import compare_later
 from diptych.auditing.endings import as_one
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
+from diptych.auditing.later_outputs import compare_later
 from diptych.auditing.match import Match
 from diptych.auditing.naming import steps as naming
 from diptych.auditing.pair import SIDES, Pair, Which, trained
@@ -235,6 +235,8 @@ def _close(
         stage.note = "compared which parameters change"
         return True
     stage.ok = False
+    if naming.explain_by_tokens(twins.pair, twins.examples, twins.weights, report):
+        return False
     if report.has():
         stage.note += "; expected from the other findings"
         return False

@@ -29,7 +29,8 @@ Tree = TypeVar("Tree")
 def meet(group: Group) -> None:
     """Waits until all processes of the group are there; nothing may have been computed yet."""
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    jax.distributed.initialize(group.address, group.size, group.rank)
+    address = group.addresses[0]  # Without the last argument it listens on all of the machine's.
+    jax.distributed.initialize(address, group.size, group.rank, coordinator_bind_address=address)
 
 
 class Parallel:

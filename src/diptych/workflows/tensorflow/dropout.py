@@ -22,3 +22,19 @@ def drop(x: tf.Tensor, rate: float, seed: list[tf.Tensor | int]) -> tf.Tensor:
         return tf.reshape(tf.cast(values, dtype) / 256, shape)
 
     return tf.nn.experimental.general_dropout(x, rate, uniform)
+
+
+def drop_rows(
+    x: tf.Tensor, rate: float, seed: list[tf.Tensor | int], first: tf.Tensor, count: tf.Tensor
+) -> tf.Tensor:
+    """Drops of some rows of a batch what `drop` would drop there of the whole batch.
+
+    Args:
+        x: the rows.
+        rate, seed: as `drop` takes them.
+        first: the number of the first row in the batch, int32.
+        count: the number of rows of the batch, int32.
+    """
+    whole = tf.concat([count[None], tf.shape(x)[1:]], axis=0)
+    scales = drop(tf.ones(whole, x.dtype), rate, seed)[first : first + tf.shape(x)[0]]
+    return x * tf.ensure_shape(scales, x.shape)

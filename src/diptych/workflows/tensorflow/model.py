@@ -22,7 +22,8 @@ from diptych.layers import (
 from diptych.network import Network
 from diptych.randomness import generator
 from diptych.recipe import Recipe
-from diptych.workflows.tensorflow.dropout import drop
+from diptych.workflows.tensorflow.dropout import drop, drop_rows
+from diptych.workflows.tensorflow.parallel import Parallel
 
 
 def activate(layer: Conv | Dense | Activate, x: tf.Tensor) -> tf.Tensor:
@@ -45,6 +46,7 @@ class Model:
 
     def __init__(self, network: Network, recipe: Recipe, seed: int) -> None:
         self.network, self.recipe = network, recipe
+        self.parallel: Parallel | None = None
         self.dtype = tf.bfloat16 if recipe.precision == "bfloat16" else tf.float32
         self.variables = {
             name: tf.Variable(value, trainable=name.split("/")[1] not in NOT_TRAINED, name=name)
@@ -85,7 +87,7 @@ class Model:
                     x = tf.nn.avg_pool2d(x, layer.size, layer.steps, layer.padding.upper())
                 case Dropout():
                     if training and layer.rate:
-                        x = drop(x, layer.rate, [self.dropout_seeds[layer.name], step])
+                        x = self.drop(layer, x, step)
                 case Flatten():
                     if x.shape[1:] != before:  # from a cropped image
                         x = tf.pad(x, [(0, 0), *margins(before, x.shape[1:])])
@@ -121,6 +123,12 @@ class Model:
         x32 = tf.nn.batch_normalization(x32, mean, variance, beta, gamma, layer.epsilon)
         return tf.cast(x32, x.dtype)
 
+    def drop(self, layer: Dropout, x: tf.Tensor, step: tf.Tensor | int) -> tf.Tensor:
+        seed = [self.dropout_seeds[layer.name], step]
+        if self.parallel:
+            return drop_rows(x, layer.rate, seed, self.parallel.first, self.parallel.count)
+        return drop(x, layer.rate, seed)
+
     def read(self, layer: str, dtype: tf.DType, *names: str) -> list[tf.Tensor]:
         """The layer's weights, in the precision that they are computed with."""
         return [tf.cast(self.variables[f"{layer}/{name}"], dtype) for name in names]
@@ -133,12 +141,17 @@ class Model:
         moving: dict[str, tf.Tensor] | None = None,
         frozen: frozenset[str] = frozenset(),
     ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-        """Mean loss, accuracy and gradients of one batch, without those of frozen weights."""
+        """Mean loss, accuracy and gradients of one batch, without those of frozen weights.
+
+        Among several processes the images are this one's rows of the batch.
+        """
+        mean = self.parallel.mean if self.parallel else tf.reduce_mean
         with tf.GradientTape() as tape:
             logits = self.forward(images, self.dtype, training=True, step=step, moving=moving)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-            loss = tf.reduce_mean(losses)
+            loss = mean(losses)
         hits = tf.equal(tf.argmax(logits, axis=1), labels)
-        accuracy = tf.reduce_mean(tf.cast(hits, tf.float32))
+        accuracy = mean(tf.cast(hits, tf.float32))
         live = {name: v for name, v in self.trained.items() if name not in frozen}
-        return loss, accuracy, tape.gradient(loss, live)
+        measured = loss, accuracy, tape.gradient(loss, live)
+        return self.parallel.sums(measured) if self.parallel else measured

@@ -71,7 +71,11 @@ class Trainer(Model):
         steps = tf.shape(images)[0]
         losses, accuracies = (tf.TensorArray(tf.float32, steps) for _ in range(2))
         for i in tf.range(steps):
-            loss, accuracy = self.train_step(frozen, images[i], labels[i], rates[i], first + i)
+            batch = images[i], labels[i], rates[i], first + i
+            if self.parallel:
+                loss, accuracy = self.parallel.run(partial(self.train_step, frozen), *batch)
+            else:
+                loss, accuracy = self.train_step(frozen, *batch)
             losses, accuracies = losses.write(i, loss), accuracies.write(i, accuracy)
         return losses.stack(), accuracies.stack()
 
@@ -88,6 +92,8 @@ class Trainer(Model):
         One graph for any number of images: several would round differently, and which of them a
         step meets would depend on where a training was resumed.
         """
+        if self.parallel:
+            images, labels = self.parallel.share(images, labels)
         size = images.shape[2:]
         if (size, frozen) not in self.steps_functions:
             self.steps_functions[size, frozen] = tf.function(
@@ -117,7 +123,7 @@ def fit(
             losses, accuracies = (values.numpy() for values in measured)
             workflow.steps_taken += chunk.steps
             progress.add(chunk, losses, accuracies)
-            if monitor.advanced(progress, workflow.state):
+            if workflow.agreed(monitor.advanced(progress, workflow.state)):
                 return
-        if end_epoch(workflow, data.validation, monitor, progress):
+        if workflow.agreed(end_epoch(workflow, data.validation, monitor, progress)):
             return

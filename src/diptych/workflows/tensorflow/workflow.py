@@ -3,6 +3,7 @@
 # TensorFlow has no types of its own; the stubs for it take no arrays where TensorFlow takes them.
 # pyright: reportArgumentType=false, reportReturnType=false
 
+from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -12,8 +13,10 @@ from diptych.data import Data, Split
 from diptych.layers import Shape
 from diptych.network import Network, Weights
 from diptych.recipe import Recipe
+from diptych.workflows.group import Group
 from diptych.workflows.progress import Monitor, Progress, State
 from diptych.workflows.tensorflow import training
+from diptych.workflows.tensorflow.parallel import Parallel
 
 IMAGES_A_CALL = 500
 """Images a forward pass at inference."""
@@ -36,6 +39,14 @@ class Workflow(training.Trainer):
             )
             for dtype in (self.dtype, tf.float32)
         )
+
+    def join(self, group: Group) -> None:
+        """Trains together with the other processes of the group from now on."""
+        self.parallel = Parallel(group)
+
+    def agreed(self, stop: bool) -> bool:
+        """True where to stop, which all processes do at the same step."""
+        return self.parallel.agreed(stop) if self.parallel else stop
 
     def fit(
         self, data: Data, monitor: Monitor, progress: Progress, state: State | None = None
@@ -70,22 +81,32 @@ class Workflow(training.Trainer):
 
     # Inference.
 
+    def run(self, predict: Callable[..., tf.Tensor], images: np.ndarray) -> np.ndarray:
+        """The logits of images, one batch after the other; in a group each has its batches."""
+        parts = []
+        for number, first in enumerate(range(0, len(images), IMAGES_A_CALL)):
+            chunk = images[first : first + IMAGES_A_CALL]
+            if self.parallel and not self.parallel.computes(number):
+                parts.append(np.zeros((len(chunk), self.network.classes), np.float32))
+            else:
+                parts.append(predict(chunk).numpy())
+        if not parts:
+            return np.empty((0, self.network.classes), np.float32)
+        return self.parallel.together(parts) if self.parallel else np.concatenate(parts)
+
     def logits(self, images: np.ndarray) -> np.ndarray:
-        parts = [
-            self.predict_in_float32(images[i : i + IMAGES_A_CALL]).numpy()
-            for i in range(0, len(images), IMAGES_A_CALL)
-        ]
-        return np.concatenate(parts) if parts else np.empty((0, self.network.classes), np.float32)
+        return self.run(self.predict_in_float32, images)
 
     def evaluate(self, split: Split) -> tuple[float, float]:
         """Mean loss and accuracy over a split, in the precision of the training."""
+        logits = self.run(self.predict, split.images)
         loss = correct = 0.0
-        for i in range(0, len(split.labels), IMAGES_A_CALL):
+        for i in range(0, len(logits), IMAGES_A_CALL):
             labels = split.labels[i : i + IMAGES_A_CALL].astype(np.int64)
-            logits = self.predict(split.images[i : i + IMAGES_A_CALL])
-            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+            part = logits[i : i + IMAGES_A_CALL]
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, part)
             loss += float(tf.reduce_sum(losses))
-            correct += int(np.sum(np.argmax(logits, axis=1) == labels))
+            correct += int(np.sum(np.argmax(part, axis=1) == labels))
         return loss / len(split.labels), correct / len(split.labels)
 
     # What the other workflows can be held against.

@@ -37,7 +37,7 @@ class WholeBatchDropout(nn.Dropout):
 def meet(group: Group) -> None:
     """Waits until all processes of the group are there."""
     dist.init_process_group(
-        "gloo", init_method=group.rendezvous, rank=group.rank, world_size=group.size
+        "gloo", init_method=group.rendezvous.split(",")[0], rank=group.rank, world_size=group.size
     )
 
 

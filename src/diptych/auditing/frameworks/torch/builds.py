@@ -31,7 +31,7 @@ class Builds:
             precision: float64 to convert what is built, None to leave it as it is.
         """
         self._function, self._precision = function, precision
-        self._several: bool | None = None
+        self._several: int | None = None
         self.rounded: set[str] = set()
         """Buffers of a float64 build that hold numbers which were rounded to float32."""
         with creation_lines() as self.lines, own_randomness():

@@ -33,8 +33,10 @@ def check(builds: Builds, inputs: Inputs, training: Training, constants: set[str
         raise NotImplementedError(f"`{name}` of the module holds numbers rounded to float32")
     x, y = inputs.batch(len(inputs.x)), inputs.batch_targets(len(inputs.x))
     if inputs.targets == "values" and inputs.y.dtype.kind == "f":
-        # Zeros would bear any rounding.
-        y = y + inputs.tensor(np.random.Generator(np.random.Philox(1)).random(y.shape))
+        # Zeros would bear any rounding. A loss may take numbers between 0 and 1 alone.
+        shares = inputs.tensor(np.random.Generator(np.random.Philox(1)).random(y.shape))
+        low, high = y.min(), y.max()
+        y = y + shares * ((low + high) / 2 - y if high > low else 1)
     _, loss, _ = training.loss_in_training(x, y)
     submission = builds.fresh(x)
     with uncompiled(), Rounding() as rounding:

@@ -34,8 +34,9 @@ class Submission:
     """The function that the user's own step calls, before it was compiled."""
     targets: str = ""
     """The targets that the loss takes, if known already."""
-    several: bool | None = None
-    """True if the module's own output is more than one tensor, where that was looked at."""
+    several: int | None = None
+    """The number of tensors in the structure that the module gives; 0 where it gives one tensor,
+    None where that was not looked at."""
     packing: Packing | None = None
     """The packing of several inputs in the one that `module` takes."""
 

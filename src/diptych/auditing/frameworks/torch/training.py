@@ -1,6 +1,7 @@
 """The loss and its gradients as in training, with dropout off or on."""
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -12,10 +13,17 @@ from diptych.auditing.frameworks.torch.compiling import (
     room_for_graphs,
     uncompiled,
 )
+from diptych.auditing.frameworks.torch.dependence import (
+    MORE,
+    depends_on_more,
+    weights_moved,
+)
 from diptych.auditing.frameworks.torch.dropout import Quiet, set_rates_to_zero
 from diptych.auditing.frameworks.torch.inputs import Inputs
-from diptych.auditing.frameworks.torch.packed import PackedModule
+from diptych.auditing.frameworks.torch.packed_module import PackedModule
 from diptych.auditing.frameworks.torch.running import (
+    buffers_kept,
+    drawing_from,
     forward,
     loss_of,
     loss_of_accumulation,
@@ -108,22 +116,57 @@ class Training:
         return submission, loss, loss.item()
 
     def loss_of_outputs(self, output: Tensor, y: Tensor, accumulated: int = 1) -> float:
-        """The loss for given outputs of the network, with all that the user's own step adds."""
+        """The loss for given outputs of the network, with all that the user's own step adds.
+
+        Raises:
+            NotImplementedError: the loss depends on more than outputs and targets.
+        """
+        if self._depends_on_more:
+            raise NotImplementedError(MORE)
         if "step" in self._builds.first.extras:
-            submission, replaced = self.fresh(), []
-
-            def replace(module: nn.Module, args: Any, own: Any) -> Any:
-                replaced.append(own)
-                if isinstance(submission.module, PackedModule):
-                    return submission.module.with_outputs(own, output)
-                return output.to(own.dtype) if own.dtype == torch.float64 else output
-
-            submission.called.register_forward_hook(replace)
-            with uncompiled(), Quiet(submission.module):
-                x = self._inputs.batch(len(output))
-                both = loss_of_accumulation(submission, x, y) if accumulated > 1 else None
-                loss = both[1] if both else loss_of_step(submission, x, y)
-            if loss is not None and replaced:
-                return loss.item() * (1 if both else accumulated)
+            loss = self._loss_in_step(output, y, self._inputs.batch(len(output)), accumulated)
+            if loss is not None:
+                return loss
         with room_for_graphs():
             return loss_of(self._builds.first, output, y).item()
+
+    def _loss_in_step(
+        self, output: Tensor, y: Tensor, x: Tensor, accumulated: int = 1
+    ) -> float | None:
+        """The loss that the user's own step computes of these outputs in place of the network's
+        for x; None if it does not call the network or `backward`."""
+        submission, replaced = self.fresh(), []
+
+        def replace(module: nn.Module, args: Any, own: Any) -> Any:
+            replaced.append(own)
+            if isinstance(submission.module, PackedModule):
+                return submission.module.with_outputs(own, output)
+            return output.to(own.dtype) if own.dtype == torch.float64 else output
+
+        submission.called.register_forward_hook(replace)
+        with uncompiled(), Quiet(submission.module):
+            both = loss_of_accumulation(submission, x, y) if accumulated > 1 else None
+            loss = both[1] if both else loss_of_step(submission, x, y)
+        if loss is None or not replaced:
+            return None
+        return loss.item() * (1 if both else accumulated)
+
+    @cached_property
+    def _depends_on_more(self) -> bool:
+        """True if the loss is not one of outputs and targets alone."""
+        count = len(self._inputs.x)
+        output, y = self._inputs.output.to(self._inputs.device), self._inputs.batch_targets(count)
+        first = self._builds.first
+
+        def loss_after(x: Tensor) -> float:
+            with drawing_from(0):
+                if "step" in first.extras:
+                    loss = self._loss_in_step(output, y, x)
+                    if loss is not None:
+                        return loss
+                with room_for_graphs(), buffers_kept(first.module):
+                    forward(first, x)
+                    return loss_of(first, output, y).item()
+
+        with weights_moved(first.module):
+            return depends_on_more(loss_after, self._inputs.batch(count))

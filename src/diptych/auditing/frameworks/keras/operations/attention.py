@@ -14,7 +14,7 @@ ARGUMENTS = (
 )
 """The arguments of the layer's call, in order."""
 TENSORS = ("query", "value", "key")
-MASKS = ("query_mask", "value_mask", "key_mask", "attention_mask", "return_attention_scores")
+MASKS = ("query_mask", "value_mask", "key_mask", "return_attention_scores")
 """Arguments with which the call is not of this kind."""
 
 
@@ -28,7 +28,8 @@ def multi_head(layer: Any, call: ShapedCall) -> NodeDraft | None:
     if any(given.get(name, False) is not False for name in MASKS):
         return None
     places = {name: i for i, name in enumerate(n for n in TENSORS if n in given)}
-    if len(places) != len(call.inputs):
+    masked = "attention_mask" in given  # (n, queries or 1, keys), True for the keys that are seen.
+    if len(places) + masked != len(call.inputs):
         return None
     names = ("query", "key" if "key" in places else "value", "value")
     variables, shapes = {}, {}
@@ -49,6 +50,6 @@ def multi_head(layer: Any, call: ShapedCall) -> NodeDraft | None:
         order=[places[name] for name in names],
         scale=1 / math.sqrt(layer.key_dim),
         causal=bool(given.get("use_causal_mask", False)),
-        mask="",
+        mask="kept" if masked else "",
         dropout=float(layer.dropout),
     )
