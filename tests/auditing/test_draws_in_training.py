@@ -112,8 +112,9 @@ class Scaled(Never):
 class ScaledTwice(Scaled):
     """Has its gradient doubled."""
 
-    def between(self, h: torch.Tensor) -> torch.Tensor:
-        return h * (2 * self.scale - self.scale.detach())
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale.register_hook(lambda gradient: 2 * gradient)
 
 
 def of(network: type[Network]) -> Any:

@@ -111,7 +111,7 @@ def test_dropout_stays_on_where_draws_are_compared(adapter: Adapter) -> None:
     assert not np.array_equal(one["dense/kernel"], other["dense/kernel"])
     first, second, again = adapter.later_outputs([(IMAGES, LABELS)] * 2, IMAGES, LABELS, [1, 2, 1])
     assert np.array_equal(first, again) and not np.array_equal(first, second)
-    _, _, predicted = adapter.steps_then_predict([(IMAGES, LABELS)] * 2, whole, IMAGES)
+    _, _, predicted = adapter.steps_then_predict([(IMAGES, LABELS)] * 2, whole, IMAGES, ())
     present = adapter.outputs(IMAGES, False, 1)[0]
     assert predicted.shape == present.shape
     assert not np.allclose(predicted, present)  # The moving averages have moved.

@@ -257,7 +257,7 @@ def test_dropout_stays_on_where_draws_are_compared() -> None:
     assert not np.array_equal(one, other)
     first, second, again = model.later_outputs([(x, y)] * 2, x, y, [1, 2, 1])
     assert np.array_equal(first, again) and not np.array_equal(first, second)
-    losses, after, predicted = model.steps_then_predict([(x, y)] * 2, whole, x)
+    losses, after, predicted = model.steps_then_predict([(x, y)] * 2, whole, x, ())
     assert len(losses) == 2 and not np.array_equal(after[1]["out/kernel"], before["out/kernel"])
     np.testing.assert_allclose(predicted, model.outputs(x, False, 1)[0], rtol=1e-5, atol=1e-6)
     unchanged(model, before)

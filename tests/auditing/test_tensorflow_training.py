@@ -93,7 +93,7 @@ def test_predictions_after_steps_have_the_weights_before_them() -> None:
     model = side(Perceptron)
     x, y = model.example(6)
     before = model.parameters()
-    losses, after, predicted = model.steps_then_predict([(x, y), (x, y)], whole, x)
+    losses, after, predicted = model.steps_then_predict([(x, y), (x, y)], whole, x, ())
     assert losses[1] < losses[0] and not np.array_equal(after[1]["out"], before["out"])
     np.testing.assert_allclose(predicted, model.outputs(x, False, 1)[0], rtol=1e-6)
     np.testing.assert_array_equal(model.parameters()["out"], before["out"])

@@ -10,6 +10,7 @@ from torch import nn
 from torch_modules import RNG, close, images, side, small
 
 from diptych.auditing.frameworks.torch.adapter import Adapter
+from diptych.auditing.gradients import whole
 
 
 def test_training_moves_the_averages_and_puts_them_back() -> None:
@@ -173,6 +174,15 @@ def test_steps_are_the_users_own() -> None:
     assert (weights[0][0] == weights[2][0]).all() and (weights[0][1] != weights[2][1]).any()
     assert (parameters[0][0]["1.running_mean"] != 0).any()
     assert (plain.parameters()["1.running_mean"] == 0).all()
+
+
+def test_predictions_after_steps_have_the_weights_before_them() -> None:
+    model = side(small, extras=stepping())
+    batches, x, before = [(images(), np.arange(6))] * 2, images()[:3] + 1, model.parameters()
+    _, after, predicted = model.steps_then_predict(batches, whole, x, ["1.running_var"])
+    model.load(before | {"1.running_mean": after[-1]["1.running_mean"]})
+    np.testing.assert_allclose(predicted, model.outputs(x, False, 1)[0], rtol=1e-5, atol=1e-6)
+    assert (after[-1]["5.weight"] != before["5.weight"]).any()
 
 
 def test_what_a_step_adds_to_the_loss_and_does_to_gradients() -> None:

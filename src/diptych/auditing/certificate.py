@@ -89,12 +89,8 @@ def summary(coverages: dict[str, Coverage], absent: dict[str, str], no_twins: li
         text += f". After step {steps:,} only the learning rates were compared"
     if DRAWN in coverages.get("randomness", Coverage()).extents:
         later = coverages.get("trajectory", Coverage()).extents.get(LATER)
-        text += ". Random draws were compared "
-        text += (
-            f"before the first step and after step {later[0]}"
-            if later
-            else ("only before the first step")
-        )
+        when = f"before the first step and after step {later[0]}" if later else ""
+        text += f". Random draws were compared {when or 'only before the first step'}"
     missing = [f"{name} ({reason})" for name, reason in absent.items()]
     missing += [
         f"{name}: {line}" for name, coverage in coverages.items() for line in coverage.left_out

@@ -53,6 +53,11 @@ class Difference:
     """The factor of B's gradients."""
 
     @property
+    def effect(self) -> str:
+        """What differs, in words."""
+        return f"the distributions of {self.statistic} differ, p = {self.p:.1g}"
+
+    @property
     def is_of_spread(self) -> bool:
         """True if the gradients of one side deviate more than those of the other."""
         smaller, larger = sorted(self.deviations.values())

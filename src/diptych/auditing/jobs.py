@@ -277,7 +277,7 @@ def path_job(adapter: Any, request: Request, arrays: Arrays, report: Report) -> 
     predictions: list[np.ndarray] = []
 
     def steps(batches: Any, keep: Any) -> Any:
-        losses, after, outputs = adapter.steps_then_predict(batches, keep, x)
+        losses, after, outputs = adapter.steps_then_predict(batches, keep, x, request["averages"])
         predictions.append(outputs)
         return losses, after
 

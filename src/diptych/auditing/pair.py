@@ -106,10 +106,15 @@ def without_final(graph: Graph) -> Graph:
 
 def trained(side: Side) -> list[str]:
     """The names of the parameters that are weights, not moving averages."""
-    averages = {
+    averages = averages_of(side.graph)
+    return [name for name in side.own if name not in averages]
+
+
+def averages_of(graph: Graph) -> set[str]:
+    """The names of the moving averages of a network's layers."""
+    return {
         name
-        for node in side.graph.nodes
+        for node in graph.nodes
         for role, name in node.parameters.items()
         if role_of(node, role).average
     }
-    return [name for name in side.own if name not in averages]

@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -151,9 +151,18 @@ class Answers:
         answer, watched = self.ask("steps", *_steps(batches, steps, places))
         return np.array(answer["losses"], np.float64), watched
 
-    def path(self, batches: list[Batch], steps: int, places: Arrays, x: np.ndarray) -> Path:
-        """As `steps`, and what the side predicts for ``x`` afterwards with the loaded weights."""
+    def path(
+        self,
+        batches: list[Batch],
+        steps: int,
+        places: Arrays,
+        x: np.ndarray,
+        averages: Collection[str],
+    ) -> Path:
+        """As `steps`, and what the side predicts for ``x`` afterwards with the loaded weights and
+        the moving averages of these names."""
         request, arrays = _steps(batches, steps, places)
+        request["averages"] = sorted(averages)
         answer, watched = self.ask("path", request, arrays | {"x": x})
         predictions = watched.pop(PREDICTIONS, None)
         losses = np.array(answer["losses"], np.float64)

@@ -11,7 +11,7 @@ Any method may raise NotImplementedError with a reason in one line where a side 
 asked. The audit then names what it did not compare.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -20,7 +20,108 @@ from diptych.auditing.gradients import Gradients, Keep
 from diptych.auditing.graph import Arrays, Graph
 
 
-class Adapter(Protocol):
+class Training(Protocol):
+    """The part of a side that trains."""
+
+    def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
+        """The whole training loss for given outputs of the last node, penalties on the present
+        parameters included."""
+        ...
+
+    def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        """The training loss and its gradients in training mode, but with dropout off.
+
+        A parameter that gets no gradient (frozen, detached, not trained) is not in the result.
+        """
+        ...
+
+    def drawn_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
+        """As `loss_and_gradients`, but with dropout and noise on, as the side trains. An adapter
+        that cannot do it has none."""
+        ...
+
+    def own_code(self) -> dict[str, bool]:
+        """Tells if graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
+        ``updates``. An adapter that cannot tell has none.
+        """
+        ...
+
+    def seed(self, number: int) -> None:
+        """Has the random numbers that the side's own code draws begin anew, from this seed. Two
+        sides with the same code then draw the same ones. An adapter that cannot do it has none.
+        """
+        ...
+
+    def updates(self, gradients: Iterable[Gradients], keep: Keep = ...) -> Iterable[Arrays]:
+        """Takes the steps of a fresh optimiser on the given gradients, and gives what ``keep``
+        takes of the parameters after each: all of them where nothing is said.
+
+        Everything that training does between a gradient and a parameter is in it: clipping, decay,
+        schedule, constraints. A parameter that is not trained is as it was.
+
+        Gradients may be given as a function of the parameters at their step.
+
+        Each step may be made only when it is asked for, so that thousands of them take no memory;
+        the first begins with the parameters at the time of the call.
+        """
+        ...
+
+    def steps(
+        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep = ...
+    ) -> tuple[list[float], list[Arrays]]:
+        """Real training steps of the side with a fresh optimiser, one a batch, dropout off.
+
+        Returns:
+            The loss before each step, and what is kept of the parameters after each step.
+        """
+        ...
+
+    def steps_then_predict(
+        self,
+        batches: Iterable[tuple[np.ndarray, np.ndarray]],
+        keep: Keep,
+        x: np.ndarray,
+        averages: Collection[str],
+    ) -> tuple[list[float], list[Arrays], np.ndarray]:
+        """As `steps`; then the trained parameters and these moving averages are put back, and the
+        side predicts: whatever else training has changed, such as a counter, may count in it. An
+        adapter that cannot do it has none.
+
+        Returns:
+            The two of `steps`, and the outputs for ``x`` (n, …).
+        """
+        ...
+
+    def later_outputs(
+        self,
+        batches: Iterable[tuple[np.ndarray, np.ndarray]],
+        x: np.ndarray,
+        targets: np.ndarray,
+        seeds: Iterable[int],
+    ) -> np.ndarray:
+        """The network's outputs in the training steps that follow others, with everything on.
+
+        Real training steps are taken on the batches. Then the parameters are put back, while
+        counters keep their values, and the network's output is that in further steps on ``x``, one
+        for each seed of the random numbers. An adapter that cannot do it has none.
+
+        Returns:
+            (seeds, n, …) in the layout of the graph's last node.
+        """
+        ...
+
+    def optimiser(self) -> dict[str, Any]:
+        """The settings that the optimiser reports, which are where a search for its behaviour
+        starts.
+
+        ``kind`` (``sgd``, ``adam``, ``adamw``, ``rmsprop``, …) and any of ``learning_rate``,
+        ``beta_1``, ``beta_2``, ``epsilon``, ``momentum``, ``nesterov``, ``weight_decay``,
+        ``clip_norm``, ``clip_value``, ``clip_global_norm``; empty if nothing is known.
+        """
+        ...
+
+
+class Adapter(Training, Protocol):
     """One side of an audit."""
 
     framework: str
@@ -94,105 +195,9 @@ class Adapter(Protocol):
         """
         ...
 
-    def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
-        """The whole training loss for given outputs of the last node, penalties on the present
-        parameters included."""
-        ...
-
-    def loss_and_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
-        """The training loss and its gradients in training mode, but with dropout off.
-
-        A parameter that gets no gradient (frozen, detached, not trained) is not in the result.
-        """
-        ...
-
-    def drawn_gradients(self, x: np.ndarray, targets: np.ndarray) -> tuple[float, Arrays]:
-        """As `loss_and_gradients`, but with dropout and noise on, as the side trains. An adapter
-        that cannot do it has none."""
-        ...
-
-    def own_code(self) -> dict[str, bool]:
-        """Tells if graphs may hold code of the user's, which then runs unseen, in ``steps`` and in
-        ``updates``. An adapter that cannot tell has none.
-        """
-        ...
-
-    def seed(self, number: int) -> None:
-        """Has the random numbers that the side's own code draws begin anew, from this seed. Two
-        sides with the same code then draw the same ones. An adapter that cannot do it has none.
-        """
-        ...
-
-    def updates(self, gradients: Iterable[Gradients], keep: Keep = ...) -> Iterable[Arrays]:
-        """Takes the steps of a fresh optimiser on the given gradients, and gives what ``keep``
-        takes of the parameters after each: all of them where nothing is said.
-
-        Everything that training does between a gradient and a parameter is in it: clipping, decay,
-        schedule, constraints. A parameter that is not trained is as it was.
-
-        Gradients may be given as a function of the parameters at their step.
-
-        Each step may be made only when it is asked for, so that thousands of them take no memory;
-        the first begins with the parameters at the time of the call.
-        """
-        ...
-
-    def steps(
-        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep = ...
-    ) -> tuple[list[float], list[Arrays]]:
-        """Real training steps of the side with a fresh optimiser, one a batch, dropout off.
-
-        Returns:
-            The loss before each step, and what is kept of the parameters after each step.
-        """
-        ...
-
-    def steps_then_predict(
-        self,
-        batches: Iterable[tuple[np.ndarray, np.ndarray]],
-        keep: Keep,
-        x: np.ndarray,
-    ) -> tuple[list[float], list[Arrays], np.ndarray]:
-        """As `steps`; then the trained parameters are put back, and the side predicts: whatever
-        else training has changed, such as a counter or an average, may count in it. An adapter that
-        cannot do it has none.
-
-        Returns:
-            The two of `steps`, and the outputs for ``x`` (n, …).
-        """
-        ...
-
-    def later_outputs(
-        self,
-        batches: Iterable[tuple[np.ndarray, np.ndarray]],
-        x: np.ndarray,
-        targets: np.ndarray,
-        seeds: Iterable[int],
-    ) -> np.ndarray:
-        """The network's outputs in the training steps that follow others, with everything on.
-
-        Real training steps are taken on the batches. Then the parameters are put back, while
-        counters keep their values, and the network's output is that in further steps on ``x``, one
-        for each seed of the random numbers. An adapter that cannot do it has none.
-
-        Returns:
-            (seeds, n, …) in the layout of the graph's last node.
-        """
-        ...
-
     def initial(self, draws: int) -> list[Arrays]:
         """The parameters of fresh builds of the model, each with another seed where the user's
         code leaves the seed open."""
-        ...
-
-    def optimiser(self) -> dict[str, Any]:
-        """The settings that the optimiser reports, which are where a search for its behaviour
-        starts.
-
-        ``kind`` (``sgd``, ``adam``, ``adamw``, ``rmsprop``, …) and any of ``learning_rate``,
-        ``beta_1``, ``beta_2``, ``epsilon``, ``momentum``, ``nesterov``, ``weight_decay``,
-        ``clip_norm``, ``clip_value``, ``clip_global_norm``; empty if nothing is known.
-        """
         ...
 
     def batches(self, count: int, epochs: int) -> list[list[tuple[np.ndarray, np.ndarray]]] | None:

@@ -111,8 +111,7 @@ def drawn(twins: Twins, start: Arrays, asked: bool, report: Reporter) -> Stage:
         return stage
     stage.ok = different is None
     if different and not report.has(*CAUSES):
-        words = [_spread(twins, which, different.deviations[which]) for which in SIDES]
-        _name_drawn(twins, different, words, asked, report)
+        _name_drawn(twins, different, asked, report)
     return stage
 
 
@@ -144,24 +143,16 @@ def _with_draws(
     if codes & set(DRAWS) or report.has(*(set(CAUSES) - {"structure"})):
         stage.note = "expected from the other findings"
         return
-    words = [f"gradients deviate by {different.deviations[which]:.4g}" for which in SIDES]
-    words = [f"{word} from draw to draw" for word in words]
-    _name_drawn(twins, different, words, True, report)
+    a, b = (
+        f"gradients deviate by {different.deviations[which]:.4g} from draw to draw"
+        for which in SIDES
+    )
+    report("randomness", a=a, b=b, effect=different.effect)
 
 
-def _name_drawn(
-    twins: Twins, different: Difference, spreads: list[str], asked: bool, report: Reporter
-) -> None:
-    """Names a difference of distributions: a scaled loss, scaled gradients, or another spread.
-
-    Args:
-        twins: both sides.
-        different: the difference.
-        spreads: the variation of each side's gradients, in words.
-        asked: as `check` takes it.
-        report: takes the finding.
-    """
-    effect = f"the distributions of {different.statistic} differ, p = {different.p:.1g}"
+def _name_drawn(twins: Twins, different: Difference, asked: bool, report: Reporter) -> None:
+    """Names a difference of distributions: a scaled loss, scaled gradients, or another spread."""
+    effect = different.effect
     of_loss, of_gradients = different.of_loss, different.of_gradients
     if of_loss is not None and of_loss == 1.0:
         b = f"{of_gradients:.3g} times such gradients"
@@ -175,7 +166,8 @@ def _name_drawn(
         a, b = (side.loss_words or "a custom loss" for side in twins.pair.sides.values())
         report("loss", a=a, b=b, effect=effect, stage="loss")
     elif different.is_of_spread:
-        report("randomness", a=spreads[0], b=spreads[1], effect=effect)
+        words = [_spread(twins, which, different.deviations[which]) for which in SIDES]
+        report("randomness", a=words[0], b=words[1], effect=effect)
     else:
         report("unexplained", a="loss and gradients", b="different distributions", effect=effect)
 

@@ -18,7 +18,7 @@ from diptych.auditing.graph import Arrays
 from diptych.auditing.later_outputs import compare_later
 from diptych.auditing.match import Match
 from diptych.auditing.naming import steps as naming
-from diptych.auditing.pair import SIDES, Pair, Which, trained
+from diptych.auditing.pair import SIDES, Pair, Which, averages_of, trained
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Path
 from diptych.auditing.twins import REACH, Twins, distance, moved
@@ -62,9 +62,14 @@ def check(twins: Twins, report: Reporter) -> Stage:
         gradients = twins.answers["a"].loss_and_gradients(*batches["a"][0])[1]
         idle = _idle(gradients, IDLE[twins.precision])
         x = {which: batches[which][0][0] for which in SIDES}
+        averages = {which: averages_of(pair.graphs[which]) for which in SIDES}
         answers = twins.ask(
             lambda side, which: side.path(
-                batches[which], steps, places if which == "a" else of_b, x[which]
+                batches[which],
+                steps,
+                places if which == "a" else of_b,
+                x[which],
+                averages[which],
             )
         )
         weights = answers["b"].weights
@@ -77,7 +82,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
         if not _are_one(twins, a, b, learned):
             side = twins.answers["a"]
             side.load(moved(start))
-            near = side.path(batches["a"], steps, places, x["a"])
+            near = side.path(batches["a"], steps, places, x["a"], averages["a"])
     if unsteady := sorted(idle & a.weights.keys() & b.weights.keys()):
         reason = "its gradient is zero up to rounding, and an optimiser may still take steps"
         stage.coverage.leave_out(f"the steps of {', '.join(unsteady)}", reason)

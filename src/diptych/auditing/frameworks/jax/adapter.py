@@ -4,7 +4,7 @@ Flax NNX, Flax Linen, Equinox and plain functions become functions of arrays (`s
 are traced, and the nodes are read from the trace (`reader`).
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -132,9 +132,9 @@ class Adapter:
 
     @in_own_precision
     def steps_then_predict(
-        self, batches: Iterable[Batch], keep: Keep, x: np.ndarray
+        self, batches: Iterable[Batch], keep: Keep, x: np.ndarray, averages: Collection[str]
     ) -> tuple[list[float], list[Arrays], np.ndarray]:
-        return self.training.steps_then_predict(batches, keep, x)
+        return self.training.steps_then_predict(batches, keep, x, averages)
 
     @in_own_precision
     def later_outputs(

@@ -106,12 +106,12 @@ class Network:
             for name, value in self.names.arrays(params, state).items()
         }
 
-    def filled(self, params: Any, arrays: Arrays) -> tuple[Any, Any]:
-        """Trees like these parameters and the present state, with arrays of the graph's layout in
-        the leaves of those names."""
+    def filled(self, params: Any, arrays: Arrays, state: Any = None) -> tuple[Any, Any]:
+        """Trees like these parameters and this state, by default the present one, with arrays of
+        the graph's layout in the leaves of those names."""
         turns = self.trained[1].turns
         own = {n: turns[n].from_graph(v) if turns.get(n) else v for n, v in arrays.items()}
-        return self.names.filled(params, self.state, own)
+        return self.names.filled(params, self.state if state is None else state, own)
 
     def parameters(self) -> Arrays:
         """As `Adapter.parameters`."""

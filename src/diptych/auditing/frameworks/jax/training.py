@@ -1,7 +1,7 @@
 """The loss, its gradients and training steps with optax, with dropout off."""
 
 import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import cached_property, partial
 from typing import Any
 
@@ -81,11 +81,18 @@ class Training:
         return losses, after
 
     def steps_then_predict(
-        self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep, x: np.ndarray
+        self,
+        batches: Iterable[tuple[np.ndarray, np.ndarray]],
+        keep: Keep,
+        x: np.ndarray,
+        averages: Collection[str],
     ) -> tuple[list[float], list[Arrays], np.ndarray]:
         """As `Adapter.steps_then_predict`."""
+        network, before = self.network, self.network.parameters()
         losses, after, state = self._steps(batches, keep)
-        return losses, after, self.network.output(state, x, jax.random.key(0), training=False)
+        put_back = {name: before[name] for name in averages}
+        _, state = network.filled(network.params, put_back, state)
+        return losses, after, network.output(state, x, jax.random.key(0), training=False)
 
     def _steps(
         self, batches: Iterable[tuple[np.ndarray, np.ndarray]], keep: Keep

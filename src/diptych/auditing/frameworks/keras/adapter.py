@@ -10,7 +10,7 @@ are watched while it does so.
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import keras
@@ -176,12 +176,12 @@ class Adapter:
         return self.training.steps(batches, keep)
 
     def steps_then_predict(
-        self, batches: list[Batch], keep: Keep, x: np.ndarray
+        self, batches: list[Batch], keep: Keep, x: np.ndarray, averages: Collection[str]
     ) -> tuple[list[float], list[Arrays], np.ndarray]:
         before, trained = self.parameters(), self.training.trained_names()
         with self.network.experiment():
             losses, after = self.training.steps(batches, keep, stays=True)
-            self.load({name: before[name] for name in trained})
+            self.load({name: before[name] for name in [*trained, *averages]})
             return losses, after, self.outputs(x, False, 1)[0]
 
     def later_outputs(

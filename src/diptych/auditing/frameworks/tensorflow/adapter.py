@@ -8,7 +8,7 @@ batch normalisation. A stretch that is nothing known becomes one ``custom`` node
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -126,9 +126,9 @@ class Adapter:
         return self._training.steps(batches, keep)
 
     def steps_then_predict(
-        self, batches: list[Batch], keep: Keep, x: np.ndarray
+        self, batches: list[Batch], keep: Keep, x: np.ndarray, averages: Collection[str]
     ) -> tuple[list[float], list[Arrays], np.ndarray]:
-        return self._training.steps_then_predict(batches, keep, x)
+        return self._training.steps_then_predict(batches, keep, x, averages)
 
     # What training depends on.
 

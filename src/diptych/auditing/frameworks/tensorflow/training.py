@@ -4,7 +4,7 @@
 # pyright: reportArgumentType=false, reportReturnType=false, reportAttributeAccessIssue=false
 # pyright: reportCallIssue=false, reportIndexIssue=false, reportOptionalMemberAccess=false
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property, partial
 from typing import Any
 
@@ -111,9 +111,14 @@ class Training:
         return self.stepped(batches, keep)[:2]
 
     def steps_then_predict(
-        self, batches: list[tuple[np.ndarray, np.ndarray]], keep: Keep, x: np.ndarray
+        self,
+        batches: list[tuple[np.ndarray, np.ndarray]],
+        keep: Keep,
+        x: np.ndarray,
+        averages: Collection[str],
     ) -> tuple[list[float], list[Arrays], np.ndarray]:
         losses, after, others = self.stepped(batches, keep)
+        others = {name: value for name, value in others.items() if name not in averages}
         kept = {name: v.numpy() for name, v in self.submission.variables.items()}
         try:
             self.network.submission.load(kept | others)

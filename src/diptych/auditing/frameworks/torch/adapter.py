@@ -6,7 +6,7 @@ is run under a `TorchFunctionMode`, which sees each call that the code makes, wi
 each, and the line of code that each stands on, whatever Python decides on the way.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from functools import cached_property, partial
 from typing import Any
 
@@ -22,7 +22,6 @@ from diptych.auditing.frameworks.torch.compiling import (
     room_for_graphs,
 )
 from diptych.auditing.frameworks.torch.inputs import find
-from diptych.auditing.frameworks.torch.later import later_output, put_back
 from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_numpy
 from diptych.auditing.frameworks.torch.network import Network
 from diptych.auditing.frameworks.torch.optimizers import described
@@ -31,11 +30,10 @@ from diptych.auditing.frameworks.torch.running import (
     forward,
     mode,
     own_randomness,
-    step,
     step_on,
 )
 from diptych.auditing.frameworks.torch.schedule import LOOKED_AT, Followed, Follower
-from diptych.auditing.frameworks.torch.submission import Submission
+from diptych.auditing.frameworks.torch.steps import Steps
 from diptych.auditing.frameworks.torch.training import Training
 from diptych.auditing.frameworks.torch.twin import default_dtype, in_own_precision
 from diptych.auditing.frameworks.users import worded
@@ -85,6 +83,7 @@ class Adapter:
         self.prepares, self.data_told = self._batching.prepares, self._batching.told
         dropout_line = self._network.reading(True).dropout_line
         self._training = Training(self._builds, self._inputs, compiled, dropout_line)
+        self._steps = Steps(self._module, self._network, self._batching, self._training)
         self._runs = 0
         self._seen: Followed | None = None
 
@@ -249,49 +248,28 @@ class Adapter:
     def steps(
         self, batches: Iterable[Batch], keep: Keep = whole
     ) -> tuple[list[float], list[Arrays]]:
-        return self.steps_then_predict(batches, keep, None)[:2]
+        return self.steps_then_predict(batches, keep, None, ())[:2]
 
     @in_own_precision
     def steps_then_predict(
-        self, batches: Iterable[Batch], keep: Keep, x: np.ndarray | None
+        self,
+        batches: Iterable[Batch],
+        keep: Keep,
+        x: np.ndarray | None,
+        averages: Collection[str],
     ) -> tuple[list[float], list[Arrays], np.ndarray | None]:
-        def run(submission: Submission) -> tuple[list[float], list[Arrays], np.ndarray | None]:
-            losses, after = [], []
-            for x, targets in batches:
-                given, y = self._network.input(x), self._batching.target(targets)
-                losses.append(step(submission, given, y))
-                after.append(keep(self._network.views_of(submission.module)))
-            if x is None:
-                return losses, after, None
-            put_back(self._module, submission.module)
-            with mode(submission.module, training=False):
-                output = forward(submission, self._network.input(x))
-            layout = self._network.reading(True).output_layout
-            return losses, after, to_graph(to_numpy(output), layout)
-
-        return self._training.without_dropout(run)
+        return self._steps.without_dropout(batches, keep, x, averages)
 
     @property
     def silenced(self) -> bool:
         """True if dropout or noise was switched off in the last `steps`."""
-        return self._training.silenced
+        return self._steps.silenced
 
     @in_own_precision
     def later_outputs(
         self, batches: Iterable[Batch], x: np.ndarray, targets: np.ndarray, seeds: Iterable[int]
     ) -> np.ndarray:
-        given, y = self._network.input(x), self._batching.target(targets)
-        layout, outputs = self._network.reading(True).output_layout, []
-        with room_for_graphs():
-            submission = self._training.fresh()
-            for batch, own in batches:
-                step(submission, self._network.input(batch), self._batching.target(own))
-            put_back(self._module, submission.module)
-            for seed in seeds:
-                begin_randomness(seed)
-                output = later_output(submission, given, y)
-                outputs.append(to_graph(to_numpy(output), layout))
-        return np.stack(outputs)
+        return self._steps.outputs_after(batches, x, targets, seeds)
 
     @in_own_precision
     def initial(self, draws: int) -> list[Arrays]:
