@@ -176,6 +176,21 @@ def test_steps_are_the_users_own() -> None:
     assert (plain.parameters()["1.running_mean"] == 0).all()
 
 
+def test_a_frozen_parameter_takes_no_step_though_the_optimizer_has_it() -> None:
+    def frozen() -> nn.Module:
+        module = small()
+        module[0].requires_grad_(False)  # pyright: ignore[reportIndexIssue]
+        return module
+
+    for extras in (None, stepping()):
+        model = side(frozen, extras=extras)
+        before = model.parameters()
+        ones = {n: np.ones_like(v) for n, v in before.items() if "running" not in n}
+        (after,) = model.updates([ones])
+        assert (after["0.weight"] == before["0.weight"]).all()
+        assert (after["5.weight"] != before["5.weight"]).any()
+
+
 def test_predictions_after_steps_have_the_weights_before_them() -> None:
     model = side(small, extras=stepping())
     batches, x, before = [(images(), np.arange(6))] * 2, images()[:3] + 1, model.parameters()

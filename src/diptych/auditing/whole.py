@@ -17,7 +17,7 @@ LAYERS = {
     "mode": ("training-mode", "unexplained"),
 }
 """The findings about single layers, by stage; in the stage forward, those about unknown layers."""
-BESIDE = ("activation", "activation-limits")
+BESIDE = ("activation", "activation-limits", "padding")
 """Findings that follow if a layer has no counterpart, because its neighbours are then compared with
 each other."""
 OUTPUTS = ("predictions", "randomness")

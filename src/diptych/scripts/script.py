@@ -1,5 +1,6 @@
 """Writes a network and its training as one plain file of a framework."""
 
+import functools
 import importlib
 import importlib.resources
 import textwrap
@@ -157,6 +158,7 @@ def _head(workflow: str, form: Form, network: Network, recipe: Recipe, files: Fi
     )
 
 
+@functools.cache  # Most of the time goes into compiling the templates.
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_template),

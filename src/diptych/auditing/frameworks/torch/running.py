@@ -200,7 +200,7 @@ def step(submission: Submission, x: Tensor, y: Tensor) -> float:
 
 def step_on(submission: Submission, gradients: dict[str, Tensor], x: Tensor, y: Tensor) -> None:
     """One step of the optimizer on given gradients; in the user's own step, if they have one,
-    `backward` finds them.
+    `backward` finds them. A frozen parameter has none.
 
     Args:
         submission: a build.
@@ -210,7 +210,7 @@ def step_on(submission: Submission, gradients: dict[str, Tensor], x: Tensor, y: 
     named = dict(submission.module.named_parameters())
     if "step" not in submission.extras:
         for name, parameter in named.items():
-            parameter.grad = gradients.get(name)
+            parameter.grad = gradients.get(name) if parameter.requires_grad else None
         step_optimizer(submission)
         return
 
@@ -221,6 +221,8 @@ def step_on(submission: Submission, gradients: dict[str, Tensor], x: Tensor, y: 
         # step clears it before the next.
         for name, gradient in gradients.items():
             held = named[name].grad
+            if not named[name].requires_grad:
+                continue
             if held is None or name not in given:
                 named[name].grad = gradient + (0 if held is None else held)
         given.update(gradients)
