@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
+from diptych.auditing.frameworks.torch.copies import Copying, copied_anew
 from diptych.auditing.frameworks.torch.packed import packed
 from diptych.auditing.frameworks.torch.parameters import as_array, named_tensors
 from diptych.auditing.frameworks.torch.running import forward, mode, own_randomness
@@ -39,9 +40,10 @@ class Builds:
         self.module = self.first.module
 
     def _submitted(self, seed: int) -> Submission:
-        with users_code("the function"), schedulers_made() as schedulers:
+        with users_code("the function"), schedulers_made() as schedulers, Copying() as copying:
             returned = self._function(seed)
         submission = packed(Submission.of(returned, schedulers), as_array, self._several)
+        submission.copies = copying.of(submission.module)
         self._several = submission.several
         if self._precision is not None:
             self.rounded = convert(submission)
@@ -86,6 +88,7 @@ class Builds:
         with torch.no_grad():
             for name, tensor in own.items():
                 tensor.copy_(present[name])
+        copied_anew(submission.copies, submission.module)
         return submission
 
     def run(self, x: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from diptych.auditing.frameworks.torch import parameters as layouts
 from diptych.auditing.frameworks.torch.builds import Builds
 from diptych.auditing.frameworks.torch.combining import Combination
 from diptych.auditing.frameworks.torch.compiling import uncompiled
+from diptych.auditing.frameworks.torch.copies import copied_anew
 from diptych.auditing.frameworks.torch.inputs import Inputs
 from diptych.auditing.frameworks.torch.layout import from_graph, to_graph, to_numpy
 from diptych.auditing.frameworks.torch.parameters import PLAIN, named_tensors
@@ -55,6 +56,7 @@ class Network:
             for name, array in parameters.items():
                 for part, tensor in self._as_parameters(own, name, array).items():
                     own[part].copy_(tensor)
+        copied_anew(self._builds.first.copies, self._module)
 
     def record(self, x: np.ndarray, training: bool) -> Arrays:
         """As `Adapter.record`."""

@@ -1,6 +1,6 @@
 """The result of the user's function: a module, its loss, its optimizer, and extras."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -39,6 +39,8 @@ class Submission:
     None where that was not looked at."""
     packing: Packing | None = None
     """The packing of several inputs in the one that `module` takes."""
+    copies: list[tuple[torch.Tensor, str]] = field(default_factory=list)
+    """What the user's function has copied from the module's weights, with their names."""
 
     @classmethod
     def of(cls, returned: Any, schedulers: list[Scheduler]) -> "Submission":
