@@ -1,10 +1,12 @@
 """Copies of a PyTorch module's weights follow the weights that an audit loads."""
 
 import copy
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from diptych.auditing import audit
 from diptych.auditing.frameworks.torch.copies import Copying, copied_anew
 
 
@@ -28,3 +30,26 @@ def test_copies_follow_and_other_tensors_stay() -> None:
         assert torch.equal(own, of_target) and torch.equal(own, of_slow)
     assert torch.equal(other.weight, module[0].weight) and torch.equal(twice, other.weight)
     assert not torch.equal(changed, module[0].weight) and not zeros.any()
+
+
+def anchored() -> Any:
+    module = nn.Linear(6, 4)
+    anchor = [parameter.detach().clone() for parameter in module.parameters()]
+
+    def loss(outputs: Tensor, targets: Tensor) -> Tensor:
+        away = [(p - a).square().sum() for p, a in zip(module.parameters(), anchor, strict=True)]
+        return nn.functional.cross_entropy(outputs, targets) + torch.stack(away).sum()
+
+    data = torch.randn(16, 6, generator=torch.Generator().manual_seed(5)), torch.arange(16) % 4
+    return module, loss, torch.optim.SGD(module.parameters(), 0.05), {"data": data}
+
+
+def anchored_and_drawn_otherwise() -> Any:
+    torch.rand(1)
+    return anchored()
+
+
+def test_what_a_loss_keeps_from_the_initial_weights_follows_those_that_are_loaded() -> None:
+    result = audit(anchored, anchored_and_drawn_otherwise, only=["loss", "gradients"])
+    assert not result.findings
+    assert all(stage.ok for stage in result.stages)

@@ -55,9 +55,11 @@ def adapter_from(build: Callable[[int], Any], compiled: bool = False) -> Any:
     """
     first = build(0)
     check_size(4 * _count(first))
-    unused = [first]  # It was built to see what it is, and need not be built again.
     name = _framework_of(first)
     framework = _framework(name)
+    # It was built to see what it is, and need not be built again, unless the adapter watches how.
+    unused = [first] if name != "torch" else []
+    del first
 
     def another(seed: int) -> Any:
         returned = unused.pop() if unused else build(seed)
