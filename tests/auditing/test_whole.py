@@ -4,7 +4,15 @@ import pytest
 
 from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.report import Audit, Finding, Stage
-from diptych.auditing.whole import DECIDING, LATER, LAYERS, OUTPUTS, set_aside, settle
+from diptych.auditing.whole import (
+    DECIDING,
+    LATER,
+    LAYERS,
+    OUTPUTS,
+    set_aside,
+    settle,
+    without_unused,
+)
 
 
 def finding(stage: str, code: str) -> Finding:
@@ -130,3 +138,18 @@ def test_a_loss_that_cannot_be_asked_is_compared_with_the_gradients() -> None:
     stage_of(result, "loss").ok = stage_of(result, "gradients").ok = None
     settled(result)
     assert len(result.findings) == 1
+
+
+@pytest.mark.parametrize(
+    ("trajectory", "other", "same"),
+    [(True, "", True), (False, "", False), (None, "", False), (True, "gradient-scale", False)],
+)
+def test_a_gradient_that_no_step_uses_is_noted(
+    trajectory: bool | None, other: str, same: bool
+) -> None:
+    others = [finding("gradients", other)] if other else []
+    result = audited(finding("gradients", "frozen-parameter"), *others)
+    stage_of(result, "trajectory").ok = trajectory
+    without_unused(result)
+    assert not result.findings if same else len(result.findings) == 1 + len(others)
+    assert bool(result.notes) is same and bool(stage_of(result, "gradients").ok) is same

@@ -45,7 +45,7 @@ from diptych.auditing.stages import (
 )
 from diptych.auditing.twins import Twins
 from diptych.auditing.weights import stirred
-from diptych.auditing.whole import set_aside, settle, without_followers
+from diptych.auditing.whole import set_aside, settle, without_followers, without_unused
 from diptych.errors import InputError
 
 T = TypeVar("T")
@@ -129,6 +129,7 @@ def audited(
     layers = _run_stages({"a": one, "b": other}, result, choices, progress)
     settle(result, layers)
     without_followers(result)
+    without_unused(result)
     order = list(STAGES)
     result.findings.sort(key=lambda f: (harm.ORDER.index(f.harm), order.index(f.stage)))
     for stage in result.stages:

@@ -95,6 +95,26 @@ def without_followers(result: Audit) -> None:
             stage.note = "expected from the other findings"
 
 
+def without_unused(result: Audit) -> None:
+    """Turns a finding that one side has no gradient for a parameter into a note, if both sides take
+    the same steps all the same: a step may drop what it has computed."""
+    unused = [f for f in result.findings if (f.stage, f.code) == ("gradients", "frozen-parameter")]
+    stages = {stage.name: stage for stage in result.stages}
+    steps = [stages.get(name) for name in ("update", "trajectory")]
+    if not unused or not all(stage and _agrees(stage) for stage in steps):
+        return
+    if any(
+        f.stage in ("gradients", "update", "trajectory") and f not in unused
+        for f in result.findings
+    ):
+        return
+    result.findings = [finding for finding in result.findings if finding not in unused]
+    for finding in unused:
+        result.notes.append(f"{finding.layer}: one side computes a gradient that its step drops")
+    stages["gradients"].ok = True
+    stages["gradients"].note = "but for gradients that a step drops"
+
+
 def _are_the_same(result: Audit) -> bool:
     stages = {stage.name: stage for stage in result.stages}
     with_findings = {finding.stage for finding in result.findings}
