@@ -13,7 +13,8 @@ import numpy as np
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.match import Match
-from diptych.auditing.naming import optimiser_settings
+from diptych.auditing.naming import optimiser_settings, rates
+from diptych.auditing.naming.paths import Difference
 from diptych.auditing.optimisers import Observed, Recovered, predicted, recover
 from diptych.auditing.pair import SIDES, Pair, Which, trained
 from diptych.auditing.probes import steps as probes
@@ -39,10 +40,14 @@ class Probe:
     """By parameter, the flat indices of the numbers that get a gradient."""
 
 
-def explain(pair: Pair, weights: Weights, report: Reporter) -> None:
+def explain(pair: Pair, weights: Weights, differences: list[Difference], report: Reporter) -> None:
     """Reports the differing settings of two optimisers, as far as float32 shows them.
 
-    Both sides have the given weights again afterwards.
+    Args:
+        pair: both sides; they have the weights again afterwards.
+        weights: of both sides.
+        differences: of their steps.
+        report: takes the findings.
     """
     stage = Stage(NAME)
     names = [n for n in trained(pair.sides["a"]) if n in pair.of_layers]
@@ -58,6 +63,9 @@ def explain(pair: Pair, weights: Weights, report: Reporter) -> None:
     recovered = {which: recover(observed[which], said[which], False) for which in SIDES}
     if not all(each.explained for each in recovered.values()):
         if not same and _by_layer(pair, probe, moving, paths, report):
+            pair.load(weights)
+            return
+        if not still and rates.explain(differences, report):
             pair.load(weights)
             return
         recovered = {"a": recover(observed["a"], said["a"])}

@@ -68,7 +68,8 @@ def check(twins: Twins, report: Reporter) -> Losses:
     decay = decay or {which: {} for which in SIDES}
     clips = bool(a and b and a["takes"] != b["takes"] and taken(a) == taken(b))
     clips |= any(pair.final.values()) and not all(values.values())
-    effect = _different(twins, decay, clips, close, stage)
+    worst = _different(twins, decay, clips, close, stage)
+    effect = worst.effect
     if a is None or b is None:
         _compare_values(stage, values, formulas, close, words, report)
     else:
@@ -85,7 +86,13 @@ def check(twins: Twins, report: Reporter) -> Losses:
     if effect and not named:
         of_a, of_b = described(a, words["a"]), described(b, words["b"])
         code, ends = "loss", [pair.final[which] for which in SIDES]
-        if of_a == of_b and ends[0] != ends[1]:
+        if worst.of_weights and of_a == of_b:
+            code = "regularisation"
+            of_a, of_b = (
+                f"a loss of {value:.8g} with random weights" for value in worst.of_weights
+            )
+            effect = "with weights of zero the losses are the same"
+        elif of_a == of_b and ends[0] != ends[1]:
             code = "activation"
             of_a, of_b = (f"{end or 'none (linear)'} at the end" for end in ends)
         report(code, a=of_a, b=of_b, effect=effect)
@@ -143,19 +150,22 @@ class _Worst:
     """The relative difference that rounding explains."""
     ratio: float = 1.0
     effect: str = ""
+    of_weights: tuple[float, float] | None = None
+    """The losses that differ, if they do so with random weights and not with weights of zero."""
 
-    def saw(self, a: float, b: float, where: str) -> None:
+    def saw(self, a: float, b: float, where: str, of_weights: bool = False) -> None:
         """Adds the losses of both sides for the same outputs."""
         bound = self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
         away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
         self.stage.saw(away, bound)
         if away > self.ratio * bound:
+            self.of_weights = (a, b) if of_weights and not self.effect else None
             self.ratio = away / bound
             self.effect = f"on the same outputs the losses are {a:.8g} and {b:.8g} ({where})"
 
 
-def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> str:
-    """The effect of the largest difference beyond rounding, or an empty text."""
+def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> _Worst:
+    """The largest difference beyond rounding, if there is any."""
     if clips:
         reason = "one loss takes probabilities and may clip them near 0"
         stage.coverage.leave_out("outputs with a standard deviation of 30", reason)
@@ -180,13 +190,13 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                         for which, loss in zip(SIDES, (a, b), strict=True)
                     )
                 stage.coverage.compared(1, **_extents(twins, batch, weights))
-                worst.saw(a, b, f"{batch.name}, {weights} weights")
+                worst.saw(a, b, f"{batch.name}, {weights} weights", weights == "random")
         if refused and not stage.coverage.probes:
             refused = {"outputs outside the range of the network": next(iter(refused.values()))}
             _on_own_outputs(twins, worst)
     for name, problem in refused.items():
         stage.coverage.leave_out(name, problem)
-    return worst.effect
+    return worst
 
 
 def _on_own_outputs(twins: Twins, worst: _Worst) -> None:

@@ -17,6 +17,7 @@ from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.later_outputs import compare_later
 from diptych.auditing.match import Match
+from diptych.auditing.naming import rates
 from diptych.auditing.naming import steps as naming
 from diptych.auditing.pair import SIDES, Pair, Which, averages_of, trained
 from diptych.auditing.report import Stage
@@ -252,6 +253,9 @@ def _close(
     if naming.explain_by_gradient(twins.pair, twins.examples, twins.weights, report):
         return False
     first = 1 + int(np.argmax(~(ratios <= 1)))
+    of_a, of_b = (np.diff(path[first - 1 : first + 1], axis=0)[0] for path in joined[:2])
+    if rates.explain_step(of_a, of_b, first, report):
+        return False
     report(
         "unexplained",
         a="its steps",

@@ -49,7 +49,7 @@ def check(twins: Twins, penalties: Penalties, report: Reporter) -> Stage:
     stage.ok = not differences
     differences = biases.explain(pair, differences, report)
     if differences:
-        optimisers.explain(pair, twins.weights, report)
+        optimisers.explain(pair, twins.weights, differences, report)
         ours = [f for f in report.audit.findings[before:] if f.stage in (NAME, "gradients")]
         if not ours:
             paths.explain(pair, differences, report)
