@@ -116,7 +116,8 @@ def _probe(own: Arrays, names: list[str]) -> Probe:
         chosen = chance.choice(value.size, size=count, replace=False)
         sizes = 10 ** chance.uniform(-9, -2, count) * chance.choice([-1, 1], count)
         start = np.zeros(value.size, np.float32)
-        start[chosen[::2]] = chance.uniform(-0.5, 0.5, len(chosen[::2]))
+        # Half of them begin at zero, where the smallest step shows; a parameter of one number too.
+        start[chosen[1::2]] = chance.uniform(-0.5, 0.5, len(chosen[1::2]))
         weights[name], places[name] = start.reshape(value.shape), chosen
         begins = chance.integers(len(PACE), size=count)
         for number, step in enumerate(steps):
