@@ -131,7 +131,7 @@ def _asked(request: Request) -> Any:
 def _method(adapter: Any, name: str) -> Callable[..., Any]:
     method = getattr(adapter, name, None)
     if method is None:
-        raise NotImplementedError(f"the adapter of {adapter.framework} has no `{name}`")
+        raise NotImplementedError(f"not available for {adapter.framework}")
     return method
 
 
