@@ -25,6 +25,9 @@ FAILED = "the worker process failed: "
 FAULT = "an error in the audit itself"
 COMPILING = 5
 """The factor of the time limit if each shape is compiled first."""
+FOLLOWING = 5
+"""The factor of the time limit while rates are followed: its steps are bounded by an estimate, and
+a busy machine takes longer than that."""
 RUNS = 64
 """The number of runs of a network in one answer."""
 Batch = tuple[np.ndarray, np.ndarray]
@@ -300,13 +303,14 @@ class Side(Answers):
     ) -> tuple[dict[str, Any], Arrays]:
         """Runs one of `diptych.auditing.jobs` in the side's process."""
         doing = job.replace("_", " ")
+        limit = self.limit * (FOLLOWING if job == "rates" else 1)
         try:
             with self._lock:  # Its process does one thing at a time.
                 answer, result = self.worker.call(
                     getattr(jobs, f"{job}_job"),
                     request or {},
                     arrays,
-                    limit=self.limit,
+                    limit=limit,
                     stops=False,
                 )
         except InputError as problem:
@@ -315,7 +319,7 @@ class Side(Answers):
             raise Failed(f"{self.label} ({self.spec.given}): {problem}") from None
         except TimeoutError:
             raise InputError(
-                f"{self.label} ({self.spec.given}): no answer in {self.limit:g} s while asked to "
+                f"{self.label} ({self.spec.given}): no answer in {limit:g} s while asked to "
                 f"{doing} (does it train or wait? --timeout raises the limit)"
             ) from None
         except WorkerError as problem:
