@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -103,6 +104,20 @@ def test_a_function_that_hangs() -> None:
     given = bad("hangs")
     outcome = called(given, SOUND, "--timeout", "4")
     refused(outcome, f"A ({given}): ", "no answer in 4 s", "--timeout raises the limit")
+
+
+def test_following_rates_may_take_longer_than_other_answers() -> None:
+    limits = {}
+
+    class Waiting:
+        def call(self, job: Any, *_: Any, limit: float, **__: Any) -> Any:
+            limits[job.__name__] = limit
+            return {}, {"rates": np.zeros((1, 2))}
+
+    side = Side("A", parse("numpy:article"), 7.0, Waiting)
+    side.rates(10)
+    side.own_code(np.zeros(1), np.zeros(1))
+    assert limits == {"rates_job": 35.0, "own_code_job": 7.0}
 
 
 def test_sides_that_have_nothing_in_common_and_one_prints_much() -> None:
