@@ -43,7 +43,7 @@ class Looks:
 
 def look(twins: Twins, x: dict[Which, np.ndarray], training: bool) -> Looks:
     """Runs both sides as often as shows whether they draw random numbers, even rarely."""
-    looks = int(np.clip(LOOK_BUDGET // _activations(twins), FEWEST_LOOKS, LOOKS))
+    looks = affordable(twins, LOOK_BUDGET, FEWEST_LOOKS, LOOKS)
     few = twins.ask(lambda side, which: side.outputs(x[which], training=training, runs=looks))
     return Looks(few, {which: varies(y, twins) for which, y in few.items()})
 
@@ -58,8 +58,7 @@ def compare(
         side deviate.
     """
     pair = twins.pair
-    affordable = BUDGET // _activations(twins)
-    runs, more = (int(np.clip(affordable, FEWEST, most)) for most in (RUNS, MORE))
+    runs, more = (affordable(twins, BUDGET, FEWEST, most) for most in (RUNS, MORE))
     center: list[np.ndarray] = []
     spreads: dict[Which, float] = {}
 
@@ -78,9 +77,10 @@ def compare(
     return different, spreads
 
 
-def _activations(twins: Twins) -> int:
-    """The number of activations in one run."""
-    return max(1, EXAMPLES * sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes))
+def affordable(twins: Twins, budget: int, fewest: int, most: int) -> int:
+    """The number of runs within a budget of activations."""
+    activations = EXAMPLES * sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes)
+    return int(np.clip(budget // max(1, activations), fewest, most))
 
 
 def varies(y: np.ndarray, twins: Twins) -> bool:

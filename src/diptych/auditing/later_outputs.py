@@ -8,7 +8,15 @@ import numpy as np
 
 from diptych.auditing.certificate import LATER
 from diptych.auditing.distributions import Drawn, differing
-from diptych.auditing.drawn_outputs import CLOSE, EXAMPLES, spread, statistics, varies
+from diptych.auditing.drawn_outputs import (
+    BUDGET,
+    CLOSE,
+    EXAMPLES,
+    affordable,
+    spread,
+    statistics,
+    varies,
+)
 from diptych.auditing.endings import as_one
 from diptych.auditing.findings import Reporter
 from diptych.auditing.pair import SIDES, Which
@@ -17,11 +25,12 @@ from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Unable
 from diptych.auditing.twins import Twins
 
-RUNS, MORE = 128, 512
-"""The numbers of runs of the first and of the second sample after training steps."""
+RUNS, MORE, FEWEST = 128, 512, 48
+"""The numbers of runs of the first and of the second sample after training steps, and the minimum
+for either."""
 KEPT = 0.6
 """The correlation of consecutive runs from which on a network keeps what it has drawn. `RUNS`
-independent runs have 0.43 once in a million."""
+independent runs have 0.43 once in a million, `FEWEST` 0.6 once in 60,000."""
 
 
 Batches = dict[Which, list[tuple[np.ndarray, np.ndarray]]]
@@ -44,30 +53,31 @@ def compare_later(
     twins.load(weights_at(Place("moved", 1.0, EXAMPLES), twins.start()))
     first = 1
 
-    def ask(runs: int) -> tuple[np.ndarray, np.ndarray]:
+    def ask(count: int) -> tuple[np.ndarray, np.ndarray]:
         nonlocal first
-        seeds = range(first, first + runs)
-        first += runs
+        seeds = range(first, first + count)
+        first += count
         outputs = twins.ask(
             lambda side, which: side.later_outputs(batches[which], steps, x[which], y[which], seeds)
         )
-        pairs = [as_one(twins.pair, {w: outputs[w][run] for w in SIDES}) for run in range(runs)]
+        pairs = [as_one(twins.pair, {w: outputs[w][run] for w in SIDES}) for run in range(count)]
         a, b = (np.stack([both[i] for both in pairs]) for i in (0, 1))
         return a, b
 
+    runs, more = (affordable(twins, BUDGET, FEWEST, most) for most in (RUNS, MORE))
     try:
-        start = ask(RUNS)
+        start = ask(runs)
         words = [_words(y, twins) for y in start]
         different = None
         if words[0] == words[1] == DRAWS_ANEW:
             center = (start[0].mean(axis=0) + start[1].mean(axis=0)) / 2
             drawn = [start]
 
-            def draw(runs: int) -> Drawn:
-                a, b = drawn.pop() if drawn else ask(runs)
+            def draw(count: int) -> Drawn:
+                a, b = drawn.pop() if drawn else ask(count)
                 return statistics(a, center), statistics(b, center), None
 
-            different = differing(draw, RUNS, MORE, CLOSE[twins.precision])
+            different = differing(draw, runs, more, CLOSE[twins.precision])
     except (Failed, Unable) as problem:
         stage.coverage.leave_out("random draws after the first step", str(problem))
         return
@@ -82,7 +92,7 @@ def compare_later(
         stage.coverage.leave_out("random draws after the first step", "both sides keep them")
         return
     stage.ok = not (different or words[0] != words[1])
-    stage.coverage.compared(RUNS, **{LATER.replace(" ", "_"): f"{steps:,}"})
+    stage.coverage.compared(runs, **{LATER.replace(" ", "_"): f"{steps:,}"})
 
 
 DRAWS_ANEW = "draws random numbers in each step"
