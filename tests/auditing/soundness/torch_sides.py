@@ -145,6 +145,14 @@ class Pictures(nn.Module):
             return x * (torch.rand_like(x[:1]) >= rate) / (1 - rate)
         if word == "dropout_unscaled":
             return x * (torch.rand_like(x) >= rate)
+        if word == "dropout_growing":
+            return F.dropout(x, rate if self.calls <= 100 else 2 * rate)
+        if word == "dropout_detached":
+            return x + (F.dropout(x, rate) - x).detach()
+        if word == "dropout_kept":  # One mask for the whole batch and for 50 calls.
+            if self.calls % 50 == 0 or not hasattr(self, "mask"):
+                self.mask = (torch.rand_like(x[:1]) >= rate) / (1 - rate)
+            return x * self.mask
         raise AttributeError(word)
 
     def path(self, word: str, x, rate: float):

@@ -3,11 +3,13 @@
 # pyright: basic, reportAttributeAccessIssue=false, reportArgumentType=false, reportCallIssue=false
 # pyright: reportOptionalSubscript=false, reportOptionalOperand=false, reportOperatorIssue=false
 
+import copy
 import math
 
 import torch
 from ingredients import Recipe
 from torch import nn
+from torch.nn import functional as F
 from torch.optim import lr_scheduler
 
 
@@ -73,7 +75,9 @@ def step_of(recipe: Recipe, module: nn.Module, loss, optimiser, scheduler):
         return None
     number = recipe.number("step") if word != "plain" else 0
     count = 0
-    average = [p.detach().clone() for p in module.parameters()] if "average" in word else []
+    copied = word.startswith(("average", "lookahead"))
+    average = [p.detach().clone() for p in module.parameters()] if copied else []
+    teacher = copy.deepcopy(module).requires_grad_(False) if word == "teacher" else None
 
     def step(x, y):
         nonlocal count
@@ -89,7 +93,10 @@ def step_of(recipe: Recipe, module: nn.Module, loss, optimiser, scheduler):
             x = x + number * torch.randn_like(x)
         if word == "noise_of_normal":
             x = x + torch.normal(0.0, number, x.shape).to(x.dtype)
-        value = loss(module(x), y)
+        outputs = module(x)
+        value = loss(outputs, y)
+        if teacher is not None:
+            value = value + F.mse_loss(outputs.softmax(1), teacher(x).softmax(1))
         value.backward()
         if word == "noisy_gradients":
             for p in module.parameters():
@@ -111,6 +118,12 @@ def step_of(recipe: Recipe, module: nn.Module, loss, optimiser, scheduler):
             scheduler.step()
         if word == "average_back":  # Every so many steps, the weights become their average.
             averaged()
+        if word.startswith("lookahead") and count % number == 0:
+            looked_ahead()
+        if teacher is not None:
+            with torch.no_grad():
+                for mean, p in zip(teacher.parameters(), module.parameters(), strict=True):
+                    mean.lerp_(p, number)
         return value.detach()
 
     def accumulated(x, y):
@@ -133,6 +146,15 @@ def step_of(recipe: Recipe, module: nn.Module, loss, optimiser, scheduler):
                 mean.lerp_(p, 0.1)
                 if count % number == 0:
                     p.copy_(mean)
+
+    def looked_ahead():
+        with torch.no_grad():
+            for slow, p in zip(average, module.parameters(), strict=True):
+                if word == "lookahead":
+                    slow += 0.5 * (p - slow)
+                else:  # As a sum of both.
+                    slow.mul_(0.5).add_(p, alpha=0.5)
+                p.copy_(slow)
 
     return step
 
