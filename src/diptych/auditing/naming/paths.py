@@ -43,7 +43,7 @@ Said = tuple[str, ...]
 def explain(pair: Pair, differences: list[Difference], report: Reporter) -> None:
     """Reports the differences, by the first name that fits."""
     names: tuple[Callable[[list[Difference]], Said | None], ...] = (
-        *(_accumulation, _decay, _constraint, _clipping, _rate, _late),
+        *(_accumulation, _decay, _constraint, _clipping, _rate, _stopping, _late),
     )
     frozen = {
         name
@@ -160,6 +160,23 @@ def _rate(differences: list[Difference]) -> Said | None:
     if abs(np.mean(ratios) - 1) < 1e-3:  # Nearly all steps are the same; a few are others.
         return None
     return "learning-rate", "its steps", f"steps {np.mean(ratios):.6g} times as large"
+
+
+def _stopping(differences: list[Difference]) -> Said | None:
+    """Recognises a parameter that no longer changes on one side from some step on."""
+    for difference in differences:
+        before = difference.step - 1
+        if not difference.regime.has_gradients or before < 1:
+            continue
+        moves = [np.diff(difference.paths[w][difference.name], axis=0).any(axis=1) for w in SIDES]
+        later = [bool(each[before:].any()) for each in moves]
+        if all(each[:before].any() for each in moves) and later[0] != later[1]:
+            words = [
+                "is trained" if each else f"does not change from step {before + 1} on"
+                for each in later
+            ]
+            return "frozen-parameter", *words
+    return None
 
 
 def _late(differences: list[Difference]) -> Said | None:
