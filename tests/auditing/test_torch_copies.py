@@ -32,6 +32,14 @@ def test_copies_follow_and_other_tensors_stay() -> None:
     assert not torch.equal(changed, module[0].weight) and not zeros.any()
 
 
+def test_weights_that_have_no_shape_yet_have_no_copies() -> None:
+    with Copying() as copying:
+        module = nn.Sequential(nn.Linear(3, 3), nn.LazyLinear(2))
+        slow = module[0].weight.detach().clone()
+    ((copied, name),) = copying.of(module)
+    assert copied is slow and name == "0.weight"
+
+
 def anchored() -> Any:
     module = nn.Linear(6, 4)
     anchor = [parameter.detach().clone() for parameter in module.parameters()]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.overrides import TorchFunctionMode
 
 from diptych.auditing.frameworks.torch.calls import operation
@@ -34,7 +35,8 @@ class Copying(TorchFunctionMode):
     def of(self, module: nn.Module) -> list[tuple[Tensor, str]]:
         """The copies that still equal a weight of the module and are none themselves, each with the
         name of its weight."""
-        own = dict(module.named_parameters()) | dict(module.named_buffers())
+        named = dict(module.named_parameters()) | dict(module.named_buffers())
+        own = {name: tensor for name, tensor in named.items() if not is_lazy(tensor)}
         names = {_place(tensor): name for name, tensor in own.items()}
         copies: dict[int, tuple[Tensor, str]] = {}
         with torch.no_grad(), torch._C.DisableTorchFunction():
