@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from diptych.auditing.frameworks.defaults import (
@@ -11,6 +13,7 @@ from diptych.auditing.frameworks.defaults import (
     curves,
     default_input,
     default_targets,
+    rows_of,
     same_padding,
 )
 
@@ -86,3 +89,20 @@ def test_same_padding_keeps_the_size() -> None:
 def test_numbers_as_written() -> None:
     for number in (0.001, 0.9, 1e-7, 0.1307, 3.0):
         assert as_written(float(np.float32(number))) == number
+
+
+@given(st.integers(0, 500), st.integers(1, 40))
+def test_rows_are_of_all_parts(examples: int, count: int) -> None:
+    rows = rows_of(examples, count)
+    assert len(set(rows)) == len(rows) == min(examples, count)
+    assert np.all(np.diff(rows) > 0) and np.array_equal(rows, rows_of(examples, count))
+    if examples:
+        assert rows[0] == 0 or count == 1
+        assert rows[-1] == examples - 1
+        assert np.diff(rows).max(initial=0) <= 2 * -(-examples // count)
+
+
+@pytest.mark.parametrize("period", range(2, 10))
+def test_labels_that_repeat_with_a_period_are_all_there(period: int) -> None:
+    labels = np.arange(64) % period
+    assert set(labels[rows_of(64, 32)]) == set(range(period))

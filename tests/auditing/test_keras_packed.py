@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from keras import layers, ops
 
+from diptych.auditing.frameworks.defaults import rows_of
 from diptych.auditing.frameworks.keras.adapter import Adapter
 from diptych.errors import InputError
 
@@ -18,7 +19,7 @@ RNG = np.random.default_rng(3)
 WORDS, NUMBERS = RNG.integers(0, 30, (40, 5)), RNG.normal(size=(40, 4)).astype(np.float32)
 CLASSES, VALUES = RNG.integers(0, 3, 40), RNG.normal(size=(40, 1)).astype(np.float32)
 IMAGES = np.zeros((8, 28, 28, 1), np.uint8)
-ROWS = np.linspace(0, 39, 8).astype(int)
+ROWS = rows_of(40, 8)
 ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
 

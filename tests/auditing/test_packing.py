@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch_modules import RNG, close
 
+from diptych.auditing.frameworks.defaults import rows_of
 from diptych.auditing.frameworks.packing import Packing, sorted_by_name
 from diptych.auditing.frameworks.torch.adapter import Adapter
 from diptych.errors import InputError
@@ -22,7 +23,7 @@ X = {
 CLASSES = RNG.integers(0, 3, 40)
 VALUES = RNG.normal(size=(40, 1)).astype(np.float32)
 IMAGES = np.zeros((8, 28, 28, 1), np.uint8)
-ROWS = np.linspace(0, 39, 8).astype(int)
+ROWS = rows_of(40, 8)
 
 
 class Wide(nn.Module):

@@ -69,9 +69,14 @@ def may_be_drawn(y: np.ndarray, output_shape: Shape) -> bool:
 
 
 def rows_of(examples: int, count: int) -> np.ndarray:
-    """The indices of the examples of a side to use: evenly from the first to the last, and the same
-    for two sides with equally many."""
-    return np.unique(np.linspace(0, examples - 1, min(count, examples)).astype(int))
+    """The indices of the examples of a side to use: the first, the last, and one from each of as
+    many equal parts between, the same ones for two sides with equally many. Labels may repeat with
+    a period, so that examples at equal distances would miss some."""
+    count = min(count, examples)
+    edges = np.arange(count + 1) * examples // max(1, count)
+    rows = np.random.default_rng(4).integers(edges[:-1], edges[1:])
+    rows[:1], rows[-1:] = 0, examples - 1
+    return rows
 
 
 def default_batch(
