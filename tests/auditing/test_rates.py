@@ -29,6 +29,7 @@ FALLING = 0.1 * 0.9 ** np.arange(12)
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_factors_are_those_of_the_rates(momentum: float) -> None:
     found = factors(steps(np.full(12, 0.1), momentum), steps(FALLING, momentum))
+    assert found is not None
     np.testing.assert_allclose(found, FALLING / 0.1, rtol=1e-12)
 
 
@@ -54,8 +55,9 @@ def stepping(rate_of: Any) -> Any:
             value.backward()
             with torch.no_grad():
                 for parameter in module.parameters():
-                    size = (parameter.grad.abs() + 1e-12) ** 0.25
-                    parameter -= rate_of(count) * parameter.grad / size
+                    gradient = parameter.grad
+                    assert gradient is not None
+                    parameter -= rate_of(count) * gradient / (gradient.abs() + 1e-12) ** 0.25
             count += 1
             return value
 

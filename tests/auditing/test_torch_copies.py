@@ -12,12 +12,13 @@ from diptych.auditing.frameworks.torch.copies import Copying, copied_anew
 
 def test_copies_follow_and_other_tensors_stay() -> None:
     with Copying() as copying:
-        module = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-        nn.init.zeros_(module[0].bias)
+        first = nn.Linear(3, 2)
+        module = nn.Sequential(first, nn.BatchNorm1d(2))
+        nn.init.zeros_(first.bias)
         target = copy.deepcopy(module)
         slow = [parameter.detach().clone() for parameter in module.parameters()]
         other = nn.Linear(3, 2)
-        other.load_state_dict(module[0].state_dict())
+        other.load_state_dict(first.state_dict())
         twice = slow[0].clone()
         changed = slow[0].clone() + 1
         zeros = torch.zeros(2)
@@ -28,14 +29,15 @@ def test_copies_follow_and_other_tensors_stay() -> None:
     copied_anew(copies, module)
     for own, of_target, of_slow in zip(module.parameters(), target.parameters(), slow, strict=True):
         assert torch.equal(own, of_target) and torch.equal(own, of_slow)
-    assert torch.equal(other.weight, module[0].weight) and torch.equal(twice, other.weight)
-    assert not torch.equal(changed, module[0].weight) and not zeros.any()
+    assert torch.equal(other.weight, first.weight) and torch.equal(twice, other.weight)
+    assert not torch.equal(changed, first.weight) and not zeros.any()
 
 
 def test_weights_that_have_no_shape_yet_have_no_copies() -> None:
     with Copying() as copying:
-        module = nn.Sequential(nn.Linear(3, 3), nn.LazyLinear(2))
-        slow = module[0].weight.detach().clone()
+        first = nn.Linear(3, 3)
+        module = nn.Sequential(first, nn.LazyLinear(2))
+        slow = first.weight.detach().clone()
     ((copied, name),) = copying.of(module)
     assert copied is slow and name == "0.weight"
 

@@ -195,6 +195,7 @@ def test_predictions_after_steps_have_the_weights_before_them() -> None:
     model = side(small, extras=stepping())
     batches, x, before = [(images(), np.arange(6))] * 2, images()[:3] + 1, model.parameters()
     _, after, predicted = model.steps_then_predict(batches, whole, x, ["1.running_var"])
+    assert predicted is not None
     model.load(before | {"1.running_mean": after[-1]["1.running_mean"]})
     np.testing.assert_allclose(predicted, model.outputs(x, False, 1)[0], rtol=1e-5, atol=1e-6)
     assert (after[-1]["5.weight"] != before["5.weight"]).any()

@@ -168,7 +168,10 @@ def _stopping(differences: list[Difference]) -> Said | None:
         before = difference.step - 1
         if not difference.regime.has_gradients or before < 1:
             continue
-        moves = [np.diff(difference.paths[w][difference.name], axis=0).any(axis=1) for w in SIDES]
+        moves = [
+            np.any(np.diff(difference.paths[which][difference.name], axis=0) != 0, axis=1)
+            for which in SIDES
+        ]
         later = [bool(each[before:].any()) for each in moves]
         if all(each[:before].any() for each in moves) and later[0] != later[1]:
             words = [
