@@ -22,7 +22,9 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     a, b = (effective(pair.graphs[which], examples.raw_x[which]) for which in ("a", "b"))
     if not any(side.prepares for side in pair.sides.values()):
         stage.note = "neither side defines how it prepares data; both got the same data"
-    b = b.reshape(a.shape) if a.size == b.size else b
+    b = examples.of_a(b) if a.size == b.size else b
+    if examples.columns is not None:
+        report.note("the axes of the inputs are in another order on each side, by their data")
     count = min(len(a), len(b))
     a, b = a[:count], b[:count]
     bound = CLOSE * float(np.abs(a).max(initial=1e-12))

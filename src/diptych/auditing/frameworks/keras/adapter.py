@@ -87,6 +87,7 @@ class Adapter:
         self.targets = OWN if own else losses.loss_targets(model.loss, shape, targets)
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
+        self.parts = packing.shapes if packing else []
         self.loss_words = losses.words(model.loss)
         self.batching = Batching(
             self.submission, self.network, self.targets, lambda: submitted(build, 0).extras

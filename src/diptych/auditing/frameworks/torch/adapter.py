@@ -68,6 +68,7 @@ class Adapter:
         self.targets = self._inputs.targets
         packing = self._builds.first.packing
         self.whole = packing.whole if packing else []
+        self.parts = packing.shapes if packing else []
         loss = getattr(self._builds.first.loss, "user", self._builds.first.loss)
         own = {
             name: v
