@@ -11,7 +11,7 @@ from diptych.auditing.axes import columns_of
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import INPUT, Graph, Node
-from diptych.auditing.report import Audit
+from diptych.auditing.report import Audit, Stage
 from diptych.auditing.stages import input
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (32, 6, 6, 3)) / 255.0
@@ -122,6 +122,10 @@ def test_each_of_several_inputs_has_its_own_order() -> None:
 def test_no_order_is_made_up() -> None:
     shape, turned = IMAGES.shape[1:], np.moveaxis(IMAGES, -1, 1)
     assert columns_of(IMAGES, IMAGES.swapaxes(1, 2), [shape], [shape]) is None
+    # Height and width swapped.
+    wide = np.random.default_rng(5).random((8, 6, 5, 3))
+    for swapped in (wide.swapaxes(1, 2), wide.swapaxes(1, 3)):
+        assert columns_of(wide, swapped, [wide.shape[1:]], [swapped.shape[1:]]) is None
     # A reshape in the place of a transpose.
     assert columns_of(IMAGES, IMAGES.reshape(turned.shape), [shape], [turned.shape[1:]]) is None
     other = np.random.default_rng(4).random(turned.shape)
@@ -139,6 +143,15 @@ def test_axes_in_another_order_are_no_difference() -> None:
     np.testing.assert_allclose(received, turned, rtol=1e-12)
     stage, audit = audited(films, turned, columns)
     assert stage.ok and not audit.findings
+    sides = {
+        which: SimpleNamespace(trains=True, targets="own", target_parts=[]) for which in ("a", "b")
+    }
+    pair: Any = SimpleNamespace(sides=sides)
+    for targets, codes in ((turned, []), (turned[..., ::-1], ["label-encoding"])):
+        audit = Audit("a", "b", ("Keras", "PyTorch"))
+        y = {"a": films, "b": targets}
+        input._targets(pair, Examples(y, y, y, y), Stage("input"), Reporter(audit, "input"))
+        assert [finding.code for finding in audit.findings] == codes
     for wrong in (films.swapaxes(2, 3), films[..., ::-1], films * 2):
         stage, audit = audited(films, frames_in_front_of_channels(wrong), columns)
         assert stage.ok is False and audit.findings

@@ -14,6 +14,9 @@ from diptych.auditing.match import turns
 
 CLOSE = 2e-5
 """The difference that rounding explains, relative to the largest number."""
+SWAPPED = ((1, 0, 2), (2, 1, 0))
+"""The orders of an image's axes in which height and width are swapped, with the channels behind or
+in front. They are a mistake, which the stage input names."""
 Shape = tuple[int, ...]
 
 
@@ -23,7 +26,7 @@ def columns_of(
     """The order of A's flattened inputs in which they are B's, up to a scale and an offset.
 
     Only the order of axes is looked for, and only where the shapes differ. In one and the same
-    shape, axes in another order are a mistake, which the stage input names.
+    shape, axes in another order are a mistake.
 
     Args:
         a, b: the same examples as each side takes them, (n, …).
@@ -55,7 +58,7 @@ def _order(one: np.ndarray, other: np.ndarray, of_a: Shape, of_b: Shape) -> np.n
         return numbers
     for axes in turns(of_a, of_b):
         turned = numbers.reshape(of_a).transpose(axes).ravel()
-        if _alike(one[:, turned], other):
+        if axes not in SWAPPED and _alike(one[:, turned], other):
             return turned
     return numbers
 

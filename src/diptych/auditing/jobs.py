@@ -156,6 +156,7 @@ def open_job(request: Request, *_: object) -> Answer:
             "data": getattr(adapter, "data_told", {}),
             "whole": getattr(adapter, "whole", []),
             "parts": getattr(adapter, "parts", []),
+            "target_parts": getattr(adapter, "target_parts", []),
             "loss": getattr(adapter, "loss_words", "") if adapter.trains else "",
         }
     return facts, parameters

@@ -144,6 +144,8 @@ class Adapter(Training, Protocol):
     parts: list[tuple[int, ...]]
     """The shapes of several inputs that are packed in one, without the batch; an adapter may lack
     it."""
+    target_parts: list[tuple[int, ...]]
+    """The same for targets."""
     loss_words: str
     """The loss as its user made it, such as ``HuberLoss(delta=10)``; an adapter may lack it."""
 
