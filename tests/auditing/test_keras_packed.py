@@ -18,6 +18,8 @@ from diptych.errors import InputError
 RNG = np.random.default_rng(3)
 WORDS, NUMBERS = RNG.integers(0, 30, (40, 5)), RNG.normal(size=(40, 4)).astype(np.float32)
 CLASSES, VALUES = RNG.integers(0, 3, 40), RNG.normal(size=(40, 1)).astype(np.float32)
+NAMED = {"size": 1, "classes": 3}
+"""The units of outputs, not in the order of their names."""
 IMAGES = np.zeros((8, 28, 28, 1), np.uint8)
 ROWS = rows_of(40, 8)
 ENTROPY = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -88,6 +90,32 @@ def test_two_outputs_with_a_loss_each() -> None:
     assert {"classes/kernel", "size/kernel"} <= set(gradients)
     losses, _ = model.steps([(x, y)] * 3)
     assert losses[2] < losses[0]
+
+
+def test_named_outputs_are_joined_in_the_order_of_the_users_code() -> None:
+    """Keras itself sorts them by name, and no other framework does."""
+    built: list[Any] = []
+
+    def build(seed: int) -> Any:
+        numbers = keras.Input((4,))
+        outputs = {name: layers.Dense(units, name=name)(numbers) for name, units in NAMED.items()}
+        model = keras.Model(numbers, outputs)
+        losses = {"size": "mse", "classes": ENTROPY}
+        model.compile(keras.optimizers.SGD(0.1), losses, loss_weights={"size": 0.25, "classes": 1})
+        built.append(model)
+        return model, {"data": (NUMBERS, {"size": VALUES, "classes": CLASSES})}
+
+    model = Adapter(build)
+    assert model.graph().nodes[-1].inputs == ("size", "classes")
+    x, y = model.prepare(IMAGES, np.zeros(8, np.int64))
+    z = {name: ops.convert_to_numpy(part) for name, part in built[0](x).items()}
+    joined = model.outputs(x, False, 1)[0]
+    np.testing.assert_allclose(joined, np.concatenate([z["size"], z["classes"]], 1), rtol=1e-5)
+    truth = float(ENTROPY(y[:, 1], z["classes"])) + 0.25 * float(
+        np.mean((z["size"] - y[:, :1]) ** 2)
+    )
+    assert model.loss_and_gradients(x, y)[0] == pytest.approx(truth, rel=1e-5)
+    assert model.loss(joined, y) == pytest.approx(truth, rel=1e-5)
 
 
 class Sampling(layers.Layer):

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from diptych.auditing.axes import columns_of
 from diptych.auditing.frameworks.packing import OWN
 from diptych.auditing.graph import INPUT, Graph
 from diptych.auditing.pair import SIDES, Which
@@ -29,6 +30,20 @@ class Examples:
     """The raw data as each side prepares it."""
     random: bool = False
     """True if the inputs are random, because no side takes MNIST's images."""
+    columns: np.ndarray | None = None
+    """Where A has each number of B's inputs, if their axes are in another order; see `axes`."""
+
+    def of_b(self, x: np.ndarray) -> np.ndarray:
+        """A's inputs (n, …) as B has them, in the shape of B's."""
+        flat = x.reshape(len(x), -1)
+        flat = flat if self.columns is None else flat[:, self.columns]
+        return flat.reshape(len(x), *self.x["b"].shape[1:])
+
+    def of_a(self, x: np.ndarray) -> np.ndarray:
+        """B's inputs (n, …) as A has them, in the shape of A's."""
+        flat = x.reshape(len(x), -1)
+        flat = flat if self.columns is None else flat[:, np.argsort(self.columns)]
+        return flat.reshape(len(x), *self.x["a"].shape[1:])
 
 
 def prepared(sides: dict[Which, Side]) -> Examples:
@@ -60,18 +75,25 @@ def prepared(sides: dict[Which, Side]) -> Examples:
             # The smaller vocabulary is in both.
             raw_x["a"] = min((drawn for drawn in ids if drawn is not None), key=np.max)
         raw_y["a"] = random_targets(a, numbers, EXAMPLES)
+    columns = None
+    if len(raw_x) == len(SIDES):
+        columns = columns_of(raw_x["a"], raw_x["b"], _shapes(a), _shapes(b))
     for which in SIDES:
         if which not in raw_x:
             source = "b" if which == "a" else "a"
             raw_x[which] = _in_shape(raw_x[source], sides[which])
             raw_y[which] = targets_as(raw_y[source], sides[which].targets, sides[source])
-    x_of_b = _as_a_gets_it(raw_x, a, b)
+    x_of_b = _as_a_gets_it(raw_x, a, b, columns)
     y_of_b = raw_y["b"] if takes_own(a, b) else targets_as(raw_y["a"], b.targets, a)
     if y_of_b.size == raw_y["b"].size:  # In its own shape: (n,) or (n, 1).
         y_of_b = y_of_b.reshape(raw_y["b"].shape)
-    return Examples(
-        {"a": raw_x["a"], "b": x_of_b}, {"a": raw_y["a"], "b": y_of_b}, raw_x, raw_y, random
-    )
+    x, y = {"a": raw_x["a"], "b": x_of_b}, {"a": raw_y["a"], "b": y_of_b}
+    return Examples(x, y, raw_x, raw_y, random, columns)
+
+
+def _shapes(side: Side) -> list[tuple[int, ...]]:
+    """The shapes of a side's inputs, without the batch."""
+    return side.parts or [side.graph.input_shape]
 
 
 def takes_own(a: Side, b: Side) -> bool:
@@ -90,8 +112,16 @@ def _in_shape(x: np.ndarray, side: Side) -> np.ndarray:
     return x.reshape(shape).astype(x.dtype if x.dtype.kind in "iu" else np.float32)
 
 
-def _as_a_gets_it(raw_x: dict[Which, np.ndarray], a: Side, b: Side) -> np.ndarray:
-    """B's inputs: those of A, independent of B's own preparation."""
+def _as_a_gets_it(
+    raw_x: dict[Which, np.ndarray], a: Side, b: Side, columns: np.ndarray | None = None
+) -> np.ndarray:
+    """B's inputs: those of A, independent of B's own preparation.
+
+    Args:
+        raw_x: the raw data as each side prepares it.
+        a, b: the sides.
+        columns: as `Examples.columns`.
+    """
     scale, offset = leading_rescale(b.graph)
     received, own = effective(a.graph, raw_x["a"]), raw_x["b"]
     if received.size != own.size:
@@ -99,6 +129,8 @@ def _as_a_gets_it(raw_x: dict[Which, np.ndarray], a: Side, b: Side) -> np.ndarra
             f"the sides take inputs of different sizes: A {a.graph.input_shape}, "
             f"B {b.graph.input_shape}; expected the same number of values an example"
         )
+    if columns is not None:
+        received = received.reshape(len(received), -1)[:, columns]
     wanted = (received.reshape(own.shape) - offset) / scale
     if np.allclose(effective(b.graph, own), wanted * scale + offset, 1e-6, 1e-6):
         return own

@@ -155,6 +155,8 @@ def open_job(request: Request, *_: object) -> Answer:
             "optimiser": adapter.optimiser() if adapter.trains else {},
             "data": getattr(adapter, "data_told", {}),
             "whole": getattr(adapter, "whole", []),
+            "parts": getattr(adapter, "parts", []),
+            "target_parts": getattr(adapter, "target_parts", []),
             "loss": getattr(adapter, "loss_words", "") if adapter.trains else "",
         }
     return facts, parameters

@@ -86,6 +86,11 @@ class Packing:
         """The columns, from and to below, that hold whole numbers."""
         return [(part.start, part.stop) for part in self.parts if part.whole]
 
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shape of each part, without the batch."""
+        return [part.shape for part in self.parts]
+
     def pack(self, value: Any, as_array: Callable[[Any], np.ndarray]) -> np.ndarray:
         """A structure of this kind as one array, float32 (float64 where something in it is)."""
         leaves: list[np.ndarray] = []

@@ -99,9 +99,8 @@ def _examples(pair: Pair, examples: Examples) -> dict[Which, np.ndarray]:
     x = x if x.shape[1:] == shape and x.dtype == own.dtype else own
     x = x[np.arange(count) % len(x)] if len(x) < FEWEST else x[:count]
     scale, offset = leading_rescale(pair.graphs["b"])
-    of_b = (effective(pair.graphs["a"], x) - offset) / scale
     like = examples.x["b"]
-    of_b = of_b.reshape(len(x), *like.shape[1:])
+    of_b = (examples.of_b(effective(pair.graphs["a"], x)) - offset) / scale
     return {"a": x, "b": (np.rint(of_b) if like.dtype.kind in "ui" else of_b).astype(like.dtype)}
 
 
@@ -131,7 +130,8 @@ def _seen(
     if values[0].size != int(np.prod(shape)):
         raise Unable(f"the batches of {side.label} have examples of a different size")
     numbers = np.clip(np.rint(labels), 0, count - 1).astype(int)
-    return Seen(values.reshape(-1, *shape), numbers, labels, epoch, batch)
+    values = values.reshape(-1, *shape) if which == "a" else examples.of_a(values)
+    return Seen(values, numbers, labels, epoch, batch)
 
 
 def _changed(seen: Seen, original: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from diptych.auditing.distributions import p_value, share_of_alarms
 from diptych.auditing.examples import Examples, effective
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Graph
-from diptych.auditing.pair import SIDES, Pair
+from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Failed, Side, Unable
 
@@ -113,7 +113,7 @@ def _real(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> Non
     of the one may go with one of the other."""
     own = {which: (examples.x[which], examples.y[which]) for which in SIDES}
     columns = (
-        {which: partial(_inputs, pair.graphs[which]) for which in SIDES},
+        {which: partial(_inputs, pair.graphs[which], examples, which) for which in SIDES},
         dict.fromkeys(SIDES, _targets),
     )
     if not all(_are_one([column[which](own[which]) for which in SIDES]) for column in columns):
@@ -138,16 +138,18 @@ def _real(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> Non
     ]
     if not report.has(NAME):
         _compare(shared, "what inputs and targets of real examples share", report)
-    if not report.has(NAME) and all(map(_is_dense, own.values())):
+    dense = examples.columns is None and all(map(_is_dense, own.values()))
+    if not report.has(NAME) and dense:
         agreeing = [
             _drawn(epochs[which], partial(_agreement, pair.graphs[which])) for which in SIDES
         ]
         _compare(agreeing, "the agreement of inputs and targets, place by place,", report)
 
 
-def _inputs(graph: Graph, batch: Batch) -> np.ndarray:
+def _inputs(graph: Graph, examples: Examples, which: Which, batch: Batch) -> np.ndarray:
     """One number for each input."""
-    x = effective(graph, np.asarray(batch[0])).reshape(len(batch[0]), -1)
+    x = effective(graph, np.asarray(batch[0]))
+    x = (x if which == "a" else examples.of_a(x)).reshape(len(x), -1)
     return np.nan_to_num(x @ np.random.default_rng(3).normal(size=x.shape[1]))
 
 

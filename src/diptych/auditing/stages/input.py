@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from diptych.auditing.axes import columns_of
 from diptych.auditing.examples import Examples, effective, leading_rescale, targets_as
 from diptych.auditing.findings import Reporter
 from diptych.auditing.kinds.arithmetic import line
@@ -22,7 +23,9 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     a, b = (effective(pair.graphs[which], examples.raw_x[which]) for which in ("a", "b"))
     if not any(side.prepares for side in pair.sides.values()):
         stage.note = "neither side defines how it prepares data; both got the same data"
-    b = b.reshape(a.shape) if a.size == b.size else b
+    b = examples.of_a(b) if a.size == b.size else b
+    if examples.columns is not None:
+        report.note("the axes of the inputs are in another order on each side, by their data")
     count = min(len(a), len(b))
     a, b = a[:count], b[:count]
     bound = CLOSE * float(np.abs(a).max(initial=1e-12))
@@ -153,6 +156,9 @@ def _targets(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> 
         stage.ok = False
         return
     one, other = a.reshape(len(a), -1).astype(float), b.reshape(len(b), -1).astype(float)
+    shapes = [side.target_parts or [y.shape[1:]] for side, y in ((side_a, a), (side_b, b))]
+    columns = columns_of(one, other, *shapes)
+    one = one if columns is None else one[:, columns]
     if _repeated(one, other) or _repeated(other, one):
         report.note("one side gets the same targets once for each of its outputs")
         return

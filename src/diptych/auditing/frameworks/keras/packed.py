@@ -99,7 +99,7 @@ def packed(model: keras.Model, extras: dict[str, Any]) -> tuple[keras.Model, dic
         packed_x = to_array(x)
         inlet = given = keras.Input(packed_x.shape[1:], dtype=dtype, name="input_of_several")
     output = model(given)
-    leaves = keras.tree.flatten(output)
+    leaves = list(leaves_of(output))  # In the user's order; Keras has them sorted by name.
     several = len(leaves) > 1
     of_y = Packing.of(y, DATA, to_numbers) if several or is_nested(y) else None
     whole = keras.Model(inlet, Join(name="outputs_joined")(leaves) if several else leaves[0])
@@ -119,7 +119,7 @@ def packed(model: keras.Model, extras: dict[str, Any]) -> tuple[keras.Model, dic
     extras = dict(extras) | {"data": (packed_x, of_y.pack(y, to_numbers) if of_y else y)}
     if "batches" in extras:
         extras["batches"] = _batches(extras["batches"], of_x, of_y)
-    whole.__dict__["_packing"] = of_x
+    whole.__dict__["_packing"], whole.__dict__["_target_packing"] = of_x, of_y
     whole.__dict__["_user"] = model  # Not to be tracked as a layer.
     return whole, extras
 
@@ -145,7 +145,7 @@ def _in_order(model: keras.Model, x: Any) -> Any:
 
 def _loss(model: keras.Model, output: Any, of_y: Packing) -> Callable[[Any, Any], Any]:
     """The model's own loss of joined outputs and packed targets."""
-    shapes = [tuple(y.shape[1:]) for y in keras.tree.flatten(output)]
+    shapes = [tuple(y.shape[1:]) for y in leaves_of(output)]
 
     def loss(y_true: Any, y_pred: Any) -> Any:
         parts, start = [], 0
@@ -153,7 +153,9 @@ def _loss(model: keras.Model, output: Any, of_y: Packing) -> Callable[[Any, Any]
             stop = start + int(np.prod(shape))
             parts.append(ops.reshape(y_pred[:, start:stop], (-1, *shape)))
             start = stop
-        outputs = keras.tree.pack_sequence_as(output, parts) if len(parts) > 1 else y_pred
+        one_by_one = iter(parts)
+        structure = mapped(output, lambda name, leaf: next(one_by_one))
+        outputs = structure if len(parts) > 1 else y_pred
         targets = of_y.unpack([taken(part, y_true) for part in of_y.parts])
         value = model._compile_loss(targets, outputs) if model._compile_loss else None
         return ops.zeros(()) if value is None else value

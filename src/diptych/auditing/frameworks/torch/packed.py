@@ -96,6 +96,7 @@ def packed(
         extras=extras,
         targets=OWN if as_own else "",
         packing=packing,
+        target_packing=of_y,
         several=several,
     )
 

@@ -39,6 +39,8 @@ class Submission:
     None where that was not looked at."""
     packing: Packing | None = None
     """The packing of several inputs in the one that `module` takes."""
+    target_packing: Packing | None = None
+    """The packing of targets in one array."""
     copies: list[tuple[torch.Tensor, str]] = field(default_factory=list)
     """What the user's function has copied from the module's weights, with their names."""
 
