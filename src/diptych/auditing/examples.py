@@ -93,7 +93,7 @@ def prepared(sides: dict[Which, Side]) -> Examples:
 
 def _shapes(side: Side) -> list[tuple[int, ...]]:
     """The shapes of a side's inputs, without the batch."""
-    return side.parts or [side.graph.input_shape]
+    return side.packed_inputs or [side.graph.input_shape]
 
 
 def takes_own(a: Side, b: Side) -> bool:

@@ -155,8 +155,8 @@ def open_job(request: Request, *_: object) -> Answer:
             "optimiser": adapter.optimiser() if adapter.trains else {},
             "data": getattr(adapter, "data_told", {}),
             "whole": getattr(adapter, "whole", []),
-            "parts": getattr(adapter, "parts", []),
-            "target_parts": getattr(adapter, "target_parts", []),
+            "packed_inputs": getattr(adapter, "packed_inputs", []),
+            "packed_targets": getattr(adapter, "packed_targets", []),
             "loss": getattr(adapter, "loss_words", "") if adapter.trains else "",
         }
     return facts, parameters

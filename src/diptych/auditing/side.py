@@ -277,9 +277,13 @@ class Side(Answers):
         """Statistics of the user's whole data; see `diptych.auditing.frameworks.defaults`."""
         self.whole = [(int(start), int(stop)) for start, stop in facts["whole"]]
         """The columns of packed inputs that hold integers."""
-        self.parts: list[tuple[int, ...]] = [tuple(shape) for shape in facts["parts"]]
+        self.packed_inputs: list[tuple[int, ...]] = [
+            tuple(shape) for shape in facts.get("packed_inputs", [])
+        ]
         """The shapes of packed inputs, without the batch; none if there is one input."""
-        self.target_parts: list[tuple[int, ...]] = [tuple(s) for s in facts["target_parts"]]
+        self.packed_targets: list[tuple[int, ...]] = [
+            tuple(s) for s in facts.get("packed_targets", [])
+        ]
         """The same for packed targets."""
         self.loss_words: str = facts["loss"]
         self.graph = Graph.from_dict(facts["graph"])

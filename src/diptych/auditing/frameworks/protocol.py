@@ -141,10 +141,10 @@ class Adapter(Training, Protocol):
     whole: list[tuple[int, int]]
     """The columns, from and to below, that hold integers if several inputs are packed in one; an
     adapter may lack it. See `diptych.auditing.frameworks.packing`."""
-    parts: list[tuple[int, ...]]
+    packed_inputs: list[tuple[int, ...]]
     """The shapes of several inputs that are packed in one, without the batch; an adapter may lack
     it."""
-    target_parts: list[tuple[int, ...]]
+    packed_targets: list[tuple[int, ...]]
     """The same for targets."""
     loss_words: str
     """The loss as its user made it, such as ``HuberLoss(delta=10)``; an adapter may lack it."""

@@ -156,7 +156,7 @@ def _targets(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> 
         stage.ok = False
         return
     one, other = a.reshape(len(a), -1).astype(float), b.reshape(len(b), -1).astype(float)
-    shapes = [side.target_parts or [y.shape[1:]] for side, y in ((side_a, a), (side_b, b))]
+    shapes = [side.packed_targets or [y.shape[1:]] for side, y in ((side_a, a), (side_b, b))]
     columns = columns_of(one, other, *shapes)
     one = one if columns is None else one[:, columns]
     if _repeated(one, other) or _repeated(other, one):

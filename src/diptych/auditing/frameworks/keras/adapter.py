@@ -87,9 +87,9 @@ class Adapter:
         self.targets = OWN if own else losses.loss_targets(model.loss, shape, targets)
         packing = getattr(model, "_packing", None)
         self.whole = packing.whole if packing else []
-        self.parts = packing.shapes if packing else []
+        self.packed_inputs = packing.shapes if packing else []
         of_targets = getattr(model, "_target_packing", None)
-        self.target_parts = of_targets.shapes if of_targets else []
+        self.packed_targets = of_targets.shapes if of_targets else []
         self.loss_words = losses.words(model.loss)
         self.batching = Batching(
             self.submission, self.network, self.targets, lambda: submitted(build, 0).extras

@@ -68,9 +68,9 @@ class Adapter:
         self.targets = self._inputs.targets
         packing = self._builds.first.packing
         self.whole = packing.whole if packing else []
-        self.parts = packing.shapes if packing else []
+        self.packed_inputs = packing.shapes if packing else []
         of_targets = self._builds.first.target_packing
-        self.target_parts = of_targets.shapes if of_targets else []
+        self.packed_targets = of_targets.shapes if of_targets else []
         loss = getattr(self._builds.first.loss, "user", self._builds.first.loss)
         own = {
             name: v
