@@ -46,7 +46,10 @@ def all_outputs(x: Any) -> Any:
 def words(x: Any) -> Any:
     z = layers.Embedding(9, 4, mask_zero=True)(x)
     _, h, c = layers.LSTM(3, return_state=True)(z)
-    return layers.LSTM(3)(z, initial_state=[h, c])
+    # Keras itself gives the mask only to a layer that takes a sequence and nothing else.
+    y = layers.LSTM(3)(z, initial_state=[h, c])
+    masked = layers.LSTM(3)(z, initial_state=[h, c], mask=keras.ops.not_equal(x, 0))
+    return layers.Concatenate()([y, masked])
 
 
 KERAS = {
@@ -83,9 +86,10 @@ def test_keras_layers_begin_with_states(form: str) -> None:
 def test_masked_steps_leave_given_states_alone() -> None:
     x = CHANCE.integers(1, 9, (4, 6))
     x[1, -2:] = x[2, :3] = x[3, 2:4] = x[0] = 0
-    side = of_keras(words, 6, dtype="int32")
-    last = read_as(side, ["lstm state", "lstm cell", "lstm state state cell"], x)[-1]
-    assert last.attributes["masked"] and last.inputs[-1] == INPUT
+    expected = ["lstm state", "lstm cell", *["lstm state state cell"] * 2]
+    *_, last, masked = read_as(of_keras(words, 6, dtype="int32"), expected, x)
+    assert not last.attributes["masked"] and len(last.inputs) == 3
+    assert masked.attributes["masked"] and masked.inputs == (*last.inputs, INPUT)
 
 
 def test_a_state_of_constant_numbers_is_an_unknown_layer() -> None:
