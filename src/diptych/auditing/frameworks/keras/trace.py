@@ -53,20 +53,30 @@ def walk(model: keras.Model) -> list[Call]:
     return calls
 
 
-def follow(model: Any, inputs: list[int], calls: list[Call]) -> list[int]:
-    """Adds a model's calls; returns the numbers of those that give its outputs."""
+def follow(
+    model: Any, inputs: list[int], calls: list[Call], wanted: list[int] | None = None
+) -> list[int]:
+    """Adds a model's calls; returns the numbers of those that give its outputs.
+
+    Args:
+        model: whose calls they are.
+        inputs: the numbers of the calls that give its inputs.
+        calls: what they are added to.
+        wanted: which of its outputs are used, None for all; the number of another is of no use.
+    """
     function: Any = model._functional if isinstance(model, keras.Sequential) else model
     source = dict(zip(map(id, function.inputs), inputs, strict=True))
     nodes = [node for of_depth in function._nodes_by_depth.values() for node in of_depth]
     used = {id(tensor) for node in nodes for tensor in node.input_tensors}
-    used |= {id(tensor) for tensor in function.outputs}
+    used |= {id(y) for i, y in enumerate(function.outputs) if wanted is None or i in wanted}
     for depth in sorted(function._nodes_by_depth, reverse=True):
         for node in function._nodes_by_depth[depth]:
             if node.is_input:
                 continue
             taken = [source[id(tensor)] for tensor in node.input_tensors]
             if walkable(node.operation):
-                numbers = follow(node.operation, taken, calls)
+                outputs = [i for i, tensor in enumerate(node.outputs) if id(tensor) in used]
+                numbers = follow(node.operation, taken, calls, outputs)
             else:
                 numbers = _called(node, taken, used, calls)
             source |= dict(zip(map(id, node.outputs), numbers, strict=True))
@@ -74,13 +84,14 @@ def follow(model: Any, inputs: list[int], calls: list[Call]) -> list[int]:
 
 
 def _called(node: Any, inputs: list[int], used: set[int], calls: list[Call]) -> list[int]:
-    """Adds a call for each of its outputs that is used; returns the number of each output's."""
+    """Adds a call for each of its outputs that is used; returns the number of each output's, which
+    is of no use for the others."""
     first, numbers = len(calls), []
     for place, tensor in enumerate(node.outputs):
         if id(tensor) in used or len(node.outputs) == 1:
             rest = tuple(inputs), place, len(calls) > first
             calls.append(Call(node.operation, node.arguments, *rest))
-        numbers.append(len(calls) - 1)  # That of an output that is not used is never asked for.
+        numbers.append(len(calls) - 1)
     return numbers
 
 

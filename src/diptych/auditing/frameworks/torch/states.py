@@ -14,7 +14,7 @@ from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, NodeDra
 from diptych.auditing.frameworks.torch.layers import RECURRENT as FUNCTIONS
 from diptych.auditing.frameworks.torch.layout import LAST, STATES, TIME
 from diptych.auditing.frameworks.torch.trace import Event
-from diptych.auditing.kinds.directions import BOTH, RECURRENT, SEQUENCE, STATE, STEP
+from diptych.auditing.kinds.directions import BOTH, FORWARD, RECURRENT, SEQUENCE, STATE, STEP
 
 JOINED = "last states"
 """The class of a node that gives the last states of several layers."""
@@ -65,9 +65,9 @@ def _picks(drafts: Drafts, event: Event, number: int) -> bool:
             drafts.states[output] = tuple(state for row in rows for state in row or ())
             return True
     if isinstance(index, slice):
-        draft = states[index][0][0] if states[index] else 0
-        whole = _whole(drafts, draft)
-        if states[index] == whole:
+        draft = states[index][0][0] if states[index] else None
+        whole = () if draft is None else _whole(drafts, draft)
+        if whole and states[index] == whole:
             drafts.values[output] = Activation(draft, f"{STATES}:{len(whole)}")
         else:
             drafts.black_box(event)
@@ -150,11 +150,20 @@ def _last_step(drafts: Drafts, event: Event) -> bool:
     if draft is None or drafts.drafts[draft].attributes["returns"] != SEQUENCE:
         return False
     attributes = drafts.drafts[draft].attributes
-    forward = attributes["direction"] == "forward" and not attributes["masked"]
-    returns = {"returns": STATE if forward else STEP}
-    drafts.merge(event, draft, attributes=attributes | returns, layout=LAST)
+    if attributes["direction"] == FORWARD and not attributes["masked"]:
+        made = drafts.drafts[draft].event
+        state = next(i for i in range(draft + 1, len(drafts.drafts)) if _is_state(drafts, i, made))
+        drafts.values[event.outputs[0]] = Activation(state, LAST)
+        return True
+    drafts.merge(event, draft, attributes=attributes | {"returns": STEP}, layout=LAST)
     drafts.values[event.outputs[0]] = Activation(draft, LAST)
     return True
+
+
+def _is_state(drafts: Drafts, index: int, event: Event) -> bool:
+    """True if a draft is the last state that a call of a recurrent layer gives."""
+    draft = drafts.drafts[index]
+    return draft.event is event and draft.attributes.get("returns") == STATE
 
 
 def turns_time(drafts: Drafts, event: Event) -> bool:
