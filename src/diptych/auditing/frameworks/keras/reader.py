@@ -140,17 +140,16 @@ class Reader:
     ) -> str | None:
         """The node of another output of the same call that is the same numbers, if there is one: a
         layer that returns its last output and its last state gives them twice."""
+        if draft is None:
+            return None
         earlier = []
         while self.calls[number].again:
             number -= 1
             earlier.append(number)
-        for node in self.nodes if draft is not None else ():
-            same = (node.kind, node.attributes, node.inputs)
-            if self.outlets[node.name].call in earlier and same == (
-                draft.kind,
-                draft.attributes,
-                sources,
-            ):
+        own = (draft.kind, draft.attributes, sources)
+        for node in self.nodes:
+            same = (node.kind, node.attributes, node.inputs) == own
+            if same and self.outlets[node.name].call in earlier:
                 return node.name
         return None
 
