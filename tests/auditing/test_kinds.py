@@ -526,9 +526,11 @@ def others() -> Iterator[Example]:
 
 GATES = {"lstm": [0, 1, 2, 3], "gru": [1, 0, 2], "simple_rnn": [0]}
 """Where the graph's gates are in PyTorch's order."""
+STATES = ("state", "cell")
 DIRECTIONS = {"forward": ("",), "backward": ("",), "both": ("", "backward_")}
 RECURRENT = {
     "reversed": False,
+    "initial": [],
     "merge": "",
     "activation": "tanh",
     "masked": False,
@@ -545,9 +547,17 @@ def in_pytorchs_order(kind: str, value: torch.Tensor) -> torch.Tensor:
 
 
 def pytorchs_layer(
-    kind: str, x: torch.Tensor, own: dict[str, torch.Tensor], direction: str, function: str
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """All outputs (n, steps, …) and the last states (n, …) of PyTorch's recurrent layer."""
+    kind: str,
+    x: torch.Tensor,
+    own: dict[str, torch.Tensor],
+    direction: str,
+    function: str,
+    **states: torch.Tensor,
+) -> tuple[torch.Tensor, ...]:
+    """All outputs (n, steps, …) and the last states (n, …) of PyTorch's recurrent layer.
+
+    The initial states are those given, (n, …), by their names, and else zeros.
+    """
     weights = []
     for prefix in DIRECTIONS[direction]:
         kernels = [own[f"{prefix}{role}kernel"] for role in ("", "recurrent_")]
@@ -558,11 +568,13 @@ def pytorchs_layer(
     names = {"lstm": torch.lstm, "gru": torch.gru, "simple_rnn": getattr(torch, f"rnn_{function}")}
     both = direction == "both"
     start = x.new_zeros(1 + both, len(x), own["recurrent_kernel"].shape[0])
-    initial = [start, start] if kind == "lstm" else start
+    given = {k: v.unflatten(1, (1 + both, -1)).movedim(1, 0) for k, v in states.items()}
+    initial = [given.get(name, start) for name in STATES]
+    initial = initial if kind == "lstm" else initial[0]
     turned = x.flip(1) if direction == "backward" else x
     settings = ("bias" in own, 1, 0.0, False, both, True)
-    y, state = names[kind](turned, initial, weights, *settings)[:2]
-    return y, state.movedim(0, 1).flatten(1)
+    y, *last = names[kind](turned, initial, weights, *settings)
+    return y, *(state.movedim(0, 1).flatten(1) for state in last)
 
 
 def recurrent_parameters(kind: str, direction: str, bias: bool = True) -> Arrays:
@@ -583,7 +595,7 @@ def recurrent_layers() -> Iterator[Example]:
             for returns in ("sequence", "state"):
 
                 def truth(x, kind=kind, direction=direction, returns=returns, **own):
-                    y, state = pytorchs_layer(kind, x, own, direction, "tanh")
+                    y, state, *_ = pytorchs_layer(kind, x, own, direction, "tanh")
                     y = y.flip(1) if direction == "backward" else y
                     return y if returns == "sequence" else state
 
@@ -596,7 +608,7 @@ def recurrent_layers() -> Iterator[Example]:
                 )  # fmt: skip
 
         def added(x, kind=kind, **own):
-            y, _ = pytorchs_layer(kind, x, own, "both", "relu")
+            y = pytorchs_layer(kind, x, own, "both", "relu")[0]
             return y[..., :3] + y[..., 3:]
 
         def last_step(x, kind=kind, **own):
@@ -613,7 +625,45 @@ def recurrent_layers() -> Iterator[Example]:
                 kind, numbers(3, 5, 4), added, own, label="relu, added up",
                 **both | {"returns": "sequence", "merge": "sum", "activation": "relu"},
             )  # fmt: skip
+    yield from begun_layers()
     yield from written_out()
+
+
+def begun_layers() -> Iterator[Example]:
+    """Recurrent layers that begin with given states, or that return the last cell state."""
+    for kind, initial, direction, returns in (
+        ("lstm", ["state", "cell"], "forward", "sequence"),
+        ("lstm", ["state", "cell"], "backward", "state"),
+        ("lstm", ["state", "cell"], "both", "cell"),
+        ("lstm", ["cell", "state"], "forward", "cell"),
+        ("lstm", ["state"], "forward", "state"),
+        ("lstm", ["cell"], "both", "sequence"),
+        ("lstm", [], "forward", "cell"),
+        ("gru", ["state"], "forward", "sequence"),
+        ("gru", ["state"], "both", "state"),
+        ("simple_rnn", ["state"], "forward", "state"),
+        ("simple_rnn", ["state"], "both", "sequence"),
+    ):
+        settings: dict[str, Any] = (
+            {} if kind == "simple_rnn" else {"recurrent_activation": "sigmoid"}
+        )
+        settings |= {"reset_after": True} if kind == "gru" else {}
+        settings |= {"merge": "concat"} if direction == "both" else {}
+        place = ("sequence", *STATES).index(returns)
+
+        def truth(x, *states, kind=kind, initial=initial, d=direction, place=place, **own):
+            begun = dict(zip(initial, states, strict=True))
+            y = pytorchs_layer(kind, x, own, d, "tanh", **begun)[place]
+            return y.flip(1) if d == "backward" and place == 0 else y
+
+        width = 6 if direction == "both" else 3
+        yield example(
+            kind, [numbers(3, 5, 4), *(numbers(3, width) for _ in initial)], truth,
+            recurrent_parameters(kind, direction),
+            label=f"{direction}, {returns}, given {' and '.join(initial) or 'no state'}",
+            **RECURRENT | settings | {"direction": direction, "returns": returns}
+            | {"initial": initial},
+        )  # fmt: skip
 
 
 def written_out() -> Iterator[Example]:
@@ -901,6 +951,24 @@ NOTHING_TO_SUSPECT = {
     "subtract": "it has no setting",
 }
 """By kind, why nobody suspects that a layer of that kind does something else than it says."""
+
+
+@pytest.mark.parametrize(
+    ("does", "says"),
+    [
+        ({"initial": ["cell", "state"]}, {"initial": ["state", "cell"]}),
+        ({"returns": "cell"}, {"returns": "state"}),
+    ],
+)
+def test_states_that_are_swapped_are_caught(does: dict[str, Any], says: dict[str, Any]) -> None:
+    each = next(e for e in EXAMPLES if does.items() <= e.node.attributes.items())
+    record = recorded(each)
+    claimed = replace(each.node, attributes=each.node.attributes | says)
+    assert reference.ratios([claimed], each.parameters, record, False)[0] > 1
+    candidates = hypotheses(claimed, record)
+    ratios = reference.ratios([c for _, c in candidates], each.parameters, record, False)
+    (fitting,) = [c for (_, c), ratio in zip(candidates, ratios, strict=True) if ratio <= 1]
+    assert fitting.attributes == each.node.attributes
 
 
 @pytest.mark.parametrize("kind", sorted(SUSPECTED))

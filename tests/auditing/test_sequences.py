@@ -82,6 +82,11 @@ FORMS = {
     "the last step": (lstm(), lambda m, x: m(x)[0][:, -1], 6, ["lstm state"]),
     "the last state": (lstm(), lambda m, x: m(x)[1][0][-1], 6, ["lstm state"]),
     "the squeezed state": (gru(), lambda m, x: m(x)[1].squeeze(0), 6, ["gru state"]),
+    "the last step and the last state": (
+        lstm(), lambda m, x: (lambda y, s: y[:, -1] * s[0][-1])(*m(x)), 6,
+        ["lstm state", "multiply"],
+    ),
+    "the last cell state": (lstm(), lambda m, x: m(x)[1][1].squeeze(0), 6, ["lstm cell"]),
     "all steps": (gru(), lambda m, x: m(x)[0].flatten(1), 54, ["gru sequence", "flatten"]),
     "both last states": (gru(bidirectional=True), both_states, 12, ["gru state"]),
     "the last step of both": (
@@ -294,11 +299,13 @@ def onnx_file(path: Path, operator: str, returns: str, **settings) -> dict:
     stored = [numpy_helper.from_array(value, name) for name, value in weights.items()]
     place = 1 if returns == "sequence" else 0
     stored.append(numpy_helper.from_array(np.array([place]), "axis"))
-    outputs, shape = ["y", "h"], ["n", 9, 6] if place else ["n", 6]
+    outputs, shape = ["y", "h", "c"][: 3 if operator == "LSTM" else 2], ["n", 9, 6]
+    taken = outputs[["sequence", "state", "cell"].index(returns)]
+    shape = shape if place else ["n", 6]
     nodes = [
         helper.make_node("Transpose", ["x"], ["steps"], perm=[1, 0, 2]),
         helper.make_node(operator, ["steps", *weights], outputs, hidden_size=6, **settings),
-        helper.make_node("Squeeze", [outputs[1 - place], "axis"], ["squeezed" if place else "out"]),
+        helper.make_node("Squeeze", [taken, "axis"], ["squeezed" if place else "out"]),
     ]
     if place:
         nodes.append(helper.make_node("Transpose", ["squeezed"], ["out"], perm=[1, 0, 2]))
@@ -312,15 +319,19 @@ def onnx_file(path: Path, operator: str, returns: str, **settings) -> dict:
     return weights
 
 
-@pytest.mark.parametrize("returns", ["sequence", "state"])
 @pytest.mark.parametrize(
-    ("operator", "settings"),
+    ("operator", "settings", "returns"),
     [
-        ("LSTM", {}),
-        ("LSTM", {"direction": "reverse"}),
-        ("GRU", {}),
-        ("GRU", {"linear_before_reset": 1}),
-        ("RNN", {"activations": ["Relu"]}),
+        (operator, settings, returns)
+        for operator, settings in (
+            ("LSTM", {}),
+            ("LSTM", {"direction": "reverse"}),
+            ("GRU", {}),
+            ("GRU", {"linear_before_reset": 1}),
+            ("RNN", {"activations": ["Relu"]}),
+        )
+        for returns in ("sequence", "state", "cell")
+        if returns != "cell" or operator == "LSTM"
     ],
 )
 def test_onnx_layers_are_what_their_nodes_say(

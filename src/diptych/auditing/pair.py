@@ -74,10 +74,12 @@ class Pair:
         return [name for name in self.transfer.names if name not in others]
 
     def transferred(self) -> Iterator[tuple[Match, str]]:
-        """Each of A's parameters that has a counterpart, with the layers that it is of."""
+        """Each of A's parameters that has a counterpart, with the first layers that it is of."""
+        seen: set[str] = set()
         for match in [*self.matches, *self.beside]:
             for name in match.a.parameters.values() if match.a and match.b else ():
-                if name in self.transfer.names:
+                if name in self.transfer.names and name not in seen:
+                    seen.add(name)
                     yield match, name
 
     def computable(self, which: Which) -> bool:

@@ -35,6 +35,7 @@ class Cell:
 
     gates: Sequence[str]
     states = 1
+    """The number of its states, of which the first one is the output."""
 
     def __init__(self, node: Node) -> None:
         self.state_function = _function(node.attributes["activation"])

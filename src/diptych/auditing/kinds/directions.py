@@ -1,6 +1,6 @@
 """Words for the directions and the results of recurrent layers. This module needs only Python."""
 
 FORWARD, BACKWARD, BOTH = "forward", "backward", "both"
-SEQUENCE, STATE, STEP = "sequence", "state", "step"
+SEQUENCE, STATE, CELL, STEP = "sequence", "state", "cell", "step"
 RECURRENT = ("lstm", "gru", "simple_rnn")
 """The recurrent kinds, whose computations are in `diptych.auditing.kinds.recurrent`."""

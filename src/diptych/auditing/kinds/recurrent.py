@@ -4,14 +4,15 @@
 # autograd.numpy makes its names when it is imported.
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import permutations
 
 import autograd.numpy as anp
 import numpy as np
 
 from diptych.auditing.graph import Arrays, Node
-from diptych.auditing.kinds.cells import CELLS, step, step_errors, taken
-from diptych.auditing.kinds.directions import BACKWARD, BOTH, FORWARD, SEQUENCE, STATE, STEP
+from diptych.auditing.kinds.cells import CELLS, Cell, step, step_errors, taken
+from diptych.auditing.kinds.directions import BACKWARD, BOTH, CELL, FORWARD, SEQUENCE, STATE, STEP
 from diptych.auditing.kinds.kind import (
     Array,
     Difference,
@@ -32,16 +33,21 @@ BACK = "backward_"
 ATTRIBUTES = {
     "direction": "'forward', 'backward' or 'both': in which order the steps are gone through",
     "returns": "'sequence': all outputs, (n, steps, units); 'state': the last state of each "
-    "direction, (n, units); 'step': the outputs of the last step in time",
+    "direction, (n, units); 'cell': the last state of an LSTM's cell; 'step': the outputs of the "
+    "last step in time",
+    "initial": "the states that further inputs give, in their order: 'state', and 'cell' of an "
+    "LSTM, each (n, directions * units); a state that is not given begins with zeros",
     "reversed": "bool, whether a backward layer's sequence is in the order in which it was "
     "computed, the last step first",
     "merge": "how both directions are joined: 'concat', 'sum', 'ave' or 'mul'; '' for one",
     "activation": "of the state that is proposed",
-    "masked": "bool, whether the second input says which steps are skipped (0) or not (1)",
+    "masked": "bool, whether the last input says which steps are skipped (0) or not (1)",
     "skipped": "what a skipped step gives: 'repeat', the output before it, or 'zero'",
     "dropout": "the share of the input that is dropped in training, one mask for all steps",
     "recurrent_dropout": "the share of the state that is dropped in training",
 }
+STATES = (STATE, CELL)
+"""The names of a cell's states, in the order in which it has them."""
 GATED = {"recurrent_activation": "of the gates"}
 
 
@@ -52,23 +58,26 @@ def _directions(node: Node) -> list[tuple[str, bool]]:
 
 
 def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
-    """The outputs of all steps, or the last ones, from initial states of zero."""
+    """The outputs of all steps, or the last ones.
+
+    The inputs are the sequence, the initial states if there are any, and the mask if there is one.
+    """
     x = inputs[0]
     if x.ndim != 3:
         raise ValueError(f"a recurrent layer takes (n, steps, channels), not {x.shape}")
-    mask = np.asarray(inputs[1]) != 0 if node.attributes["masked"] else None
+    mask = np.asarray(inputs[-1]) != 0 if node.attributes["masked"] else None
     cell = CELLS[node.kind](node)
     outputs = []
-    for prefix, backwards in _directions(node):
+    for number, (prefix, backwards) in enumerate(_directions(node)):
         own = taken(parameters, prefix)
-        states = cell.start(len(x), own)
+        states = _initial(node, cell, own, inputs, number)
         before, sequence = anp.zeros_like(states[0]), [None] * x.shape[1]
         for t in range(x.shape[1])[:: -1 if backwards else 1]:
             after, _ = step(cell, x[:, t], states, own)
             kept = None if mask is None else mask[:, t, None]
             before, states = _masked(node, kept, before, states, after)
             sequence[t] = before
-        outputs.append(_returned(node, sequence, states[0], backwards))
+        outputs.append(_returned(node, sequence, states, backwards))
     return _merged(node, outputs)
 
 
@@ -83,10 +92,26 @@ def _masked(
     return output, [anp.where(kept, new, old) for new, old in zip(after, states, strict=True)]
 
 
-def _returned(node: Node, sequence: list[Array], state: Array, backwards: bool) -> Array:
+def _initial(
+    node: Node, cell: Cell, own: Parameters, inputs: Sequence[Array], number: int
+) -> list[Array]:
+    """The states before the first step, of one direction by its number."""
+    states = cell.start(len(inputs[0]), own)
+    units = own["recurrent_kernel"].shape[0]
+    shape = (len(inputs[0]), units * len(_directions(node)))
+    for name, state in zip(node.attributes["initial"], inputs[1:], strict=False):
+        if state.shape != shape:
+            raise ValueError(f"an initial state is {shape}, not {state.shape}")
+        states[STATES.index(name)] = state[:, number * units : (number + 1) * units]
+    return states
+
+
+def _returned(node: Node, sequence: list[Array], states: Sequence[Array], backwards: bool) -> Array:
     match node.attributes["returns"]:
         case "state":
-            return state
+            return states[0]
+        case "cell":
+            return states[1]
         case "step":
             return sequence[-1]
     turned = node.attributes["reversed"] and backwards
@@ -112,12 +137,12 @@ def rounding(
 ) -> np.ndarray:
     """The variance of each state's error, carried from step to step."""
     x = inputs[0]
-    mask = np.asarray(inputs[1]) != 0 if node.attributes["masked"] else None
+    mask = np.asarray(inputs[-1]) != 0 if node.attributes["masked"] else None
     cell = CELLS[node.kind](node)
     outputs = []
-    for prefix, backwards in _directions(node):
+    for number, (prefix, backwards) in enumerate(_directions(node)):
         own = taken(parameters, prefix)
-        states = cell.start(len(x), own)
+        states = _initial(node, cell, own, inputs, number)
         errors = [np.zeros_like(state) for state in states]
         before, sequence = errors[0], [np.zeros_like(errors[0])] * x.shape[1]
         for t in range(x.shape[1])[:: -1 if backwards else 1]:
@@ -127,7 +152,7 @@ def rounding(
             _, states = _masked(node, kept, before, states, after)
             before, errors = _masked(node, kept, before, errors, new)
             sequence[t] = before
-        outputs.append(_returned(node, sequence, errors[0], backwards))
+        outputs.append(_returned(node, sequence, errors, backwards))
     if node.attributes["merge"] in ("", "concat"):
         return np.sqrt(_merged(node, outputs)) + np.abs(y)
     # States are within 1 for the usual activations; a product's error is that of its factors.
@@ -149,7 +174,31 @@ def words(node: Node) -> str:
     text = f"{name} of {units} units{_PLACES[own['direction']]}"
     if node.kind == "gru":
         text += f", reset gate {_reset(node)}"
-    return text
+    if own["initial"]:
+        text += f", which {_begins(node)}"
+    return text + (", its last cell state" if own["returns"] == CELL else "")
+
+
+def _begins(node: Node) -> str:
+    """The states that a layer begins with, in words."""
+    names = {STATE: "state", CELL: "cell state"}
+    initial = node.attributes["initial"]
+    if not initial:
+        return "begins with states of zero"
+    text = f"begins with a given {' and '.join(names[name] for name in initial)}"
+    zero = [names[name] for name in STATES[: CELLS[node.kind].states] if name not in initial]
+    return text + (f" and a {zero[0]} of zero" if zero else "")
+
+
+def _with_initial_of(node: Node, other: Node) -> Node | None:
+    """The node with the initial states that another node has; None if it is not given them."""
+    initial, wanted = node.attributes["initial"], other.attributes["initial"]
+    if not set(wanted) <= set(initial):
+        return None
+    sequence, *rest = node.inputs
+    states, mask = rest[: len(initial)], rest[len(initial) :]
+    inputs = (sequence, *(states[initial.index(name)] for name in wanted), *mask)
+    return replace(with_attributes(node, initial=wanted), inputs=inputs)
 
 
 def _reset(node: Node) -> str:
@@ -159,12 +208,13 @@ def _reset(node: Node) -> str:
 _RETURNS = {
     SEQUENCE: "returns the outputs of all steps",
     STATE: "returns the last state of each direction",
+    CELL: "returns the last cell state of each direction",
     STEP: "returns the outputs at the last step, the first one of the backward direction",
 }
 
 
 def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
-    """Units, biases, formula, activations, directions, outputs, masks and dropout."""
+    """Units, biases, formula, activations, directions, outputs, masks, initial states, dropout."""
     one, other = a.attributes, b.attributes
     result = []
     units = [of["recurrent_kernel"][0] for of in (of_a, of_b)]
@@ -196,6 +246,9 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
     elif one["masked"] and one["skipped"] != other["skipped"]:
         says = [f"output of a skipped step: {v['skipped']}" for v in (one, other)]
         result.append(Difference("layer-kind", *says, changed=with_those_of(a, b, "skipped")))
+    if one["initial"] != other["initial"]:
+        says, changed = [_begins(node) for node in (a, b)], _with_initial_of(a, b)
+        result.append(Difference("layer-kind", *says, changed=changed))
     for name in ("dropout", "recurrent_dropout"):
         if differ(one[name], other[name]):
             says = [f"{name.replace('_', ' ')} of {v[name]:.6g}" for v in (one, other)]
@@ -219,11 +272,14 @@ def _hypotheses(*, gated: bool, resets: bool = False) -> Hypotheses:
         if own["direction"] != BOTH:
             turned = BACKWARD if own["direction"] == FORWARD else FORWARD
             others.append(("layer-kind", {"direction": turned}))
-        others += [("layer-kind", {"returns": returns}) for returns in (STATE, STEP)]
+        last = STATES[: CELLS[node.kind].states]
+        others += [("layer-kind", {"returns": returns}) for returns in (*last, STEP)]
+        if len(own["initial"]) > 1:
+            others.append(("layer-kind", {"initial": own["initial"][::-1]}))
         return [
             (code, with_attributes(node, **changed))
             for code, changed in others
-            if changed.items() - own.items()
+            if any(own[name] != value for name, value in changed.items())
         ]
 
     return hypotheses

@@ -57,10 +57,14 @@ def check(pair: Pair, report: Reporter) -> Stage:
         stage.ok, stage.note = None, "the builds of one side have parameters with different names"
         return stage
     compared = 0
+    seen: set[tuple[str, str]] = set()
     for match in [*pair.matches, *pair.beside]:
         if not (match.a and match.b):
             continue
         for role, name, partner in match.parameters():
+            if (name, partner) in seen:
+                continue  # Another output of its layer, or a tied weight.
+            seen.add((name, partner))
             of_b = _turned(pair, name, draws_b[partner])
             if draws_a[name].shape != of_b.shape:
                 # Other fans, other distributions: what made the shapes differ is found.

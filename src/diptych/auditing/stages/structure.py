@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
-from diptych.auditing.beside import beside
+from diptych.auditing.beside import beside, parameters_of
 from diptych.auditing.effects import effect_of
 from diptych.auditing.examples import Examples
-from diptych.auditing.findings import Reporter
+from diptych.auditing.findings import Reporter, place
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.activation import linear
+from diptych.auditing.kinds.directions import RECURRENT
 from diptych.auditing.kinds.registry import comparable, kind_of, words
 from diptych.auditing.match import Match, parameter_shapes
 from diptych.auditing.pair import SIDES, Pair, Which
@@ -37,7 +38,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
             report("layer-kind", at=match, a=words(match.a), b=words(match.b))
     _compare_shared(pair, report)
     counts = [
-        sum(side.own[name].size for node in graph.nodes for name in node.parameters.values())
+        sum(side.own[name].size for name in parameters_of(graph))
         for side, graph in zip(pair.sides.values(), (pair.a, pair.b), strict=True)
     ]
     if not report.has(NAME) and not pair.whole:
@@ -148,7 +149,7 @@ def _without_partner(graph: Graph, names: set[str]) -> str:
         names: of its parameters that have one.
     """
     alone = [n for node in graph.nodes for n in node.parameters.values() if n not in names]
-    return f"parameters without a counterpart: {', '.join(alone) or 'none'}"
+    return f"parameters without a counterpart: {', '.join(dict.fromkeys(alone)) or 'none'}"
 
 
 def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> None:
@@ -161,6 +162,9 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
         return  # A file for inference need not have it.
     code = "activation" if node.kind == "activation" else "layer-missing"
     absent = "none (linear)" if code == "activation" else "no such layer"
+    others = [other.a if match.a else other.b for other in pair.matches if other.a and other.b]
+    if node.kind in RECURRENT and node.parameters in [o.parameters for o in others if o]:
+        absent = "this output of the layer is not used"
     a, b = (words(node), absent) if match.a else (absent, words(node))
     words_of_effect = ""
     if draws:
@@ -174,13 +178,19 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
 def _compare(
     pair: Pair, examples: Examples, match: Match, a: Node, b: Node, report: Reporter
 ) -> None:
-    """Reports each difference of two matched nodes, except one without any effect."""
+    """Reports each difference of two matched nodes, except one without any effect, and one that
+    another output of the same layer has shown already."""
+    same = [m for m in pair.matches if m.a and m.b and m.a.parameters == a.parameters]
+    outputs = {place(m) for m in same if a.parameters}
+    told = {(f.code, f.a, f.b) for f in report.audit.findings if f.layer in outputs}
     of_a, of_b = (
         parameter_shapes(node, side.own)
         for node, side in zip((a, b), pair.sides.values(), strict=True)
     )
     for difference in kind_of(a).differences(a, b, of_a, of_b):
         if difference.conventional and not _one_convention(pair):
+            continue
+        if (difference.code, difference.a, difference.b) in told:
             continue
         words_of_effect = difference.effect
         if difference.changed is not None:

@@ -25,6 +25,8 @@ class ShapedCall:
     shape: Shape
     channels_first: bool
     """True if the layer itself has the channels first."""
+    output: int = 0
+    """Which of the tensors that it gives has this shape."""
 
     def argument(self, name: str, position: int) -> Any:
         """One of the call's arguments, None where it is not given."""
@@ -100,6 +102,8 @@ def reader_of(thing: Any) -> Read | None:
 
 def read_call(call: ShapedCall) -> NodeDraft | None:
     """Drafts the node of a call before the layer's own activation; None if no kind fits."""
+    if call.output and not isinstance(call.layer, keras.layers.RNN):
+        return None  # The readers of other layers are for what a layer gives first.
     read = reader_of(call.layer)
     try:
         return read(call.layer, call) if read else None

@@ -233,7 +233,7 @@ def run_call(call: Call, tensors: list[Any], training: bool) -> Any:
     )
     layer = call.operation
     if not isinstance(layer, keras.Layer):
-        return layer(*args, **kwargs)
+        return keras.tree.flatten(layer(*args, **kwargs))[call.output]
     linear = own_activation(layer) is not None
     with shadowed(layer, "activation", activations.linear) if linear else nullcontext():
-        return keras.tree.flatten(layer(*args, **kwargs | {"training": training}))[0]
+        return keras.tree.flatten(layer(*args, **kwargs | {"training": training}))[call.output]

@@ -90,6 +90,7 @@ class Reader:
                 [shape_of[source] for source in inputs],
                 shapes[number],
                 self.turned,
+                call.output,
             )
             mask = None if place is None else node_of[call.inputs[place]]
             node_of[number] = self.add(number, shaped, tuple(node_of[i] for i in inputs), mask)
@@ -112,8 +113,9 @@ class Reader:
         """
         layer = call.layer
         if has_no_effect(layer):
-            return sources[0]
-        name, own, part = self.unused(layer.name), own_activation(layer), 0
+            return sources[call.output]
+        label = f"{layer.name}:{call.output}" if call.output else layer.name
+        name, own, part = self.unused(label), own_activation(layer), 0
         if is_separable(layer):
             halfway, first, second = separated(layer, call)
             self.add_node(f"{name}/depthwise", Outlet(number, 0), halfway, sources, first)
@@ -123,6 +125,8 @@ class Reader:
             draft = read_call(call)
             if mask is not None:
                 draft, sources = with_mask(draft), (*sources, mask)
+            if same := self.same_output(number, draft, sources):
+                return same
             self.add_node(name, Outlet(number, 0), call, sources, draft)
         if own is None:
             return name
@@ -130,6 +134,24 @@ class Reader:
         draft = read_function(after)
         self.add_node(f"{name}/activation", Outlet(number, part + 1), after, (name,), draft)
         return f"{name}/activation"
+
+    def same_output(
+        self, number: int, draft: NodeDraft | None, sources: tuple[str, ...]
+    ) -> str | None:
+        """The node of another output of the same call that is the same numbers, if there is one: a
+        layer that returns its last output and its last state gives them twice."""
+        if draft is None:
+            return None
+        earlier = []
+        while self.calls[number].again:
+            number -= 1
+            earlier.append(number)
+        own = (draft.kind, draft.attributes, sources)
+        for node in self.nodes:
+            same = (node.kind, node.attributes, node.inputs) == own
+            if same and self.outlets[node.name].call in earlier:
+                return node.name
+        return None
 
     def add_node(
         self,

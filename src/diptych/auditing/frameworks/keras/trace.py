@@ -28,6 +28,11 @@ class Call:
     """Keras' record of the call's arguments; None where the model as a whole is the layer."""
     inputs: tuple[int, ...]
     """The numbers of the calls that it takes its input from; -1 is the model's input."""
+    output: int = 0
+    """Which of the tensors that it gives. A call that gives several is there once for each one that
+    is used, one behind the other."""
+    again: bool = False
+    """True if the call before it is the same one, with another output."""
 
 
 def walkable(model: Any) -> bool:
@@ -48,22 +53,46 @@ def walk(model: keras.Model) -> list[Call]:
     return calls
 
 
-def follow(model: Any, inputs: list[int], calls: list[Call]) -> list[int]:
-    """Adds a model's calls; returns the numbers of those that give its outputs."""
+def follow(
+    model: Any, inputs: list[int], calls: list[Call], wanted: list[int] | None = None
+) -> list[int]:
+    """Adds a model's calls; returns the numbers of those that give its outputs.
+
+    Args:
+        model: whose calls they are.
+        inputs: the numbers of the calls that give its inputs.
+        calls: what they are added to.
+        wanted: which of its outputs are used, None for all; the number of another is of no use.
+    """
     function: Any = model._functional if isinstance(model, keras.Sequential) else model
     source = dict(zip(map(id, function.inputs), inputs, strict=True))
+    nodes = [node for of_depth in function._nodes_by_depth.values() for node in of_depth]
+    used = {id(tensor) for node in nodes for tensor in node.input_tensors}
+    used |= {id(y) for i, y in enumerate(function.outputs) if wanted is None or i in wanted}
     for depth in sorted(function._nodes_by_depth, reverse=True):
         for node in function._nodes_by_depth[depth]:
             if node.is_input:
                 continue
             taken = [source[id(tensor)] for tensor in node.input_tensors]
             if walkable(node.operation):
-                numbers = follow(node.operation, taken, calls)
+                outputs = [i for i, tensor in enumerate(node.outputs) if id(tensor) in used]
+                numbers = follow(node.operation, taken, calls, outputs)
             else:
-                calls.append(Call(node.operation, node.arguments, tuple(taken)))
-                numbers = [len(calls) - 1] * len(node.outputs)
+                numbers = _called(node, taken, used, calls)
             source |= dict(zip(map(id, node.outputs), numbers, strict=True))
     return [source[id(tensor)] for tensor in function.outputs]
+
+
+def _called(node: Any, inputs: list[int], used: set[int], calls: list[Call]) -> list[int]:
+    """Adds a call for each of its outputs that is used; returns the number of each output's, which
+    is of no use for the others."""
+    first, numbers = len(calls), []
+    for place, tensor in enumerate(node.outputs):
+        if id(tensor) in used or len(node.outputs) == 1:
+            rest = tuple(inputs), place, len(calls) > first
+            calls.append(Call(node.operation, node.arguments, *rest))
+        numbers.append(len(calls) - 1)
+    return numbers
 
 
 def retraced(model: keras.Model, input_shape: tuple[int, ...]) -> list[Call]:
@@ -99,20 +128,29 @@ convolution's two, before the layer's own activation)."""
 def traced(calls: list[Call], run: Callable[[], Any]) -> Trace:
     """Records what every call gives while the model runs for the first time in ``run``."""
     trace: Trace = {}
-    numbers: dict[int, list[int]] = {}
+    numbers: dict[int, list[dict[int, int]]] = {}
     for number, call in enumerate(calls):
-        numbers.setdefault(id(call.operation), []).append(number)
+        of_layer = numbers.setdefault(id(call.operation), [])
+        if not call.again:
+            of_layer.append({})
+        of_layer[-1][number] = call.output
     with ExitStack() as stack:
         for of_layer in numbers.values():
-            layer = calls[of_layer[0]].operation
+            layer = calls[next(iter(of_layer[0]))].operation
             stack.enter_context(watched(layer, of_layer, trace))
         run()
     return trace
 
 
 @contextmanager
-def watched(layer: Any, numbers: list[int], trace: Trace) -> Iterator[None]:
-    """Keeps what a layer gives, for as many calls as it has numbers."""
+def watched(layer: Any, numbers: list[dict[int, int]], trace: Trace) -> Iterator[None]:
+    """Keeps what a layer gives.
+
+    Args:
+        layer: that is called.
+        numbers: for each time that it is, which output is kept under which number.
+        trace: where it is kept.
+    """
     call, own, waiting = layer.call, own_activation(layer), iter(numbers)
     before: list[np.ndarray] = []
 
@@ -126,8 +164,8 @@ def watched(layer: Any, numbers: list[int], trace: Trace) -> Iterator[None]:
         if is_separable(layer):
             before.append(to_array(depthwise(layer, args[0])))
         output = call(*args, **kwargs)
-        if (number := next(waiting, None)) is not None:
-            trace[number] = [*before, to_array(keras.tree.flatten(output)[0])]
+        for number, place in next(waiting, {}).items():
+            trace[number] = [*before, to_array(keras.tree.flatten(output)[place])]
         return output
 
     with ExitStack() as stack:

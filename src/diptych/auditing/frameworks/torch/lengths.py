@@ -11,7 +11,6 @@ from torch import Tensor
 
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts
 from diptych.auditing.frameworks.torch.layout import LAST, TIME
-from diptych.auditing.frameworks.torch.states import CELL, second_output
 from diptych.auditing.frameworks.torch.trace import Event, Trace
 
 
@@ -61,9 +60,6 @@ def _sorted(drafts: Drafts, event: Event) -> bool:
         if number in drafts.states:
             drafts.states[output] = drafts.states[number]
         return True
-    source = None if value.draft is None else drafts.drafts[value.draft]
-    if source is not None and source.attributes.get("class") == CELL:
-        return second_output(drafts, event)
     if axis != (1 if value.layout == TIME else 0):
         return False
     drafts.black_box(event)

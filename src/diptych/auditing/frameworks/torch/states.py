@@ -1,7 +1,7 @@
 """The last states of recurrent layers, followed through what users do to get at them.
 
-PyTorch gives them as (layers * directions, n, units). Users take rows of it, join them, or take the
-last step of the outputs instead.
+PyTorch gives them as (layers * directions, n, units). Users take rows of it, join them, let another
+layer begin with them, or take the last step of the outputs instead.
 """
 
 from dataclasses import replace
@@ -11,12 +11,13 @@ from torch import Tensor
 
 from diptych.auditing.frameworks.torch.calls import AXES, tensors
 from diptych.auditing.frameworks.torch.drafts import Activation, Drafts, NodeDraft
-from diptych.auditing.frameworks.torch.layout import LAST, TIME
+from diptych.auditing.frameworks.torch.layers import RECURRENT as FUNCTIONS
+from diptych.auditing.frameworks.torch.layout import LAST, STATES, TIME
 from diptych.auditing.frameworks.torch.trace import Event
-from diptych.auditing.kinds.directions import BOTH, RECURRENT, SEQUENCE, STATE, STEP
+from diptych.auditing.kinds.directions import BOTH, FORWARD, RECURRENT, SEQUENCE, STATE, STEP
 
-CELL = "the cell's last state"
-"""The class of the node that gives an LSTM's second state."""
+JOINED = "last states"
+"""The class of a node that gives the last states of several layers."""
 LAST_STEP = (-1, (slice(None), -1), (slice(None), -1, slice(None)), (-1, slice(None)))
 
 
@@ -26,14 +27,29 @@ def read(drafts: Drafts, event: Event) -> bool:
     if not values or not isinstance(values[0], Activation):
         return False
     number = event.numbers[0]
+    if _begins(drafts, event, values[0]):
+        return True
     if number in drafts.states:
         return _picks(drafts, event, number)
     if number in drafts.single_states:
         return _joins(drafts, event)
-    source = None if values[0].draft is None else drafts.drafts[values[0].draft]
-    if event.name == "cat" and source is not None and source.attributes.get("class") == CELL:
-        return second_output(drafts, event)
     return _last_step(drafts, event)
+
+
+def _begins(drafts: Drafts, event: Event, value: Activation) -> bool:
+    """Reads the axis that numbers (n, units) get as the state that a layer of one direction begins
+    with."""
+    x, users = next(tensors((event.args, event.kwargs))), drafts.uses[event.outputs[0]]
+    axis = event.kwargs.get("dim", event.args[1] if len(event.args) > 1 else None)
+    items = axis if isinstance(axis, tuple) else (axis,)
+    adds = event.name == "unsqueeze" and axis == 0
+    if event.name == "getitem":
+        adds = items[0] is None and all(i is ... or i == slice(None) for i in items[1:])
+    if not adds or x.ndim != 2 or value.layout != LAST or not users:
+        return False
+    if any(user.name not in FUNCTIONS or user.numbers[0] == event.outputs[0] for user in users):
+        return False
+    return drafts.alias(event, f"{STATES}:1")
 
 
 def _picks(drafts: Drafts, event: Event, number: int) -> bool:
@@ -45,27 +61,38 @@ def _picks(drafts: Drafts, event: Event, number: int) -> bool:
     if event.name == "cat" and event.kwargs.get("dim", (*event.args[1:], 0)[0]) == 0:
         rows = [drafts.states.get(n) for n in event.numbers if n is not None]
         if all(row is not None for row in rows):
-            second_output(drafts, event)
+            joined_states(drafts, event)
             drafts.states[output] = tuple(state for row in rows for state in row or ())
             return True
     if isinstance(index, slice):
-        drafts.black_box(event)
+        draft = states[index][0][0] if states[index] else None
+        whole = () if draft is None else _whole(drafts, draft)
+        if whole and states[index] == whole:
+            drafts.values[output] = Activation(draft, f"{STATES}:{len(whole)}")
+        else:
+            drafts.black_box(event)
         drafts.states[output] = states[index]
         return True
     return False
 
 
-def second_output(drafts: Drafts, event: Event) -> bool:
-    """Turns a call into a node for an additional output of a layer."""
+def _whole(drafts: Drafts, draft: int) -> tuple[tuple[int, int], ...]:
+    """All last states of a layer, in their order."""
+    both = drafts.drafts[draft].attributes["direction"] == BOTH
+    return tuple((draft, i) for i in range(2 if both else 1))
+
+
+def joined_states(drafts: Drafts, event: Event) -> bool:
+    """Turns a call into a node for the last states of several layers."""
     drafts.black_box(event)
     last = drafts.drafts[-1]
-    drafts.drafts[-1] = replace(last, attributes={"class": CELL})
+    drafts.drafts[-1] = replace(last, attributes={"class": JOINED})
     return True
 
 
 def is_unnamed(draft: NodeDraft) -> bool:
-    """True if a draft is something without a name, and not a layer's second output."""
-    return draft.kind == "custom" and draft.attributes["class"] != CELL
+    """True if a draft is something without a name, and not the states of several layers."""
+    return draft.kind == "custom" and draft.attributes["class"] != JOINED
 
 
 def _index(event: Event) -> Any:
@@ -95,8 +122,7 @@ def _joins(drafts: Drafts, event: Event) -> bool:
 def _single(drafts: Drafts, event: Event, states: tuple[tuple[int, int], ...]) -> bool:
     """Makes a call's output a layer's last states where it is all of them, in their order."""
     output, (draft, _) = event.outputs[0], states[0]
-    both = drafts.drafts[draft].attributes["direction"] == BOTH
-    if states == tuple((draft, i) for i in range(2 if both else 1)):
+    if states == _whole(drafts, draft):
         drafts.values[output] = Activation(draft, LAST)
     else:
         drafts.black_box(event)
@@ -124,11 +150,20 @@ def _last_step(drafts: Drafts, event: Event) -> bool:
     if draft is None or drafts.drafts[draft].attributes["returns"] != SEQUENCE:
         return False
     attributes = drafts.drafts[draft].attributes
-    forward = attributes["direction"] == "forward" and not attributes["masked"]
-    returns = {"returns": STATE if forward else STEP}
-    drafts.merge(event, draft, attributes=attributes | returns, layout=LAST)
+    if attributes["direction"] == FORWARD and not attributes["masked"]:
+        made = drafts.drafts[draft].event
+        state = next(i for i in range(draft + 1, len(drafts.drafts)) if _is_state(drafts, i, made))
+        drafts.values[event.outputs[0]] = Activation(state, LAST)
+        return True
+    drafts.merge(event, draft, attributes=attributes | {"returns": STEP}, layout=LAST)
     drafts.values[event.outputs[0]] = Activation(draft, LAST)
     return True
+
+
+def _is_state(drafts: Drafts, index: int, event: Event) -> bool:
+    """True if a draft is the last state that a call of a recurrent layer gives."""
+    draft = drafts.drafts[index]
+    return draft.event is event and draft.attributes.get("returns") == STATE
 
 
 def turns_time(drafts: Drafts, event: Event) -> bool:
@@ -153,7 +188,10 @@ BY_POSITION = {
 
 def lies_wrong(drafts: Drafts, event: Event) -> bool:
     """True if a call takes an input with the steps in front that its reader would misread."""
-    layouts = {v.layout for v in drafts.given(event) if isinstance(v, Activation)}
+    values = [v for v in drafts.given(event) if isinstance(v, Activation)]
+    if event.name in FUNCTIONS:
+        values = values[:1]  # The reader checks the states that the layer begins with itself.
+    layouts = {value.layout for value in values}
     if any(layout.startswith("states") for layout in layouts):
         return True
     # The reader of attention checks its three inputs itself; a mask lies as it is.

@@ -193,10 +193,13 @@ class Trace(TorchFunctionMode):
         if not swaps:
             return event.args, event.kwargs
         given = list(tensors((event.args, event.kwargs)))
+        if max(swaps) >= len(given):
+            # A call that is no event of its own, such as `torch.zeros` or `h.size()`.
+            return event.args, event.kwargs
         with torch._C.DisableTorchFunction():
             for position, tensor in swaps.items():
-                if position >= len(given) or event.numbers[position] is None:
-                    continue  # A call that is no event of its own, such as `torch.zeros`.
+                if event.numbers[position] is None:
+                    continue
                 cast = tensor.to(given[position].dtype)
                 if position == 0 and given[0].shape == cast.shape and event.module is None:
                     # The code may go on with the tensor that it has, changed in place.

@@ -76,6 +76,7 @@ def recurrent(
     attributes = {
         "direction": "forward" if direction == "forward" else "backward",
         "reversed": False,
+        "initial": [],
         "merge": "",
         "activation": functions[-1],
         "masked": False,
@@ -90,7 +91,7 @@ def recurrent(
     steps, file = operation.laid_out(view, (1, 0, 2)), operation.file
     done = False
     for place, (returns, axes) in enumerate(
-        (("sequence", (1, None, 0, 2)), ("state", (None, 0, 1)))
+        (("sequence", (1, None, 0, 2)), ("state", (None, 0, 1)), ("cell", (None, 0, 1)))
     ):
         tensor = operation.node.output[place] if len(operation.node.output) > place else ""
         if tensor in file.samples:

@@ -1,15 +1,17 @@
-"""Recurrent layers, alone and in both directions, and the masks that they skip steps by."""
+"""Recurrent layers, alone and in both directions."""
 
 # Keras' annotations lack its layers' attributes.
 # pyright: reportAttributeAccessIssue=false
 
 from typing import Any
 
+import keras
 from keras import activations, layers
 
 from diptych.auditing.frameworks.keras.drafts import NodeDraft, ShapedCall, draft, reads
 from diptych.auditing.frameworks.keras.layer_classes import computes_as
 from diptych.auditing.frameworks.keras.operations.activation import FUNCTIONS
+from diptych.auditing.kinds.directions import CELL, SEQUENCE, STATE
 
 KINDS = {layers.LSTM: "lstm", layers.GRU: "gru", layers.SimpleRNN: "simple_rnn"}
 
@@ -19,18 +21,19 @@ MERGES = ("concat", "sum", "ave", "mul")
 
 @reads("LSTM", "GRU", "SimpleRNN")
 def recurrent(layer: Any, call: ShapedCall) -> NodeDraft | None:
-    own = settings(layer, call)
-    if own is None:
+    own, initial = settings(layer, call), initial_states(call)
+    if own is None or len(call.inputs) != 1 + len(initial):
         return None
     kind, attributes = own
     backwards = layer.go_backwards
-    returns = "sequence" if layer.return_sequences else "state"
+    returns = (SEQUENCE if layer.return_sequences else STATE, STATE, CELL)[call.output]
     return draft(
         kind,
         {role: getattr(layer.cell, role) for role in ROLES},
         direction="backward" if backwards else "forward",
         returns=returns,
-        reversed=backwards and returns == "sequence",
+        initial=initial,
+        reversed=backwards and returns == SEQUENCE,
         merge="",
         **attributes,
     )
@@ -42,7 +45,7 @@ def bidirectional(layer: Any, call: ShapedCall) -> NodeDraft | None:
     one, other = (settings(part, call) for part in pair)
     if one is None or one != other or layer.merge_mode not in MERGES or layer.return_state:
         return None
-    if [part.go_backwards for part in pair] != [False, True]:
+    if [part.go_backwards for part in pair] != [False, True] or len(call.inputs) > 1:
         return None
     kind, attributes = one
     variables = {
@@ -54,7 +57,8 @@ def bidirectional(layer: Any, call: ShapedCall) -> NodeDraft | None:
         kind,
         variables,
         direction="both",
-        returns="sequence" if layer.return_sequences else "state",
+        returns=SEQUENCE if layer.return_sequences else STATE,
+        initial=[],
         reversed=False,
         merge=layer.merge_mode,
         **attributes,
@@ -67,7 +71,7 @@ def settings(layer: Any, call: ShapedCall) -> tuple[str, dict[str, Any]] | None:
     known = next((cls for cls in type(layer).__mro__ if cls in KINDS), None)
     if known is None or not computes_as(layer, known):
         return None
-    if layer.return_state or layer.stateful or len(call.inputs) > 1 or len(call.inputs[0]) != 2:
+    if layer.stateful or len(call.inputs[0]) != 2:
         return None
     if layer.zero_output_for_mask and not layer.return_sequences:
         return None
@@ -86,6 +90,15 @@ def settings(layer: Any, call: ShapedCall) -> tuple[str, dict[str, Any]] | None:
         "recurrent_dropout": float(cell.recurrent_dropout),
     }
     return KINDS[known], attributes | more
+
+
+def initial_states(call: ShapedCall) -> list[str]:
+    """The names of the states that a call gives the layer to begin with, in their order."""
+    states = keras.tree.flatten(call.argument("initial_state", 1))
+    symbols = [state for state in states if isinstance(state, keras.KerasTensor)]
+    if len(symbols) != sum(state is not None for state in states):
+        raise ValueError("a state of constant numbers is no input")
+    return [STATE, CELL][: len(symbols)]
 
 
 def function(activation: Any) -> str | None:

@@ -6,11 +6,11 @@ from typing import Any
 from torch import Tensor
 
 from diptych.auditing.frameworks.torch.calls import tensors
-from diptych.auditing.frameworks.torch.drafts import Drafts
-from diptych.auditing.frameworks.torch.layout import LAST, TIME
+from diptych.auditing.frameworks.torch.drafts import Activation, Drafts
+from diptych.auditing.frameworks.torch.layout import LAST, STATES, TIME
 from diptych.auditing.frameworks.torch.operations.registry import reads
-from diptych.auditing.frameworks.torch.states import CELL
 from diptych.auditing.frameworks.torch.trace import Event
+from diptych.auditing.kinds.directions import CELL, SEQUENCE, STATE
 
 GATES = {"lstm": (0, 1, 2, 3), "gru": (1, 0, 2), "simple_rnn": (0,)}
 """Where the graph's gates are in PyTorch's order: its GRU has the reset gate first."""
@@ -29,12 +29,13 @@ def recurrent(drafts: Drafts, event: Event, input: Tensor, *arguments: Any) -> b
         known = isinstance(params, (list, tuple)) and num_layers == 1 and input.ndim == 3
     if value is None or value.layout != first or not known:
         return False
-    if any(drafts.of(event, state) is not None or bool(state.any()) for state in tensors(hx)):
-        return False  # It does not begin with zeros.
+    directions = 2 if bidirectional else 1
+    initial = _initial(drafts, event, hx, f"{STATES}:{directions}")
+    if initial is None or (initial and packed is not None):
+        return False  # In a packed sequence the examples are in another order than in a state.
     if any(event.number(tensor) is None for tensor in params):
         return False
     kind = "simple_rnn" if event.name.startswith("rnn") else event.name
-    directions = 2 if bidirectional else 1
     each = len(params) // directions
     if each != (4 if has_biases else 2):
         return False  # A projection of the state (`proj_size`).
@@ -46,7 +47,7 @@ def recurrent(drafts: Drafts, event: Event, input: Tensor, *arguments: Any) -> b
         parameters |= {prefix + role: name for role, name in roles.items()}
     attributes: dict[str, Any] = {
         "direction": "both" if bidirectional else "forward",
-        "returns": "sequence",
+        "initial": list(initial),
         "reversed": False,
         "merge": "concat" if bidirectional else "",
         "activation": "relu" if event.name == "rnn_relu" else "tanh",
@@ -59,23 +60,33 @@ def recurrent(drafts: Drafts, event: Event, input: Tensor, *arguments: Any) -> b
         attributes["recurrent_activation"] = "sigmoid"
     if kind == "gru":
         attributes["reset_after"] = True
-    drafts.emit(event, kind, [input], first, parameters, **attributes)
-    layout = f"states:{directions}"
-    if len(event.outputs) > 2:
-        named = {"class": CELL}
-        own = {str(i): name for i, name in enumerate(parameters.values())}
-        drafts.emit(event, "custom", [input], layout, own, 2, **named)
-    state = attributes | {"returns": "state"}
-    drafts.emit(event, kind, [input], layout, parameters, 1, **state)
-    last = len(drafts.drafts) - 1
-    drafts.states[event.outputs[1]] = tuple((last, i) for i in range(directions))
+    inputs = [input, *initial.values()]
+    drafts.emit(event, kind, inputs, first, parameters, **attributes, returns=SEQUENCE)
+    for place, returns in enumerate((STATE, CELL)[: len(event.outputs) - 1], 1):
+        own = attributes | {"returns": returns}
+        drafts.emit(event, kind, inputs, f"{STATES}:{directions}", parameters, place, **own)
+        last = len(drafts.drafts) - 1
+        drafts.states[event.outputs[place]] = tuple((last, i) for i in range(directions))
     if packed is not None:
         drafts.packed[event.outputs[0]] = packed
-        for i in range(last + 1 - len(event.outputs[:3]), last + 1):
+        for i in range(-len(event.outputs[:3]), 0):
             if packed.masked:  # The network's own input says which steps are skipped.
                 draft = drafts.drafts[i]
                 drafts.drafts[i] = replace(draft, inputs=(*draft.inputs, None))
     return True
+
+
+def _initial(drafts: Drafts, event: Event, hx: Any, layout: str) -> dict[str, Tensor] | None:
+    """The states that a layer begins with, by their names, without those that are zero; None where
+    one is something else than a value (directions, n, units) of the network."""
+    initial: dict[str, Tensor] = {}
+    for name, state in zip((STATE, CELL), tensors(hx), strict=False):
+        value = drafts.of(event, state)
+        if isinstance(value, Activation) and value.layout == layout:
+            initial[name] = state
+        elif value is not None or bool(state.any()):
+            return None
+    return initial
 
 
 def _roles(drafts: Drafts, event: Event, kind: str, params: list[Tensor]) -> dict[str, str] | None:
