@@ -137,14 +137,19 @@ def test_axes_in_another_order_are_no_difference() -> None:
     turned = frames_in_front_of_channels(films)
     shapes = films.shape[1:], turned.shape[1:]
     columns = columns_of(films, turned, [shapes[0]], [shapes[1]])
-    plain: Any = [SimpleNamespace(graph=Graph(shape, ())) for shape in shapes]
-    x = {"a": films, "b": turned}
-    received = examples._as_a_gets_it(x, *plain, columns)
+    one, other = (SimpleNamespace(graph=Graph(shape, ())) for shape in shapes)
+    received = examples._as_a_gets_it(
+        {"a": films, "b": turned},
+        one,  # pyright: ignore[reportArgumentType]
+        other,  # pyright: ignore[reportArgumentType]
+        columns,
+    )
     np.testing.assert_allclose(received, turned, rtol=1e-12)
     stage, audit = audited(films, turned, columns)
     assert stage.ok and not audit.findings
     sides = {
-        which: SimpleNamespace(trains=True, targets="own", target_parts=[]) for which in ("a", "b")
+        which: SimpleNamespace(trains=True, targets="own", packed_targets=[])
+        for which in ("a", "b")
     }
     pair: Any = SimpleNamespace(sides=sides)
     for targets, codes in ((turned, []), (turned[..., ::-1], ["label-encoding"])):

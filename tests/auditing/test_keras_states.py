@@ -102,7 +102,7 @@ def test_a_state_of_constant_numbers_is_an_unknown_layer() -> None:
 
 def test_outputs_of_an_unknown_layer_are_told_apart() -> None:
     def connect(x: Any) -> Any:
-        one, other = keras.ops.split(x, [1], axis=2)
+        one, other = keras.ops.split(x, [1], axis=2)  # pyright: ignore[reportGeneralTypeIssues]
         return layers.Dense(2)(other[:, 0] - one[:, 0])
 
     side = of_keras(connect)
