@@ -6,7 +6,7 @@ training. As long as it is small, both paths are held against each other. Over a
 parameters move and how far is compared; that does not depend on rounding.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -22,7 +22,7 @@ from diptych.auditing.naming import steps as naming
 from diptych.auditing.pair import SIDES, Pair, Which, averages_of, trained
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Path
-from diptych.auditing.twins import REACH, Twins, distance, moved
+from diptych.auditing.twins import REACH, WAYS, Twins, distance, moved
 
 NAME = "trajectory"
 SHORT = 24
@@ -34,6 +34,9 @@ PARAMETERS, ACTIVATIONS = 24_000_000, 240_000_000
 """The maximum number of values that all steps together process."""
 WATCHED = 64
 """The number of values of each parameter that are compared."""
+SLIGHT = 10.0
+"""The factor by which a difference may exceed what one way of rounding explains for others to be
+tried."""
 INFORMATIVE = 0.05
 """The share of the way from the start that rounding may be for a step to be compared exactly."""
 WINDOW = 50
@@ -82,8 +85,12 @@ def check(twins: Twins, report: Reporter) -> Stage:
         near = a
         if not _are_one(twins, a, b, learned):
             side = twins.answers["a"]
-            side.load(moved(start))
-            near = side.path(batches["a"], steps, places, x["a"], averages["a"])
+
+            def moved_by(way: int) -> Path:
+                side.load(moved(start, way))
+                return side.path(batches["a"], steps, places, x["a"], averages["a"])
+
+            near = _near(twins, a, b, learned, moved_by)
     if unsteady := sorted(idle & a.weights.keys() & b.weights.keys()):
         reason = "its gradient is zero up to rounding, and an optimiser may still take steps"
         stage.coverage.leave_out(f"the steps of {', '.join(unsteady)}", reason)
@@ -220,14 +227,7 @@ def _close(
     """Compares the paths as long as rounding leaves them alike. True where they are not compared,
     since code of the sides' own draws random numbers."""
     joined = _joined((a, b, near), _compared(a, b, learned))
-    yard = np.maximum.accumulate(_rms(joined[0] - joined[2]))
-    way = np.maximum.accumulate(_rms(joined[0] - joined[0][:1]))
-    floor = _floor(twins, joined[0])
-    bounds = twins.unit * REACH[twins.precision] * yard + floor
-    differences = _rms(joined[0] - joined[1])
-    informative = bounds <= np.maximum(INFORMATIVE * way, 2 * floor)
-    informative[0] = True  # Before the first step, nothing has moved.
-    last = len(bounds) - 1 if informative.all() else int(np.argmin(informative)) - 1
+    differences, bounds, last = _rounded(twins, joined)
     ratios = differences[1 : max(2, last + 1)] / bounds[1 : max(2, last + 1)]
     step = 1 + int(np.argmax(np.nan_to_num(ratios, nan=np.inf)))
     stage.largest_difference, stage.rounding_bound = float(differences[step]), float(bounds[step])
@@ -265,6 +265,43 @@ def _close(
         f"losses at that step are {a.losses[first - 1]:.6g} and {b.losses[first - 1]:.6g}",
     )
     return False
+
+
+def _rounded(twins: Twins, joined: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, int]:
+    """The differences of both paths, what rounding explains of them, and the last step at which
+    that is little of the way.
+
+    Args:
+        twins: both sides.
+        joined: the watched numbers of A, of B and of A moved by rounding, (steps + 1, watched).
+    """
+    yard = np.maximum.accumulate(_rms(joined[0] - joined[2]))
+    way = np.maximum.accumulate(_rms(joined[0] - joined[0][:1]))
+    floor = _floor(twins, joined[0])
+    bounds = twins.unit * REACH[twins.precision] * yard + floor
+    informative = bounds <= np.maximum(INFORMATIVE * way, 2 * floor)
+    informative[0] = True  # Before the first step, nothing has moved.
+    last = len(bounds) - 1 if informative.all() else int(np.argmin(informative)) - 1
+    return _rms(joined[0] - joined[1]), bounds, last
+
+
+def _near(
+    twins: Twins, a: Path, b: Path, learned: set[str], moved_by: Callable[[int], Path]
+) -> Path:
+    """A's path from weights that are moved by rounding. Of several ways to move them, it is the one
+    that leads furthest away; others than the first are tried where it nearly explains the
+    difference of both sides."""
+    names = _compared(a, b, learned)
+    near = moved_by(0)
+    for way in range(1, WAYS):
+        differences, bounds, last = _rounded(twins, _joined((a, b, near), names))
+        most = float(np.max(differences[1 : max(2, last + 1)] / bounds[1 : max(2, last + 1)]))
+        if not 1 < most < SLIGHT:
+            break
+        one, other = near, moved_by(way)
+        away = [np.linalg.norm(np.subtract(*_joined((a, path), names))) for path in (one, other)]
+        near = one if away[0] >= away[1] else other
+    return near
 
 
 def _rms(values: np.ndarray) -> np.ndarray:
