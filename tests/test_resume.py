@@ -36,7 +36,7 @@ from support import (
 )
 
 KILLS = 20
-FEW = (0, 5, 9, 14, 18)
+FEW = (0, 9, 18)
 """The kills of `make test`: early and late, of the whole tree and (0, 9, 18) of the worker."""
 MakeCommand = Callable[[str, Path], list[str]]
 MakeRun = Callable[..., Run]
