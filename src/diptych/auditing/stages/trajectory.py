@@ -32,6 +32,8 @@ FEW, MANY = 40, 1_100
 """Steps that are always taken otherwise, and those that a small network takes."""
 PARAMETERS, ACTIVATIONS = 24_000_000, 240_000_000
 """The maximum number of values that all steps together process."""
+AGAIN = 60_000_000
+"""The maximum number of activations in the steps before random draws are compared again."""
 WATCHED = 64
 """The number of values of each parameter that are compared."""
 SLIGHT = 10.0
@@ -104,7 +106,8 @@ def check(twins: Twins, report: Reporter) -> Stage:
     draws = any(twins.network_draws.values()) or a.silenced or b.silenced
     if stage.ok and draws and twins.own_code["steps"] and not report.has(*CAUSES):
         with twins.used(stage.coverage):
-            compare_later(twins, batches, steps, stage, report)
+            again = int(np.clip(AGAIN // _activations(twins), FEW, steps))
+            compare_later(twins, batches, again, stage, report)
     return stage
 
 
@@ -187,11 +190,14 @@ def _idle(gradients: Arrays, share: float) -> set[str]:
 
 def _count(twins: Twins) -> int:
     """The number of steps, by the numbers that one step goes through."""
-    pair = twins.pair
-    size = sum(value.size for value in pair.sides["a"].own.values())
-    activations = sum(int(np.prod(node.shape)) for node in pair.a.nodes) * _size(twins)
-    most = min(PARAMETERS // max(1, size), ACTIVATIONS // max(1, activations))
+    size = sum(value.size for value in twins.pair.sides["a"].own.values())
+    most = min(PARAMETERS // max(1, size), ACTIVATIONS // _activations(twins))
     return int(np.clip(most, FEW, MANY))
+
+
+def _activations(twins: Twins) -> int:
+    """The number of activations in a step."""
+    return max(1, sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes) * _size(twins))
 
 
 def _size(twins: Twins) -> int:
@@ -288,9 +294,8 @@ def _rounded(twins: Twins, joined: list[np.ndarray]) -> tuple[np.ndarray, np.nda
 def _near(
     twins: Twins, a: Path, b: Path, learned: set[str], moved_by: Callable[[int], Path]
 ) -> Path:
-    """A's path from weights that are moved by rounding. Of several ways to move them, it is the one
-    that leads furthest away; others than the first are tried where it nearly explains the
-    difference of both sides."""
+    """A's path from weights that rounding has moved, in the way that leads furthest away; others
+    than the first are tried where it nearly explains the difference of both sides."""
     names = _compared(a, b, learned)
     near = moved_by(0)
     for way in range(1, WAYS):
