@@ -12,7 +12,7 @@ from diptych.auditing.certificate import TWINS
 from diptych.auditing.report import Audit, Finding, Stage
 
 LAYERS = {
-    "structure": ("layer-missing", "layer-kind"),
+    "structure": ("layer-missing", "layer-kind", "flatten-order"),
     "forward": (),
     "mode": ("training-mode", "unexplained"),
 }

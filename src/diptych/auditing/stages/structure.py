@@ -162,6 +162,11 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
         return  # A file for inference need not have it.
     code = "activation" if node.kind == "activation" else "layer-missing"
     absent = "none (linear)" if code == "activation" else "no such layer"
+    graph = pair.graphs["a" if match.a else "b"]
+    takers = [other.kind for other in graph.nodes if node.name in other.inputs]
+    steps = [step[0] for step in node.attributes.get("steps", ())]
+    if steps == ["transpose"] and takers == ["flatten"]:
+        code, absent = "flatten-order", "axes as they are"
     others = [other.a if match.a else other.b for other in pair.matches if other.a and other.b]
     if node.kind in RECURRENT and node.parameters in [o.parameters for o in others if o]:
         absent = "this output of the layer is not used"
