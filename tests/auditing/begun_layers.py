@@ -1,4 +1,4 @@
-"""What holds for recurrent layers that begin with the last states of others, in any framework."""
+"""Recurrent layers that begin with the last states of others, in any framework."""
 
 from dataclasses import replace
 from typing import Any

@@ -54,7 +54,7 @@ class Difference:
 
     @property
     def effect(self) -> str:
-        """What differs, in words."""
+        """The difference in words."""
         return f"the distributions of {self.statistic} differ, p = {self.p:.1g}"
 
     @property

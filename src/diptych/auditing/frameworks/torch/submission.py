@@ -42,7 +42,7 @@ class Submission:
     target_packing: Packing | None = None
     """The packing of targets in one array."""
     copies: list[tuple[torch.Tensor, str]] = field(default_factory=list)
-    """What the user's function has copied from the module's weights, with their names."""
+    """Tensors that the user's function has copied from the module's weights, with their names."""
 
     @classmethod
     def of(cls, returned: Any, schedulers: list[Scheduler]) -> "Submission":
