@@ -44,6 +44,22 @@ class ByHand(Network):
         return h * (torch.rand_like(h) >= 0.3) / 0.7 if self.training else h
 
 
+class Centred(Network):
+    """Takes the mean over the batch away, so that the last bias has no gradient."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = super().forward(x)
+        return z - z.mean(0)
+
+
+class CentredByHand(Network):
+    """The same, rounded in another way."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        z = super().forward(x)
+        return z - (z / 3).sum(0) / (len(z) / 3)
+
+
 class Growing(Network):
     """Drops more after 20 calls."""
 
@@ -147,6 +163,12 @@ def test_two_ways_to_drop_are_the_same() -> None:
     result = audit(of(Network), of(ByHand), only=["gradients", "trajectory"])
     assert not result.findings
     assert all(stage.ok for stage in result.stages)
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_not_compared() -> None:
+    result = audit(of(Centred), of(CentredByHand), only=["gradients"])
+    assert not result.findings
+    assert "drawn gradients of second.bias: they are zero up to rounding" in result.conclusion
 
 
 def test_the_last_line_says_that_draws_were_compared_again() -> None:

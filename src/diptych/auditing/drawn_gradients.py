@@ -17,6 +17,7 @@ from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.side import Answers
 from diptych.auditing.twins import Twins
+from diptych.auditing.weights import without_gradient
 
 EXAMPLES = 8
 RUNS, MORE, FEWEST = 96, 512, 16
@@ -81,6 +82,7 @@ def compare_drawn(
     deviations: dict[Which, float] = {}
     center: list[tuple[float, Arrays]] = []
     samples: list[tuple[Statistics, Statistics]] = []
+    idle: set[str] = set()
 
     def draw(count: int) -> Drawn:
         nonlocal first
@@ -96,13 +98,18 @@ def compare_drawn(
         of_a = answers["a"]
         of_b = [(loss, twins.pair.transfer.to_a(arrays)) for loss, arrays in answers["b"]]
         if not center:
+            idle.update(without_gradient(_largest([*of_a, *of_b]), twins.precision))
             center.append(_mean([*of_a, *of_b], weights))
-        a, b = (_statistics(each, weights, *center[0]) for each in (of_a, of_b))
+        compared = {name: value for name, value in weights.items() if name not in idle}
+        a, b = (_statistics(each, compared, *center[0]) for each in (of_a, of_b))
         samples.append((a, b))
         deviations.update({"a": _deviation(a), "b": _deviation(b)})
         return a, b, None
 
     different = differing(draw, runs, more, CLOSE[twins.precision])
+    if idle:
+        names = ", ".join(sorted(idle))
+        coverage.leave_out(f"drawn gradients of {names}", "they are zero up to rounding")
     if not different:
         return None
     factors = _factors(*samples[-1], CLOSE[twins.precision])
@@ -138,6 +145,15 @@ def _mean(answers: list[tuple[float, Arrays]], weights: Arrays) -> tuple[float, 
     """The mean loss and the mean gradients (values,) of all draws."""
     means = {name: _rows(answers, name, value.size).mean(axis=0) for name, value in weights.items()}
     return float(np.mean([loss for loss, _ in answers])), means
+
+
+def _largest(answers: list[tuple[float, Arrays]]) -> Arrays:
+    """The largest gradient of each parameter in all draws, as a size."""
+    sizes: dict[str, float] = {}
+    for _, gradients in answers:
+        for name, value in gradients.items():
+            sizes[name] = max(sizes.get(name, 0.0), float(np.abs(value).max(initial=0.0)))
+    return {name: np.array(size) for name, size in sizes.items()}
 
 
 def _rows(answers: list[tuple[float, Arrays]], name: str, size: int) -> np.ndarray:

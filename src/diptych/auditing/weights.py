@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.graph import Arrays
 from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.pair import Pair, Which
@@ -12,6 +13,8 @@ from diptych.auditing.pair import Pair, Which
 PLACES = 3
 """The number of weights at which two sides must differ for a finding; see `nearby`."""
 ULP = np.float32(2.0**-23)
+IDLE = {TWINS: 1e-11, FLOAT32: 1e-6}
+"""A gradient so much smaller than the largest is zero in truth, by the precision."""
 Weights = dict[Which, Arrays]
 """The same weights for both sides, as far as they fit, each by its own names."""
 
@@ -30,6 +33,19 @@ def stirred(pair: Pair) -> Arrays:
                 moved = value + random.normal(0, 0.1, value.shape)
                 weights[name] = moved.astype(value.dtype)
     return {name: weights[name] for name in pair.transfer.names} if pair.transfer.names else weights
+
+
+def without_gradient(gradients: Arrays, precision: str) -> set[str]:
+    """The parameters whose gradients are zero but for rounding, such as those of a bias before
+    batch normalisation. Adam divides such a gradient by its own size, and moves it at random.
+
+    Args:
+        gradients: by parameter.
+        precision: what they were computed in, `TWINS` or `FLOAT32`.
+    """
+    sizes = {name: float(np.abs(value).max(initial=0.0)) for name, value in gradients.items()}
+    largest = max(sizes.values(), default=0.0)
+    return {name for name, size in sizes.items() if 0 < size < IDLE[precision] * largest}
 
 
 def an_ulp_off(weights: Arrays, seed: int) -> Arrays:

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.endings import as_one
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
@@ -23,6 +22,7 @@ from diptych.auditing.pair import SIDES, Pair, Which, averages_of, trained
 from diptych.auditing.report import Stage
 from diptych.auditing.side import Path
 from diptych.auditing.twins import REACH, WAYS, Twins, distance, moved
+from diptych.auditing.weights import without_gradient
 
 NAME = "trajectory"
 SHORT = 24
@@ -49,8 +49,6 @@ STILL = 1e-6
 """A movement that is smaller than the largest one by this factor counts as none."""
 LASTING = 10
 """The number of steps that one side must not move while the other does."""
-IDLE = {TWINS: 1e-11, FLOAT32: 1e-6}
-"""A gradient so much smaller than the largest is zero in truth, by the precision."""
 CAUSES = ("mode", "randomness", "loss", "gradients", "update", NAME)
 """Stages whose findings explain a difference in what the networks draw later on."""
 
@@ -66,7 +64,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
         start = twins.start()
         twins.load(start)
         gradients = twins.answers["a"].loss_and_gradients(*batches["a"][0])[1]
-        idle = _idle(gradients, IDLE[twins.precision])
+        idle = without_gradient(gradients, twins.precision)
         x = {which: batches[which][0][0] for which in SIDES}
         averages = {which: averages_of(pair.graphs[which]) for which in SIDES}
         answers = twins.ask(
@@ -178,14 +176,6 @@ def _joined(paths: tuple[Path, ...], names: list[str]) -> list[np.ndarray]:
 def _floor(twins: Twins, path: np.ndarray) -> float:
     """The root mean square difference that never counts."""
     return twins.floor(1e-3 * float(_rms(path[:1])[0]))
-
-
-def _idle(gradients: Arrays, share: float) -> set[str]:
-    """The parameters whose gradients are zero but for rounding, such as those of a bias before
-    batch normalisation. Adam divides such a gradient by its own size, and moves it at random."""
-    sizes = {name: float(np.abs(value).max(initial=0.0)) for name, value in gradients.items()}
-    largest = max(sizes.values(), default=0.0)
-    return {name for name, size in sizes.items() if 0 < size < share * largest}
 
 
 def _count(twins: Twins) -> int:
