@@ -144,3 +144,41 @@ def test_an_autoencoder_that_returns_more() -> None:
 def test_another_weight_of_the_divergence_is_another_loss() -> None:
     result = audit(lambda: kept(0.5), returned)
     assert [finding.code for finding in result.findings] == ["loss"]
+
+
+class Heads(nn.Module):
+    """A class and a size, the class as probabilities or as logits."""
+
+    def __init__(self, softmax: bool) -> None:
+        super().__init__()
+        self.kind, self.size, self.softmax = nn.Linear(6, 3), nn.Linear(6, 1), softmax
+
+    def forward(self, x: Tensor) -> dict[str, Tensor]:
+        kind = self.kind(x)
+        return {"kind": F.softmax(kind, 1) if self.softmax else kind, "size": self.size(x)}
+
+
+def heads(softmax: bool = False, right: bool = True, weight: float = 0.2) -> Any:
+    module = Heads(softmax)
+
+    def loss(outputs: dict[str, Tensor], y: dict[str, Tensor]) -> Tensor:
+        kind = outputs["kind"]
+        z = torch.log(kind) if softmax and right else kind
+        return F.cross_entropy(z, y["kind"]) + weight * F.mse_loss(outputs["size"], y["size"])
+
+    targets = {"kind": Y, "size": X[:, :1]}
+    return module, loss, torch.optim.SGD(module.parameters(), 0.1), {"data": (X, targets)}
+
+
+@pytest.mark.parametrize(
+    ("build", "codes"),
+    [
+        (lambda: heads(softmax=True), []),
+        (lambda: heads(softmax=True, right=False), ["activation"]),
+        (lambda: heads(softmax=True, weight=0.4), ["loss"]),
+    ],
+    ids=["the same", "softmax twice", "another weight"],
+)
+def test_the_end_of_one_of_several_outputs_may_be_in_the_loss(build: Any, codes: list[str]) -> None:
+    result = audit(heads, build)
+    assert [finding.code for finding in result.findings] == codes

@@ -3,6 +3,8 @@
 import numpy as np
 from scipy import special
 
+from diptych.auditing.kinds.curves import activate
+from diptych.auditing.match import Final
 from diptych.auditing.pair import Pair, Which
 from diptych.auditing.several import of_size
 from diptych.auditing.twins import distance
@@ -50,5 +52,46 @@ def of_both(pair: Pair, outputs: dict[Which, np.ndarray]) -> tuple[np.ndarray, n
 
 def _ended(pair: Pair, which: Which, y: np.ndarray) -> np.ndarray:
     """A side's outputs after the final activation that only the other side has."""
-    own, other = pair.final[which], pair.final["b" if which == "a" else "a"]
-    return FUNCTIONS[None if own else other](y)
+    other: Which = "b" if which == "a" else "a"
+    ends, others = _each(pair, which), _each(pair, other)
+    outputs = pair.several.get(which, ())
+    if len(ends) != len(others):
+        return y
+    if len(ends) == 1:
+        return FUNCTIONS[None if ends[0] else others[0]](y)
+    parts = [
+        FUNCTIONS[None if end else of_other](
+            y[:, output.start : output.start + output.size].reshape(len(y), *output.shape)
+        )
+        for output, end, of_other in zip(outputs, ends, others, strict=True)
+    ]
+    return np.concatenate([part.reshape(len(y), -1) for part in parts], axis=1)
+
+
+def _each(pair: Pair, which: Which) -> tuple[str | None, ...]:
+    """The final activation of each of a side's outputs."""
+    final = pair.final[which]
+    if isinstance(final, tuple):
+        return final
+    several = pair.several.get(which) if pair.narrowed != which else None
+    return (final,) * len(several) if several else (final,)
+
+
+def ended(pair: Pair, which: Which, z: np.ndarray, final: Final = None) -> np.ndarray:
+    """Outputs of a side's last layers behind its final activations.
+
+    Args:
+        pair: both sides.
+        which: the side.
+        z: (n, …), before its final activations.
+        final: other final activations, in the place of the side's own.
+    """
+    final = final or pair.final[which]
+    if not isinstance(final, tuple):
+        return np.asarray(activate(final, None, z)) if final else z
+    parts = []
+    for output, end in zip(pair.several[which], final, strict=True):
+        part = z[:, output.start : output.start + output.size].reshape(len(z), *output.shape)
+        part = np.asarray(activate(end, None, part)) if end else part
+        parts.append(part.reshape(len(z), -1))
+    return np.concatenate(parts, axis=1)

@@ -11,6 +11,7 @@ from diptych.auditing.graph import INPUT, Arrays, Graph, Node
 from diptych.auditing.kinds.activation import FINAL
 from diptych.auditing.kinds.dense import reordered
 from diptych.auditing.kinds.registry import comparable, kind_of, role_of
+from diptych.auditing.several import JOINED
 
 COMMUTATIVE = ("add", "multiply", "maximum", "minimum", "average")
 """Kinds whose inputs have no order."""
@@ -37,7 +38,11 @@ class Match:
         return [(role, name, of_b[role]) for role, name in of_a.items() if role in of_b]
 
 
-def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | None]:
+Final = str | tuple[str | None, ...] | None
+"""A network's final activation, if it has one; of several outputs, if any has one, that of each."""
+
+
+def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, Final]:
     """The graph without what changes nothing, and the final activation if it has one.
 
     Padding joins the convolution or the pool that it is for; nodes that do nothing, and reshaping
@@ -73,13 +78,38 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, str | No
             instead[node.name] = node.inputs[0]
             continue
         nodes.append(node if keep_shapes else kind_of(node).usual(node, shape))
-    final = None
-    if nodes and nodes[-1].kind == "activation" and nodes[-1].attributes.get("axis", -1) == -1:
-        function = nodes[-1].attributes["function"]
-        if function in FINAL:
-            final = function
-            nodes.pop()
+    final: Final = None
+    if nodes and nodes[-1].name in JOINED:
+        nodes, final = _without_ends(nodes)
+    elif nodes and (final := _end(nodes[-1])):
+        nodes.pop()
     return Graph(graph.input_shape, tuple(_in_order(nodes))), final
+
+
+def _end(node: Node) -> str | None:
+    """The function of an activation that may be part of the loss."""
+    if node.kind != "activation" or node.attributes.get("axis", -1) != -1:
+        return None
+    function = node.attributes["function"]
+    return function if function in FINAL else None
+
+
+def _without_ends(nodes: list[Node]) -> tuple[list[Node], Final]:
+    """The nodes of a network with several outputs without the final activation of each."""
+    *others, last = nodes
+    by_name = {node.name: node for node in others}
+    uses = [name for node in nodes for name in node.inputs]
+    ends = {
+        name: _end(by_name[name])
+        for name in last.inputs
+        if name in by_name and uses.count(name) == 1
+    }
+    dropped = {name for name, end in ends.items() if end}
+    if not dropped:
+        return nodes, None
+    inputs = tuple(by_name[n].inputs[0] if n in dropped else n for n in last.inputs)
+    kept = [node for node in others if node.name not in dropped]
+    return [*kept, replace(last, inputs=inputs)], tuple(ends.get(name) for name in last.inputs)
 
 
 def _joined(node: Node, before: Node, positive: set[str]) -> Node | None:
@@ -186,6 +216,8 @@ def _difference(a: Node, b: Node, of_a: Arrays, of_b: Arrays) -> float:
     cost = 0.0
     if not comparable(a, b):
         cost = 0.5 if "custom" in (a.kind, b.kind) else 1.0
+    elif a.kind == "custom" and bool(a.parameters) != bool(b.parameters):
+        cost = 1.0  # The parameters of the one would have no counterpart.
     if a.shape != b.shape:
         cost += 0.1
     if parameter_shapes(a, of_a) != parameter_shapes(b, of_b):

@@ -8,7 +8,7 @@ from diptych.auditing.beside import beside, matches_beside, parameters_of
 from diptych.auditing.graph import Arrays, Graph
 from diptych.auditing.grouping import grouped, matched
 from diptych.auditing.kinds.registry import role_of
-from diptych.auditing.match import Match, Transfer, simplified
+from diptych.auditing.match import Final, Match, Transfer, simplified
 from diptych.auditing.several import JOINED, Output, outputs_of, shared
 from diptych.auditing.side import Side
 
@@ -27,7 +27,7 @@ class Pair:
     a: Graph
     b: Graph
     """Both graphs without nodes that have no effect."""
-    final: dict[Which, str | None]
+    final: dict[Which, Final]
     """The final activation of each side, if it has one."""
     matches: list[Match]
     transfer: Transfer

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from diptych.auditing import losses
+from diptych.auditing.endings import ended
 from diptych.auditing.examples import random_targets, takes_own, targets_as
-from diptych.auditing.kinds.activation import activate
 from diptych.auditing.losses import Formula
 from diptych.auditing.pair import Pair, Which
 from diptych.randomness import generator
@@ -43,9 +43,8 @@ class Outputs:
             targets = targets_as(random_targets(first, random, size), side.targets, first)
         if targets.size == size * int(np.prod(self.like.shape[1:])):
             targets = targets.reshape(size, *self.like.shape[1:])
-        final = self.pair.final[self.which]
-        if final:
-            z = np.asarray(activate(final, None, z.astype(np.float64)), np.float32)
+        if self.pair.final[self.which]:
+            z = ended(self.pair, self.which, z.astype(np.float64)).astype(np.float32)
         return z, targets
 
     def of_classes(self, classes: list[int]) -> tuple[np.ndarray, np.ndarray]:

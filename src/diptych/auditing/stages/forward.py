@@ -10,7 +10,7 @@ import numpy as np
 
 from diptych.auditing import reference
 from diptych.auditing.black_boxes import Comparison
-from diptych.auditing.endings import of_both
+from diptych.auditing.endings import as_one, of_both
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import INPUT, Arrays, Node
@@ -175,7 +175,10 @@ def _outputs(
         reason = "it runs in training only; the predictions are compared"
         stage.coverage.leave_out(f"the outputs of {', '.join(missing)}", reason)
         return
-    a, b = of_both(pair, {which: records[which][names[which]] for which in SIDES})
+    outputs = {which: records[which][names[which]] for which in SIDES}
+    # The last node of several outputs joins them behind their final activations.
+    joined = any(isinstance(final, tuple) for final in pair.final.values())
+    a, b = as_one(pair, outputs) if joined else of_both(pair, outputs)
     if a.shape != b.shape:
         stage.coverage.leave_out("the outputs of the whole networks", "their sizes differ")
         return

@@ -11,11 +11,12 @@ from itertools import islice
 
 import numpy as np
 
+from diptych.auditing.endings import ended
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
-from diptych.auditing.kinds.curves import activate
 from diptych.auditing.losses import Formula
+from diptych.auditing.match import Final
 from diptych.auditing.naming import penalties
 from diptych.auditing.naming.formulas import REDUCTIONS, compare, described, taken
 from diptych.auditing.naming.losses import SIZES, Outputs, recovered
@@ -67,10 +68,15 @@ def check(twins: Twins, report: Reporter) -> Losses:
     decay: Penalties = penalties.decayed(twins, a, b) if a and b else {}
     decay = decay or {which: {} for which in SIDES}
     clips = bool(a and b and a["takes"] != b["takes"] and taken(a) == taken(b))
-    clips |= any(pair.final.values()) and not all(values.values())
+    several = any(isinstance(final, tuple) for final in pair.final.values())
+    clips |= several or (any(pair.final.values()) and not all(values.values()))
     worst = _different(twins, decay, clips, close, stage)
     effect = worst.effect
-    if a is None or b is None:
+    ends = [pair.final[which] for which in SIDES]
+    of_ends = [f"{_words(end)} at the end" for end in ends]
+    if several and effect and ends[0] != ends[1] and _ends_explain(twins):
+        report("activation", a=of_ends[0], b=of_ends[1], effect=effect)
+    elif a is None or b is None:
         _compare_values(stage, values, formulas, close, words, report)
     else:
         alike = twins.has_float64 and not effect
@@ -85,16 +91,15 @@ def check(twins: Twins, report: Reporter) -> Losses:
     named = report.has(NAME)
     if effect and not named:
         of_a, of_b = described(a, words["a"]), described(b, words["b"])
-        code, ends = "loss", [pair.final[which] for which in SIDES]
+        code = "loss"
         if worst.of_weights and of_a == of_b:
             code = "regularisation"
             of_a, of_b = (
                 f"a loss of {value:.8g} with random weights" for value in worst.of_weights
             )
             effect = "with weights of zero the losses are the same"
-        elif of_a == of_b and ends[0] != ends[1]:
-            code = "activation"
-            of_a, of_b = (f"{end or 'none (linear)'} at the end" for end in ends)
+        elif ends[0] != ends[1] and of_a == of_b:
+            code, (of_a, of_b) = "activation", of_ends
         report(code, a=of_a, b=of_b, effect=effect)
     stage.ok = not report.has(NAME)
     if a and stage.ok:
@@ -130,6 +135,8 @@ def _recovered(
     side.load(zeros(twins.weights[which]))
     try:
         formula, values = recovered(outputs, close)
+        if isinstance(pair.final[which], tuple):
+            formula = None  # A formula is of one output.
         if formula is not None:
             formula["final"] = pair.final[which]
             formula["penalties"] = penalties.measured(outputs, twins.weights[which])
@@ -253,16 +260,33 @@ def _random(twins: Twins, which: Which) -> Arrays:
     return of_a if which == "a" else twins.pair.transfer.to_b(of_a)
 
 
-def _losses(twins: Twins, batch: probes.Batch) -> tuple[float, float]:
-    """The loss of each side."""
+def _losses(twins: Twins, batch: probes.Batch, final: Final = None) -> tuple[float, float]:
+    """The loss of each side; behind ``final``, where that is given, and not its own end."""
 
     def ask(side: Answers, which: Which) -> float:
-        final = twins.pair.final[which]
-        z = np.asarray(activate(final, None, batch.logits)) if final else batch.logits
+        z = ended(twins.pair, which, batch.logits, final)
         return side.loss(twins.typed(z), batch.targets[which])
 
     answers = twins.ask(ask)
     return answers["a"], answers["b"]
+
+
+def _ends_explain(twins: Twins) -> bool:
+    """True if both losses agree on outputs behind the final activations of one side."""
+    batch = next(probes.batches(twins.pair, twins.examples, saturated=False))
+    with contextlib.suppress(Failed, Unable):
+        for final in filter(None, twins.pair.final.values()):
+            a, b = _losses(twins, batch, final)
+            if abs(a - b) <= CLOSE * max(1e-3, abs(a)):
+                return True
+    return False
+
+
+def _words(final: Final) -> str:
+    """The final activations of a side."""
+    if isinstance(final, tuple):
+        return ", ".join(end or "none" for end in final)
+    return final or "none (linear)"
 
 
 def _effect(pair: Pair, examples: Examples) -> str:
