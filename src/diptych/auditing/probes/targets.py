@@ -35,6 +35,11 @@ class Batch:
     def size(self) -> int:
         return len(self.logits)
 
+    @property
+    def saturates(self) -> bool:
+        """True if probabilities of such outputs are all but 0 and 1."""
+        return self.scale >= SCALES[-1]
+
 
 def batches(pair: Pair, examples: Examples, saturated: bool = True) -> Iterator[Batch]:
     """Batches that cover each class, each scale of outputs and each batch size.

@@ -71,7 +71,7 @@ def check(twins: Twins, report: Reporter) -> Losses:
     several = any(isinstance(final, tuple) for final in pair.final.values())
     clips |= several or (any(pair.final.values()) and not all(values.values()))
     worst = _different(twins, decay, clips, close, stage)
-    effect = worst.effect
+    clips, effect = worst.clips, worst.effect
     ends = [pair.final[which] for which in SIDES]
     of_ends = [f"{_words(end)} at the end" for end in ends]
     if several and effect and ends[0] != ends[1] and _ends_explain(twins):
@@ -159,25 +159,38 @@ class _Worst:
     effect: str = ""
     of_weights: tuple[float, float] | None = None
     """The losses that differ, if they do so with random weights and not with weights of zero."""
+    clips: bool = False
+    """True if the losses were not compared where probabilities are all but 0 and 1."""
 
     def saw(self, a: float, b: float, where: str, of_weights: bool = False) -> None:
         """Adds the losses of both sides for the same outputs."""
-        bound = self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
-        away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
+        away, bound = self._away(a, b)
         self.stage.saw(away, bound)
         if away > self.ratio * bound:
             self.of_weights = (a, b) if of_weights and not self.effect else None
             self.ratio = away / bound
             self.effect = f"on the same outputs the losses are {a:.8g} and {b:.8g} ({where})"
 
+    def are_one(self, a: float, b: float) -> bool:
+        """True if rounding explains the difference of two losses."""
+        away, bound = self._away(a, b)
+        return away <= bound
+
+    def _away(self, a: float, b: float) -> tuple[float, float]:
+        """The difference of two losses, and what rounding explains."""
+        bound = self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
+        return (abs(a - b) if np.isfinite([a, b]).all() else float("inf")), bound
+
 
 def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> _Worst:
-    """The largest difference beyond rounding, if there is any."""
-    if clips:
-        reason = "one loss takes probabilities and may clip them near 0"
-        stage.coverage.leave_out("outputs with a standard deviation of 30", reason)
-    worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close)
+    """The largest difference beyond rounding, if there is any.
+
+    Where a network ends in a softmax or sigmoid, losses that differ only for probabilities near 0
+    are not told to differ: Keras clips those at 1e-7, on some backends and not on others.
+    """
+    worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close, clips=clips)
     refused: dict[str, str] = {}
+    saturated: list[tuple[float, float, probes.Batch, str]] = []
     with twins.used(stage.coverage), twins.kept():
         for weights in ("no", "random") if twins.pair.whole else ("no",):
             _load(twins, weights)
@@ -196,14 +209,31 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                         loss - penalties.value(decay[which], _random(twins, which))
                         for which, loss in zip(SIDES, (a, b), strict=True)
                     )
-                stage.coverage.compared(1, **_extents(twins, batch, weights))
-                worst.saw(a, b, f"{batch.name}, {weights} weights", weights == "random")
+                if batch.saturates and any(twins.pair.final.values()):
+                    saturated.append((a, b, batch, weights))
+                    continue
+                _saw(twins, worst, a, b, batch, weights)
         if refused and not stage.coverage.probes:
             refused = {"outputs outside the range of the network": next(iter(refused.values()))}
             _on_own_outputs(twins, worst)
+    if not worst.effect and any(not worst.are_one(a, b) for a, b, *_ in saturated):
+        worst.clips, saturated = True, []
+    for a, b, batch, weights in saturated:
+        _saw(twins, worst, a, b, batch, weights)
+    if worst.clips:
+        reason = "one loss takes probabilities and may clip them near 0"
+        stage.coverage.leave_out("outputs with a standard deviation of 30", reason)
     for name, problem in refused.items():
         stage.coverage.leave_out(name, problem)
     return worst
+
+
+def _saw(
+    twins: Twins, worst: _Worst, a: float, b: float, batch: probes.Batch, weights: str
+) -> None:
+    """Adds the losses of both sides for one batch."""
+    worst.stage.coverage.compared(1, **_extents(twins, batch, weights))
+    worst.saw(a, b, f"{batch.name}, {weights} weights", weights == "random")
 
 
 def _on_own_outputs(twins: Twins, worst: _Worst) -> None:
