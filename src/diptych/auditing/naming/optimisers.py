@@ -70,7 +70,9 @@ def explain(pair: Pair, weights: Weights, differences: list[Difference], report:
             return
         recovered = {"a": recover(observed["a"], said["a"])}
         recovered["b"] = recovered["a"] if same else recover(observed["b"], said["b"])
-    if not same:
+    if same:  # One optimiser: few numbers may fit another as well, so the side that names it tells.
+        recovered = dict.fromkeys(SIDES, recovered["a" if said["a"].get("kind") else "b"])
+    else:
         optimiser_settings.compare(recovered, said, report)
     if moving and recovered["a"].explained and recovered["b"].explained:
         _large(pair, probe, moving, recovered, report)
