@@ -53,11 +53,11 @@ class Centred(Network):
 
 
 class CentredByHand(Network):
-    """The same, rounded in another way."""
+    """The same but for rounding, which a batch of one leaves of everything."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         z = super().forward(x)
-        return z - (z / 3).sum(0) / (len(z) / 3)
+        return z - z.mean(0) * (1 + 2**-51)
 
 
 class Growing(Network):

@@ -9,6 +9,7 @@ from functools import cache
 
 import numpy as np
 
+from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.drawn_gradients import LOSS, Difference, compare_drawn
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
@@ -23,6 +24,8 @@ from diptych.auditing.side import Answers, Failed, Unable
 from diptych.auditing.twins import Twins, distance, moved, nudged
 
 NAME = "gradients"
+ROUNDED = {TWINS: 2.0**-46, FLOAT32: 2.0**-21}
+"""The error of a loss or gradient that is zero in truth, relative to an ordinary one."""
 SAME_FACTOR = 0.1
 """The relative difference up to which the factors of a loss and of its gradients are one."""
 CAUSES = ("structure", "forward", "predictions", "mode", "randomness", "loss")
@@ -197,6 +200,15 @@ class Worst:
         self.match: Match | None = None
         self.of_loss = ""
         """The effect of a difference of the loss itself, if there is one."""
+        self.ordinary: tuple[float, float] | None = None
+        """The loss and the largest gradient at the first place."""
+
+    def least(self, loss: float, gradient: float, share: float) -> tuple[float, float]:
+        """The differences of losses and of gradients that rounding explains at any place: of one
+        example, a batch normalisation leaves zeros, and all that is learned from it is rounding."""
+        self.ordinary = self.ordinary or (abs(loss), gradient)
+        sizes = [size if np.isfinite(size) else 0.0 for size in self.ordinary]
+        return share * sizes[0], share * sizes[1]
 
     def take(
         self, difference: float, bound: float, match: Match | None, what: str, at: str
@@ -248,14 +260,19 @@ def _at(
         return without(decay["a"], close, *answer)
 
     losses = [np.array(answers[which][0]) for which in SIDES]
+    of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])
+    largest = max((float(np.abs(g).max(initial=0.0)) for g in of_a.values()), default=0.0)
+    share = twins.unit * ROUNDED[twins.precision]
+    of_loss, of_gradient = worst.least(float(losses[0]), largest, share)
     difference = distance(losses[0], losses[1])
-    bound = twins.bound(losses[0], difference, lambda way: np.array(near(way)[0]))
+    bound = of_loss + twins.bound(
+        losses[0], difference - of_loss, lambda way: np.array(near(way)[0])
+    )
     stage.coverage.compared(1, **place.extents)
     stage.saw(difference, bound)
     worst.take(difference, bound, None, LOSS, str(place))
-    of_a, of_b = answers["a"][1], pair.transfer.to_a(answers["b"][1])
     # A bias in front of a normalisation has a gradient of nothing but rounding.
-    floor = twins.floor(max((float(np.abs(g).max(initial=0.0)) for g in of_a.values()), default=0))
+    floor = of_gradient + twins.floor(largest)
     of_layers = set(pair.of_layers)
     for match, name in pair.transferred():
         if not (name in of_a or name in of_b):
