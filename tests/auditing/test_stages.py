@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ from diptych.auditing.naming.formulas import TAKES
 from diptych.auditing.naming.losses import Outputs, candidates, recovered
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Audit, Stage
-from diptych.auditing.stages import initial, mode
+from diptych.auditing.stages import initial, mode, schedule
 
 STAGES = Path(initial.__file__).parent
 NODE = Node("dense", "dense", (INPUT,), (1,), {}, {"kernel": "kernel", "bias": "bias"})
@@ -302,3 +302,30 @@ def test_watched_numbers_keep_their_order_on_the_other_side() -> None:
     here = watching(places)(own)
     for name, partner in names.items():
         np.testing.assert_array_equal(there[partner], here[name])
+
+
+class Followed:
+    """A side whose rate changes at some steps, and which is followed for some steps."""
+
+    def __init__(self, label: str, changes: list[list[float]], steps: int) -> None:
+        self.label, self.changes, self.steps = label, changes, steps
+
+    def plan(self) -> dict[str, Any]:
+        return {"horizon": {"steps": 10_000, "source": ""}}
+
+    def rates(self, steps: int) -> tuple[np.ndarray, int, str]:
+        reach = min(steps, self.steps)
+        return np.array(self.changes), reach, "" if reach == steps else "it takes long"
+
+
+@pytest.mark.parametrize(("change", "codes"), [(400, ["schedule"]), (600, [])])
+def test_rates_are_compared_as_far_as_both_were_followed(change: int, codes: list[str]) -> None:
+    sides = {
+        "a": Followed("A", [[0, 0.1]], 500),
+        "b": Followed("B", [[0, 0.1], [change, 0.01]], 10_000),
+    }
+    audit = Audit("a", "b", ("", ""))
+    stage = schedule.check(cast(Pair, SimpleNamespace(sides=sides)), Reporter(audit, schedule.NAME))
+    assert [finding.code for finding in audit.findings] == codes
+    assert stage.coverage.steps == 500
+    assert stage.coverage.left_out == ["the learning rates of A after step 500: it takes long"]

@@ -11,6 +11,7 @@ from torch import nn
 from torch.optim import lr_scheduler
 from torch_modules import line, side
 
+from diptych.auditing.frameworks.protocol import FollowedPartly
 from diptych.auditing.frameworks.torch import schedule
 from diptych.auditing.frameworks.torch.adapter import Adapter
 from diptych.errors import InputError
@@ -158,8 +159,10 @@ def test_a_step_that_takes_long_is_followed_by_its_scheduler(
 
 def test_what_cannot_be_followed_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(schedule, "BUDGET", 0.0)
-    with pytest.raises(NotImplementedError, match="were followed for 100 steps"):
+    with pytest.raises(FollowedPartly, match="takes too long") as partly:
         scheduled(lambda o: None).rates(10_000)
+    assert partly.value.steps == 100
+    assert partly.value.changes == [(0, [0.1])]
 
     def extras(module: nn.Module, loss: Any, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         def step(x: torch.Tensor, y: torch.Tensor) -> None:

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from diptych.auditing import gradients, opening
+from diptych.auditing.frameworks.protocol import FollowedPartly
 from diptych.auditing.frameworks.users import (
     error_line,
     is_ours,
@@ -382,10 +383,14 @@ def plan_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 @answers
 def rates_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
     """The learning rates at every step where any of them changes, (changes, 1 + groups): the step,
-    then the rates."""
-    changes = _method(adapter, "rates")(request["steps"])
+    then the rates; ``steps`` and ``reason`` if they were followed for fewer steps than asked."""
+    partly: dict[str, Any] = {}
+    try:
+        changes = _method(adapter, "rates")(request["steps"])
+    except FollowedPartly as problem:
+        changes, partly = problem.changes, {"steps": problem.steps, "reason": str(problem)}
     width = max((len(rates) for _, rates in changes), default=0)
     table = np.full((len(changes), 1 + width), math.nan)
     for row, (step, rates) in zip(table, changes, strict=True):
         row[0], row[1 : 1 + len(rates)] = step, rates
-    return {}, {"rates": table}
+    return partly, {"rates": table}

@@ -202,10 +202,11 @@ class Answers:
         """``horizon`` and ``settings`` from the adapter, or ``{"unable": reason}`` for each."""
         return self.ask("plan")[0]
 
-    def rates(self, steps: int) -> np.ndarray:
+    def rates(self, steps: int) -> tuple[np.ndarray, int, str]:
         """The learning rates at every change, float64 (changes, 1 + groups): the step, then one
-        rate per group."""
-        return self.ask("rates", {"steps": steps})[1]["rates"]
+        rate per group; the number of steps that were followed, and the reason if they are fewer."""
+        answer, arrays = self.ask("rates", {"steps": steps})
+        return arrays["rates"], answer.get("steps", steps), answer.get("reason", "")
 
 
 def _steps(batches: list[Batch], steps: int, places: Arrays) -> tuple[dict[str, Any], Arrays]:

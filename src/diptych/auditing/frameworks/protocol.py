@@ -20,6 +20,15 @@ from diptych.auditing.gradients import Gradients, Keep
 from diptych.auditing.graph import Arrays, Graph
 
 
+class FollowedPartly(NotImplementedError):
+    """The learning rates were followed for fewer steps than asked; the message has the reason."""
+
+    def __init__(self, changes: list[tuple[int, list[float]]], steps: int, reason: str) -> None:
+        """Takes what `Adapter.rates` returns for the first ``steps`` steps, and the reason."""
+        super().__init__(reason)
+        self.changes, self.steps = changes, steps
+
+
 class Training(Protocol):
     """The part of a side that trains."""
 
@@ -292,7 +301,8 @@ class Adapter(Training, Protocol):
             further steps (a schedule with a length of its own).
 
         Raises:
-            NotImplementedError: the rates cannot be followed that far without computing.
+            FollowedPartly: the rates cannot be followed that far without computing.
+            NotImplementedError: they cannot be followed at all.
         """
         ...
 

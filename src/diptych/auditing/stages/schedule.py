@@ -32,12 +32,19 @@ def check(pair: Pair, report: Reporter) -> Stage:
     known = [length for length, _ in lengths.values() if length]
     steps = max(known) if len(known) == 2 else max([FAR, *known])
     tables: dict[Which, Table] = {}
+    reached: list[int] = []
     for which, side in pair.sides.items():
         try:
-            tables[which] = side.rates(steps)
-        except Unable as reason:
-            stage.coverage.leave_out(f"the learning rates of {side.label}", str(reason))
+            tables[which], reach, reason = side.rates(steps)
+        except Unable as problem:
+            stage.coverage.leave_out(f"the learning rates of {side.label}", str(problem))
+            continue
+        if reach < steps:
+            left = f"the learning rates of {side.label} after step {reach:,}"
+            stage.coverage.leave_out(left, reason)
+        reached.append(reach)
     if len(tables) == 2:
+        steps = min(reached)
         _rates(stage, tables, steps, report)
     stage.ok = not report.has(NAME)
     if not stage.coverage.probes and stage.ok:
@@ -72,6 +79,7 @@ def _horizons(stage: Stage, lengths: dict[Which, tuple[int | None, str]], report
 def _rates(stage: Stage, tables: dict[Which, Table], steps: int, report: Reporter) -> None:
     a, b = tables["a"], tables["b"]
     places = np.unique(np.concatenate([a[:, 0], b[:, 0]])).astype(int)
+    places = places[places < steps]
     rates = [_at(table, places) for table in (a, b)]
     stage.coverage.compared(len(places), rates="at every change")
     stage.coverage.steps = steps

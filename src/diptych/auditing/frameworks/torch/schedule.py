@@ -23,6 +23,7 @@ from torch.optim.optimizer import (
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map_only
 
+from diptych.auditing.frameworks.protocol import FollowedPartly
 from diptych.auditing.frameworks.torch.calls import tensors
 from diptych.auditing.frameworks.torch.compiling import uncompiled
 from diptych.auditing.frameworks.torch.schedulers import Scheduler
@@ -131,7 +132,8 @@ class Follower:
         """The rates of the first steps.
 
         Raises:
-            NotImplementedError: they cannot be followed that far.
+            FollowedPartly: they cannot be followed that far.
+            NotImplementedError: the user's step does not run without computing.
         """
         followed = self.look(steps)
         if self._moves and len(followed.calls) < steps and not followed.ended:
@@ -280,16 +282,17 @@ class Follower:
         """Goes on by moving the schedulers in the pattern in which they were moved so far.
 
         Raises:
-            NotImplementedError: it does not follow from what was seen how rates go on.
+            FollowedPartly: it does not follow from what was seen how rates go on.
         """
         followed = self.followed
         seen, period = len(followed.calls), followed.pattern()
         moved = any(call != OPTIMIZER for calls in followed.calls for call in calls)
         if followed.by_hand or not moved or period is None:
-            raise NotImplementedError(
-                f"the learning rates were followed for {seen:,} steps: the user's step takes too "
-                "long, even without computing, for more, and no scheduler of PyTorch's moves them "
-                "regularly"
+            raise FollowedPartly(
+                followed.rates,
+                seen,
+                "the user's step takes too long, even without computing, for more, and no "
+                "scheduler of PyTorch's moves the rates regularly",
             )
         with self._idle():
             for step in range(seen, steps):
