@@ -20,6 +20,18 @@ class Tally:
     failures: list[str] = field(default_factory=list)
     """A line for each try after which something was not as it must be."""
     seconds: float = 0.0
+    seed: int = 0
+
+
+def summed(attack: "Attack", tallies: list[Tally]) -> Tally:
+    """What came of an attack in several calls."""
+    total = Tally(attack)
+    for part in (tally for tally in tallies if tally.attack is attack):
+        total.tries += part.tries
+        total.outcomes += part.outcomes
+        total.failures += [f"seed {part.seed}, {failure}" for failure in part.failures]
+        total.seconds += part.seconds
+    return total
 
 
 @dataclass(frozen=True)

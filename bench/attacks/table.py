@@ -10,20 +10,24 @@ SHOWN = 10
 """Failures of an attack that are shown in full."""
 
 
-def written(tallies: list[Tally], left_out: list[Attack], minutes: float, seed: int) -> str:
+def written(
+    tallies: list[Tally], left_out: list[Attack], minutes: float, seed: int, kept: bool
+) -> str:
     """The table as Markdown.
 
     Args:
         tallies: what came of the attacks that were made.
         left_out: the attacks that nobody asked for this time.
         minutes, seed: as they were given.
+        kept: whether the tries of earlier calls are among them.
     """
     about = machine.describe()
     only = f" --only {','.join(tally.attack.name for tally in tallies)}" if left_out else ""
+    command = f"make attack ARGUMENTS='--minutes {minutes:g} --seed {seed}{only}'"
     lines = [
         "# Attacks",
         "",
-        f"`make attack ARGUMENTS='--minutes {minutes:g} --seed {seed}{only}'`, "
+        f"{'Several calls of `make attack`' if kept else f'`{command}`'}, "
         f"{datetime.now(UTC):%Y-%m-%d}, on {about['processor']}, {about['cores']} cores. A try of "
         "an attack that has not reached its aim was not made for want of time.",
         "",
