@@ -31,7 +31,8 @@ ALONG = "the gradient of "
 SIZE = "the size of the gradient of "
 """The prefix of the names of statistics that are norms of a gradient."""
 CLOSE = {TWINS: 1e-9, "float32": 1e-5}
-"""The relative distance of two statistics that rounding explains."""
+"""The relative distance of two statistics that rounding explains. A gradient so much smaller than
+the largest one is zero in truth, such as that of a bias in front of a batch normalisation."""
 
 
 RATIO = 1.1
@@ -95,6 +96,7 @@ def compare_drawn(
         )
         of_a = answers["a"]
         of_b = [(loss, twins.pair.transfer.to_a(arrays)) for loss, arrays in answers["b"]]
+        of_a, of_b = _without_rounding(of_a, of_b, CLOSE[twins.precision])
         if not center:
             center.append(_mean([*of_a, *of_b], weights))
         a, b = (_statistics(each, weights, *center[0]) for each in (of_a, of_b))
@@ -107,6 +109,22 @@ def compare_drawn(
         return None
     factors = _factors(*samples[-1], CLOSE[twins.precision])
     return Difference(*different, deviations, *(factors or (None, None)))
+
+
+def _without_rounding(
+    of_a: list[tuple[float, Arrays]], of_b: list[tuple[float, Arrays]], close: float
+) -> list[list[tuple[float, Arrays]]]:
+    """The answers of both sides without gradients that are nothing but rounding on both."""
+    sizes: dict[str, float] = {}
+    for _, arrays in [*of_a, *of_b]:
+        for name, gradient in arrays.items():
+            size = float(np.abs(np.nan_to_num(gradient, nan=np.inf)).max(initial=0.0))
+            sizes[name] = max(sizes.get(name, 0.0), size)
+    least = close * max(filter(np.isfinite, sizes.values()), default=0.0)
+    return [
+        [(loss, {n: g for n, g in arrays.items() if sizes[n] > least}) for loss, arrays in answers]
+        for answers in (of_a, of_b)
+    ]
 
 
 def _factors(a: Statistics, b: Statistics, close: float) -> tuple[float, float] | None:
