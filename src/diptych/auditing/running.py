@@ -296,8 +296,8 @@ def _run_stages(
     losses = run("loss", loss.check, twins)
     formulas = losses.formulas if losses else dict.fromkeys(SIDES)
     decay = losses.decay if losses else {which: {} for which in SIDES}
-    clips, asked = bool(losses and losses.clips), not losses or losses.asked
-    run("gradients", gradients.check, twins, formulas, decay, clips, asked)
+    asked = not losses or losses.asked
+    run("gradients", gradients.check, twins, formulas, decay, asked)
     run("update", update.check, twins, decay)
     run("schedule", schedule.check, pair)
     run("settings", settings.check, pair)

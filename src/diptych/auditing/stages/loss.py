@@ -6,18 +6,19 @@ its name.
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
+from diptych.auditing import saturation
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Arrays
 from diptych.auditing.kinds.curves import activate
 from diptych.auditing.losses import Formula
 from diptych.auditing.naming import penalties
-from diptych.auditing.naming.formulas import REDUCTIONS, compare, described, taken
+from diptych.auditing.naming.formulas import REDUCTIONS, compare, described
 from diptych.auditing.naming.losses import SIZES, Outputs, recovered
 from diptych.auditing.naming.penalties import zeros
 from diptych.auditing.pair import SIDES, Pair, Which
@@ -43,8 +44,6 @@ class Losses:
     formulas: Formulas
     decay: Penalties
     """The squared penalties that are in one side's loss and in the other's steps."""
-    clips: bool = False
-    """True if a loss takes probabilities, which it may clip near 0, and the other one may not."""
 
     @property
     def asked(self) -> bool:
@@ -66,9 +65,7 @@ def check(twins: Twins, report: Reporter) -> Losses:
     words = {which: str(getattr(pair.sides[which], "loss_words", "")) for which in SIDES}
     decay: Penalties = penalties.decayed(twins, a, b) if a and b else {}
     decay = decay or {which: {} for which in SIDES}
-    clips = bool(a and b and a["takes"] != b["takes"] and taken(a) == taken(b))
-    clips |= any(pair.final.values()) and not all(values.values())
-    worst = _different(twins, decay, clips, close, stage)
+    worst = _different(twins, decay, close, stage)
     effect = worst.effect
     if a is None or b is None:
         _compare_values(stage, values, formulas, close, words, report)
@@ -100,7 +97,7 @@ def check(twins: Twins, report: Reporter) -> Losses:
     if a and stage.ok:
         reduction = REDUCTIONS.get(a["reduction"], a["reduction"])
         stage.note = f"{a['kind'].replace('_', ' ')}, {reduction}"
-    return Losses(stage, formulas, decay, clips)
+    return Losses(stage, formulas, decay)
 
 
 def _of_more(pair: Pair, which: Which, stage: Stage) -> Losses:
@@ -112,7 +109,7 @@ def _of_more(pair: Pair, which: Which, stage: Stage) -> Losses:
         "both losses are compared with the gradients"
     )
     nothing: Penalties = {side: {} for side in SIDES}
-    return Losses(stage, dict.fromkeys(SIDES), nothing, any(pair.final.values()))
+    return Losses(stage, dict.fromkeys(SIDES), nothing)
 
 
 def _recovered(
@@ -153,10 +150,17 @@ class _Worst:
     of_weights: tuple[float, float] | None = None
     """The losses that differ, if they do so with random weights and not with weights of zero."""
 
+    def bound(self, a: float, b: float) -> float:
+        """The difference of two losses that rounding explains."""
+        return self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
+
+    def away(self, a: float, b: float) -> float:
+        """The difference of two losses, infinite if one of them is no number."""
+        return abs(a - b) if np.isfinite([a, b]).all() else float("inf")
+
     def saw(self, a: float, b: float, where: str, of_weights: bool = False) -> None:
         """Adds the losses of both sides for the same outputs."""
-        bound = self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
-        away = abs(a - b) if np.isfinite([a, b]).all() else float("inf")
+        away, bound = self.away(a, b), self.bound(a, b)
         self.stage.saw(away, bound)
         if away > self.ratio * bound:
             self.of_weights = (a, b) if of_weights and not self.effect else None
@@ -164,17 +168,14 @@ class _Worst:
             self.effect = f"on the same outputs the losses are {a:.8g} and {b:.8g} ({where})"
 
 
-def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> _Worst:
+def _different(twins: Twins, decay: Penalties, close: float, stage: Stage) -> _Worst:
     """The largest difference beyond rounding, if there is any."""
-    if clips:
-        reason = "one loss takes probabilities and may clip them near 0"
-        stage.coverage.leave_out("outputs with a standard deviation of 30", reason)
     worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close)
     refused: dict[str, str] = {}
     with twins.used(stage.coverage), twins.kept():
         for weights in ("no", "random") if twins.pair.whole else ("no",):
             _load(twins, weights)
-            batches = probes.batches(twins.pair, twins.examples, saturated=not clips)
+            batches = probes.batches(twins.pair, twins.examples)
             for batch in batches if weights == "no" else islice(batches, 1):
                 try:
                     a, b = _losses(twins, batch)
@@ -189,6 +190,9 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                         loss - penalties.value(decay[which], _random(twins, which))
                         for which, loss in zip(SIDES, (a, b), strict=True)
                     )
+                elif _clipped(twins, batch, worst, a, b):
+                    stage.coverage.leave_out(batch.name, saturation.REASON)
+                    continue
                 stage.coverage.compared(1, **_extents(twins, batch, weights))
                 worst.saw(a, b, f"{batch.name}, {weights} weights", weights == "random")
         if refused and not stage.coverage.probes:
@@ -197,6 +201,21 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
     for name, problem in refused.items():
         stage.coverage.leave_out(name, problem)
     return worst
+
+
+def _clipped(twins: Twins, batch: probes.Batch, worst: _Worst, a: float, b: float) -> bool:
+    """True if two losses differ, and are the same where no probability is near 0 or 1."""
+    if worst.away(a, b) <= worst.bound(a, b):
+        return False
+    near = saturation.NEAR[twins.precision]
+    logits = saturation.limited(twins.pair, batch.logits, near)
+    if logits is None or np.array_equal(logits, batch.logits):
+        return False
+    try:
+        one, other = _losses(twins, replace(batch, logits=logits))
+    except (Failed, Unable):
+        return False
+    return worst.away(one, other) <= worst.bound(one, other)
 
 
 def _on_own_outputs(twins: Twins, worst: _Worst) -> None:
