@@ -91,8 +91,8 @@ def test_clipping_near_zero_is_left_out_where_it_shows(one: float, other: float)
     for stage in (of_loss, of_gradients):
         assert stage.ok and stage.coverage.probes > 7
         assert any("which a loss may clip" in line for line in stage.coverage.left_out)
-    # Of saturated inputs, those examples are compared of which no probability is near 0 or 1.
-    assert "×100" in of_gradients.coverage.extents["inputs"]
+    # With large weights, those examples are compared of which no probability is near 0 or 1.
+    assert "large" in of_gradients.coverage.extents["weights"]
 
 
 def test_the_same_clipping_is_compared_everywhere() -> None:
