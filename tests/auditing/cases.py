@@ -71,6 +71,7 @@ PLANTED = [
     ("normalisation-epsilon", "regression", "layer_epsilon_1e-05", "KT", "layer_group_norm"),
     ("normalisation-axes", "regression", "layer_groups_3", "KT", "layer_group_norm"),
     ("normalisation-epsilon", "regression", "layer_epsilon_1e-05", "KTF", "layer_rms_norm"),
+    ("normalisation-axes", "regression", "layer_axis_0", "KT", "layer_unit_norm"),
     ("input-scale", "cnn", "scale_1.0", "KTF", ""),
     ("input-scale", "residual", "scale_0.0078125", "T", ""),
     ("input-layout", "cnn", "swapped_True", "KTF", ""),
@@ -138,6 +139,7 @@ PLANTED_IN_KIND = {
     "rescale": "scale_1.0",
     "rms_norm": "layer_epsilon_1e-05",
     "simple_rnn": "activation_relu",
+    "unit_norm": "layer_axis_0",
 }
 """By kind of layer, a change above that plants a fault in a layer of that kind."""
 NOTHING_TO_PLANT = {

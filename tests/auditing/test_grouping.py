@@ -63,3 +63,34 @@ def test_what_is_used_from_outside_is_left_apart() -> None:
     a, b = grouped(BOX, graph, OF_BOX, OF_PARTS)
     groups = [node for node in b.nodes if is_group(node)]
     assert a == BOX and [node.name for node in groups] == ["sum"]  # Not the product alone.
+
+
+def tower(number: int) -> list[Node]:
+    """The layers of one of two towers that share their weights."""
+    named = {"kernel": "conv", "bias": "b"}
+    conv = Node(f"conv{number}", "conv", (INPUT,), (4, 4, 8), {}, named)
+    pool = Node(f"pool{number}", "global_average_pool", (conv.name,), (8,))
+    relu = Node(f"relu{number}", "activation", (pool.name,), (8,), {"function": "relu"})
+    return [conv, pool, relu, Node(f"code{number}", "dense", (relu.name,), (8,), {}, {"w": "w"})]
+
+
+def test_towers_with_shared_weights_stand_for_a_whole_network() -> None:
+    """Of outputs for a whole batch, such as similarities of all pairs, no shape is known."""
+    box = Node(
+        "model", "custom", (INPUT,), (1,), {"class": "Model"}, {"0": "k", "1": "b", "2": "w"}
+    )
+    product = Node("product", "custom", ("code1", "code2"), (7,), {"class": "matmul"})
+    a, b = Graph((6, 6, 3), (box,)), Graph((6, 6, 3), (*tower(1), *tower(2), product))
+    own = {"b": np.zeros(8), "w": np.zeros((8, 8))}
+    of_a, of_b = own | {"k": np.zeros((8, 3, 3, 3))}, own | {"conv": np.zeros((3, 3, 3, 8))}
+    one, other = grouped(a, b, of_a, of_b)
+    assert one == a and [is_group(node) for node in other.nodes] == [True]
+    _, transfer = matched(one, other, of_a, of_b)
+    assert transfer.names == {"k": "conv", "b": "b", "w": "w"}
+    assert transfer.turned == {"k": (2, 3, 1, 0)}  # (out, in, *window) to (*window, in, out).
+    # Not in front of other layers, where the shape counts.
+    out = Node("out", "dense", ("product",), (1,), {}, {"kernel": "out"})
+    behind = Node("out", "dense", ("model",), (1,), {}, {"kernel": "out"})
+    last = {"out": np.zeros((7, 1))}
+    graphs = Graph((6, 6, 3), (box, behind)), Graph((6, 6, 3), (*b.nodes, out))
+    assert not any(map(is_group, grouped(*graphs, of_a | last, of_b | last)[1].nodes))

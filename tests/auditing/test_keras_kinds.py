@@ -57,6 +57,10 @@ def test_activations_by_name(name: str, function: str, slope: float | None) -> N
         (lambda: layers.PReLU(shared_axes=[1, 2]), "prelu", {}),
         (lambda: layers.PReLU(shared_axes=[1]), "prelu", {}),
         (lambda: layers.Softmax(2), "activation", {"function": "softmax", "axis": -2}),
+        (lambda: layers.UnitNormalization(), "unit_norm", {"axes": [-1]}),
+        (lambda: layers.UnitNormalization([1, 2]), "unit_norm", {"axes": [-3, -2]}),
+        (lambda: layers.UnitNormalization(0), "unit_norm", {"axes": [-4]}),
+        (lambda: layers.Softmax(0), "activation", {"function": "softmax", "axis": -4}),
     ],
 )
 def test_normalisations_and_slopes(make: Any, kind: str, attributes: dict[str, Any]) -> None:

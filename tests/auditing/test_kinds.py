@@ -372,6 +372,11 @@ def other_norms() -> Iterator[Example]:
         }
         yield example("rms_norm", x, rms, {"gamma": numbers(*sizes)}, **settings)
     yield example("rms_norm", x, rms, **settings | {"label": "bare"})
+    for axis in (-1, -2, -4):  # The last of these is the batch's.
+        yield example(
+            "unit_norm", x, lambda x, axis=axis: functional.normalize(x, dim=axis),
+            label=f"over axis {axis}", axes=[axis],
+        )  # fmt: skip
 
 
 def embeddings() -> Iterator[Example]:
@@ -866,7 +871,7 @@ GUESSED = {
     "activation", "glu", "rescale", "add", "concatenate", "flatten",
     "subtract", "multiply", "divide", "maximum", "minimum", "average", "matmul",
     "global_average_pool", "global_max_pool", "max_pool", "average_pool",
-    "resize", "rearrange",
+    "resize", "rearrange", "unit_norm",
 }  # fmt: skip
 
 
@@ -911,6 +916,7 @@ SUSPECTED = {
     "layer_norm": ("normalisation-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
     "group_norm": ("normalisation-axes", {"groups": 2}, {"groups": 3}),
     "rms_norm": ("normalisation-epsilon", {"epsilon": 1e-5}, {"epsilon": 1e-3}),
+    "unit_norm": ("normalisation-axes", {"axes": [-2]}, {"axes": [-1]}),
 }
 """By kind: the cause, what a node does, and what it says that it does."""
 

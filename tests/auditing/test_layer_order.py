@@ -28,11 +28,12 @@ def network(*order: str) -> Graph:
     return Graph((8, 8, 3), tuple(nodes))
 
 
-def codes(a: Graph, b: Graph) -> list[tuple[str, str, str]]:
+def codes(a: Graph, b: Graph, end: str | None = None) -> list[tuple[str, str, str]]:
+    """The findings, where A has this activation at its end."""
     sides: Any = {which: SimpleNamespace(own=OWN, trains=True) for which in ("a", "b")}
     matches = align(a, b, OWN, OWN)
     transfer = Transfer.between(a, b, matches, OWN, OWN)
-    final: dict[str, str | None] = {"a": None, "b": None}
+    final: dict[str, str | None] = {"a": end, "b": None}
     pair = Pair(sides, {"a": a, "b": b}, a, b, final, matches, transfer)
     audit = Audit("a", "b", ("Keras", "PyTorch"))
     examples: Any = SimpleNamespace(x={"a": np.zeros((1, 8, 8, 3))})
@@ -52,3 +53,12 @@ def test_the_same_order_is_no_finding() -> None:
 
 def test_a_layer_that_is_gone_is_missing() -> None:
     assert [code for code, *_ in codes(network("conv"), network("conv", "relu"))] == ["activation"]
+
+
+def test_a_softmax_over_the_batch_is_told_from_one_at_the_end() -> None:
+    a, b = network("conv"), network("conv")
+    attributes = {"function": "softmax", "slope": None, "axis": -2}
+    last = Node("softmax", "activation", ("out",), (2,), attributes)
+    b = Graph(b.input_shape, (*b.nodes, last))
+    assert codes(a, b, "softmax") == [("activation", "softmax", "softmax over the batch")]
+    assert codes(a, b) == [("activation", "none (linear)", "softmax over the batch")]

@@ -19,6 +19,7 @@ from diptych.auditing.frameworks.torch.adapter import Adapter
 from diptych.auditing.frameworks.torch.combining import Combination
 from diptych.auditing.graph import INPUT, Graph, Node
 from diptych.auditing.kinds.recurrent import other_gate_order
+from diptych.auditing.kinds.registry import kind_of
 from diptych.auditing.match import Match
 from diptych.auditing.naming import biases
 from diptych.auditing.naming.paths import Difference
@@ -99,10 +100,21 @@ FORMS = {
         gru(num_layers=2, dropout=0.5), lambda m, x: m(x)[0][:, -1], 6,
         ["gru sequence", "dropout", "gru state"],
     ),
+    "batch_first forgotten": (
+        lambda: nn.LSTM(4, 6), lambda m, x: m(x)[0][:, -1], 6, ["lstm sequence", "slice"],
+    ),
+    "batch_first forgotten in two layers": (
+        lambda: nn.GRU(4, 6, num_layers=2), lambda m, x: m(x)[0].flatten(1), 54,
+        ["gru sequence", "gru sequence", "flatten"],
+    ),
     "steps in front": (lambda: nn.RNN(4, 6, nonlinearity="relu"), turned, 6, ["simple_rnn state"]),
     "attention": (
         lambda: nn.MultiheadAttention(4, 2, batch_first=True),
         lambda m, x: m(x, x, x, need_weights=False)[0].flatten(1), 36,
+        ["multi_head_attention", "flatten"],
+    ),
+    "attention over the batch": (
+        lambda: nn.MultiheadAttention(4, 2), lambda m, x: m(x, x, x)[0].flatten(1), 36,
         ["multi_head_attention", "flatten"],
     ),
     "attention with steps in front": (
@@ -126,6 +138,32 @@ def test_pytorchs_layers_are_read_as_they_are_used(form: str) -> None:
     distances = reference.check(side.graph(), own, record, False)
     assert len(distances) == len(nodes)
     assert all(distance.ratio <= 1 for distance in distances.values()), distances
+
+
+@pytest.mark.parametrize(
+    ("layer", "take", "width"),
+    [
+        (lambda **first: nn.GRU(4, 6, **first), lambda m, x: m(x)[0].flatten(1), 54),
+        (
+            lambda **first: nn.MultiheadAttention(4, 2, **first),
+            lambda m, x: m(x, x, x)[0].flatten(1),
+            36,
+        ),
+    ],
+    ids=["GRU", "attention"],
+)
+def test_a_layer_over_the_batch_differs_from_one_over_the_steps(
+    layer: Callable, take: Callable, width: int
+) -> None:
+    over, steps = (
+        adapter(lambda first=first: layer(**first), take, width).graph().nodes[0]
+        for first in ({}, {"batch_first": True})
+    )
+    shapes = dict.fromkeys(steps.parameters, (6, 18))
+    [difference] = kind_of(steps).differences(steps, over, shapes, shapes)
+    assert difference.code == "axis"
+    assert "batch_first" in difference.b and "batch_first" not in difference.a
+    assert not kind_of(over).differences(over, over, shapes, shapes)
 
 
 WORDS = CHANCE.integers(1, 30, (8, 9))

@@ -113,6 +113,7 @@ def test_functional_calls_are_nodes_with_their_lines() -> None:
         (nn.ReLU6(), {"function": "relu6"}),
         (nn.Softmax(1), {"function": "softmax"}),
         (nn.Softmax(2), {"function": "softmax", "axis": -3}),
+        (nn.Softmax(0), {"function": "softmax", "axis": -4}),
         (nn.Hardswish(), {"function": "hard_swish", "slope": None}),
         (nn.Hardsigmoid(), {"function": "hard_sigmoid", "slope": 1 / 6}),
         (nn.Mish(), {"function": "mish"}),
@@ -165,6 +166,23 @@ def test_normalisations_of_channels_in_front() -> None:
     for name in ("1", "2", "3"):
         distance = reference.distance(found[name], model.parameters(), record, False)
         assert distance.ratio <= 1
+
+
+@pytest.mark.parametrize(("dim", "axes"), [(0, [-4]), (1, [-1]), (-1, [-2]), ((2, 3), [-3, -2])])
+def test_a_division_by_a_norm_is_read_with_its_axes(dim: Any, axes: list[int]) -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Conv2d(1, 2, 3), nn.LazyLinear(10)
+
+        def forward(self, x):
+            return self.last(F.normalize(self.first(x), dim=dim).flatten(1))
+
+    model, x = side(Network), images()
+    node = nodes(model)["normalize_1"]
+    assert (node.kind, node.attributes) == ("unit_norm", {"axes": axes})
+    record = model.record(x, False)
+    assert reference.distance(node, model.parameters(), record, False).ratio <= 1
 
 
 def test_what_networks_scale_and_shift_by_is_read() -> None:

@@ -54,16 +54,16 @@ def columns_of(
 def _order(one: np.ndarray, other: np.ndarray, of_a: Shape, of_b: Shape) -> np.ndarray:
     """The order of one input's numbers; as they are if no order of the axes fits."""
     numbers = np.arange(one.shape[1])
-    if of_a == of_b or _alike(one, other):
+    if of_a == of_b or alike(one, other):
         return numbers
     for axes in turns(of_a, of_b):
         turned = numbers.reshape(of_a).transpose(axes).ravel()
-        if axes not in SWAPPED and _alike(one[:, turned], other):
+        if axes not in SWAPPED and alike(one[:, turned], other):
             return turned
     return numbers
 
 
-def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
     """True if the second are the first times a number plus another one."""
     one, other = one.astype(np.float64), other.astype(np.float64)
     scale, offset = line(one, other)

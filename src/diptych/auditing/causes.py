@@ -285,6 +285,14 @@ SPECIAL: dict[tuple[str, str], dict[str, str]] = {
         "Keras": "AdamW(weight_decay), 0.004 by default; exclude_from_weight_decay excludes some",
         "PyTorch": "AdamW(weight_decay), 0.01 by default; a parameter group with 0 excludes some",
     },
+    **{
+        ("axis", kind): {
+            "PyTorch": "batch_first=True in the layer, or x.transpose(0, 1) before and behind it; "
+            "another transpose or slice if it has that",
+            "Keras": "the steps are the second axis; transpose or slice along the same axes",
+        }
+        for kind in ("gru", "lstm", "simple_rnn", "multi_head_attention")
+    },
     ("kernel-initialiser", "embedding"): {
         "Keras": "Embedding(embeddings_initializer), uniform within ±0.05 by default",
         "PyTorch": "nn.init.uniform_(embedding.weight, -0.05, 0.05) for Keras' default; PyTorch's "

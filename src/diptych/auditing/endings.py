@@ -53,7 +53,7 @@ def of_both(pair: Pair, outputs: dict[Which, np.ndarray]) -> tuple[np.ndarray, n
 def _ended(pair: Pair, which: Which, y: np.ndarray) -> np.ndarray:
     """A side's outputs after the final activation that only the other side has."""
     other: Which = "b" if which == "a" else "a"
-    ends, others = _each(pair, which), _each(pair, other)
+    ends, others = ends_of(pair, which), ends_of(pair, other)
     outputs = pair.several.get(which, ())
     if len(ends) != len(others):
         return y
@@ -68,7 +68,7 @@ def _ended(pair: Pair, which: Which, y: np.ndarray) -> np.ndarray:
     return np.concatenate([part.reshape(len(y), -1) for part in parts], axis=1)
 
 
-def _each(pair: Pair, which: Which) -> tuple[str | None, ...]:
+def ends_of(pair: Pair, which: Which) -> tuple[str | None, ...]:
     """The final activation of each of a side's outputs."""
     final = pair.final[which]
     if isinstance(final, tuple):

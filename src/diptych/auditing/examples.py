@@ -1,6 +1,6 @@
 """The examples that the stages use: the same for both sides, as each side prepares them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class Examples:
     """True if the inputs are random, because no side takes MNIST's images."""
     columns: np.ndarray | None = None
     """Where A has each number of B's inputs, if their axes are in another order; see `axes`."""
+    reshaped: bool = False
+    """True if B's data were reshaped to such an order and not transposed; see `layouts`."""
 
     def of_b(self, x: np.ndarray) -> np.ndarray:
         """A's inputs (n, …) as B has them, in the shape of B's."""
@@ -77,7 +79,7 @@ def prepared(sides: dict[Which, Side]) -> Examples:
         raw_y["a"] = random_targets(a, numbers, EXAMPLES)
     columns = None
     if len(raw_x) == len(SIDES):
-        columns = columns_of(raw_x["a"], raw_x["b"], _shapes(a), _shapes(b))
+        columns = columns_of(raw_x["a"], raw_x["b"], shapes_of(a), shapes_of(b))
     for which in SIDES:
         if which not in raw_x:
             source = "b" if which == "a" else "a"
@@ -91,9 +93,22 @@ def prepared(sides: dict[Which, Side]) -> Examples:
     return Examples(x, y, raw_x, raw_y, random, columns)
 
 
-def _shapes(side: Side) -> list[tuple[int, ...]]:
+def shapes_of(side: Side) -> list[tuple[int, ...]]:
     """The shapes of a side's inputs, without the batch."""
     return side.packed_inputs or [side.graph.input_shape]
+
+
+def in_order(examples: Examples, sides: dict[Which, Side], columns: np.ndarray) -> Examples:
+    """The examples with B's inputs in another order.
+
+    Args:
+        examples: with the inputs of both sides in one order.
+        sides: both sides.
+        columns: as `Examples.columns`.
+    """
+    x_of_b = _as_a_gets_it(examples.raw_x, sides["a"], sides["b"], columns)
+    x = {"a": examples.x["a"], "b": x_of_b}
+    return replace(examples, x=x, columns=columns)
 
 
 def takes_own(a: Side, b: Side) -> bool:

@@ -6,7 +6,7 @@ form a group, which is compared with the box as a whole.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice, permutations, product
 
@@ -50,7 +50,8 @@ def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays)
         if box.kind != "custom" or not box.parameters or TOGETHER in box.attributes:
             continue
         least, best = cost_of(boxes, parts, of_boxes, of_parts), parts
-        for candidate in _candidates(box, parts, of_boxes, of_parts):
+        is_last = box is boxes.nodes[-1]
+        for candidate in _candidates(box, parts, of_boxes, of_parts, is_last):
             cost = cost_of(boxes, candidate, of_boxes, of_parts)
             if cost < least - 1e-6:
                 least, best = cost, candidate
@@ -58,16 +59,28 @@ def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays)
     return parts
 
 
-def _candidates(box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays) -> Iterator[Graph]:
-    """The graph with each possible sequence of nodes as a group for the box."""
+def _candidates(
+    box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays, is_last: bool
+) -> Iterator[Graph]:
+    """The graph with each possible sequence of nodes as a group for the box.
+
+    Args:
+        box: a black box.
+        graph: the other side's.
+        of_box, of_graph: the parameters of each side.
+        is_last: whether the box is the last node of its network. Its shape need not be that of the
+            other side's output then: outputs for a whole batch have none without the batch.
+    """
     wanted = _shapes(box, of_box)
     nodes = graph.nodes
     for start in range(len(nodes)):
         shapes: Counter[Shape] = Counter()
+        names: set[str] = set()  # Each once, also where several layers use it.
         after = 0
         for stop in range(start + 1, len(nodes) + 1):
-            own = _shapes(nodes[stop - 1], of_graph)
-            shapes += own
+            own = nodes[stop - 1].parameters.values()
+            shapes += _shapes_of([name for name in own if name not in names], of_graph)
+            names.update(own)
             if shapes - wanted:
                 break
             if shapes != wanted:
@@ -76,13 +89,18 @@ def _candidates(box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays) -> It
             if after > FURTHER:
                 break
             stretch = nodes[start:stop]
-            if stop - start > 1 and stretch[-1].shape == box.shape and _is_closed(stretch, nodes):
+            fits = stretch[-1].shape == box.shape or (is_last and stop == len(nodes))
+            if stop - start > 1 and fits and _is_closed(stretch, nodes):
                 yield _as_one(graph, stretch)
 
 
 def _shapes(node: Node, parameters: Arrays) -> Counter[Shape]:
     """The number of parameters of each shape, whatever the order of its axes."""
-    return Counter(tuple(sorted(parameters[n].shape)) for n in node.parameters.values())
+    return _shapes_of(node.parameters.values(), parameters)
+
+
+def _shapes_of(names: Iterable[str], parameters: Arrays) -> Counter[Shape]:
+    return Counter(tuple(sorted(parameters[name].shape)) for name in names)
 
 
 def _is_closed(stretch: tuple[Node, ...], nodes: tuple[Node, ...]) -> bool:

@@ -242,9 +242,13 @@ def flattened_by(graph: Graph, node: Node) -> tuple[str, tuple[int, ...]] | None
 
 def turns(a: tuple[int, ...], b: tuple[int, ...]) -> list[tuple[int, ...]]:
     """The orders of the axes of a shape in which it is another shape, the likeliest first: as they
-    are, then all of them reversed."""
+    are, from convolution kernels of one layout to the other and back, then all of them reversed."""
     axes = tuple(range(len(a)))
-    likely = dict.fromkeys([axes, axes[::-1], *permutations(axes)])
+    windows_first = (*axes[2:], *axes[1::-1])  # (out, in, *window) to (*window, in, out).
+    likely = dict.fromkeys(
+        [axes, tuple(np.argsort(windows_first).tolist()), windows_first, axes[::-1]]
+    )
+    likely |= dict.fromkeys(permutations(axes))
     return [order for order in likely if tuple(a[axis] for axis in order) == b]
 
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, TypeVar
 
-from diptych.auditing import harm, spec
+from diptych.auditing import harm, layouts, spec
 from diptych.auditing.choices import Choices
 from diptych.auditing.examples import Examples, prepared
 from diptych.auditing.findings import Reporter
@@ -249,6 +249,18 @@ def _rehearse(sides: dict[str, Side], examples: Examples) -> None:
     at_once(sides, train)
 
 
+def _as_taken(pair: Pair, examples: Examples, result: Audit) -> Examples:
+    """The examples, transposed where a side has reshaped them."""
+    try:
+        return layouts.as_taken(pair, examples)
+    except Exception as problem:
+        if isinstance(problem, InputError) and not isinstance(problem, Failed):
+            raise
+        reason = str(problem) if isinstance(problem, Unable | Failed) else _fault(problem)
+        result.notes.append(f"inputs were not tried in other orders of their axes: {reason}")
+        return examples
+
+
 def _settled(pair: Pair, examples: Examples, result: Audit) -> Pair:
     """The pair with parameters and layers in an order in which the outputs agree."""
     try:
@@ -270,6 +282,7 @@ def _run_stages(
     if examples.random:
         result.notes.append("the network does not take MNIST images; inputs are random")
     pair = Pair.of(sides, _identified(sides, examples, result))
+    examples = _as_taken(pair, examples, result)
     pair = _settled(pair, examples, result)
     if not any(match.a and match.b for match in pair.matches):
         raise InputError(
@@ -296,8 +309,8 @@ def _run_stages(
     losses = run("loss", loss.check, twins)
     formulas = losses.formulas if losses else dict.fromkeys(SIDES)
     decay = losses.decay if losses else {which: {} for which in SIDES}
-    clips, asked = bool(losses and losses.clips), not losses or losses.asked
-    run("gradients", gradients.check, twins, formulas, decay, clips, asked)
+    asked = not losses or losses.asked
+    run("gradients", gradients.check, twins, formulas, decay, asked)
     run("update", update.check, twins, decay)
     run("schedule", schedule.check, pair)
     run("settings", settings.check, pair)

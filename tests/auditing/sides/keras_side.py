@@ -118,6 +118,7 @@ LAYERS = {
         shared_axes=[1] if v.layer_shared else None,
     ),
     "rms_norm": lambda v: layers.RMSNormalization(epsilon=v.layer_epsilon),
+    "unit_norm": lambda v: layers.UnitNormalization(axis=v.layer_axis),
 }
 """By kind, the layer behind the hidden one of the regression."""
 

@@ -109,12 +109,22 @@ class Residual(nn.Module):
         return self.last(x.mean((2, 3)))
 
 
+class UnitNorm(nn.Module):
+    def __init__(self, v: Variant) -> None:
+        super().__init__()
+        self.axis = v.layer_axis
+
+    def forward(self, x):
+        return functional.normalize(x, dim=self.axis)
+
+
 LAYERS = {
     "clip": lambda v: nn.Hardtanh(0.0, v.layer_limit),
     "group_norm": lambda v: nn.GroupNorm(v.layer_groups, v.units, v.layer_epsilon),
     "layer_norm": lambda v: nn.LayerNorm(v.units, v.layer_epsilon),
     "prelu": lambda v: nn.PReLU(1 if v.layer_shared else v.units),
     "rms_norm": lambda v: nn.RMSNorm(v.units, v.layer_epsilon),
+    "unit_norm": UnitNorm,
 }
 """By kind, the layer behind the hidden one of the regression."""
 

@@ -38,6 +38,7 @@ class Variant:
     """A kind of layer behind the hidden one of the regression."""
     layer_epsilon: float = 1e-3
     layer_groups: int = 2
+    layer_axis: int = 1
     padded: bool = False
     """An embedding's row 0 gets no gradient."""
     layer_limit: float = 2.0

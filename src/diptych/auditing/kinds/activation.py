@@ -70,7 +70,10 @@ def words(node: Node) -> str:
         numbers = ("none" if limit is None else f"{limit:.6g}" for limit in limits)
         text += f" with limits {', '.join(numbers)}"
     axis = node.attributes.get("axis", -1)
-    return text if axis == -1 else f"{text} over axis {axis}"
+    if axis == -1:
+        return text
+    of_batch = -axis > len(node.shape)
+    return f"{text} over the batch" if of_batch else f"{text} over axis {axis}"
 
 
 def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference]:
@@ -203,7 +206,8 @@ ACTIVATION = Kind(
         "slope": "the number of the function, such as leaky_relu's slope on the negative side; "
         "None for those that have none",
         "limits": "two numbers of clip, threshold and capped_relu; missing for the others",
-        "axis": "negative int, the axis of softmax and its logarithm; the last one if missing",
+        "axis": "negative int, the axis of softmax and its logarithm, which may be the batch; the "
+        "last one if missing",
     },
     optional=frozenset({"limits", "axis"}),
     words=words,

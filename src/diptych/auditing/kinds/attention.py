@@ -9,6 +9,7 @@ import autograd.numpy as anp
 import numpy as np
 
 from diptych.auditing.graph import Arrays, Node
+from diptych.auditing.kinds import over_batch
 from diptych.auditing.kinds.curves import softmax
 from diptych.auditing.kinds.kind import (
     Array,
@@ -77,6 +78,7 @@ def _sources(node: Node, inputs: Sequence[Array]) -> list[Array]:
     return sources
 
 
+@over_batch.computed
 def _multi_head(
     node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool
 ) -> Array:
@@ -132,6 +134,7 @@ def _mixing_error(
     return of_weights @ np.square(v) + np.square(weights) @ of_v + rounded
 
 
+@over_batch.rounded
 def _multi_head_rounding(
     node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
 ) -> np.ndarray:
@@ -196,6 +199,8 @@ def _multi_head_differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> lis
             result.append(Difference("units", *says))
         what = f"a bias of the {name}"
         result += optional_role(f"{name}_bias", of_a, of_b, "bias-missing", what)
+    if over := over_batch.difference(a, b):
+        return [*result, over]
     common = _common_differences(a, b)
     return result + (common if heads[0] == heads[1] else common[1:])
 
@@ -209,6 +214,11 @@ def _hypotheses(node: Node, x: np.ndarray, y: np.ndarray) -> list[tuple[str, Nod
         ("layer-kind", causal),
         *(("layer-kind", with_attributes(node, scale=float(s))) for s in scales if s != scale),
     ]
+
+
+def _multi_head_words(node: Node) -> str:
+    text = f"attention of {node.attributes['heads']} heads to {node.shape[-1]}"
+    return text + ", over the examples of a batch" * over_batch.is_over_batch(node)
 
 
 _COMMON = {"scale": SCALE, "causal": CAUSAL, "mask": MASK, "dropout": DROPOUT}
@@ -225,14 +235,16 @@ MULTI_HEAD_ATTENTION = Kind(
     | {
         "heads": "int",
         "order": "which inputs queries, keys and values are made of",
-    },
+    }
+    | over_batch.ATTRIBUTES,
+    optional=over_batch.OPTIONAL,
     roles={f"{name}_kernel": Role(shape) for name, shape in _SIZES.items()}
     | {
         f"{name}_bias": Role("(its kernel's last axis,)", False, initialiser="bias-initialiser",
                              stir="add")
         for name in _SIZES
     },
-    words=lambda node: f"attention of {node.attributes['heads']} heads to {node.shape[-1]}",
+    words=_multi_head_words,
     compute=_multi_head,
     rounding=_multi_head_rounding,
     differences=_multi_head_differences,

@@ -11,6 +11,7 @@ import autograd.numpy as anp
 import numpy as np
 
 from diptych.auditing.graph import Arrays, Node
+from diptych.auditing.kinds import over_batch
 from diptych.auditing.kinds.cells import CELLS, Cell, step, step_errors, taken
 from diptych.auditing.kinds.directions import BACKWARD, BOTH, CELL, FORWARD, SEQUENCE, STATE, STEP
 from diptych.auditing.kinds.kind import (
@@ -45,7 +46,7 @@ ATTRIBUTES = {
     "skipped": "what a skipped step gives: 'repeat', the output before it, or 'zero'",
     "dropout": "the share of the input that is dropped in training, one mask for all steps",
     "recurrent_dropout": "the share of the state that is dropped in training",
-}
+} | over_batch.ATTRIBUTES  # fmt: skip
 STATES = (STATE, CELL)
 """The names of a cell's states, in the order in which it has them."""
 GATED = {"recurrent_activation": "of the gates"}
@@ -57,6 +58,7 @@ def _directions(node: Node) -> list[tuple[str, bool]]:
     return [("", direction == BACKWARD)] + ([(BACK, True)] if direction == BOTH else [])
 
 
+@over_batch.computed
 def compute(node: Node, parameters: Parameters, inputs: Sequence[Array], training: bool) -> Array:
     """The outputs of all steps, or the last ones.
 
@@ -132,6 +134,7 @@ def _merged(node: Node, outputs: list[Array]) -> Array:
     return one + other
 
 
+@over_batch.rounded
 def rounding(
     node: Node, parameters: Arrays, inputs: Sequence[np.ndarray], y: np.ndarray, training: bool
 ) -> np.ndarray:
@@ -176,6 +179,8 @@ def words(node: Node) -> str:
         text += f", reset gate {_reset(node)}"
     if own["initial"]:
         text += f", which {_begins(node)}"
+    if over_batch.is_over_batch(node):
+        text += ", over the examples of a batch"
     return text + (", its last cell state" if own["returns"] == CELL else "")
 
 
@@ -220,6 +225,8 @@ def differences(a: Node, b: Node, of_a: Shapes, of_b: Shapes) -> list[Difference
     units = [of["recurrent_kernel"][0] for of in (of_a, of_b)]
     if units[0] != units[1]:
         result.append(Difference("units", *(f"{count} units" for count in units)))
+    if over := over_batch.difference(a, b):
+        return [*result, over]  # It returns another array, whatever else it does.
     if one.get("reset_after") != other.get("reset_after"):
         says = [f"reset gate {_reset(node)}" for node in (a, b)]
         result.append(Difference("layer-kind", *says, changed=with_those_of(a, b, "reset_after")))
@@ -321,6 +328,7 @@ def _roles(bias: str, gates: int) -> dict[str, Role]:
 LSTM = Kind(
     name="lstm",
     attributes=ATTRIBUTES | GATED,
+    optional=over_batch.OPTIONAL,
     roles=_roles("(4 * units,); the sum of both where a framework has two", 4),
     words=words,
     compute=compute,
@@ -337,6 +345,7 @@ GRU = Kind(
         "reset_after": "whether the reset gate follows the product with the recurrent kernel, as "
         "in cuDNN and PyTorch, or goes before it, as in the paper",
     },
+    optional=over_batch.OPTIONAL,
     roles=_roles("(3 * units,); (2, 3 * units) with the reset gate after the matrix: the input's, "
                  "then the state's", 3),
     words=words,
@@ -351,6 +360,7 @@ state; the update gate says how much of the old state is kept."""
 SIMPLE_RNN = Kind(
     name="simple_rnn",
     attributes=ATTRIBUTES,
+    optional=over_batch.OPTIONAL,
     roles=_roles("(units,); the sum of both where a framework has two", 1),
     words=words,
     compute=compute,

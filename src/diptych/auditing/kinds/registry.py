@@ -20,6 +20,7 @@ from diptych.auditing.kinds import (
     resampling,
     selecting,
     shape,
+    unit_norm,
 )
 from diptych.auditing.kinds.kind import Kind, Role
 
@@ -36,6 +37,7 @@ FAMILIES = (
     dense,
     embedding,
     normalisation,
+    unit_norm,
     recurrent,
     attention,
     dropout,

@@ -35,26 +35,19 @@ class Batch:
     def size(self) -> int:
         return len(self.logits)
 
-    @property
-    def saturates(self) -> bool:
-        """True if probabilities of such outputs are all but 0 and 1."""
-        return self.scale >= SCALES[-1]
 
-
-def batches(pair: Pair, examples: Examples, saturated: bool = True) -> Iterator[Batch]:
+def batches(pair: Pair, examples: Examples) -> Iterator[Batch]:
     """Batches that cover each class, each scale of outputs and each batch size.
 
     Args:
         pair: both sides.
         examples: with targets in the shape of each side's own.
-        saturated: with outputs so large that probabilities are all but 0 and 1.
     """
     first = pair.sides["a"]
     shape = pair.a.nodes[-1].shape
-    scales = SCALES if saturated else SCALES[:2]
     spreads = SPREADS if first.targets == "values" else (1.0,)
     for size in SIZES:
-        for scale in scales:
+        for scale in SCALES:
             for spread in spreads:
                 chance = generator(0, "audit/outputs", size)
                 z = scale * spread * chance.standard_normal((size, *shape))

@@ -5,10 +5,13 @@ compared as distributions with everything on: code can draw the same outputs and
 through them in another way.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 
+from diptych.auditing import saturation
 from diptych.auditing.certificate import FLOAT32, TWINS
 from diptych.auditing.drawn_gradients import LOSS, Difference, compare_drawn
 from diptych.auditing.findings import Reporter
@@ -38,7 +41,6 @@ def check(
     twins: Twins,
     formulas: dict[Which, Formula | None],
     decay: Penalties,
-    clips: bool,
     asked: bool,
     report: Reporter,
 ) -> Stage:
@@ -48,7 +50,6 @@ def check(
         twins: both sides.
         formulas: of the losses, as far as they are known.
         decay: penalties that are in one side's loss and in the other's steps; they are left out.
-        clips: whether one loss cuts probabilities off near 0, where the other does not.
         asked: whether the losses were compared on given outputs. If not, they are compared here.
         report: takes the findings.
     """
@@ -58,10 +59,6 @@ def check(
     with twins.used(stage.coverage):
         start = twins.start()
         for place in places(twins):
-            if clips and (place.weights == "large" or place.scale > 1):
-                reason = "one loss takes probabilities and may clip them near 0"
-                stage.coverage.leave_out(str(place), reason)
-                continue
             try:
                 _at(twins, place, start, decay, stage, worst)
             except (Failed, Unable) as problem:
@@ -236,14 +233,63 @@ def without(
     return loss, gradients
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """The comparison of one answer of both sides: a loss, or a gradient."""
+
+    difference: float
+    bound: float
+    match: Match | None
+    what: str
+
+
 def _at(
     twins: Twins, place: Place, start: Arrays, decay: Penalties, stage: Stage, worst: Worst
 ) -> None:
-    """Compares both sides at one place."""
-    pair = twins.pair
+    """Compares both sides at one place, if they differ without examples whose probabilities a loss
+    may clip."""
     weights = weights_at(place, start)
     x, y = inputs_at(place, twins)
     twins.load(weights)
+    comparisons = list(_compared(twins, weights, x, y, decay, stage, worst))
+    while any(c.difference > c.bound for c in comparisons):
+        twins.load(weights)
+        kept = ~_saturated(twins, x)
+        if kept.all():
+            break
+        stage.coverage.leave_out(f"{place}: {(~kept).sum()} examples", saturation.REASON)
+        if not kept.any():
+            return
+        x, y = ({which: values[which][kept] for which in SIDES} for values in (x, y))
+        comparisons = list(_compared(twins, weights, x, y, decay, stage, worst))
+    stage.coverage.compared(len(comparisons), **place.extents)
+    for c in comparisons:
+        stage.saw(c.difference, c.bound)
+        worst.take(c.difference, c.bound, c.match, c.what, str(place))
+
+
+def _saturated(twins: Twins, x: dict[Which, np.ndarray]) -> np.ndarray:
+    """Shows for which examples a probability of either side is near 0 or 1, bool (n,)."""
+    if twins.pair.narrowed or not saturation.functions_of(twins.pair):
+        return np.zeros(len(x["a"]), bool)
+    near, shown = saturation.NEAR[twins.precision], []
+    for training in (False, True):
+        outputs = twins.ask(lambda side, which, on=training: side.outputs(x[which], on)[0])
+        shown += [saturation.saturated(twins.pair, w, outputs[w], near) for w in SIDES]
+    return np.any(shown, axis=0)
+
+
+def _compared(
+    twins: Twins,
+    weights: Arrays,
+    x: dict[Which, np.ndarray],
+    y: dict[Which, np.ndarray],
+    decay: Penalties,
+    stage: Stage,
+    worst: Worst,
+) -> Iterator[_Comparison]:
+    """Compares the loss and the gradients of both sides, which have these weights."""
+    pair = twins.pair
     of_side = {"a": weights, "b": pair.transfer.to_b(weights)}
 
     def ask(side: Answers, which: Which) -> tuple[float, Arrays]:
@@ -268,9 +314,7 @@ def _at(
     bound = of_loss + twins.bound(
         losses[0], difference - of_loss, lambda way: np.array(near(way)[0])
     )
-    stage.coverage.compared(1, **place.extents)
-    stage.saw(difference, bound)
-    worst.take(difference, bound, None, LOSS, str(place))
+    yield _Comparison(difference, bound, None, LOSS)
     # A bias in front of a normalisation has a gradient of nothing but rounding.
     floor = of_gradient + twins.floor(largest)
     of_layers = set(pair.of_layers)
@@ -288,6 +332,4 @@ def _at(
         bound = floor + twins.bound(
             a, difference - floor, lambda way, name=name, zeros=zeros: near(way)[1].get(name, zeros)
         )
-        stage.coverage.compared()
-        stage.saw(difference, bound)
-        worst.take(difference, bound, match, f"gradient of {name}", str(place))
+        yield _Comparison(difference, bound, match, f"gradient of {name}")

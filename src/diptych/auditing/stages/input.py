@@ -3,9 +3,16 @@
 import numpy as np
 
 from diptych.auditing.axes import columns_of
-from diptych.auditing.examples import Examples, effective, leading_rescale, targets_as
+from diptych.auditing.examples import (
+    Examples,
+    effective,
+    leading_rescale,
+    shapes_of,
+    targets_as,
+)
 from diptych.auditing.findings import Reporter
 from diptych.auditing.kinds.arithmetic import line
+from diptych.auditing.kinds.kind import times
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Stage
 
@@ -24,7 +31,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     if not any(side.prepares for side in pair.sides.values()):
         stage.note = "neither side defines how it prepares data; both got the same data"
     b = examples.of_a(b) if a.size == b.size else b
-    if examples.columns is not None:
+    if examples.columns is not None and not examples.reshaped:
         report.note("the axes of the inputs are in another order on each side, by their data")
     count = min(len(a), len(b))
     a, b = a[:count], b[:count]
@@ -36,13 +43,23 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
         stage.coverage.compared(count, examples=count)
         difference = float(np.abs(a - b).max(initial=0.0))
         stage.saw(difference, bound)
-        if difference > bound:
+        if examples.reshaped:
+            stage.ok = False
+            of_a, of_b = (_listed(shapes_of(side)) for side in pair.sides.values())
+            words = f"the same numbers reshaped to {of_b}, not transposed"
+            report("input-layout", a=f"inputs of {of_a}", b=words, effect=_span(a, b))
+        elif difference > bound:
             stage.ok = False
             _explain(a, b, report)
     if stage.ok:
         _whole_data(pair, stage, report)
     _targets(pair, examples, stage, report)
     return stage
+
+
+def _listed(shapes: list[tuple[int, ...]]) -> str:
+    """The shapes of inputs, without the batch, such as ``14×12×3``; each one once."""
+    return ", ".join(dict.fromkeys(times(shape) for shape in shapes))
 
 
 def _whole_data(pair: Pair, stage: Stage, report: Reporter) -> None:

@@ -6,11 +6,12 @@ its name.
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
 
+from diptych.auditing import saturation
 from diptych.auditing.endings import ended
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
@@ -18,7 +19,7 @@ from diptych.auditing.graph import Arrays
 from diptych.auditing.losses import Formula
 from diptych.auditing.match import Final
 from diptych.auditing.naming import penalties
-from diptych.auditing.naming.formulas import REDUCTIONS, compare, described, taken
+from diptych.auditing.naming.formulas import REDUCTIONS, compare, described
 from diptych.auditing.naming.losses import SIZES, Outputs, recovered
 from diptych.auditing.naming.penalties import zeros
 from diptych.auditing.pair import SIDES, Pair, Which
@@ -44,8 +45,6 @@ class Losses:
     formulas: Formulas
     decay: Penalties
     """The squared penalties that are in one side's loss and in the other's steps."""
-    clips: bool = False
-    """True if a loss takes probabilities, which it may clip near 0, and the other one may not."""
 
     @property
     def asked(self) -> bool:
@@ -67,11 +66,9 @@ def check(twins: Twins, report: Reporter) -> Losses:
     words = {which: str(getattr(pair.sides[which], "loss_words", "")) for which in SIDES}
     decay: Penalties = penalties.decayed(twins, a, b) if a and b else {}
     decay = decay or {which: {} for which in SIDES}
-    clips = bool(a and b and a["takes"] != b["takes"] and taken(a) == taken(b))
     several = any(isinstance(final, tuple) for final in pair.final.values())
-    clips |= several or (any(pair.final.values()) and not all(values.values()))
-    worst = _different(twins, decay, clips, close, stage)
-    clips, effect = worst.clips, worst.effect
+    worst = _different(twins, decay, close, stage)
+    effect = worst.effect
     ends = [pair.final[which] for which in SIDES]
     of_ends = [f"{_words(end)} at the end" for end in ends]
     if several and effect and ends[0] != ends[1] and _ends_explain(twins):
@@ -105,7 +102,7 @@ def check(twins: Twins, report: Reporter) -> Losses:
     if a and stage.ok:
         reduction = REDUCTIONS.get(a["reduction"], a["reduction"])
         stage.note = f"{a['kind'].replace('_', ' ')}, {reduction}"
-    return Losses(stage, formulas, decay, clips)
+    return Losses(stage, formulas, decay)
 
 
 def _of_more(pair: Pair, which: Which, stage: Stage) -> Losses:
@@ -117,7 +114,7 @@ def _of_more(pair: Pair, which: Which, stage: Stage) -> Losses:
         "both losses are compared with the gradients"
     )
     nothing: Penalties = {side: {} for side in SIDES}
-    return Losses(stage, dict.fromkeys(SIDES), nothing, any(pair.final.values()))
+    return Losses(stage, dict.fromkeys(SIDES), nothing)
 
 
 def _recovered(
@@ -159,42 +156,33 @@ class _Worst:
     effect: str = ""
     of_weights: tuple[float, float] | None = None
     """The losses that differ, if they do so with random weights and not with weights of zero."""
-    clips: bool = False
-    """True if the losses were not compared where probabilities are all but 0 and 1."""
+
+    def bound(self, a: float, b: float) -> float:
+        """The difference of two losses that rounding explains."""
+        return self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
+
+    def away(self, a: float, b: float) -> float:
+        """The difference of two losses, infinite if one of them is no number."""
+        return abs(a - b) if np.isfinite([a, b]).all() else float("inf")
 
     def saw(self, a: float, b: float, where: str, of_weights: bool = False) -> None:
         """Adds the losses of both sides for the same outputs."""
-        away, bound = self._away(a, b)
+        away, bound = self.away(a, b), self.bound(a, b)
         self.stage.saw(away, bound)
         if away > self.ratio * bound:
             self.of_weights = (a, b) if of_weights and not self.effect else None
             self.ratio = away / bound
             self.effect = f"on the same outputs the losses are {a:.8g} and {b:.8g} ({where})"
 
-    def are_one(self, a: float, b: float) -> bool:
-        """True if rounding explains the difference of two losses."""
-        away, bound = self._away(a, b)
-        return away <= bound
 
-    def _away(self, a: float, b: float) -> tuple[float, float]:
-        """The difference of two losses, and what rounding explains."""
-        bound = self.relative * max(1e-3, *(abs(v) for v in (a, b) if np.isfinite(v)), 1e-3)
-        return (abs(a - b) if np.isfinite([a, b]).all() else float("inf")), bound
-
-
-def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage: Stage) -> _Worst:
-    """The largest difference beyond rounding, if there is any.
-
-    Where a network ends in a softmax or sigmoid, losses that differ only for probabilities near 0
-    are not told to differ: Keras clips those at 1e-7, on some backends and not on others.
-    """
-    worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close, clips=clips)
+def _different(twins: Twins, decay: Penalties, close: float, stage: Stage) -> _Worst:
+    """The largest difference beyond rounding, if there is any."""
+    worst = _Worst(stage, 4 * CONSTANTS if twins.has_float64 else close)
     refused: dict[str, str] = {}
-    saturated: list[tuple[float, float, probes.Batch, str]] = []
     with twins.used(stage.coverage), twins.kept():
         for weights in ("no", "random") if twins.pair.whole else ("no",):
             _load(twins, weights)
-            batches = probes.batches(twins.pair, twins.examples, saturated=not clips)
+            batches = probes.batches(twins.pair, twins.examples)
             for batch in batches if weights == "no" else islice(batches, 1):
                 try:
                     a, b = _losses(twins, batch)
@@ -209,31 +197,32 @@ def _different(twins: Twins, decay: Penalties, clips: bool, close: float, stage:
                         loss - penalties.value(decay[which], _random(twins, which))
                         for which, loss in zip(SIDES, (a, b), strict=True)
                     )
-                if batch.saturates and any(twins.pair.final.values()):
-                    saturated.append((a, b, batch, weights))
+                elif _clipped(twins, batch, worst, a, b):
+                    stage.coverage.leave_out(batch.name, saturation.REASON)
                     continue
-                _saw(twins, worst, a, b, batch, weights)
+                stage.coverage.compared(1, **_extents(twins, batch, weights))
+                worst.saw(a, b, f"{batch.name}, {weights} weights", weights == "random")
         if refused and not stage.coverage.probes:
             refused = {"outputs outside the range of the network": next(iter(refused.values()))}
             _on_own_outputs(twins, worst)
-    if not worst.effect and any(not worst.are_one(a, b) for a, b, *_ in saturated):
-        worst.clips, saturated = True, []
-    for a, b, batch, weights in saturated:
-        _saw(twins, worst, a, b, batch, weights)
-    if worst.clips:
-        reason = "one loss takes probabilities and may clip them near 0"
-        stage.coverage.leave_out("outputs with a standard deviation of 30", reason)
     for name, problem in refused.items():
         stage.coverage.leave_out(name, problem)
     return worst
 
 
-def _saw(
-    twins: Twins, worst: _Worst, a: float, b: float, batch: probes.Batch, weights: str
-) -> None:
-    """Adds the losses of both sides for one batch."""
-    worst.stage.coverage.compared(1, **_extents(twins, batch, weights))
-    worst.saw(a, b, f"{batch.name}, {weights} weights", weights == "random")
+def _clipped(twins: Twins, batch: probes.Batch, worst: _Worst, a: float, b: float) -> bool:
+    """True if two losses differ, and are the same where no probability is near 0 or 1."""
+    if worst.away(a, b) <= worst.bound(a, b):
+        return False
+    near = saturation.NEAR[twins.precision]
+    logits = saturation.limited(twins.pair, batch.logits, near)
+    if logits is None or np.array_equal(logits, batch.logits):
+        return False
+    try:
+        one, other = _losses(twins, replace(batch, logits=logits))
+    except (Failed, Unable):
+        return False
+    return worst.away(one, other) <= worst.bound(one, other)
 
 
 def _on_own_outputs(twins: Twins, worst: _Worst) -> None:
@@ -303,7 +292,7 @@ def _losses(twins: Twins, batch: probes.Batch, final: Final = None) -> tuple[flo
 
 def _ends_explain(twins: Twins) -> bool:
     """True if both losses agree on outputs behind the final activations of one side."""
-    batch = next(probes.batches(twins.pair, twins.examples, saturated=False))
+    batch = next(probes.batches(twins.pair, twins.examples))
     with contextlib.suppress(Failed, Unable):
         for final in filter(None, twins.pair.final.values()):
             a, b = _losses(twins, batch, final)

@@ -161,7 +161,10 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
     if draws and not all(side.trains for side in pair.sides.values()):
         return  # A file for inference need not have it.
     code = "activation" if node.kind == "activation" else "layer-missing"
-    absent = "none (linear)" if code == "activation" else "no such layer"
+    absent = "no such layer"
+    if code == "activation":  # The other side may have its own at the end, where none is matched.
+        other_end = pair.final["b" if match.a else "a"]
+        absent = other_end if other_end and _is_last(pair, match) else "none (linear)"
     graph = pair.graphs["a" if match.a else "b"]
     takers = [other.kind for other in graph.nodes if node.name in other.inputs]
     steps = [step[0] for step in node.attributes.get("steps", ())]
@@ -178,6 +181,12 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
         effect = effect_of(pair, examples.x["a"], {node.name: linear(node)})
         words_of_effect = effect.words if effect else ""
     report(code, at=match, a=a, b=b, effect=words_of_effect)
+
+
+def _is_last(pair: Pair, match: Match) -> bool:
+    """True if a node without a counterpart is the last one of its network."""
+    graph, node = (pair.a, match.a) if match.a else (pair.b, match.b)
+    return bool(graph.nodes) and graph.nodes[-1] is node
 
 
 def _compare(

@@ -42,6 +42,7 @@ NOT_EXPRESSED: dict[str, str] = {
     "repeat": "it is not read yet: it is a black box",
     "resize": "it is not read yet: it is a black box",
     "rms_norm": "no operation does it: it is read as what it is made of",
+    "unit_norm": "no operation does it: it is read as what it is made of",
     "roll": "it is not read yet: it is a black box",
     "simple_rnn": "a loop over the steps is a black box",
     "slice": "it is not read yet: it is a black box",

@@ -24,6 +24,7 @@ NOT_EXPRESSED: dict[str, str] = {
     "roll": "exporters write slices and a concatenation",
     "spatial_dropout": "exporters leave it out",
     "stack": "exporters write reshapes and a concatenation",
+    "unit_norm": "exporters write the norm, a limit and a division",
 }
 """Kinds that it does not have, or that are not read, each with the reason."""
 

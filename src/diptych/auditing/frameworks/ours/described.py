@@ -48,6 +48,7 @@ NOT_EXPRESSED: dict[str, str] = {
     "prelu": "no description has it",
     "reshape": "no description has it",
     "rms_norm": "no description has it",
+    "unit_norm": "no description has it",
     "simple_rnn": "no description has it",
     "subtract": "a network's description is a chain",
     "adaptive_average_pool": "no description has it",

@@ -51,6 +51,7 @@ NOT_EXPRESSED: dict[str, str] = {
     "augmentation": "it is the data's affair",
     "gaussian_dropout": "it has no operation of it",
     "gaussian_noise": "it has no operation of it",
+    "unit_norm": "it has no operation: one written out is read as its parts",
 }
 """Kinds that it does not have, or that are not read, each with the reason."""
 

@@ -150,6 +150,8 @@ def _last_step(drafts: Drafts, event: Event) -> bool:
     if draft is None or drafts.drafts[draft].attributes["returns"] != SEQUENCE:
         return False
     attributes = drafts.drafts[draft].attributes
+    if "over" in attributes:  # The last example of each step, which no state is.
+        return False
     if attributes["direction"] == FORWARD and not attributes["masked"]:
         made = drafts.drafts[draft].event
         state = next(i for i in range(draft + 1, len(drafts.drafts)) if _is_state(drafts, i, made))

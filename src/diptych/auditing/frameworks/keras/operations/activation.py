@@ -134,7 +134,7 @@ def over_axis(function: str, axis: Any, call: ShapedCall) -> NodeDraft | None:
     if call.is_channel_axis(axis):
         return activated(function)
     rank = len(call.inputs[0]) + 1
-    if call.channels_first or axis % rank == 0:
+    if call.channels_first and axis % rank:
         return None
     return activated(function, axis=axis % rank - rank)
 

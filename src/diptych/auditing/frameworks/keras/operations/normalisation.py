@@ -66,3 +66,26 @@ def group_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
         return None
     variables = {"gamma": layer.gamma, "beta": layer.beta}
     return draft("group_norm", variables, epsilon=layer.epsilon, groups=layer.groups)
+
+
+@reads("UnitNormalization")
+def unit_normalisation(layer: Any, call: ShapedCall) -> NodeDraft | None:
+    return _by_norm(layer.axis, call)
+
+
+@reads("ops.Normalize")
+def normalize(operation: Any, call: ShapedCall) -> NodeDraft | None:
+    if operation.order != 2 or (operation.epsilon or 0) > 1e-6:
+        return None
+    return _by_norm(operation.axis, call)
+
+
+def _by_norm(axis: Any, call: ShapedCall) -> NodeDraft | None:
+    """Drafts a division by the norm over axes, which may be the batch's."""
+    rank = len(call.inputs[0]) + 1
+    axes = sorted(one % rank - rank for one in ([axis] if isinstance(axis, int) else axis))
+    if call.channels_first and call.spatial:
+        axes = [-1] if axes == [1 - rank] else axes
+        if axes not in ([-1], [-rank]):
+            return None
+    return draft("unit_norm", axes=axes)

@@ -185,7 +185,7 @@ def softmax(
     if dim == channel_axis(value.layout, input.ndim):
         return _activation(drafts, event, input, event.name)
     value = drafts.activation(event, input)
-    if value is None or dim == 0:
+    if value is None:
         return False
     axis = graph_axis(value.layout, dim, input.ndim) - input.ndim
     return _activation(drafts, event, input, event.name, axis=axis)

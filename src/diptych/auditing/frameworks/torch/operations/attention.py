@@ -49,7 +49,9 @@ def multi_head(
     sources = [query, key, value]
     values = [drafts.activation(event, x) for x in sources]
     unusual = (bias_k, bias_v, static_k, static_v) != (None,) * 4 or add_zero_attn
-    if unusual or any(v is None or v.layout != TIME for v in values):
+    layouts = {value.layout if value else None for value in values}
+    over_batch = layouts == {LAST}  # Where the user forgot `batch_first`.
+    if unusual or not (layouts == {TIME} or (over_batch and key_padding_mask is None)):
         return False
     causal = is_causal_mask(drafts, event, attn_mask, len(query), len(key))
     if causal is None:
@@ -82,7 +84,12 @@ def multi_head(
     size = embed_dim_to_check // num_heads
     attributes = {"heads": num_heads, "order": order, "scale": 1 / math.sqrt(size)}
     attributes |= {"causal": causal, "mask": mask, "dropout": rate}
-    return drafts.emit(event, "multi_head_attention", inputs, TIME, parameters | bias, **attributes)
+    if over_batch:
+        attributes["over"] = "batch"
+    layout = LAST if over_batch else TIME
+    return drafts.emit(
+        event, "multi_head_attention", inputs, layout, parameters | bias, **attributes
+    )
 
 
 def _parameters(

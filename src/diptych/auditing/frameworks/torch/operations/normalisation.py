@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from diptych.auditing.frameworks.torch.drafts import Drafts
-from diptych.auditing.frameworks.torch.layout import FIRST
+from diptych.auditing.frameworks.torch.layout import FIRST, graph_axis
 from diptych.auditing.frameworks.torch.operations.registry import reads
 from diptych.auditing.frameworks.torch.parameters import MOVED, PLAIN
 from diptych.auditing.frameworks.torch.trace import Event
@@ -138,3 +138,21 @@ def instance_norm(
 ) -> bool:
     alone = use_input_stats and running_mean is None  # It keeps no averages.
     return alone and group_norm(drafts, event, input, input.shape[1], weight, bias, eps)
+
+
+@reads("normalize")
+def normalize(
+    drafts: Drafts,
+    event: Event,
+    input: Tensor,
+    p: float = 2.0,
+    dim: int | Sequence[int] = 1,
+    eps: float = 1e-12,
+    out: Tensor | None = None,
+) -> bool:
+    value = drafts.activation(event, input)
+    if value is None or p != 2 or eps > 1e-6:
+        return False
+    dims = [dim] if isinstance(dim, int) else dim
+    axes = sorted(graph_axis(value.layout, axis, input.ndim) - input.ndim for axis in dims)
+    return drafts.emit(event, "unit_norm", [input], value.layout, axes=axes)

@@ -27,7 +27,10 @@ def recurrent(drafts: Drafts, event: Event, input: Tensor, *arguments: Any) -> b
         hx, params, has_biases, num_layers, _, _, bidirectional, batch_first = arguments
         value, first = drafts.activation(event, input), LAST if batch_first else TIME
         known = isinstance(params, (list, tuple)) and num_layers == 1 and input.ndim == 3
-    if value is None or value.layout != first or not known:
+    if value is None or not known:
+        return False
+    over_batch = (first, value.layout) == (TIME, LAST)  # Where the user forgot `batch_first`.
+    if value.layout != first and (not over_batch or packed is not None):
         return False
     directions = 2 if bidirectional else 1
     initial = _initial(drafts, event, hx, f"{STATES}:{directions}")
@@ -60,6 +63,14 @@ def recurrent(drafts: Drafts, event: Event, input: Tensor, *arguments: Any) -> b
         attributes["recurrent_activation"] = "sigmoid"
     if kind == "gru":
         attributes["reset_after"] = True
+    if over_batch:
+        attributes["over"] = "batch"
+        if initial:
+            return False
+        # Its states have no axis of the batch.
+        return drafts.emit(
+            event, kind, [input], value.layout, parameters, **attributes, returns=SEQUENCE
+        )
     inputs = [input, *initial.values()]
     drafts.emit(event, kind, inputs, first, parameters, **attributes, returns=SEQUENCE)
     for place, returns in enumerate((STATE, CELL)[: len(event.outputs) - 1], 1):
