@@ -74,10 +74,13 @@ def epsilon(step):
     return 1e-7 / jnp.sqrt(1 - 0.999 ** (step + 1))
 
 
+def cross_entropy(logits, y):
+    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+
 def loss_of(model, x, y):
     logits = model(x)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-    return losses.mean(), jnp.mean(logits.argmax(axis=1) == y)
+    return cross_entropy(logits, y), jnp.mean(logits.argmax(axis=1) == y)
 
 
 @nnx.jit
@@ -99,14 +102,13 @@ def evaluate(model, x, y):
     model.eval()
     logits = [predict(model, x[i : i + 500]) for i in range(0, len(x), 500)]
     logits = jnp.concatenate(logits)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-    return losses.mean(), jnp.mean(logits.argmax(axis=1) == y)
+    return cross_entropy(logits, y), jnp.mean(logits.argmax(axis=1) == y)
 
 
 def train(folder):
     (x, y), validation, test = load(folder)
     rng = np.random.default_rng(0)
-    model, optimizer = build()
+    model, _, optimizer = build()
     for epoch in range(1, 11):
         model.train()
         order = rng.permutation(len(y))
@@ -128,7 +130,7 @@ def train(folder):
 def build():
     model = Network(nnx.Rngs(0))
     adam = optax.inject_hyperparams(optax.adam)(0.001, b1=0.9, b2=0.999, eps=epsilon)
-    return model, nnx.Optimizer(model, adam, wrt=nnx.Param)
+    return model, cross_entropy, nnx.Optimizer(model, adam, wrt=nnx.Param)
 
 
 if __name__ == "__main__":

@@ -94,10 +94,13 @@ def forward(params, x, key=None):
     return dense(x, params["output"])
 
 
+def cross_entropy(logits, y):
+    return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+
+
 def loss_of(params, x, y, key):
     logits = forward(params, x, key)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-    return losses.mean(), jnp.mean(logits.argmax(axis=1) == y)
+    return cross_entropy(logits, y), jnp.mean(logits.argmax(axis=1) == y)
 
 
 def epsilon(step):
@@ -126,15 +129,14 @@ def evaluate(params, x, y):
     """Loss and accuracy on images that are not trained on, 500 at a time."""
     parts = [predict(params, x[i : i + 500]) for i in range(0, len(x), 500)]
     logits = jnp.concatenate(parts)
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, y)
-    return losses.mean(), jnp.mean(logits.argmax(axis=1) == y)
+    return cross_entropy(logits, y), jnp.mean(logits.argmax(axis=1) == y)
 
 
 def train(folder):
     (x, y), validation, test = load(folder)
     rng = np.random.default_rng(0)
     key = jax.random.key(1)
-    params, _, optimizer = build()
+    params = initial(jax.random.key(0))
     state = optimizer.init(params)
     for epoch in range(1, 11):
         order = rng.permutation(len(y))
@@ -156,7 +158,8 @@ def train(folder):
 
 
 def build():
-    return initial(jax.random.key(0)), forward, optimizer
+    start = {"params": initial(jax.random.key(0))}
+    return forward, cross_entropy, optimizer, start
 
 
 if __name__ == "__main__":

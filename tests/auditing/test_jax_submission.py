@@ -326,3 +326,52 @@ def test_data_are_looked_at_evenly_as_those_of_other_frameworks() -> None:
     own_x, own_y = prepared(extras, np.zeros((32, 28, 28, 1), np.uint8), np.zeros(32))
     np.testing.assert_array_equal(own_x, x[rows])
     np.testing.assert_array_equal(own_y, y[rows])
+
+
+def of_function(rate: float) -> Any:
+    """A function whose dropout is its own, and which drops nothing without a key."""
+
+    def network(params: Any, x: jax.Array, key: Any = None) -> jax.Array:
+        order = ("NHWC", "HWIO", "NHWC")
+        x = jax.lax.conv_general_dilated(x, params["kernel"], (4, 4), "VALID", None, None, order)
+        x = jax.nn.relu(x).reshape(len(x), -1)
+        if key is not None:
+            x = jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
+        return x @ params["dense"]
+
+    kernels = jax.nn.initializers.glorot_uniform()
+    draws = jax.random.split(jax.random.key(0))
+    params = {"kernel": kernels(draws[0], (4, 4, 1, 2)), "dense": kernels(draws[1], (98, 10))}
+    return network, cross_entropy, optax.sgd(0.1), {"params": params}
+
+
+class Dropping(nnx.Module):
+    """The same with layers."""
+
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        glorot, own = nnx.initializers.glorot_uniform(), {"use_bias": False, "rngs": rngs}
+        conv = {"strides": 4, "padding": "VALID", "kernel_init": glorot}
+        self.conv = nnx.Conv(1, 2, (4, 4), **conv, **own)
+        self.drop = nnx.Dropout(0.25, rngs=rngs)
+        self.dense = nnx.Linear(98, 10, kernel_init=glorot, **own)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nnx.relu(self.conv(x)).reshape(len(x), -1)
+        return self.dense(self.drop(x))
+
+
+@pytest.mark.parametrize(("rate", "codes"), [(0.25, []), (0.5, ["randomness"])])
+def test_a_function_that_drops_with_a_key_alone(rate: float, codes: list[str]) -> None:
+    result = audit(
+        lambda: (Dropping(nnx.Rngs(0)), cross_entropy, optax.sgd(0.1)), lambda: of_function(rate)
+    )
+    assert [finding.code for finding in result.findings] == codes
+    stages = {stage.name: stage for stage in result.stages}
+    assert stages["trajectory"].coverage.steps, stages["trajectory"].note
+    assert not result.no_twins
+
+
+def test_batches_are_typed_as_a_twin_computes() -> None:
+    """`lax`, unlike `jnp`, does not take float32 and float64 together."""
+    twin = Adapter(lambda seed: of_function(0.25)).twin()
+    assert twin.outputs(IMAGES.astype(np.float64), False, 1).dtype == np.float64

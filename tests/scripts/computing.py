@@ -153,8 +153,8 @@ def jax(script: Any, x: np.ndarray, y: np.ndarray, weights: Arrays, _: Any) -> A
         else:
             params.setdefault(layer, {})[weight] = weights[name]
     moving: Any = (averages,) if averages else ()
-    built, *_, forward, optimizer = script.build()
-    assert jax.tree.map(np.shape, built) == jax.tree.map(np.shape, params)
+    forward, _, optimizer, start = script.build()
+    assert jax.tree.map(np.shape, start["params"]) == jax.tree.map(np.shape, params)
     logits, key = forward(params, *moving, x), jax.random.key(0)
     answer = {"logits": np.asarray(logits[0] if averages else logits)}
     gradient = jax.value_and_grad(script.loss_of, has_aux=True)
@@ -178,7 +178,7 @@ def flax(script: Any, x: np.ndarray, y: np.ndarray, weights: Arrays, _: Any) -> 
     from flax import nnx
 
     known = {"gamma": "scale", "beta": "bias", "moving_mean": "mean", "moving_variance": "var"}
-    model, optimizer = script.build()
+    model, _, optimizer = script.build()
 
     def place(name: str) -> tuple[str, str]:
         """A layer that is named as one of ``nnx.Module``'s methods has a _ after its name."""

@@ -61,7 +61,8 @@ class Reporter:
 
     def note(self, text: str) -> None:
         """Adds a note about a difference by convention, or about something that was left out."""
-        self.audit.notes.append(text)
+        if text not in self.audit.notes:
+            self.audit.notes.append(text)
 
     def has(self, *stages: str) -> bool:
         """True if any of these stages has a finding, or any stage at all if none is named.

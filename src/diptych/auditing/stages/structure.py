@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from diptych.auditing.beside import beside, parameters_of
 from diptych.auditing.effects import effect_of
 from diptych.auditing.examples import Examples
@@ -13,6 +15,7 @@ from diptych.auditing.kinds.registry import comparable, kind_of, words
 from diptych.auditing.match import Match, parameter_shapes
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
+from diptych.auditing.side import Failed, Unable
 
 NAME = "structure"
 FAR = 100
@@ -160,6 +163,12 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
     draws = kind_of(node).in_training == "draws"
     if draws and not all(side.trains for side in pair.sides.values()):
         return  # A file for inference need not have it.
+    if draws and _draws_in_own_way(pair, examples, "b" if match.a else "a"):
+        report.note(
+            f"{'B' if match.a else 'A'} draws random numbers in code of its own where the other "
+            "side has layers that do: what they draw is compared as distributions"
+        )
+        return
     code = "activation" if node.kind == "activation" else "layer-missing"
     absent = "no such layer"
     if code == "activation":  # The other side may have its own at the end, where none is matched.
@@ -181,6 +190,17 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
         effect = effect_of(pair, examples.x["a"], {node.name: linear(node)})
         words_of_effect = effect.words if effect else ""
     report(code, at=match, a=a, b=b, effect=words_of_effect)
+
+
+def _draws_in_own_way(pair: Pair, examples: Examples, which: Which) -> bool:
+    """True if a side's outputs vary in training, and no layer that is known does it."""
+    if any(kind_of(node).in_training == "draws" for node in pair.graphs[which].nodes):
+        return False
+    try:
+        one, other = pair.sides[which].outputs(examples.x[which], True, runs=2)
+    except (Failed, Unable):
+        return False
+    return not np.array_equal(one, other)
 
 
 def _is_last(pair: Pair, match: Match) -> bool:

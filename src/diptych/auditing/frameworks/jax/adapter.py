@@ -33,7 +33,7 @@ class Adapter:
     @in_own_precision
     def _open(self) -> None:
         side = build_of(self.build, self.dtype, 0)
-        inputs = find(side)
+        inputs = find(side, self.dtype)
         self.framework = f"JAX {jax.__version__} with {side.style}"
         self.network = Network(side, inputs, self.dtype)
         self.training = Training(self.network)

@@ -64,8 +64,12 @@ def prepared(
     return x[rows], y[rows]
 
 
-def find(submission: Submission) -> Inputs:
+def find(submission: Submission, dtype: type) -> Inputs:
     """Inputs on which the network runs, and what its loss takes.
+
+    Args:
+        submission: the build.
+        dtype: the type that it computes in, to which inputs with a fraction are cast.
 
     Raises:
         InputError: no inputs are found on which it runs.
@@ -77,10 +81,11 @@ def find(submission: Submission) -> Inputs:
         batches = [numbers.random((EXAMPLES, *shape), np.float32) for shape in SHAPES]
     failures: list[Exception] = []
     for x in batches:
+        typed = x.astype(dtype) if x.dtype.kind == "f" else x
         try:
             output = jax.eval_shape(
                 lambda x: submission.apply(submission.params, submission.state, x, False, None)[0],
-                x,
+                typed,
             )
         except Exception as error:
             failures.append(error)

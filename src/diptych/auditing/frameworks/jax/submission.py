@@ -173,11 +173,21 @@ def _of_function(model: Any, optimiser: Any, extras: Any, example: Any) -> tuple
         )
     flags, names = _flags(model), inspect.signature(model).parameters
     key_name = next((name for name in names if name in KEYS), None)
+    # Without a flag of training, a key that may be None is the flag.
+    is_flag = bool(key_name) and names[key_name].default is None and not flags(True)
+
+    def key_of(training: bool, key: Any) -> Any:
+        if is_flag and not training:
+            return None
+        # None leaves dropout out; but a state, such as averages, may change in training alone.
+        if key is None and not (is_flag and "state" not in extras):
+            return jax.random.key(0)
+        return key
 
     def apply(params: Tree, state: Tree, x: Any, training: bool, key: Any) -> tuple[Any, Tree]:
         named: dict[str, Any] = flags(training)
         if key_name:
-            named[key_name] = jax.random.key(0) if key is None else key
+            named[key_name] = key_of(training, key)
         if "state" in extras:
             both: Any = model(params, state, x, **named)
             return both
