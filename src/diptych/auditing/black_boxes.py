@@ -66,7 +66,8 @@ class Comparison:
         if other.shape != y.shape:
             self._report("layer-kind", match, OTHER_SHAPES, "forward")
             return
-        box: Which = "a" if match.a.kind == "custom" and not is_group(match.a) else "b"
+        known = match.a.kind != "custom"
+        box: Which = "b" if is_group(match.a) or (known and not is_group(match.b)) else "a"
         inputs, others = (of_a, of_b) if box == "a" else (of_b, of_a)
         alike = _alike(inputs, others)
         moved = [

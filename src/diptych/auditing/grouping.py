@@ -1,8 +1,9 @@
-"""Groups of layers on one side that correspond to a black box on the other.
+"""Groups of layers on one side that correspond to one layer on the other.
 
 A custom layer of one framework (a gate, a residual block) is one box there, while the other
-framework shows its parts. If the parts have as many parameters of the same shapes as the box, they
-form a group, which is compared with the box as a whole.
+framework shows its parts; so it is with a normalisation that one side writes out. If the parts have
+as many parameters of the same shapes as the box, they form a group, which is compared with the box
+as a whole.
 """
 
 from collections import Counter
@@ -47,7 +48,7 @@ def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays)
         if match.a and not (match.b and _shapes(match.a, of_boxes) == _shapes(match.b, of_parts))
     ]
     for box in alone:
-        if box.kind != "custom" or not box.parameters or TOGETHER in box.attributes:
+        if not box.parameters or TOGETHER in box.attributes:
             continue
         least, best = cost_of(boxes, parts, of_boxes, of_parts), parts
         is_last = box is boxes.nodes[-1]
@@ -65,7 +66,7 @@ def _candidates(
     """The graph with each possible sequence of nodes as a group for the box.
 
     Args:
-        box: a black box.
+        box: a layer of the other side, known or not.
         graph: the other side's.
         of_box, of_graph: the parameters of each side.
         is_last: whether the box is the last node of its network. Its shape need not be that of the
@@ -85,7 +86,7 @@ def _candidates(
                 break
             if shapes != wanted:
                 continue
-            after += not own
+            after = 0 if own else after + 1
             if after > FURTHER:
                 break
             stretch = nodes[start:stop]
