@@ -135,3 +135,32 @@ def test_layers_with_a_counterpart_are_not_taken_together() -> None:
         (6,), (*PARTS.nodes[:-1], Node("relu", "activation", ("product",), (5,)), PARTS.nodes[-1])
     )
     assert grouped(PARTS, more, OF_PARTS, OF_PARTS) == (PARTS, more)
+
+
+def test_unknown_layers_behind_a_box_go_with_it() -> None:
+    """Keras' ``TimeDistributed`` twice, beside a convolution and a pool of all frames at once."""
+    out = Node("out", "dense", ("pooled",), (1,), {}, DENSE)
+    a = Graph(
+        (4, 6, 6, 3),
+        (
+            Node("each", "custom", (INPUT,), (4, 6, 6, 5), {"class": "Frames"}, {"0": "k"}),
+            Node("pooled", "custom", ("each",), (4, 5), {"class": "Frames"}),
+            out,
+        ),
+    )
+    b = Graph(
+        (4, 6, 6, 3),
+        (
+            Node("frames", "custom", (INPUT,), (6, 6, 3), {"class": "reshape"}),
+            Node("conv", "conv", ("frames",), (6, 6, 5), {}, {"kernel": "w"}),
+            Node("pool", "global_average_pool", ("conv",), (5,)),
+            Node("pooled", "custom", ("pool",), (4, 5), {"class": "view"}),
+            out,
+        ),
+    )
+    of_a, of_b = HEAD | {"k": np.zeros((1, 1, 3, 5))}, HEAD | {"w": np.zeros((1, 1, 3, 5))}
+    for turned in (False, True):
+        graphs = grouped(b, a, of_b, of_a)[::-1] if turned else grouped(a, b, of_a, of_b)
+        assert [len(graph.nodes) for graph in graphs] == [2, 2]
+        assert all(is_group(graph.nodes[0]) for graph in graphs)
+        assert graphs[0].nodes[0].inputs == graphs[1].nodes[0].inputs == (INPUT,)

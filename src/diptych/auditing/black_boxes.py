@@ -49,6 +49,10 @@ class Comparison:
             reason = "it is several layers on one side, which cannot be run separately"
             stage.coverage.leave_out(f"{match.a.name} alone", reason)
             return
+        if is_group(match.a) and is_group(match.b):
+            reason = "it is several layers on both sides; the whole networks are compared"
+            stage.coverage.leave_out(match.a.name, reason)
+            return
         nodes: dict[Which, Node] = {"a": match.a, "b": match.b}
         nodes = {which: self._runnable(which, node) for which, node in nodes.items()}
         if any(
