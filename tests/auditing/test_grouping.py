@@ -70,8 +70,16 @@ def tower(number: int) -> list[Node]:
     named = {"kernel": "conv", "bias": "b"}
     conv = Node(f"conv{number}", "conv", (INPUT,), (4, 4, 8), {}, named)
     pool = Node(f"pool{number}", "global_average_pool", (conv.name,), (8,))
-    relu = Node(f"relu{number}", "activation", (pool.name,), (8,), {"function": "relu"})
-    return [conv, pool, relu, Node(f"code{number}", "dense", (relu.name,), (8,), {}, {"w": "w"})]
+    relus = [
+        Node(f"relu{number}{i}", "activation", (f"relu{number}{i - 1}" if i else pool.name,), (8,))
+        for i in range(5)
+    ]
+    return [
+        conv,
+        pool,
+        *relus,
+        Node(f"code{number}", "dense", (relus[-1].name,), (8,), {}, {"w": "w"}),
+    ]
 
 
 def test_towers_with_shared_weights_stand_for_a_whole_network() -> None:
@@ -94,3 +102,65 @@ def test_towers_with_shared_weights_stand_for_a_whole_network() -> None:
     last = {"out": np.zeros((7, 1))}
     graphs = Graph((6, 6, 3), (box, behind)), Graph((6, 6, 3), (*b.nodes, out))
     assert not any(map(is_group, grouped(*graphs, of_a | last, of_b | last)[1].nodes))
+
+
+def test_a_normalisation_that_one_side_writes_out_is_one_layer() -> None:
+    scaled = {"gamma": "gain", "beta": "shift"}
+    settings = {"epsilon": 1e-5, "axes": [-1]}
+    out = Node("out", "dense", ("norm",), (1,), {}, DENSE)
+    whole = Graph((5,), (Node("norm", "layer_norm", (INPUT,), (5,), settings, scaled), out))
+    parts = Graph(
+        (5,),
+        (
+            Node("mean", "custom", (INPUT,), (1,), {"class": "mean"}),
+            Node("sub", "custom", (INPUT, "mean"), (5,), {"class": "sub"}),
+            Node("gain", "custom", ("sub",), (5,), {"class": "mul"}, {"0": "g"}),
+            Node("norm", "custom", ("gain",), (5,), {"class": "add"}, {"0": "s"}),
+            out,
+        ),
+    )
+    own = HEAD | {"gain": np.ones(5), "shift": np.zeros(5)}
+    of_parts = HEAD | {"g": np.ones(5), "s": np.zeros(5)}
+    a, b = grouped(whole, parts, own, of_parts)
+    matches, transfer = matched(a, b, own, of_parts)
+    assert [(m.a and m.a.kind, m.b and m.b.kind) for m in matches] == [
+        ("layer_norm", "custom"), ("dense", "dense"),
+    ]  # fmt: skip
+    assert is_group(b.nodes[0]) and {"gain", "shift"} <= transfer.names.keys()
+    assert len(orders(matches[0], own, of_parts)) == 2  # Outputs tell which is the scale.
+
+
+def test_layers_with_a_counterpart_are_not_taken_together() -> None:
+    more = Graph(
+        (6,), (*PARTS.nodes[:-1], Node("relu", "activation", ("product",), (5,)), PARTS.nodes[-1])
+    )
+    assert grouped(PARTS, more, OF_PARTS, OF_PARTS) == (PARTS, more)
+
+
+def test_unknown_layers_behind_a_box_go_with_it() -> None:
+    """Keras' ``TimeDistributed`` twice, beside a convolution and a pool of all frames at once."""
+    out = Node("out", "dense", ("pooled",), (1,), {}, DENSE)
+    a = Graph(
+        (4, 6, 6, 3),
+        (
+            Node("each", "custom", (INPUT,), (4, 6, 6, 5), {"class": "Frames"}, {"0": "k"}),
+            Node("pooled", "custom", ("each",), (4, 5), {"class": "Frames"}),
+            out,
+        ),
+    )
+    b = Graph(
+        (4, 6, 6, 3),
+        (
+            Node("frames", "custom", (INPUT,), (6, 6, 3), {"class": "reshape"}),
+            Node("conv", "conv", ("frames",), (6, 6, 5), {}, {"kernel": "w"}),
+            Node("pool", "global_average_pool", ("conv",), (5,)),
+            Node("pooled", "custom", ("pool",), (4, 5), {"class": "view"}),
+            out,
+        ),
+    )
+    of_a, of_b = HEAD | {"k": np.zeros((1, 1, 3, 5))}, HEAD | {"w": np.zeros((1, 1, 3, 5))}
+    for turned in (False, True):
+        graphs = grouped(b, a, of_b, of_a)[::-1] if turned else grouped(a, b, of_a, of_b)
+        assert [len(graph.nodes) for graph in graphs] == [2, 2]
+        assert all(is_group(graph.nodes[0]) for graph in graphs)
+        assert graphs[0].nodes[0].inputs == graphs[1].nodes[0].inputs == (INPUT,)

@@ -206,3 +206,45 @@ def test_a_model_that_does_more_than_call_layers_is_one_black_box() -> None:
     losses, _ = model.steps([(x, y), (x, y)])
     assert losses[0] == pytest.approx(loss, rel=1e-5)
     assert losses[1] < losses[0]
+
+
+class Taught(keras.Model):
+    """Learns from a teacher, whose outputs its loss computes of the inputs."""
+
+    def __init__(self) -> None:
+        super().__init__(name="taught")
+        self.student, self.teacher = (
+            layers.Dense(3, name="student"),
+            layers.Dense(3, name="teacher"),
+        )
+        self.teacher.trainable = False
+
+    def call(self, inputs: Any) -> Any:
+        return self.student(inputs)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None,
+        training: bool = True,
+    ) -> Any:  # fmt: skip
+        return keras.ops.mean((self.teacher(x) - y_pred) ** 2)
+
+
+def test_a_loss_of_the_inputs_takes_no_other_outputs() -> None:
+    def build(_: int) -> keras.Model:
+        model = Taught()
+        model(np.zeros((1, 4), np.float32))
+        model.teacher(np.zeros((1, 4), np.float32))
+        model.compile("sgd")
+        return model
+
+    model, x = Adapter(build), numbers(5, 4)
+    y = np.zeros((5, 3), np.float32)
+    with pytest.raises(NotImplementedError, match="its own loss of its inputs"):
+        model.loss(np.zeros((5, 3), np.float32), y)
+    own = {name: value.astype(np.float64) for name, value in model.parameters().items()}
+    distance = x.astype(np.float64) @ (own["teacher/kernel"] - own["student/kernel"])
+    loss, gradients = model.loss_and_gradients(x, y)
+    assert loss == pytest.approx(np.mean(distance**2), rel=1e-5)
+    assert gradients.keys() == {"student/kernel", "student/bias"}
+    twin = model.twin()
+    assert twin.loss_and_gradients(x.astype(np.float64), y)[0] == pytest.approx(loss, rel=1e-5)

@@ -95,3 +95,31 @@ def test_weights_come_back_as_they_went():
     there = transfer.to_b(kernel)
     assert not np.array_equal(there["b/kernel"], kernel["a/kernel"])
     np.testing.assert_array_equal(transfer.to_a(there)["a/kernel"], kernel["a/kernel"])
+
+
+def columns(name: str, start: int, kind: str = "slice") -> Node:
+    return Node(name, kind, (INPUT,), (4,), {"slices": [[start, start + 4, 1]], "dropped": []})
+
+
+def test_what_is_taken_out_twice_is_one_node() -> None:
+    """Of the same input, with the same settings, without weights or random numbers of its own."""
+    product = Node("product", "multiply", ("again", "other"), (4,))
+    graph, _ = simplified(
+        chain(columns("one", 0), columns("again", 0), columns("other", 4), product)
+    )
+    assert [(node.name, node.inputs) for node in graph.nodes] == [
+        ("one", (INPUT,)), ("other", (INPUT,)), ("product", ("one", "other"))
+    ]  # fmt: skip
+    for first, second in (
+        (conv("c1", INPUT), replace(conv("c1", INPUT), name="c2")),
+        (columns("one", 0, "custom"), columns("two", 0, "custom")),
+        (Node("d1", "dropout", (INPUT,), (4,), {"rate": 0.5}),) * 2,
+    ):
+        second = replace(second, name="second")
+        both = Node("sum", "add", (first.name, "second"), first.shape)
+        assert len(simplified(chain(first, second, both))[0].nodes) == 3
+
+
+def test_the_output_stays_though_it_is_computed_before() -> None:
+    graph, _ = simplified(chain(columns("one", 0), columns("last", 0)))
+    assert graph.nodes[-1].name == "last"

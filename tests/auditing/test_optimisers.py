@@ -135,6 +135,55 @@ def test_momentum_of_steps_and_of_gradients_under_a_schedule(nesterov: bool):
     assert code == "momentum" and "adds up steps" in a and "adds up gradients" in b
 
 
+def accumulated(every: int, cleared: bool) -> Observed:
+    """SGD with momentum that steps on the mean gradient of so many steps."""
+    parameter = torch.nn.Parameter(torch.tensor(start(), dtype=torch.float32))
+    optimiser = torch.optim.SGD([parameter], 0.1, momentum=0.9)
+    weights = [parameter.detach().numpy().astype(float)]
+    parameter.grad = torch.zeros_like(parameter)
+    for number, gradient in enumerate(gradients(), 1):
+        parameter.grad += torch.tensor(gradient, dtype=torch.float32) / every
+        if number % every == 0:
+            optimiser.step()
+            if cleared:
+                optimiser.zero_grad(set_to_none=False)
+        weights.append(parameter.detach().numpy().astype(float).copy())
+    return Observed(gradients(), np.stack(weights))
+
+
+@pytest.mark.parametrize("every", [2, 4, 5])
+def test_accumulated_gradients_that_are_not_cleared_have_a_name(every: int):
+    said = {"kind": "sgd", "learning_rate": 0.1, "momentum": 0.9}
+    observed = {"a": accumulated(every, True), "b": accumulated(every, False)}
+    blocks = {which: path.in_blocks() for which, path in observed.items()}
+    assert len(blocks["a"].gradients) == STEPS // every
+    both = {which: recover(path, said) for which, path in blocks.items()}
+    reports: list[str] = []
+    told = dict.fromkeys(both, said)
+    optimiser_settings.compare(both, told, lambda code, **_: reports.append(code))
+    assert reports == ["gradients-not-cleared"]
+    assert both["a"].rates[0] == pytest.approx(0.1, rel=1e-3)
+
+
+def test_only_regular_steps_are_blocks():
+    path = torch_path(lambda p: torch.optim.SGD(p, 0.1))
+    assert path.in_blocks() is path
+    once = accumulated(7, True)  # One step of ten shows no period.
+    assert once.in_blocks() is once
+
+
+def test_rates_are_no_difference_for_rounding():
+    unknown = recover(
+        Observed(gradients(), np.stack([start() ** t for t in range(1, STEPS + 2)])), {}
+    )
+    reports: list[str] = []
+    said = [{"kind": "sgd", "learning_rate": rate} for rate in (0.1, float(np.float32(0.1)))]
+    recovered = {"a": unknown, "b": unknown}
+    told = dict(zip("ab", said, strict=True))
+    optimiser_settings.compare(recovered, told, lambda code, **_: reports.append(code))
+    assert not unknown.explained and reports == ["optimiser"]
+
+
 class WarmedUp(torch.optim.SGD):
     """SGD with the rates of the schedule above."""
 

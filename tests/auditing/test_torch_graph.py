@@ -185,6 +185,25 @@ def test_a_division_by_a_norm_is_read_with_its_axes(dim: Any, axes: list[int]) -
     assert reference.distance(node, model.parameters(), record, False).ratio <= 1
 
 
+def test_a_node_with_several_rows_for_each_example_is_run() -> None:
+    class Frames(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(28, 4), nn.Linear(4, 10)
+
+        def forward(self, x):
+            n = len(x)
+            y = self.first(x.reshape(n * 28, 28))
+            return self.last(y.view(n, 28, -1).mean(1))
+
+    model, x = side(Frames), images()
+    record = model.record(x, False)
+    assert record["first"].shape == (6 * 28, 4)
+    for count in (6, 3):
+        y = model.run_node("view_1", [record["first"][: count * 28]], False)
+        np.testing.assert_array_equal(y, record["view_1"][:count])
+
+
 def test_what_networks_scale_and_shift_by_is_read() -> None:
     class Block(nn.Module):
         def __init__(self) -> None:

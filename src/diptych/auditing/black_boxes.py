@@ -49,6 +49,10 @@ class Comparison:
             reason = "it is several layers on one side, which cannot be run separately"
             stage.coverage.leave_out(f"{match.a.name} alone", reason)
             return
+        if is_group(match.a) and is_group(match.b):
+            reason = "it is several layers on both sides; the whole networks are compared"
+            stage.coverage.leave_out(match.a.name, reason)
+            return
         nodes: dict[Which, Node] = {"a": match.a, "b": match.b}
         nodes = {which: self._runnable(which, node) for which, node in nodes.items()}
         if any(
@@ -66,7 +70,8 @@ class Comparison:
         if other.shape != y.shape:
             self._report("layer-kind", match, OTHER_SHAPES, "forward")
             return
-        box: Which = "a" if match.a.kind == "custom" and not is_group(match.a) else "b"
+        known = match.a.kind != "custom"
+        box: Which = "b" if is_group(match.a) or (known and not is_group(match.b)) else "a"
         inputs, others = (of_a, of_b) if box == "a" else (of_b, of_a)
         alike = _alike(inputs, others)
         moved = [

@@ -1,8 +1,9 @@
-"""Groups of layers on one side that correspond to a black box on the other.
+"""Groups of layers on one side that correspond to one layer on the other.
 
 A custom layer of one framework (a gate, a residual block) is one box there, while the other
-framework shows its parts. If the parts have as many parameters of the same shapes as the box, they
-form a group, which is compared with the box as a whole.
+framework shows its parts; so it is with a normalisation that one side writes out. If the parts have
+as many parameters of the same shapes as the box, they form a group, which is compared with the box
+as a whole.
 """
 
 from collections import Counter
@@ -35,28 +36,49 @@ def grouped(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[Graph, Grap
     """
     if max(len(a.nodes), len(b.nodes)) > MOST:
         return a, b
-    b = _with_groups(a, b, of_a, of_b)
-    return _with_groups(b, a, of_b, of_a), b
+    a, b = _with_groups(a, b, of_a, of_b)
+    b, a = _with_groups(b, a, of_b, of_a)
+    return a, b
 
 
-def _with_groups(boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays) -> Graph:
-    """The second graph, with groups for the boxes of the first if that aligns the two better."""
+def _with_groups(
+    boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays
+) -> tuple[Graph, Graph]:
+    """Both graphs, with groups in the second for the boxes of the first if that aligns the two
+    better. A box may be taken together with unknown layers behind it."""
     alone = [
         match.a
         for match in align(boxes, parts, of_boxes, of_parts)
         if match.a and not (match.b and _shapes(match.a, of_boxes) == _shapes(match.b, of_parts))
     ]
     for box in alone:
-        if box.kind != "custom" or not box.parameters or TOGETHER in box.attributes:
+        if not box.parameters or TOGETHER in box.attributes or box not in boxes.nodes:
             continue
-        least, best = cost_of(boxes, parts, of_boxes, of_parts), parts
-        is_last = box is boxes.nodes[-1]
-        for candidate in _candidates(box, parts, of_boxes, of_parts, is_last):
-            cost = cost_of(boxes, candidate, of_boxes, of_parts)
-            if cost < least - 1e-6:
-                least, best = cost, candidate
-        parts = best
-    return parts
+        least, best = cost_of(boxes, parts, of_boxes, of_parts), (boxes, parts)
+        for graph, whole in _extended(boxes, box):
+            is_last = whole is graph.nodes[-1]
+            for candidate in _candidates(whole, parts, of_boxes, of_parts, is_last):
+                cost = cost_of(graph, candidate, of_boxes, of_parts)
+                if cost < least - 1e-6:
+                    least, best = cost, (graph, candidate)
+        boxes, parts = best
+    return boxes, parts
+
+
+def _extended(graph: Graph, box: Node) -> Iterator[tuple[Graph, Node]]:
+    """The graph with a box as it is, then taken together with one, two, … of the unknown layers
+    without parameters that alone use it; and the box in it."""
+    yield graph, box
+    stretch = [box]
+    while len(stretch) <= FURTHER:
+        users = [node for node in graph.nodes if stretch[-1].name in node.inputs]
+        if len(users) != 1 or users[0].kind != "custom" or users[0].parameters:
+            return
+        if users[0].inputs != (stretch[-1].name,) or graph.nodes[-1] is stretch[-1]:
+            return
+        stretch.append(users[0])
+        whole = _as_one(graph, tuple(stretch))
+        yield whole, next(node for node in whole.nodes if node.name == stretch[-1].name)
 
 
 def _candidates(
@@ -65,7 +87,7 @@ def _candidates(
     """The graph with each possible sequence of nodes as a group for the box.
 
     Args:
-        box: a black box.
+        box: a layer of the other side, known or not.
         graph: the other side's.
         of_box, of_graph: the parameters of each side.
         is_last: whether the box is the last node of its network. Its shape need not be that of the
@@ -85,7 +107,7 @@ def _candidates(
                 break
             if shapes != wanted:
                 continue
-            after += not own
+            after = 0 if own else after + 1
             if after > FURTHER:
                 break
             stretch = nodes[start:stop]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, Final]:
     """The graph without what changes nothing, and the final activation if it has one.
 
     Padding joins the convolution or the pool that it is for; nodes that do nothing, and reshaping
-    that keeps the order, go, and so does what scales the input, which has a stage of its own. A
+    that keeps the order, go, and so does what scales the input, which has a stage of its own. What
+    is computed twice of the same, such as a column that is taken out again, is computed once. A
     last softmax or sigmoid is the loss' affair: which of the two has it is a matter of style, as
     long as the loss knows.
 
@@ -57,6 +59,7 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, Final]:
     nodes: list[Node] = []
     instead: dict[str, str] = {}
     pending: dict[str, Node] = {}
+    once: dict[Any, str] = {}
     users, positive = _users(graph), _positive(graph)
     shapes = {INPUT: graph.input_shape} | {node.name: node.shape for node in graph.nodes}
     for node in graph.nodes:
@@ -77,7 +80,12 @@ def simplified(graph: Graph, keep_shapes: bool = False) -> tuple[Graph, Final]:
         if nothing and not keep_shapes:
             instead[node.name] = node.inputs[0]
             continue
-        nodes.append(node if keep_shapes else kind_of(node).usual(node, shape))
+        node = node if keep_shapes else kind_of(node).usual(node, shape)
+        first = once.setdefault(_computation(node), node.name)
+        if first != node.name and node.name != graph.nodes[-1].name:
+            instead[node.name] = first
+            continue
+        nodes.append(node)
     final: Final = None
     if nodes and nodes[-1].name in JOINED:
         nodes, final = _without_ends(nodes)
@@ -110,6 +118,14 @@ def _without_ends(nodes: list[Node]) -> tuple[list[Node], Final]:
     inputs = tuple(by_name[n].inputs[0] if n in dropped else n for n in last.inputs)
     kept = [node for node in others if node.name not in dropped]
     return [*kept, replace(last, inputs=inputs)], tuple(ends.get(name) for name in last.inputs)
+
+
+def _computation(node: Node) -> Any:
+    """A key that two nodes share if they always give the same output; a node of parameters, random
+    numbers or unknown code shares it with none."""
+    if node.parameters or node.kind == "custom" or kind_of(node).in_training != "same":
+        return node.name
+    return node.kind, repr(sorted(node.attributes.items())), node.inputs
 
 
 def _joined(node: Node, before: Node, positive: set[str]) -> Node | None:

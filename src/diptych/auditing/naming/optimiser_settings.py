@@ -102,7 +102,9 @@ def _compare_words(
     effect = f"the steps of {' and '.join(unknown)} match no known optimiser"
     a, b = said["a"], said["b"]
     if a.get("kind") == b.get("kind") and len(unknown) == 2:
-        different = [name for name in SAID if name in a and name in b and a[name] != b[name]]
+        different = [
+            name for name in SAID if name in a and name in b and _say_otherwise(a[name], b[name])
+        ]
         for name in different:
             of_a, of_b = (f"{name} {_short(settings[name])}" for settings in (a, b))
             report(SAID[name], a=of_a, b=of_b, effect=effect)
@@ -120,6 +122,14 @@ def _told(settings: dict[str, Any]) -> str:
     inside = [f"{name} {_short(value)}" for name, value in settings.items() if name != "kind"]
     kind = settings.get("kind", "a custom optimiser")
     return f"{kind} ({', '.join(inside)})" if inside else str(kind)
+
+
+def _say_otherwise(a: Any, b: Any) -> bool:
+    """True if two settings differ by more than float32's rounding."""
+    numbers = all(
+        isinstance(value, int | float) and not isinstance(value, bool) for value in (a, b)
+    )
+    return not np.isclose(a, b, rtol=1e-6, atol=0) if numbers else a != b
 
 
 def _short(value: Any) -> str:

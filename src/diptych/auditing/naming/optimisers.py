@@ -57,7 +57,7 @@ def explain(pair: Pair, weights: Weights, differences: list[Difference], report:
         return
     still = _frozen(pair, probe, paths, report) | _constraints(pair, names, report)
     moving = {name: places for name, places in probe.places.items() if name not in still}
-    observed = {which: _observed(probe, moving, paths[which]) for which in SIDES}
+    observed = _in_blocks({which: _observed(probe, moving, paths[which]) for which in SIDES})
     same = _same(stage, observed["a"], observed["b"])
     said = {which: pair.sides[which].optimiser for which in SIDES}
     recovered = {which: recover(observed[which], said[which], False) for which in SIDES}
@@ -74,7 +74,8 @@ def explain(pair: Pair, weights: Weights, differences: list[Difference], report:
         recovered = dict.fromkeys(SIDES, recovered["a" if said["a"].get("kind") else "b"])
     else:
         optimiser_settings.compare(recovered, said, report)
-    if moving and recovered["a"].explained and recovered["b"].explained:
+    every_step = len(observed["a"].gradients) == STEPS
+    if moving and every_step and recovered["a"].explained and recovered["b"].explained:
         _large(pair, probe, moving, recovered, report)
     pair.load(weights)
 
@@ -95,7 +96,8 @@ def _by_layer(
             if name not in moving:
                 continue
             places = {name: moving[name]}
-            observed = {which: _observed(probe, places, paths[which]) for which in SIDES}
+            by_step = {which: _observed(probe, places, paths[which]) for which in SIDES}
+            observed = _in_blocks(by_step)
             if _same(Stage(NAME), observed["a"], observed["b"]):
                 continue
             recovered = {which: recover(observed[which], said[which], False) for which in SIDES}
@@ -195,6 +197,14 @@ def _observed(probe: Probe, places: dict[str, np.ndarray], path: list[Arrays]) -
     gradients = np.stack([row(step) for step in probe.gradients])
     weights = np.stack([row(probe.weights), *(row(step) for step in path)])
     return Observed(gradients, weights)
+
+
+def _in_blocks(observed: dict[Which, Observed]) -> dict[Which, Observed]:
+    """The paths of two optimisers that accumulate gradients over the same steps, block by block;
+    others are unchanged."""
+    blocks = {which: path.in_blocks() for which, path in observed.items()}
+    alike = blocks["a"].weights.shape == blocks["b"].weights.shape
+    return blocks if alike else observed
 
 
 def _same(stage: Stage, a: Observed, b: Observed) -> bool:

@@ -14,6 +14,7 @@ from diptych.auditing.endings import as_one, of_both
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import INPUT, Arrays, Node
+from diptych.auditing.grouping import TOGETHER
 from diptych.auditing.kinds.registry import hypotheses, kind_of, words
 from diptych.auditing.match import Match
 from diptych.auditing.pair import SIDES, Pair, Which, without_final
@@ -56,8 +57,11 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Forward:
     if precisions["a"] != precisions["b"]:
         _report_precision(pair, precisions, faults, report)
     unit = max(PRECISIONS.get(precision, 1.0) for precision in precisions.values())
-    for which in SIDES:
+    for which, graph in (("a", pair.a), ("b", pair.b)):
+        inside = {name for node in graph.nodes for name in node.attributes.get(TOGETHER, ())}
         for name, ratio in faults[which].items():
+            if name in inside:
+                continue  # It is compared with what the other side has for the whole group.
             if ratio > PRECISIONS.get(precisions[which], 1.0):
                 _explain(pair, which, name, weights[which], records[which], report)
     comparison = Comparison(pair, unit, records, False, report)

@@ -27,6 +27,9 @@ from diptych.auditing.gradients import Gradients, Keep, at, whole
 from diptych.auditing.graph import Arrays
 from diptych.errors import InputError
 
+OF_INPUTS = "the model computes its own loss of its inputs: it takes no other outputs"
+"""Why a loss is not asked about outputs of the audit's choice."""
+
 
 def has_loss(model: keras.Model) -> bool:
     """True if a compiled model has a loss, or computes one itself."""
@@ -116,20 +119,13 @@ class Training:
 
     def loss(self, outputs: np.ndarray, targets: np.ndarray) -> float:
         if not takes_outputs(self.model):
-            raise NotImplementedError(
-                "the model computes its own loss of its inputs: it takes no other outputs"
-            )
+            raise NotImplementedError(OF_INPUTS)
         y_pred, y = self.network.tensor(outputs), self.batching.targets_from_graph(targets)
         y_pred = self.as_predicted(y_pred)
         weights = self.sample_weight(y)
         with without_gradients():
             self.model._clear_losses()  # Penalties on the outputs of the last call.
-            value = self.model.compute_loss(
-                x=None,
-                y=keras.ops.convert_to_tensor(y),
-                y_pred=y_pred,
-                sample_weight=None if weights is None else keras.ops.convert_to_tensor(weights),
-            )
+            value = self._computed(y, y_pred, weights)
         logits = getattr(y_pred, "_keras_logits", None)
         value = float(to_array(value))
         saturated = logits is not None and not np.all(np.isfinite(to_array(logits)))
@@ -139,6 +135,21 @@ class Training:
                 "loss takes those"
             )
         return value
+
+    def _computed(self, y: np.ndarray, y_pred: Any, weights: np.ndarray | None) -> Any:
+        """What the model's ``compute_loss`` gives for outputs, which have no inputs."""
+        own = type(self.model).compute_loss is not keras.Model.compute_loss
+        try:
+            return self.model.compute_loss(
+                x=None,
+                y=keras.ops.convert_to_tensor(y),
+                y_pred=y_pred,
+                sample_weight=None if weights is None else keras.ops.convert_to_tensor(weights),
+            )
+        except Exception as problem:
+            if own:  # The user's code may need the inputs, such as those of a teacher.
+                raise NotImplementedError(OF_INPUTS) from problem
+            raise
 
     def as_predicted(self, outputs: Any) -> Any:
         """Outputs as a loss gets them in training: on TensorFlow, Keras' softmax and sigmoid leave

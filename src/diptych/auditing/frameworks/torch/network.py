@@ -93,13 +93,20 @@ class Network:
         with mode(self._module, training), uncompiled():
             try:
                 trace = Trace(self._module, swaps, draft.made_by)
-                trace.run(self._inputs.batch(len(inputs[0])))
+                trace.run(self._inputs.batch(self._batch_for(reading, name, len(inputs[0]))))
             except Reached as reached:
                 return np.ascontiguousarray(to_graph(to_numpy(reached.value), draft.layout))
         raise InputError(
             f"{name} is not reached when the network is run on other numbers: the module's "
             "`forward` decides by its input what it does"
         )
+
+    def _batch_for(self, reading: Reading, name: str, rows: int) -> int:
+        """The number of examples for which a node gets so many rows: more than one row per example
+        where the user's code has put steps into the batch."""
+        (source, *_) = next(node for node in reading.nodes if node.name == name).inputs
+        own = len(reading.arrays[source]) if source in reading.arrays else len(self._inputs.x)
+        return max(1, rows * len(self._inputs.x) // max(1, own))
 
     def reading(self, training: bool) -> Reading:
         """The module's nodes, from a run on the example inputs.
