@@ -86,13 +86,13 @@ def compare_drawn(
         nonlocal first
         seeds = range(first, first + count)
         first += count
-        coverage.compared(count, draws="of both sides")
         answers = twins.ask(
             lambda side, which: [
                 ask(side, which, x[which], y[which], seed + APART * (which == "b"))
                 for seed in seeds
             ]
         )
+        coverage.compared(count, draws="of both sides")
         of_a = answers["a"]
         of_b = [(loss, twins.pair.transfer.to_a(arrays)) for loss, arrays in answers["b"]]
         if not center:

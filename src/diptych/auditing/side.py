@@ -286,6 +286,8 @@ class Side(Answers):
         ]
         """The same for packed targets."""
         self.loss_words: str = facts["loss"]
+        self.lacks: list[str] = facts.get("lacks", [])
+        """The optional methods that the side's adapter lacks; see `diptych.auditing.jobs`."""
         self.graph = Graph.from_dict(facts["graph"])
 
     def open_twin(self) -> Answers | None:
