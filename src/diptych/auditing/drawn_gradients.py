@@ -73,7 +73,7 @@ def compare_drawn(
 ) -> Difference | None:
     """The difference of the distributions; None if there is none."""
     twins.load(weights)
-    x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
+    x = {which: twins.inputs[which][:EXAMPLES] for which in SIDES}
     y = {which: twins.examples.y[which][:EXAMPLES] for which in SIDES}
     size = sum(value.size for value in weights.values())
     runs, more = (int(np.clip(BUDGET // max(1, size), FEWEST, most)) for most in (RUNS, MORE))
