@@ -228,7 +228,8 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 @answers
 def drawn_gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    _seed(adapter, request["draw"])
+    draw_anew = getattr(adapter, "draw_anew", None)
+    (draw_anew or partial(_seed, adapter))(request["draw"])
     loss, drawn = _method(adapter, "drawn_gradients")(arrays["x"], arrays["targets"])
     return {"loss": float(loss)}, drawn
 
