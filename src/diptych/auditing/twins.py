@@ -69,7 +69,7 @@ class Twins:
         if not self.missing:
             self.precision = TWINS
             self.answers = {which: twin for which, twin in opened.items() if twin}
-            self.inputs = _exact(examples, self.answers)
+            self.inputs = exact_inputs(examples, self.answers)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -206,7 +206,7 @@ class Twins:
         )
 
 
-def _exact(examples: Examples, twins: dict[Which, Answers]) -> Arrays:
+def exact_inputs(examples: Examples, twins: dict[Which, Answers]) -> Arrays:
     """The inputs of both twins in float64.
 
     Where both sides prepare the same images, so do the twins, so that 1/255 is not rounded to
