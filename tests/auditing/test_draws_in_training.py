@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from diptych.auditing import audit
+from diptych.auditing.certificate import TWINS
 
 X = torch.from_numpy(np.random.default_rng(5).normal(size=(32, 6)).astype(np.float32))
 Y = torch.arange(32) % 4
@@ -58,6 +59,26 @@ class CentredByHand(Network):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         z = super().forward(x)
         return z - z.mean(0) * (1 + 2**-51)
+
+
+class More(Network):
+    """Drops more."""
+
+    def between(self, h: torch.Tensor) -> torch.Tensor:
+        return F.dropout(h, 0.45, self.training)
+
+
+class Faint(Network):
+    """Adds noise that is hardly more than float32's rounding."""
+
+    size = 1e-6
+
+    def between(self, h: torch.Tensor) -> torch.Tensor:
+        return h * (1 + self.size * torch.randn_like(h)) if self.training else h
+
+
+class LessFaint(Faint):
+    size = 2e-6
 
 
 class Growing(Network):
@@ -169,6 +190,24 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_not_compared() -> None:
     result = audit(of(Centred), of(CentredByHand), only=["gradients"])
     assert not result.findings
     assert "drawn gradients of second.bias: they are zero up to rounding" in result.conclusion
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "differs", "first"),
+    [
+        (Network, ByHand, False, ["in float32"]),
+        (Network, More, True, ["in float32"]),
+        (Faint, Faint, False, None),
+        (Faint, LessFaint, True, None),
+    ],
+)
+def test_draws_far_above_rounding_are_screened_in_float32(
+    a: type[Network], b: type[Network], differs: bool, first: list[str] | None
+) -> None:
+    (stage,) = audit(of(a), of(b), only=["randomness"]).stages
+    assert stage.ok is not differs
+    assert stage.coverage.precision == TWINS
+    assert stage.coverage.extents.get("first draws") == first
 
 
 def test_the_last_line_says_that_draws_were_compared_again() -> None:

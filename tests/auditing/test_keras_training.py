@@ -244,7 +244,7 @@ def test_code_of_the_users_is_known_in_graphs() -> None:
     assert optimiser.own_code() == {"steps": True, "updates": True}
 
 
-def test_dropout_stays_on_where_draws_are_compared() -> None:
+def test_dropout_stays_on_where_draws_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     model = side(
         keras.Input((4,)),
         lambda: layers.Dense(8, activation="relu"),
@@ -257,6 +257,20 @@ def test_dropout_stays_on_where_draws_are_compared() -> None:
     assert not np.array_equal(one, other)
     first, second, again = model.later_outputs([(x, y)] * 2, x, y, [1, 2, 1])
     assert np.array_equal(first, again) and not np.array_equal(first, second)
+    seeds = []
+    original = keras.utils.set_random_seed
+    monkeypatch.setattr(
+        keras.utils, "set_random_seed", lambda seed: (seeds.append(seed), original(seed))
+    )
+    model.draw_anew(7)
+    seventh = model.drawn_gradients(x, y)[1]["out/kernel"]
+    model.draw_anew(8)
+    eighth = model.drawn_gradients(x, y)[1]["out/kernel"]
+    assert len(seeds) == 1 and not np.array_equal(seventh, eighth)
+    model.seed(7)
+    assert np.array_equal(seventh, model.drawn_gradients(x, y)[1]["out/kernel"])
+    model.draw_anew(8)  # Another seed came in between.
+    assert len(seeds) == 3
     losses, after, predicted = model.steps_then_predict([(x, y)] * 2, whole, x, ())
     assert len(losses) == 2 and not np.array_equal(after[1]["out/kernel"], before["out/kernel"])
     np.testing.assert_allclose(predicted, model.outputs(x, False, 1)[0], rtol=1e-5, atol=1e-6)

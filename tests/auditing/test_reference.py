@@ -61,6 +61,37 @@ def test_gradients_agree_with_the_numpy_workflow(side):
         assert 1e-9 * scale < exact.bounds[name] < largest * scale, name
 
 
+def test_a_node_with_the_contents_of_another_is_computed_once(side, monkeypatch):
+    model, x, _ = side
+    graph, parameters = model.graph(), model.parameters()
+    record = model.record(x, training=False) | {INPUT: x}
+    known: dict[bytes, reference.Distance] = {}
+    first = reference.check(graph, parameters, record, False, known)
+    computed = []
+    original = reference.distance
+
+    def counted(node, *rest):
+        computed.append(node.name)
+        return original(node, *rest)
+
+    monkeypatch.setattr(reference, "distance", counted)
+    assert reference.check(graph, parameters, record, False, known) == first
+    assert not computed
+    last = graph.nodes[-1].name
+    changed = record | {last: record[last] + np.float32(1e-3)}
+    second = reference.check(graph, parameters, changed, False, known)
+    assert computed == [last] and second[last].ratio > first[last].ratio
+
+
+def test_each_noisy_run_bounds_the_output(side):
+    model, x, _ = side
+    graph = simplified(model.graph(), keep_shapes=True)[0]
+    bounds = list(reference.output_bounds(graph, model.parameters(), x))
+    size = np.abs(reference.outputs(graph, model.parameters(), x)).max()
+    assert len(bounds) == reference.RUNS and len(set(bounds)) == len(bounds)
+    assert all(1e-7 * size < bound < 1e-3 * size for bound in bounds)
+
+
 @pytest.mark.parametrize("off", [0.0, 3e-4])
 def test_float32_is_within_the_bounds_and_a_wrong_weight_is_not(side, off: float):
     model, x, _ = side

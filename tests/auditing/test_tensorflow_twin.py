@@ -332,7 +332,9 @@ def test_outputs_in_training_have_the_random_numbers_of_following_steps() -> Non
     side = Adapter(lambda _: Counted())
     x = np.asarray(side.example(2)[0], np.float32)
     dense = side.parameters()["dense"][:72]
+    targets = side.example(2)[1]
     for model, tolerance in ((side, 1e-5), (side.twin(), 1e-12)):
+        model.loss_and_gradients(x, targets)  # Without dropout, nothing reads the counter.
         for numbers in ((4, 5), (6, 7)):  # The second call goes on; the counter is put back.
             outputs, dtype = model.outputs(x, True, 2), model.parameters()["dense"].dtype
             for output, number in zip(outputs, numbers, strict=True):

@@ -74,7 +74,7 @@ def compare_drawn(
 ) -> Difference | None:
     """The difference of the distributions; None if there is none."""
     twins.load(weights)
-    x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
+    x = {which: twins.inputs[which][:EXAMPLES] for which in SIDES}
     y = {which: twins.examples.y[which][:EXAMPLES] for which in SIDES}
     size = sum(value.size for value in weights.values())
     runs, more = (int(np.clip(BUDGET // max(1, size), FEWEST, most)) for most in (RUNS, MORE))
@@ -88,13 +88,13 @@ def compare_drawn(
         nonlocal first
         seeds = range(first, first + count)
         first += count
-        coverage.compared(count, draws="of both sides")
         answers = twins.ask(
             lambda side, which: [
                 ask(side, which, x[which], y[which], seed + APART * (which == "b"))
                 for seed in seeds
             ]
         )
+        coverage.compared(count, draws="of both sides")
         of_a = answers["a"]
         of_b = [(loss, twins.pair.transfer.to_a(arrays)) for loss, arrays in answers["b"]]
         if not center:

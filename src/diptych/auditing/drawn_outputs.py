@@ -12,7 +12,9 @@ import numpy as np
 from diptych.auditing.certificate import TWINS, Coverage
 from diptych.auditing.distributions import Drawn, Statistics, differing
 from diptych.auditing.endings import as_one
+from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Which
+from diptych.auditing.side import Failed, Unable, at_once
 from diptych.auditing.twins import Twins, distance
 
 EXAMPLES = 4
@@ -25,6 +27,9 @@ LOOKS, FEWEST_LOOKS = 128, 8
 LOOK_BUDGET = 50_000_000
 """The maximum number of activations in these runs."""
 PROJECTIONS = 8
+FAR = 1e-3
+"""The smallest deviation from run to run, relative to the largest output, for which float32 draws
+the same distributions as float64."""
 CLOSE = {TWINS: 1e-9, "float32": 1e-5}
 """The relative difference of two statistics that rounding explains."""
 STILL = {TWINS: 1e-12, "float32": 2e-6}
@@ -49,9 +54,25 @@ def look(twins: Twins, x: dict[Which, np.ndarray], training: bool) -> Looks:
 
 
 def compare(
-    twins: Twins, x: dict[Which, np.ndarray], training: bool, coverage: Coverage
+    twins: Twins,
+    x: dict[Which, np.ndarray],
+    training: bool,
+    weights: Arrays,
+    looks: Looks,
+    coverage: Coverage,
 ) -> tuple[tuple[str, float] | None, dict[Which, float]]:
     """Compares the outputs of both sides as distributions.
+
+    The first sample only decides whether a second one is drawn. It is drawn in float32 if the
+    outputs vary by much more than float32 rounds.
+
+    Args:
+        twins: both sides, with these weights.
+        x: the examples.
+        training: in training, or in inference.
+        weights: by A's names.
+        looks: earlier runs.
+        coverage: to which the runs are added.
 
     Returns:
         The statistic that differs, with its p-value, if one does; and how far the outputs of each
@@ -61,9 +82,14 @@ def compare(
     runs, more = (affordable(twins, BUDGET, FEWEST, most) for most in (RUNS, MORE))
     center: list[np.ndarray] = []
     spreads: dict[Which, float] = {}
+    coarse = _may_be_coarse(twins, looks)
 
     def draw(count: int) -> Drawn:
-        drawn = twins.ask(lambda side, which: side.outputs(x[which], training, runs=count))
+        drawn = _in_float32(twins, training, weights, count) if coarse and not center else None
+        if drawn is not None:
+            coverage.compared(0, first_draws="in float32")
+        else:
+            drawn = twins.ask(lambda side, which: side.outputs(x[which], training, runs=count))
         pairs = [as_one(pair, {w: drawn[w][run] for w in SIDES}) for run in range(count)]
         a, b = (np.stack([each[i] for each in pairs]) for i in (0, 1))
         if not center:
@@ -77,6 +103,41 @@ def compare(
     return different, spreads
 
 
+def _may_be_coarse(twins: Twins, looks: Looks) -> bool:
+    """True if both sides compute in float32, and what they draw is far above its rounding."""
+    return (
+        twins.has_float64
+        and twins.float32_unit == 1.0
+        and all(spread(y) > FAR * _size(y) for y in looks.outputs.values())
+    )
+
+
+def _in_float32(
+    twins: Twins, training: bool, weights: Arrays, runs: int
+) -> dict[Which, np.ndarray] | None:
+    """Outputs of both sides themselves, (runs, n, …); None if a side cannot give them."""
+    pair, x = twins.pair, twins.examples.x
+    of_side = {"a": weights, "b": pair.transfer.to_b(weights)}
+
+    def question(which: Which) -> np.ndarray:
+        side = pair.sides[which]
+        own = {n: value.astype(side.own[n].dtype) for n, value in of_side[which].items()}
+        side.load(own)
+        return side.outputs(x[which][:EXAMPLES], training, runs=runs)
+
+    try:
+        return at_once(pair.sides, question)
+    except (Failed, Unable):
+        return None
+    finally:
+        pair.load(twins.weights)
+
+
+def _size(y: np.ndarray) -> float:
+    """The largest finite number."""
+    return float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
+
+
 def affordable(twins: Twins, budget: int, fewest: int, most: int) -> int:
     """The number of runs within a budget of activations."""
     activations = EXAMPLES * sum(int(np.prod(node.shape)) for node in twins.pair.a.nodes)
@@ -85,8 +146,8 @@ def affordable(twins: Twins, budget: int, fewest: int, most: int) -> int:
 
 def varies(y: np.ndarray, twins: Twins) -> bool:
     """True if runs (runs, n, …) differ from each other by more than rounding."""
-    size = float(np.abs(y[np.isfinite(y)]).max(initial=0.0))
-    return any(distance(run, y[0]) > twins.unit * STILL[twins.precision] * size for run in y[1:])
+    bound = twins.unit * STILL[twins.precision] * _size(y)
+    return any(distance(run, y[0]) > bound for run in y[1:])
 
 
 def spread(y: np.ndarray) -> float:

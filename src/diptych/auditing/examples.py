@@ -28,6 +28,8 @@ class Examples:
     raw_x: dict[Which, np.ndarray]
     raw_y: dict[Which, np.ndarray]
     """The raw data as each side prepares it."""
+    images: tuple[np.ndarray, np.ndarray] | None = None
+    """MNIST's images and labels, if the inputs of both sides are what each prepares of them."""
     random: bool = False
     """True if the inputs are random, because no side takes MNIST's images."""
     columns: np.ndarray | None = None
@@ -77,8 +79,8 @@ def prepared(sides: dict[Which, Side]) -> Examples:
             # The smaller vocabulary is in both.
             raw_x["a"] = min((drawn for drawn in ids if drawn is not None), key=np.max)
         raw_y["a"] = random_targets(a, numbers, EXAMPLES)
-    columns = None
-    if len(raw_x) == len(SIDES):
+    columns, both = None, len(raw_x) == len(SIDES)
+    if both:
         columns = columns_of(raw_x["a"], raw_x["b"], shapes_of(a), shapes_of(b))
     for which in SIDES:
         if which not in raw_x:
@@ -90,7 +92,10 @@ def prepared(sides: dict[Which, Side]) -> Examples:
     if y_of_b.size == raw_y["b"].size:  # In its own shape: (n,) or (n, 1).
         y_of_b = y_of_b.reshape(raw_y["b"].shape)
     x, y = {"a": raw_x["a"], "b": x_of_b}, {"a": raw_y["a"], "b": y_of_b}
-    return Examples(x, y, raw_x, raw_y, random, columns)
+    own = None
+    if both and x_of_b is raw_x["b"]:
+        own = (images, labels)
+    return Examples(x, y, raw_x, raw_y, own, random, columns)
 
 
 def shapes_of(side: Side) -> list[tuple[int, ...]]:

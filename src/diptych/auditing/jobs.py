@@ -39,6 +39,8 @@ from diptych.worker import Job
 Arrays = dict[str, np.ndarray]
 Request = dict[str, Any]
 Answer = tuple[dict[str, Any], Arrays]
+OPTIONAL = ("drawn_gradients", "later_outputs")
+"""Methods that an adapter may lack, of which the audit must know before it asks the other side."""
 LONGEST = 400
 """The number of characters of a message that are shown."""
 
@@ -159,6 +161,7 @@ def open_job(request: Request, *_: object) -> Answer:
             "packed_inputs": getattr(adapter, "packed_inputs", []),
             "packed_targets": getattr(adapter, "packed_targets", []),
             "loss": getattr(adapter, "loss_words", "") if adapter.trains else "",
+            "lacks": [name for name in OPTIONAL if not hasattr(adapter, name)],
         }
     return facts, parameters
 
@@ -226,7 +229,8 @@ def gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
 
 @answers
 def drawn_gradients_job(adapter: Any, request: Request, arrays: Arrays) -> Answer:
-    _seed(adapter, request["draw"])
+    draw_anew = getattr(adapter, "draw_anew", None)
+    (draw_anew or partial(_seed, adapter))(request["draw"])
     loss, drawn = _method(adapter, "drawn_gradients")(arrays["x"], arrays["targets"])
     return {"loss": float(loss)}, drawn
 

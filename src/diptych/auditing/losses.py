@@ -14,11 +14,11 @@ from typing import Any
 
 import autograd.numpy as anp
 import numpy as np
-from autograd.scipy.special import expit
 from autograd.tracer import getval
 
 from diptych.auditing.kinds.curves import activate, log_softmax, softmax, softplus
 from diptych.auditing.kinds.kind import Array
+from diptych.auditing.special import expit
 
 Formula = dict[str, Any]
 

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from diptych import extras
+from diptych.auditing.frameworks import optional_imports
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
 
@@ -32,6 +33,16 @@ def adapter_of(spec: Spec) -> Any:
         InputError: there is no such function, it takes arguments, or it returns nothing that an
             audit knows; or the parameters take more than `LARGEST`.
     """
+    source = Path(spec.where).read_text(errors="replace") if _is_file(spec) else ""
+    with optional_imports.left_out(source):
+        return _adapter_of(spec)
+
+
+def _is_file(spec: Spec) -> bool:
+    return spec.form == "file" and Path(spec.where).expanduser().is_file()
+
+
+def _adapter_of(spec: Spec) -> Any:
     if spec.form in ("workflow", "run"):
         from diptych.auditing.frameworks.ours import submission
 

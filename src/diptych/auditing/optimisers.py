@@ -16,7 +16,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy.optimize import least_squares
 
 Settings = dict[str, Any]
 
@@ -279,6 +278,8 @@ def fit(family: str, start: Settings, observed: Observed) -> Recovered:
 
     if not names:
         return _result(family, start, observed)
+    from scipy.optimize import least_squares  # Its import takes longer than most audits need it.
+
     whole, observed = observed, observed.thinned(SEARCHED)
     values = np.array([to_value(name) for name in names])
     for coarseness in COARSENESS:  # From the large features down to the last digits.

@@ -59,6 +59,12 @@ class Pair:
         names = self.transfer.names
         return parameters_of(self.a) <= names.keys() and parameters_of(self.b) <= {*names.values()}
 
+    def lacks(self, method: str) -> str:
+        """Why a side cannot be asked something that an adapter may lack (``drawn_gradients``,
+        ``later_outputs``), so that the other side need not be asked either; empty if both can."""
+        lacking = (side.framework for side in self.sides.values() if method in side.lacks)
+        return next((f"not available for {framework}" for framework in lacking), "")
+
     @property
     def narrowed(self) -> Which | None:
         """The side of whose several outputs the other has one; None if there is none."""

@@ -9,7 +9,8 @@ no role. For results of the whole network the errors are carried through by Mont
 (`diptych.auditing.noise`).
 """
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -99,7 +100,13 @@ def computable(graph: Graph) -> bool:
 # One node at a time.
 
 
-def check(graph: Graph, parameters: Arrays, record: Arrays, training: bool) -> dict[str, Distance]:
+def check(
+    graph: Graph,
+    parameters: Arrays,
+    record: Arrays,
+    training: bool,
+    known: dict[bytes, Distance] | None = None,
+) -> dict[str, Distance]:
     """Compares each node's recorded output with float64 on its recorded input.
 
     Args:
@@ -107,18 +114,36 @@ def check(graph: Graph, parameters: Arrays, record: Arrays, training: bool) -> d
         parameters: by name.
         record: outputs by node name, with `INPUT` too.
         training: whether it was recorded in training.
+        known: the distances of another side's nodes, by their contents; more are added. A node with
+            the same contents bit for bit is not computed again.
 
     Returns:
         By node name, for each node that has a record and that can be computed.
     """
     distances: dict[str, Distance] = {}
+    known = {} if known is None else known
     for node in graph.nodes:
         kind = kind_of(node)
         recorded = all(name in record for name in (node.name, *node.inputs))
         if kind.compute is None or not recorded or (training and kind.in_training == "draws"):
             continue
-        distances[node.name] = distance(node, parameters, record, training)
+        key = _contents(node, parameters, record, training)
+        if key not in known:
+            known[key] = distance(node, parameters, record, training)
+        distances[node.name] = known[key]
     return distances
+
+
+def _contents(node: Node, parameters: Arrays, record: Arrays, training: bool) -> bytes:
+    """A digest of everything that a node's distance depends on."""
+    own = sorted(parameters_of(node, parameters).items())
+    arrays = [value for _, value in own] + [record[name] for name in (*node.inputs, node.name)]
+    facts = (node.kind, node.attributes, node.shape, [role for role, _ in own], training)
+    digest = hashlib.blake2b(repr(facts).encode())
+    for array in map(np.ascontiguousarray, arrays):
+        digest.update(repr((array.dtype.str, array.shape)).encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.digest()
 
 
 def distance(node: Node, parameters: Arrays, record: Arrays, training: bool) -> Distance:
@@ -228,13 +253,15 @@ def outputs(graph: Graph, parameters: Arrays, x: np.ndarray) -> np.ndarray:
     return run(graph, to_float64(parameters), x, False)[graph.nodes[-1].name]
 
 
-def output_bound(graph: Graph, parameters: Arrays, x: np.ndarray) -> float:
-    """The largest difference from `outputs` that rounding in float32 explains."""
+def output_bounds(graph: Graph, parameters: Arrays, x: np.ndarray) -> Iterator[float]:
+    """The largest differences from `outputs` that rounding in float32 explains, by the first of
+    `RUNS` noisy runs and by the others."""
     last, parameters = graph.nodes[-1].name, to_float64(parameters)
     exact = run(graph, parameters, x, False)
     sizes = error_sizes(graph, parameters, exact, False)
-    noisy = [run(graph, parameters, x, False, Noise(i, sizes))[last] for i in range(RUNS)]
-    return deviation(exact[last], noisy)
+    for number in range(RUNS):
+        noisy = run(graph, parameters, x, False, Noise(number, sizes))[last]
+        yield deviation(exact[last], [noisy])
 
 
 def gradients(

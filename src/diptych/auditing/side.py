@@ -12,7 +12,7 @@ import numpy as np
 from diptych import machine
 from diptych.auditing import jobs
 from diptych.auditing.gradients import Plan
-from diptych.auditing.graph import Arrays, Graph
+from diptych.auditing.graph import INPUT, Arrays, Graph
 from diptych.auditing.messages import PREDICTIONS, joined, parted
 from diptych.auditing.spec import Spec
 from diptych.errors import InputError
@@ -287,6 +287,8 @@ class Side(Answers):
         ]
         """The same for packed targets."""
         self.loss_words: str = facts["loss"]
+        self.lacks: list[str] = facts.get("lacks", [])
+        """The optional methods that the side's adapter lacks; see `diptych.auditing.jobs`."""
         self.graph = Graph.from_dict(facts["graph"])
 
     def open_twin(self) -> Answers | None:
@@ -356,6 +358,12 @@ def _share_of_cores() -> dict[str, str]:
     """
     share = machine.thread_variables(max(1, machine.cores() // 2))
     return {name: value for name, value in share.items() if name not in os.environ}
+
+
+def recorded(sides: dict[str, Side], x: dict[str, np.ndarray], training: bool) -> dict[str, Arrays]:
+    """The outputs of all nodes of both sides, with their inputs as `INPUT`."""
+    records = at_once(sides, lambda which: sides[which].record(x[which], training))
+    return {which: record | {INPUT: x[which]} for which, record in records.items()}
 
 
 def at_once(sides: dict[str, Side], question: Callable[[str], T]) -> dict[str, T]:

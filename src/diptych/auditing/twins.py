@@ -59,6 +59,8 @@ class Twins:
         self.float32_unit = unit
         self.precision = FLOAT32
         self.answers: dict[Which, Answers] = dict(pair.sides)
+        self.inputs = {which: self.typed(x) for which, x in examples.x.items()}
+        """The examples' inputs in the precision of the comparison."""
         opened = at_once(pair.sides, lambda which: pair.sides[which].open_twin())
         for which, twin in opened.items():
             if twin is None:
@@ -67,6 +69,7 @@ class Twins:
         if not self.missing:
             self.precision = TWINS
             self.answers = {which: twin for which, twin in opened.items() if twin}
+            self.inputs = exact_inputs(examples, self.answers)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -86,7 +89,7 @@ class Twins:
         """Shows whether the code of either user runs in ``steps`` and in ``updates``. Such code may
         count steps anywhere; without it, only learning rates and settings distinguish steps."""
         size = max(1, len(self.examples.x["a"]) // 4)
-        x = {which: self.typed(self.examples.x[which][:size]) for which in SIDES}
+        x = {which: self.inputs[which][:size] for which in SIDES}
         y = {which: self.examples.y[which][:size] for which in SIDES}
         try:
             answers = self.ask(lambda side, which: side.own_code(x[which], y[which]))
@@ -101,7 +104,7 @@ class Twins:
         size = max(1, len(self.examples.x["a"]) // 4)
 
         def varies(side: Answers, which: Which) -> bool:
-            x = self.typed(self.examples.x[which][:size])
+            x = self.inputs[which][:size]
             y = self.examples.y[which][:size]
             loss, one = side.loss_and_gradients(x, y, draw=1)
             others = (side.loss_and_gradients(x, y, draw) for draw in range(2, LOOKS))
@@ -120,7 +123,7 @@ class Twins:
         """Shows whether the outputs of a side's network vary from run to run in training."""
 
         def varies(side: Answers, which: Which) -> bool:
-            x = self.typed(self.examples.x[which][:FEW])
+            x = self.inputs[which][:FEW]
             runs = side.outputs(x, training=True, runs=LOOKS)
             bound = self.unit * STILL[self.precision] * _largest(runs[0])
             return any(distance(run, runs[0]) > bound for run in runs[1:])
@@ -201,6 +204,34 @@ class Twins:
             self.floor(_largest(value)) + 1e-300,
             lambda way: reach * _largest(moved(way) - value),
         )
+
+
+def exact_inputs(examples: Examples, twins: dict[Which, Answers]) -> Arrays:
+    """The inputs of both twins in float64.
+
+    Where both sides prepare the same images, so do the twins, so that 1/255 is not rounded to
+    float32 on the side that scales images before its network alone. A twin that prepares something
+    else, such as other random crops, leaves both with what the sides prepared.
+    """
+    rounded = {which: _wide(x) for which, x in examples.x.items()}
+    if examples.images is None:
+        return rounded
+    images, labels = examples.images
+    try:
+        exact = {which: _wide(twin.prepare(images, labels)[0]) for which, twin in twins.items()}
+    except (Failed, Unable):
+        return rounded
+    same = all(
+        exact[which].dtype == x.dtype
+        and distance(exact[which], x) <= 4 * CONSTANTS * _largest(x.astype(np.float64))
+        for which, x in rounded.items()
+    )
+    return exact if same else rounded
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    """Floats as float64; integers as they are."""
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
 def explained(

@@ -61,6 +61,12 @@ class Training(Protocol):
         """
         ...
 
+    def draw_anew(self, number: int) -> None:
+        """As `seed`, for one of many draws. Draws of consecutive numbers are independent; the first
+        of them begins anew, and the others need not. An adapter without it uses `seed`.
+        """
+        ...
+
     def updates(self, gradients: Iterable[Gradients], keep: Keep = ...) -> Iterable[Arrays]:
         """Takes the steps of a fresh optimiser on the given gradients, and gives what ``keep``
         takes of the parameters after each: all of them where nothing is said.

@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import autograd.numpy as anp
 import numpy as np
-from autograd.scipy.special import expit
 
 from diptych.auditing.graph import Arrays, Node
 from diptych.auditing.kinds.curves import AXIS, COMMON, FUNCTIONS, PLAIN, POSITIVE, activate
@@ -24,6 +23,7 @@ from diptych.auditing.kinds.kind import (
     times,
 )
 from diptych.auditing.kinds.rounding import FUNCTION_UNITS
+from diptych.auditing.special import expit
 
 FINAL = ("softmax", "sigmoid", "log_softmax")
 """Activations that may be part of the loss after the last layer; it does not count which of the two

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 
 import autograd.numpy as anp
 import numpy as np
-from autograd.scipy.special import erf, expit
 from autograd.tracer import getval
 
 from diptych.auditing.kinds.kind import Array
+from diptych.auditing.special import erf, expit
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554804934193349852946, 1.6732632423543772848170429916717
 """Klambauer et al., 2017, "Self-Normalizing Neural Networks"."""

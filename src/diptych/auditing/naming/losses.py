@@ -5,7 +5,6 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from diptych.auditing import losses
 from diptych.auditing.endings import ended
@@ -163,6 +162,8 @@ def _threshold(formula: Formula, z: np.ndarray, targets: np.ndarray, value: floa
     low, high = np.log10(DELTAS)
     if not away(low) * away(high) < 0:
         return None
+    from scipy.optimize import brentq  # Its import takes longer than most audits need it.
+
     return written(10 ** float(brentq(away, low, high, xtol=1e-12)))  # pyright: ignore
 
 

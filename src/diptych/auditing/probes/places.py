@@ -86,7 +86,7 @@ def inputs_at(
     """The inputs and targets of a place, for each side."""
     examples = twins.examples
     rows = np.arange(place.size) % len(examples.x["a"])
-    x = {which: twins.typed(examples.x[which][rows]) for which in SIDES}
+    x = {which: twins.inputs[which][rows] for which in SIDES}
     if place.scale != 1.0 and scales(twins):
         x = {which: scaled(twins.pair, which, value, place.scale) for which, value in x.items()}
     return x, {which: examples.y[which][rows] for which in SIDES}

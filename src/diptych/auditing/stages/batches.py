@@ -15,7 +15,7 @@ from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import Graph
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
-from diptych.auditing.side import Failed, Side, Unable
+from diptych.auditing.side import Failed, Side, Unable, at_once
 
 NAME = "batches"
 COUNT = 230
@@ -38,7 +38,7 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Stage:
     """Compares the first epochs of each side, with examples that are their own number and with
     real ones."""
     stage = Stage(NAME)
-    a, b = (side.batches(COUNT, EPOCHS) for side in pair.sides.values())
+    a, b = at_once(pair.sides, lambda which: pair.sides[which].batches(COUNT, EPOCHS)).values()
     if a is None or b is None:
         who = "neither side defines" if a is b else "only one side defines"
         stage.ok, stage.note = None, f"{who} its batches"
@@ -121,10 +121,9 @@ def _real(pair: Pair, examples: Examples, stage: Stage, report: Reporter) -> Non
         stage.coverage.leave_out("the targets in batches of real examples", reason)
         return
     try:
-        epochs = {
-            which: side.batches_of(*own[which], REAL_EPOCHS) or []
-            for which, side in pair.sides.items()
-        }
+        epochs = at_once(
+            pair.sides, lambda which: pair.sides[which].batches_of(*own[which], REAL_EPOCHS) or []
+        )
     except (Failed, Unable) as problem:
         stage.coverage.leave_out("the targets in batches of real examples", str(problem))
         return

@@ -13,12 +13,14 @@ from diptych.auditing.black_boxes import Comparison
 from diptych.auditing.endings import as_one, of_both
 from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
-from diptych.auditing.graph import INPUT, Arrays, Node
+from diptych.auditing.graph import Arrays, Node
 from diptych.auditing.grouping import TOGETHER
 from diptych.auditing.kinds.registry import hypotheses, kind_of, words
+from diptych.auditing.kinds.rounding import UNIT
 from diptych.auditing.match import Match
 from diptych.auditing.pair import SIDES, Pair, Which, without_final
 from diptych.auditing.report import Stage
+from diptych.auditing.side import recorded
 from diptych.auditing.weights import Weights, an_ulp_off, stirred
 
 NAME = "forward"
@@ -48,11 +50,11 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Forward:
     a.load(common)
     b.load(pair.transfer.to_b(common))
     weights = {"a": a.own | common, "b": b.own | pair.transfer.to_b(common)}
-    records = {
-        which: side.record(examples.x[which], False) | {INPUT: examples.x[which]}
-        for which, side in pair.sides.items()
+    records = recorded(pair.sides, examples.x, False)
+    known: dict[bytes, reference.Distance] = {}
+    faults = {
+        which: _faults(pair, which, weights[which], records[which], stage, known) for which in SIDES
     }
-    faults = {which: _faults(pair, which, weights[which], records[which], stage) for which in SIDES}
     precisions = {which: _precision(faults[which], records[which]) for which in SIDES}
     if precisions["a"] != precisions["b"]:
         _report_precision(pair, precisions, faults, report)
@@ -81,10 +83,15 @@ def check(pair: Pair, examples: Examples, report: Reporter) -> Forward:
 
 
 def _faults(
-    pair: Pair, which: Which, weights: Arrays, record: Arrays, stage: Stage
+    pair: Pair,
+    which: Which,
+    weights: Arrays,
+    record: Arrays,
+    stage: Stage,
+    known: dict[bytes, reference.Distance],
 ) -> dict[str, float]:
     """The nodes whose outputs rounding in float32 does not explain, with the ratio to its bound."""
-    distances = reference.check(pair.graphs[which], weights, record, False)
+    distances = reference.check(pair.graphs[which], weights, record, False, known)
     for distance in distances.values():
         stage.coverage.compared(1, layers="each with its own side's inputs")
         if distance.ratio <= 1:
@@ -187,10 +194,15 @@ def _outputs(
         stage.coverage.leave_out("the outputs of the whole networks", "their sizes differ")
         return
     difference = float(np.abs(a - b).max(initial=0.0))
-    if pair.computable("a"):
+    # The last operation alone rounds so much; more is computed where this does not explain it.
+    bound = unit * UNIT * float(np.abs(a).max(initial=0.0))
+    if difference > bound and pair.computable("a"):
         network = without_final(pair.graphs["a"])
-        bound = 2 * unit * reference.output_bound(network, weights["a"], examples.x["a"])
-    else:
+        for one in reference.output_bounds(network, weights["a"], examples.x["a"]):
+            bound = max(bound, 2 * unit * one)
+            if difference <= bound:
+                break
+    elif difference > bound:
         bound = unit * _yardstick(pair, examples, weights, names["a"], a)
     stage.largest_difference, stage.rounding_bound = difference, bound
     if difference > bound:

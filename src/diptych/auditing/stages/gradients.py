@@ -93,6 +93,7 @@ def drawn(twins: Twins, start: Arrays, asked: bool, report: Reporter) -> Stage:
     stage.note = "as distributions, because the user's code draws random numbers"
     weights = weights_at(Place("moved", 1.0, 0), start)
     with_dropout = not _are_comparable(twins)
+    lacks = twins.pair.lacks("drawn_gradients") if with_dropout else ""
 
     def ask(
         side: Answers, which: Which, x: np.ndarray, y: np.ndarray, draw: int
@@ -101,6 +102,8 @@ def drawn(twins: Twins, start: Arrays, asked: bool, report: Reporter) -> Stage:
         return answer(x, y, draw)
 
     try:
+        if lacks:
+            raise Unable(lacks)
         different = compare_drawn(twins, weights, stage.coverage, ask)
     except Unable as problem:
         if not with_dropout:
@@ -121,6 +124,9 @@ def _with_draws(
     """Compares loss and gradients with everything on as distributions, if both networks draw and
     code of either user runs in a step: the framework differentiates its own layers."""
     if not twins.own_code["steps"] or not all(twins.network_draws.values()):
+        return
+    if reason := twins.pair.lacks("drawn_gradients"):
+        stage.coverage.leave_out("gradients with dropout on", reason)
         return
     weights = weights_at(Place("moved", 1.0, 0), start)
     of_side = {"a": weights, "b": twins.pair.transfer.to_b(weights)}

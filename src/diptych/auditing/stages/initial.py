@@ -3,7 +3,6 @@
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from diptych.auditing.distributions import of_one_distribution
 from diptych.auditing.findings import Reporter
@@ -16,6 +15,7 @@ from diptych.auditing.kinds.registry import role_of
 from diptych.auditing.match import Match, flattened_by
 from diptych.auditing.pair import Pair, Which
 from diptych.auditing.report import Stage
+from diptych.auditing.side import at_once
 
 NAME = "initial weights"
 DRAWS = 12
@@ -52,7 +52,7 @@ def check(pair: Pair, report: Reporter) -> Stage:
         stage.ok, stage.note = None, "the weights come from a file; they are not initial weights"
         return stage
     draws = _count(pair)
-    draws_a, draws_b = (_draws(pair, which, draws) for which in ("a", "b"))
+    draws_a, draws_b = at_once(pair.sides, lambda which: _draws(pair, which, draws)).values()
     if not (draws_a and draws_b):
         stage.ok, stage.note = None, "the builds of one side have parameters with different names"
         return stage
@@ -96,7 +96,7 @@ def _drawn(pair: Pair) -> Drawn:
     """The parameters that each build of either side draws again, such as a new head on copied
     weights."""
     draws = _count(pair)
-    a, b = (_draws(pair, which, draws) for which in ("a", "b"))
+    a, b = at_once(pair.sides, lambda which: _draws(pair, which, draws)).values()
     if not (a and b):
         return {}
     return {
@@ -282,6 +282,8 @@ def named(values: np.ndarray, shape: tuple[int, ...], dense: bool) -> str:
     """
     if np.ptp(values) == 0:
         return "zeros" if values[0] == 0 else f"constant {values[0]:.4g}"
+    from scipy import stats  # Its import takes longer than most audits need it.
+
     deviation, largest = float(values.std()), float(np.abs(values).max())
     families: dict[str, Any] = {
         "uniform": stats.uniform(-largest, 2 * largest),

@@ -233,7 +233,7 @@ def _on_own_outputs(twins: Twins, worst: _Worst) -> None:
         return
     twins.load(twins.start())
     try:
-        outputs = twins.answers["a"].outputs(twins.typed(examples.x["a"]), False)[0]
+        outputs = twins.answers["a"].outputs(twins.inputs["a"], False)[0]
         _load(twins, "no")
         for size in (size for size in probes.SIZES if size <= len(outputs)):
             losses = twins.ask(

@@ -13,6 +13,7 @@ from diptych.auditing.kinds.registry import kind_of
 from diptych.auditing.match import Match
 from diptych.auditing.pair import SIDES, Pair, Which
 from diptych.auditing.report import Stage
+from diptych.auditing.side import recorded
 from diptych.auditing.weights import Weights
 
 NAME = "mode"
@@ -39,10 +40,7 @@ def check(pair: Pair, examples: Examples, weights: Weights, unit: float, report:
         if not report.has(NAME):
             stage.coverage.compared(len(pair.matches), layers="by their kinds")
             return Mode(stage, pair)
-    records = {
-        which: side.record(examples.x[which], True) | {INPUT: examples.x[which]}
-        for which, side in pair.sides.items()
-    }
+    records = recorded(pair.sides, examples.x, True)
     comparison = Comparison(pair, unit, _in_inference(pair, examples), True, report)
     normalised: list[tuple[Node, Node]] = []
     for match in pair.matches:
@@ -74,10 +72,7 @@ def _in_inference(pair: Pair, examples: Examples) -> dict[Which, Arrays]:
     """The inputs of each layer in inference; empty if no layer is a black box."""
     if all(node.kind != "custom" for graph in (pair.a, pair.b) for node in graph.nodes):
         return {which: {} for which in SIDES}
-    return {
-        which: side.record(examples.x[which], False) | {INPUT: examples.x[which]}
-        for which, side in pair.sides.items()
-    }
+    return recorded(pair.sides, examples.x, False)
 
 
 def _dropout(match: Match, records: Records, report: Reporter) -> None:

@@ -71,16 +71,18 @@ def check(twins: Twins, report: Reporter) -> Stage:
 def _drawn(twins: Twins, start: Arrays, stage: Stage, report: Reporter) -> bool:
     """Compares predictions as distributions if a side draws random numbers in inference too; False
     if none does."""
-    x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
-    twins.load(weights_at(Place("moved", 1.0, EXAMPLES), start))
+    x = {which: twins.inputs[which][:EXAMPLES] for which in SIDES}
+    weights = weights_at(Place("moved", 1.0, EXAMPLES), start)
+    twins.load(weights)
     try:
-        varies = look(twins, x, training=False).varies
+        looks = look(twins, x, training=False)
+        varies = looks.varies
     except (Failed, Unable):
         return False
     if not any(varies.values()):
         return False
     if all(varies.values()):
-        different, spreads = compare(twins, x, False, stage.coverage)
+        different, spreads = compare(twins, x, False, weights, looks, stage.coverage)
         stage.note = "as distributions, because both networks draw random numbers in inference"
         words = [f"outputs in inference deviate by {spreads[which]:.4g}" for which in SIDES]
         effect = "the distributions of {} differ, p = {:.1g}".format(*different or ("", 0))

@@ -6,9 +6,10 @@ training.
 
 import numpy as np
 
-from diptych.auditing.drawn_outputs import EXAMPLES, compare, look, spread
+from diptych.auditing.drawn_outputs import EXAMPLES, Looks, compare, look, spread
 from diptych.auditing.endings import as_one, of_both
 from diptych.auditing.findings import Reporter
+from diptych.auditing.graph import Arrays
 from diptych.auditing.pair import SIDES, Which
 from diptych.auditing.probes.places import Place, weights_at
 from diptych.auditing.report import Stage
@@ -25,12 +26,14 @@ different distributions in any case."""
 def check(twins: Twins, report: Reporter) -> Stage:
     """Runs both sides in training mode, and compares their random variation."""
     stage = Stage(NAME)
-    x = {which: twins.typed(twins.examples.x[which][:EXAMPLES]) for which in SIDES}
+    x = {which: twins.inputs[which][:EXAMPLES] for which in SIDES}
     with twins.used(stage.coverage):
         weights = weights_at(Place("moved", 1.0, EXAMPLES), twins.start())
         twins.load(weights)
         looks = look(twins, x, training=True)
         few, varies = looks.outputs, looks.varies
+        if all(varies.values()):
+            twins.network_draws = dict(varies)
         one, other = of_both(twins.pair, {which: y[0] for which, y in few.items()})
         if one.shape != other.shape:
             stage.ok, stage.note = None, "the outputs of both sides have different sizes"
@@ -38,7 +41,7 @@ def check(twins: Twins, report: Reporter) -> Stage:
         if not any(varies.values()):
             _compare_still(twins, stage, x, few, weights, report)
         elif all(varies.values()):
-            _compare_drawn(twins, stage, x, report)
+            _compare_drawn(twins, stage, x, weights, looks, report)
         else:
             stage.coverage.compared(1, runs=len(few["a"]))
             stage.ok = False
@@ -82,9 +85,14 @@ def _compare_still(
 
 
 def _compare_drawn(
-    twins: Twins, stage: Stage, x: dict[Which, np.ndarray], report: Reporter
+    twins: Twins,
+    stage: Stage,
+    x: dict[Which, np.ndarray],
+    weights: Arrays,
+    looks: Looks,
+    report: Reporter,
 ) -> None:
-    different, spreads = compare(twins, x, True, stage.coverage)
+    different, spreads = compare(twins, x, True, weights, looks, stage.coverage)
     stage.note = "as distributions; over runs they deviate by {a:.3g} and {b:.3g}".format(**spreads)
     if different:
         stage.ok = False

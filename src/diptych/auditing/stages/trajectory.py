@@ -206,7 +206,7 @@ def _places(pair: Pair) -> Arrays:
 
 def _batches(twins: Twins, which: Which) -> list[tuple[np.ndarray, np.ndarray]]:
     size = _size(twins)
-    x, y = twins.typed(twins.examples.x[which]), twins.examples.y[which]
+    x, y = twins.inputs[which], twins.examples.y[which]
     rows = [np.arange(i * size, (i + 1) * size) % len(x) for i in range(4)]
     return [(x[part], y[part]) for part in rows]
 

@@ -100,6 +100,8 @@ class Adapter:
         self.callers: dict[bool, Callable[[Any], Any]] = {}
         """The model as its user calls it, by mode, once it is needed."""
         self.first = self.parameters()
+        self.drawn: int | None = None
+        """The last number of `draw_anew`, unless another seed came after it."""
 
     def graph(self) -> Graph:
         return self.network.graph
@@ -158,6 +160,20 @@ class Adapter:
 
     def seed(self, number: int) -> None:
         keras.utils.set_random_seed(FIRST_SEED + number)
+        self.drawn = None
+        self._begin_draws(number)
+
+    def draw_anew(self, number: int) -> None:
+        """As the protocol's; a new seed for all of TensorFlow makes it prepare every operation
+        again, which takes longer than most training steps."""
+        if keras.config.backend() == "tensorflow" and number - 1 == self.drawn:
+            self._begin_draws(number)
+        else:
+            self.seed(number)
+        self.drawn = number
+
+    def _begin_draws(self, number: int) -> None:
+        """Has the model's own seed generators begin anew."""
         states = [v for v in self.model.non_trainable_variables if "seed_generator" in v.path]
         with without_gradients():
             for place, state in enumerate(states):
@@ -196,7 +212,7 @@ class Adapter:
             self.training.take(batches)
             self.load({name: before[name] for name in trained})
             for number in seeds:
-                self.seed(number)
+                self.draw_anew(number)
                 outputs.append(self.outputs(x, True, 1)[0])
         return np.stack(outputs)
 

@@ -35,6 +35,8 @@ class Network:
         """
         self.submission, self.inputs = submission, inputs
         self._traces: dict[tuple[int, bool], Trace] = {}
+        self._counters: dict[tuple[int, bool], list[tf.Variable]] = {}
+        """The counters that each trace reads."""
         self._runs = 0  # Of `outputs_in_training`.
         trace = self.trace(EXAMPLES, True)
         if of is None:
@@ -55,7 +57,11 @@ class Network:
             function, specs = (
                 (self.submission.loss, [x, y]) if training else (self.submission.logits, [x])
             )
-            self._traces[key] = Trace(function, specs, self.submission.variables)
+            trace = Trace(function, specs, self.submission.variables)
+            of_graph = counters(trace.graph, self.submission.variables)
+            double = isinstance(self.submission, DoubleSubmission)
+            self._traces[key] = trace
+            self._counters[key] = self.submission.counters if double else of_graph
         return self._traces[key]
 
     @cached_property
@@ -164,9 +170,7 @@ class Network:
     def outputs_in_training(self, x: Tensor, runs: int) -> np.ndarray:
         """As `outputs`, for a batch as the loss takes it."""
         trace = self.trace(len(x), True)
-        moved = counters(trace.graph, self.submission.variables)
-        if isinstance(self.submission, DoubleSubmission):
-            moved = self.submission.counters
+        moved = self._counters[len(x), True]
         before, results = [counter.numpy() for counter in moved], []
         # A call that began where the last one did would draw the same random numbers again.
         for counter in moved:
