@@ -29,8 +29,9 @@ TRACKER = b"multiprocessing.resource_tracker"
 """Python's process that removes what others left in shared memory, once they have ended."""
 TRACKER_SECONDS = 20.0
 """The time that it may take for that, in seconds."""
-ROUNDS = 20
-"""A process may start another one while it is looked for; so often is looked again."""
+ENDING = 5.0
+"""Seconds for which processes are looked for and killed again: one may start another meanwhile, and
+on a busy machine a thousand that are killed take a while to be gone."""
 
 
 def check_address_space(least: int) -> None:
@@ -102,7 +103,8 @@ def end(process: int, mark: str) -> None:
         mark: the value of `MARK` in its environment.
     """
     trackers: set[int] = set()
-    for _ in range(ROUNDS):
+    until = time.monotonic() + ENDING
+    while time.monotonic() < until:
         there = (descendants(process) | marked(mark)) - {os.getpid(), process}
         trackers |= {each for each in there if _is_tracker(each)}
         if not there - trackers:
@@ -130,9 +132,8 @@ def kill_descendants(process: int) -> bool:
 
 
 def _kill_until_none(find: Callable[[], set[int]]) -> None:
-    for _ in range(ROUNDS):
-        if not (there := find()):
-            return
+    until = time.monotonic() + ENDING
+    while (there := find()) and time.monotonic() < until:
         _kill(there)
         time.sleep(0.005)
 
