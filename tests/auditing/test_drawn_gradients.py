@@ -15,8 +15,8 @@ def twins_of(ask: Any) -> Any:
     nothing = dict.fromkeys("ab", np.zeros((8, 1)))
     return SimpleNamespace(
         load=lambda weights: None,
-        typed=lambda x: x,
-        examples=SimpleNamespace(x=nothing, y=nothing),
+        inputs=nothing,
+        examples=SimpleNamespace(y=nothing),
         precision=TWINS,
         pair=SimpleNamespace(transfer=SimpleNamespace(to_a=lambda arrays: arrays)),
         ask=lambda question: {which: question(None, which) for which in "ab"},
