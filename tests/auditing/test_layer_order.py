@@ -7,8 +7,8 @@ import numpy as np
 
 from diptych.auditing.findings import Reporter
 from diptych.auditing.graph import INPUT, Graph, Node
-from diptych.auditing.match import Transfer, align
-from diptych.auditing.pair import Pair
+from diptych.auditing.match import Final, Transfer, align
+from diptych.auditing.pair import Pair, Which
 from diptych.auditing.report import Audit
 from diptych.auditing.stages import structure
 
@@ -33,7 +33,7 @@ def codes(a: Graph, b: Graph, end: str | None = None) -> list[tuple[str, str, st
     sides: Any = {which: SimpleNamespace(own=OWN, trains=True) for which in ("a", "b")}
     matches = align(a, b, OWN, OWN)
     transfer = Transfer.between(a, b, matches, OWN, OWN)
-    final: dict[str, str | None] = {"a": end, "b": None}
+    final: dict[Which, Final] = {"a": end, "b": None}
     pair = Pair(sides, {"a": a, "b": b}, a, b, final, matches, transfer)
     audit = Audit("a", "b", ("Keras", "PyTorch"))
     examples: Any = SimpleNamespace(x={"a": np.zeros((1, 8, 8, 3))})

@@ -15,11 +15,11 @@ from diptych.auditing.examples import Examples
 from diptych.auditing.findings import Reporter
 from diptych.auditing.gradients import Plan, watching
 from diptych.auditing.graph import INPUT, Arrays, Graph, Node
-from diptych.auditing.match import Match, Transfer, align
+from diptych.auditing.match import Final, Match, Transfer, align
 from diptych.auditing.naming import gradients
 from diptych.auditing.naming.formulas import TAKES
 from diptych.auditing.naming.losses import Outputs, candidates, recovered
-from diptych.auditing.pair import Pair
+from diptych.auditing.pair import Pair, Which
 from diptych.auditing.report import Audit, Stage
 from diptych.auditing.stages import initial, mode, schedule
 
@@ -72,7 +72,7 @@ def pair_of(a: Any, b: Any) -> Pair:
     matches = align(GRAPH, GRAPH, a.own, b.own)
     transfer = Transfer.between(GRAPH, GRAPH, matches, a.own, b.own)
     graphs: dict[str, Graph] = {"a": GRAPH, "b": GRAPH}
-    final: dict[str, str | None] = {"a": None, "b": None}
+    final: dict[Which, Final] = {"a": None, "b": None}
     return Pair({"a": a, "b": b}, graphs, GRAPH, GRAPH, final, matches, transfer)
 
 

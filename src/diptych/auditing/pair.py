@@ -1,6 +1,6 @@
 """The two sides of an audit: their graphs, and the matching of their layers."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from diptych.auditing import reference
@@ -27,7 +27,7 @@ class Pair:
     a: Graph
     b: Graph
     """Both graphs without nodes that have no effect."""
-    final: dict[Which, Final]
+    final: Mapping[Which, Final]
     """The final activation of each side, if it has one."""
     matches: list[Match]
     transfer: Transfer

@@ -71,7 +71,8 @@ def explain(pair: Pair, weights: Weights, differences: list[Difference], report:
         recovered = {"a": recover(observed["a"], said["a"])}
         recovered["b"] = recovered["a"] if same else recover(observed["b"], said["b"])
     if same:  # One optimiser: few numbers may fit another as well, so the side that names it tells.
-        recovered = dict.fromkeys(SIDES, recovered["a" if said["a"].get("kind") else "b"])
+        known = recovered["a" if said["a"].get("kind") else "b"]
+        recovered = {"a": known, "b": known}
     else:
         optimiser_settings.compare(recovered, said, report)
     every_step = len(observed["a"].gradients) == STEPS

@@ -173,7 +173,8 @@ def _missing(pair: Pair, examples: Examples, match: Match, report: Reporter) -> 
     absent = "no such layer"
     if code == "activation":  # The other side may have its own at the end, where none is matched.
         other_end = pair.final["b" if match.a else "a"]
-        absent = other_end if other_end and _is_last(pair, match) else "none (linear)"
+        is_end = isinstance(other_end, str) and _is_last(pair, match)
+        absent = str(other_end) if is_end else "none (linear)"
     graph = pair.graphs["a" if match.a else "b"]
     takers = [other.kind for other in graph.nodes if node.name in other.inputs]
     steps = [step[0] for step in node.attributes.get("steps", ())]
