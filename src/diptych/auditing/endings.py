@@ -49,6 +49,9 @@ def of_both(pair: Pair, outputs: dict[Which, np.ndarray]) -> tuple[np.ndarray, n
 
 
 def _ended(pair: Pair, which: Which, y: np.ndarray) -> np.ndarray:
-    """A side's outputs after the final activation that only the other side has."""
+    """A side's outputs after the final activation that only the other side has; logarithms of
+    probabilities as probabilities, if the other side gives those."""
     own, other = pair.final[which], pair.final["b" if which == "a" else "a"]
+    if (own, other) == ("log_softmax", "softmax"):
+        return np.exp(y)
     return FUNCTIONS[None if own else other](y)
