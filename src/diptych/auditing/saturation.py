@@ -72,7 +72,7 @@ def _parts(pair: Pair, which: Which, y: np.ndarray) -> Iterator[Part]:
     """
     own, other = (pair.final[side] for side in (which, "b" if which == "a" else "a"))
     if not isinstance(own, tuple) and not isinstance(other, tuple):
-        functions = [_function(own or other)] if own or other else []
+        functions = _functions(own or other)
         if not functions and any(pair.sides[side].targets in TARGETS for side in SIDES):
             functions = ["softmax", "sigmoid"]
         yield y, functions, own
@@ -81,8 +81,10 @@ def _parts(pair: Pair, which: Which, y: np.ndarray) -> Iterator[Part]:
     ends = [each if isinstance(each, tuple) else (each,) * len(outputs) for each in (own, other)]
     for output, end, of_other in zip(outputs, *ends, strict=False):
         part = y[:, output.start : output.start + output.size]
-        yield part, [_function(end or of_other)] if end or of_other else [], end
+        yield part, _functions(end or of_other), end
 
 
-def _function(end: str) -> str:
-    return "softmax" if end == "log_softmax" else end
+def _functions(end: str | None) -> list[str]:
+    if not end:
+        return []
+    return ["softmax" if end == "log_softmax" else end]
