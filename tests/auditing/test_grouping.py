@@ -164,3 +164,53 @@ def test_unknown_layers_behind_a_box_go_with_it() -> None:
         assert [len(graph.nodes) for graph in graphs] == [2, 2]
         assert all(is_group(graph.nodes[0]) for graph in graphs)
         assert graphs[0].nodes[0].inputs == graphs[1].nodes[0].inputs == (INPUT,)
+
+
+def test_a_known_layer_does_not_take_its_counterpart_and_more() -> None:
+    """Beside a residual block in parts, a dense layer and a rearrangement stay what they are."""
+    first = {"kernel": "first"}
+    a = Graph(
+        (6,),
+        (
+            Node("patches", "custom", (INPUT,), (6,), {"class": "Patches"}),
+            Node("first", "dense", ("patches",), (5,), {}, first),
+            Node("block", "custom", ("first",), (5,), {"class": "Block"}, {"0": "n", "1": "w"}),
+            Node("out", "dense", ("block",), (1,), {}, DENSE),
+        ),
+    )
+    b = Graph(
+        (6,),
+        (
+            Node("order", "rearrange", (INPUT,), (6,), {"shape": [6], "steps": []}),
+            Node("first", "dense", ("order",), (5,), {}, first),
+            Node("norm", "layer_norm", ("first",), (5,), {}, {"gamma": "n"}),
+            Node("w", "dense", ("norm",), (5,), {}, {"kernel": "w"}),
+            Node("again", "layer_norm", ("w",), (5,), {}, {"gamma": "n"}),
+            Node("sum", "add", ("first", "again"), (5,)),
+            Node("out", "dense", ("sum",), (1,), {}, DENSE),
+        ),
+    )
+    own = HEAD | {"first": np.zeros((6, 5)), "n": np.ones(5), "w": np.zeros((5, 5))}
+    one, other = grouped(a, b, own, own)
+    assert one == a
+    assert [node.name for node in other.nodes] == ["order", "first", "sum", "out"]
+    assert [node.name for node in other.nodes if is_group(node)] == ["sum"]
+
+
+def test_a_group_does_not_take_the_end_of_the_layer_before() -> None:
+    def block(number: int, before: str) -> list[Node]:
+        named = {"kernel": f"w{number}"}
+        dense = Node(f"dense{number}", "dense", (before,), (5,), {}, named)
+        drop = Node(f"drop{number}", "dropout", (dense.name,), (5,), {"rate": 0.2})
+        return [dense, drop, Node(f"sum{number}", "add", (before, drop.name), (5,))]
+
+    boxes = [
+        Node(f"box{i}", "custom", (before,), (5,), {"class": "Block"}, {"0": f"w{i}"})
+        for i, before in ((1, INPUT), (2, "box1"))
+    ]
+    a, b = Graph((5,), tuple(boxes)), Graph((5,), (*block(1, INPUT), *block(2, "sum1")))
+    own = {"w1": np.zeros((5, 5)), "w2": np.zeros((5, 5))}
+    _, other = grouped(a, b, own, own)
+    assert [node.attributes["class"] for node in other.nodes] == [
+        "dense1 + drop1 + sum1", "dense2 + drop2 + sum2"
+    ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Losses that clip probabilities, or stop at a logarithm, where others do not."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from diptych.auditing.match import Transfer, align
 from diptych.auditing.pair import Pair
 from diptych.auditing.report import Audit, Stage
 from diptych.auditing.saturation import NEAR, limited, saturated
+from diptych.auditing.several import Output
 from diptych.auditing.stages import gradients, loss
 from diptych.auditing.twins import Twins
 
@@ -114,8 +116,29 @@ def test_saturated_examples_and_limited_outputs() -> None:
     near = NEAR["float64 twins"]
     shares = np.array([[0.25, 0.25, 0.25, 0.25], [1 - 3e-7, 1e-7, 1e-7, 1e-7]])
     assert saturated(pair, "a", shares, near).tolist() == [False, True]
+    assert saturated(pair, "a", shares[:, 0], near).tolist() == [False, True]
     logits = limited(pair, np.array([[-40.0, 0.0, 1.0, 40.0]]), near)
     assert logits is not None
     e = np.exp(logits)
     assert near <= (e / e.sum()).min() < 20 * near
     np.testing.assert_array_equal(logits[0, 1:3], [0.0, 1.0])
+
+
+def test_each_of_several_outputs_has_its_own_end() -> None:
+    """A policy with a softmax and a value, whose numbers are no probabilities."""
+    outputs = (Output("policy", 0, (3,)), Output("value", 3, (1,)))
+    ends: Any = {"a": ("softmax", None), "b": (None, None)}
+    sides: Any = {which: SimpleNamespace(targets="own") for which in "ab"}
+    pair: Any = SimpleNamespace(final=ends, several=dict.fromkeys("ab", outputs), sides=sides)
+    near = NEAR["float64 twins"]
+    shares = np.array([[0.2, 0.3, 0.5, 7.0], [1 - 2e-9, 1e-9, 1e-9, 0.1]])
+    assert saturated(pair, "a", shares, near).tolist() == [False, True]
+    logits = np.array([[1.0, 2.0, 0.0, 90.0], [60.0, 0.0, 0.0, 90.0]])
+    assert saturated(pair, "b", logits, near).tolist() == [False, True]
+    within = limited(pair, logits, near)
+    assert within is not None and within[1, 0] < 10
+    np.testing.assert_array_equal(within[:, 3], [90.0, 90.0])
+    np.testing.assert_array_equal(logits[1], [60.0, 0.0, 0.0, 90.0])
+    ends |= {"a": None, "b": None}
+    assert limited(pair, logits, near) is None
+    assert not saturated(pair, "a", logits, near).any()

@@ -40,6 +40,18 @@ def test_what_the_loss_takes(loss: Any, units: int, targets: str) -> None:
         close(model.loss(outputs, np.arange(4)), expected)
 
 
+@pytest.mark.parametrize(
+    "loss", [nn.KLDivLoss(reduction="batchmean"), lambda z, y: (z - y).abs().sum()]
+)
+def test_distributions_are_no_numbers_to_draw(loss: Any) -> None:
+    x, y = RNG.normal(size=(8, 5)).astype(np.float32), RNG.random((8, 3)).astype(np.float32)
+    shares = y / y.sum(1, keepdims=True)
+    network = lambda: nn.Sequential(nn.Linear(5, 3), nn.LogSoftmax(1))  # noqa: E731
+    assert side(network, loss, extras=lambda *_: {"data": (x, shares)}).targets == "own"
+    wanted = "own" if isinstance(loss, nn.KLDivLoss) else "values"
+    assert side(network, loss, extras=lambda *_: {"data": (x, y)}).targets == wanted
+
+
 def test_targets_per_pixel_lie_as_the_outputs_do() -> None:
     x = RNG.normal(size=(8, 2, 6, 5)).astype(np.float32)
     classes = RNG.integers(0, 3, (8, 6, 5))

@@ -51,21 +51,31 @@ def of_both(pair: Pair, outputs: dict[Which, np.ndarray]) -> tuple[np.ndarray, n
 
 
 def _ended(pair: Pair, which: Which, y: np.ndarray) -> np.ndarray:
-    """A side's outputs after the final activation that only the other side has."""
+    """A side's outputs after the final activations that only the other side has; logarithms of
+    probabilities as probabilities, if the other side gives those."""
     other: Which = "b" if which == "a" else "a"
     ends, others = ends_of(pair, which), ends_of(pair, other)
     outputs = pair.several.get(which, ())
     if len(ends) != len(others):
         return y
     if len(ends) == 1:
-        return FUNCTIONS[None if ends[0] else others[0]](y)
+        return _as_other(y, ends[0], others[0])
     parts = [
-        FUNCTIONS[None if end else of_other](
-            y[:, output.start : output.start + output.size].reshape(len(y), *output.shape)
+        _as_other(
+            y[:, output.start : output.start + output.size].reshape(len(y), *output.shape),
+            end,
+            of_other,
         )
         for output, end, of_other in zip(outputs, ends, others, strict=True)
     ]
     return np.concatenate([part.reshape(len(y), -1) for part in parts], axis=1)
+
+
+def _as_other(y: np.ndarray, end: str | None, other: str | None) -> np.ndarray:
+    """One output behind the other side's final activation, where its own is another."""
+    if (end, other) == ("log_softmax", "softmax"):
+        return np.exp(y)
+    return FUNCTIONS[None if end else other](y)
 
 
 def ends_of(pair: Pair, which: Which) -> tuple[str | None, ...]:

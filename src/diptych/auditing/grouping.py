@@ -9,10 +9,10 @@ as a whole.
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import islice, permutations, product
+from itertools import islice, permutations, product, takewhile
 
 from diptych.auditing.graph import Arrays, Graph, Node
-from diptych.auditing.match import Match, Transfer, align, cost_of, turns
+from diptych.auditing.match import GAP, Match, Transfer, align, cost_of, turns
 
 TOGETHER = "together"
 """The attribute of a group: the names of its nodes."""
@@ -36,16 +36,23 @@ def grouped(a: Graph, b: Graph, of_a: Arrays, of_b: Arrays) -> tuple[Graph, Grap
     """
     if max(len(a.nodes), len(b.nodes)) > MOST:
         return a, b
-    a, b = _with_groups(a, b, of_a, of_b)
-    b, a = _with_groups(b, a, of_b, of_a)
+    for known in (False, True):  # Unknown layers first: what is left then has no other counterpart.
+        a, b = _with_groups(a, b, of_a, of_b, known)
+        b, a = _with_groups(b, a, of_b, of_a, known)
     return a, b
 
 
 def _with_groups(
-    boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays
+    boxes: Graph, parts: Graph, of_boxes: Arrays, of_parts: Arrays, known: bool
 ) -> tuple[Graph, Graph]:
     """Both graphs, with groups in the second for the boxes of the first if that aligns the two
-    better. A box may be taken together with unknown layers behind it."""
+    better. A box may be taken together with unknown layers behind it.
+
+    Args:
+        boxes, parts: both graphs.
+        of_boxes, of_parts: the parameters of each.
+        known: whether known layers count as boxes; else unknown ones do.
+    """
     alone = [
         match.a
         for match in align(boxes, parts, of_boxes, of_parts)
@@ -54,11 +61,13 @@ def _with_groups(
     for box in alone:
         if not box.parameters or TOGETHER in box.attributes or box not in boxes.nodes:
             continue
+        if known == (box.kind == "custom"):
+            continue
         least, best = cost_of(boxes, parts, of_boxes, of_parts), (boxes, parts)
         for graph, whole in _extended(boxes, box):
             is_last = whole is graph.nodes[-1]
-            for candidate in _candidates(whole, parts, of_boxes, of_parts, is_last):
-                cost = cost_of(graph, candidate, of_boxes, of_parts)
+            for candidate, leading in _candidates(whole, parts, of_boxes, of_parts, is_last):
+                cost = cost_of(graph, candidate, of_boxes, of_parts) + GAP * leading
                 if cost < least - 1e-6:
                     least, best = cost, (graph, candidate)
         boxes, parts = best
@@ -83,8 +92,9 @@ def _extended(graph: Graph, box: Node) -> Iterator[tuple[Graph, Node]]:
 
 def _candidates(
     box: Node, graph: Graph, of_box: Arrays, of_graph: Arrays, is_last: bool
-) -> Iterator[Graph]:
-    """The graph with each possible sequence of nodes as a group for the box.
+) -> Iterator[tuple[Graph, int]]:
+    """The graph with each possible sequence of nodes as a group for the box, and the number of
+    known nodes without parameters in front: they are likelier to belong to what is before them.
 
     Args:
         box: a layer of the other side, known or not.
@@ -111,9 +121,16 @@ def _candidates(
             if after > FURTHER:
                 break
             stretch = nodes[start:stop]
+            if box.kind != "custom" and any(node.kind == box.kind for node in stretch):
+                break  # That is its counterpart, whatever differs.
             fits = stretch[-1].shape == box.shape or (is_last and stop == len(nodes))
             if stop - start > 1 and fits and _is_closed(stretch, nodes):
-                yield _as_one(graph, stretch)
+                yield _as_one(graph, stretch), _leading(stretch)
+
+
+def _leading(stretch: tuple[Node, ...]) -> int:
+    first = takewhile(lambda node: not node.parameters, stretch)
+    return sum(node.kind != "custom" for node in first)
 
 
 def _shapes(node: Node, parameters: Arrays) -> Counter[Shape]:

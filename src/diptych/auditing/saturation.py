@@ -5,10 +5,12 @@ stops at a logarithm (PyTorch's ``BCELoss`` at -100), so that its gradient ends;
 logits does neither. For all other probabilities they are the same, and users port one to the other.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from diptych.auditing.certificate import FLOAT32, TWINS
-from diptych.auditing.endings import FUNCTIONS, ends_of
+from diptych.auditing.endings import FUNCTIONS
 from diptych.auditing.pair import SIDES, Pair, Which
 
 NEAR = {TWINS: 1e-6, FLOAT32: 1e-3}
@@ -17,15 +19,6 @@ float32 leaves too few digits of the logarithm of what is missing to 1."""
 REASON = "probabilities of all but 0 or 1, which a loss may clip"
 TARGETS = ("classes", "one_hot", "binary")
 """The targets of losses that make probabilities of outputs, or take them."""
-
-
-def functions_of(pair: Pair) -> list[str]:
-    """The functions that may make probabilities of the last numbers that both networks have: a
-    final activation of one of them, or else one in the loss. None if they are no probabilities."""
-    finals = [final for which in SIDES for final in ends_of(pair, which) if final]
-    if finals or not any(pair.sides[which].targets in TARGETS for which in SIDES):
-        return ["softmax" if final == "log_softmax" else final for final in finals[:1]]
-    return ["softmax", "sigmoid"]
 
 
 def limited(pair: Pair, logits: np.ndarray, near: float) -> np.ndarray | None:
@@ -37,10 +30,13 @@ def limited(pair: Pair, logits: np.ndarray, near: float) -> np.ndarray | None:
         logits: (n, …), float64.
         near: one of `NEAR`.
     """
-    if not functions_of(pair):
-        return None
-    limit = (-np.log(near) - np.log(max(2, logits.shape[-1]))) / 2
-    return np.clip(logits, -limit, limit)
+    result, are_probabilities = np.array(logits), False
+    for part, functions, _ in _parts(pair, "a", result):
+        if functions:
+            limit = (-np.log(near) - np.log(max(2, part.shape[-1]))) / 2
+            np.clip(part, -limit, limit, out=part)
+            are_probabilities = True
+    return result if are_probabilities else None
 
 
 def saturated(pair: Pair, which: Which, outputs: np.ndarray, near: float) -> np.ndarray:
@@ -52,28 +48,43 @@ def saturated(pair: Pair, which: Which, outputs: np.ndarray, near: float) -> np.
         outputs: (n, …).
         near: one of `NEAR`.
     """
-    y = outputs.astype(np.float64)
-    functions = functions_of(pair)
-    parts = [(y, pair.final[which], functions)]
-    if any(isinstance(final, tuple) for final in pair.final.values()):
-        parts = _parts(pair, which, y)
-    shown = np.zeros(len(y), bool)
-    for part, end, possible in parts:
-        of_all = [FUNCTIONS[function](part) for function in possible]
+    rows = np.zeros(len(outputs), bool)
+    for part, functions, end in _parts(pair, which, outputs.astype(np.float64)):
+        y = part.reshape(len(rows), -1, part.shape[-1] if part.ndim > 1 else 1)
         if end:
-            of_all = [np.exp(part) if end == "log_softmax" else part]
-        for p in of_all:
-            shown |= ~((p > near) & (p < 1 - near)).reshape(len(y), -1).all(axis=1)
-    return shown
+            of_all = [np.exp(y) if end == "log_softmax" else y]
+        else:
+            of_all = [FUNCTIONS[function](y) for function in functions]
+        for shares in of_all:
+            rows |= np.any(~((shares > near) & (shares < 1 - near)), axis=(1, 2))
+    return rows
 
 
-def _parts(pair: Pair, which: Which, y: np.ndarray) -> list[tuple[np.ndarray, str | None, list]]:
-    """Of several outputs, those that are probabilities on either side: the numbers, the final
-    activation, and the functions that may make probabilities of them."""
-    ends, others = (ends_of(pair, side) for side in (which, "b" if which == "a" else "a"))
-    parts = []
-    for output, end, other in zip(pair.several.get(which, ()), ends, others, strict=False):
-        if function := end or other:
-            part = y[:, output.start : output.start + output.size].reshape(len(y), *output.shape)
-            parts.append((part, end, ["softmax" if function == "log_softmax" else function]))
-    return parts
+Part = tuple[np.ndarray, list[str], str | None]
+"""One of a side's outputs, the functions that may make probabilities of its numbers, and its own
+final activation."""
+
+
+def _parts(pair: Pair, which: Which, y: np.ndarray) -> Iterator[Part]:
+    """Each of a side's outputs: the columns of a joined one, or the whole.
+
+    The functions are a final activation of either side, or else one in the loss.
+    """
+    own, other = (pair.final[side] for side in (which, "b" if which == "a" else "a"))
+    if not isinstance(own, tuple) and not isinstance(other, tuple):
+        functions = _functions(own or other)
+        if not functions and any(pair.sides[side].targets in TARGETS for side in SIDES):
+            functions = ["softmax", "sigmoid"]
+        yield y, functions, own
+        return
+    outputs = pair.several.get(which, ())
+    ends = [each if isinstance(each, tuple) else (each,) * len(outputs) for each in (own, other)]
+    for output, end, of_other in zip(outputs, *ends, strict=False):
+        part = y[:, output.start : output.start + output.size]
+        yield part, _functions(end or of_other), end
+
+
+def _functions(end: str | None) -> list[str]:
+    if not end:
+        return []
+    return ["softmax" if end == "log_softmax" else end]

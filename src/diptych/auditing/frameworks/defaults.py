@@ -59,13 +59,23 @@ def default_targets(
 
 def may_be_drawn(y: np.ndarray, output_shape: Shape) -> bool:
     """True if targets of an unknown loss may be any numbers: there is one for each of the outputs,
-    and they are not whole. Others may be labels, indices or lengths.
+    and they are neither whole nor probabilities. Others may be labels, indices, lengths or a
+    distribution per example.
 
     Args:
         y: the side's own targets, (n, …).
         output_shape: of the network's output for one example.
     """
-    return y[0].size == math.prod(output_shape) and not np.array_equal(y, np.rint(y))
+    fits = y[0].size == math.prod(output_shape)
+    return fits and not np.array_equal(y, np.rint(y)) and not _are_distributions(y)
+
+
+def _are_distributions(y: np.ndarray) -> bool:
+    """True if numbers are probabilities that add up to 1 over the classes, which are the last axis,
+    or the second as in PyTorch."""
+    if y.ndim < 2 or not np.all(y >= 0):
+        return False
+    return any(np.allclose(y.sum(axis=axis, dtype=np.float64), 1, atol=1e-5) for axis in (1, -1))
 
 
 def rows_of(examples: int, count: int) -> np.ndarray:

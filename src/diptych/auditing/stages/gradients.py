@@ -276,7 +276,7 @@ def _at(
 
 def _saturated(twins: Twins, x: dict[Which, np.ndarray]) -> np.ndarray:
     """Shows for which examples a probability of either side is near 0 or 1, bool (n,)."""
-    if twins.pair.narrowed or not saturation.functions_of(twins.pair):
+    if twins.pair.narrowed:
         return np.zeros(len(x["a"]), bool)
     near, shown = saturation.NEAR[twins.precision], []
     for training in (False, True):

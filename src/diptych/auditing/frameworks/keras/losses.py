@@ -16,7 +16,6 @@ TARGETS = {
     "categoricalcrossentropy": "one_hot",
     "categoricalfocalcrossentropy": "one_hot",
     "categoricalhinge": "one_hot",
-    "kldivergence": "one_hot",
     "binarycrossentropy": "binary",
     "binaryfocalcrossentropy": "binary",
     "hinge": "binary",
@@ -68,6 +67,8 @@ def loss_targets(loss: Any, output_shape: Shape, own: np.ndarray | None = None) 
         names = [cls.__name__ for cls in type(loss).__mro__]
     else:
         names = [class_name(loss)]
+    if any(name.lower().replace("_", "") == "kldivergence" for name in names):
+        return "one_hot" if own is None else OWN  # Distributions, of which zeros are clipped.
     known = [TARGETS.get(name.lower().replace("_", "")) for name in names]
     classes = output_shape[-1] if output_shape else 1
     if own is not None and not any(known):

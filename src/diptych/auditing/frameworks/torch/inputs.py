@@ -195,6 +195,8 @@ def _targets(loss: Loss, output: Tensor, y: np.ndarray | None) -> str:
         return "classes" if y is None or y.ndim == output.ndim - 1 else "one_hot"
     if isinstance(loss, BINARY_LOSSES) or loss in BINARY_FUNCTIONS:
         return "binary" if units == 1 else "one_hot"
+    if y is not None and (isinstance(loss, nn.KLDivLoss) or loss is F.kl_div):
+        return OWN
     if isinstance(loss, VALUE_LOSSES) or loss in VALUE_FUNCTIONS:
         return "values"
     if y is not None:
