@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from diptych.auditing import Audit
 
 __all__ = ["TrainingDiffers", "assert_same_training"]
-LIMIT = 60.0
+LIMIT = 120.0
 """Seconds that a side may take for one answer."""
 
 

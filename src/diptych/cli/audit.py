@@ -19,7 +19,7 @@ def audit(
     b: Annotated[str | None, typer.Argument(metavar="[B]", help="The other side.")] = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that a side may take for one answer.")
-    ] = 60.0,
+    ] = 120.0,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 if anything could not be compared.")
     ] = False,
@@ -100,7 +100,7 @@ def record(
     ],
     timeout: Annotated[
         float, typer.Option(min=1, help="Seconds that the side may take for one answer.")
-    ] = 60.0,
+    ] = 120.0,
 ) -> int:
     """Record the answers of one build to the questions of an audit.
 
