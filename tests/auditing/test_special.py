@@ -17,5 +17,5 @@ X = np.array([-3.0, -0.4, 0.0, 1.2, 2.5])
 )
 def test_values_and_derivatives(function, known) -> None:
     np.testing.assert_allclose(function(X), [known(x) for x in X], rtol=1e-14)
-    check: Any = check_grads(function, modes=["rev"], order=2)
+    check: Any = check_grads(function, modes=["rev"], order=2)  # pyright: ignore[reportCallIssue]
     check(X)
