@@ -13,7 +13,7 @@ Z = np.random.default_rng(0).normal(0, 3, (6, 4))
 
 
 def pair(a: str | None, b: str | None) -> Any:
-    return SimpleNamespace(final={"a": a, "b": b}, several={})
+    return SimpleNamespace(narrowed=None, final={"a": a, "b": b}, several={})
 
 
 @pytest.mark.parametrize(

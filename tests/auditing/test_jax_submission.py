@@ -360,15 +360,23 @@ class Dropping(nnx.Module):
         return self.dense(self.drop(x))
 
 
+def dropping() -> Any:
+    return Dropping(nnx.Rngs(0)), cross_entropy, optax.sgd(0.1)
+
+
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("rate", "codes"), [(0.25, []), (0.5, ["randomness"])])
 def test_a_function_that_drops_with_a_key_alone(rate: float, codes: list[str]) -> None:
-    result = audit(
-        lambda: (Dropping(nnx.Rngs(0)), cross_entropy, optax.sgd(0.1)), lambda: of_function(rate)
-    )
+    result = audit(dropping, lambda: of_function(rate))
     assert [finding.code for finding in result.findings] == codes
     stages = {stage.name: stage for stage in result.stages}
     assert stages["trajectory"].coverage.steps, stages["trajectory"].note
     assert not result.no_twins
+
+
+def test_dropout_of_ones_own_is_no_missing_layer() -> None:
+    result = audit(dropping, lambda: of_function(0.25), only=["structure", "gradients"])
+    assert result.same and all(stage.coverage.probes for stage in result.stages)
 
 
 def test_batches_are_typed_as_a_twin_computes() -> None:
