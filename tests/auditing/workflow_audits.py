@@ -22,7 +22,7 @@ from diptych.auditing import audit
 ROOT = Path(__file__).parents[2]
 TABLE = ROOT / "docs" / "results" / "audits-of-workflows.md"
 NETWORKS = ("article", "article-valid", "leaky", "examples/audit/strided.toml")
-OTHERS = ("tensorflow", "tensorflow+layers", "keras@jax", "keras@torch", "torch", "jax", "numpy")
+OTHERS = ("tensorflow", "keras@jax", "keras@torch", "torch", "jax", "numpy")
 COLUMNS = {
     "forward": "outputs",
     "gradients": "gradients",
