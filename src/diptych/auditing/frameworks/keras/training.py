@@ -137,7 +137,7 @@ class Training:
         return value
 
     def _computed(self, y: np.ndarray, y_pred: Any, weights: np.ndarray | None) -> Any:
-        """What the model's ``compute_loss`` gives for outputs, which have no inputs."""
+        """The loss of outputs by the model's ``compute_loss``, without inputs."""
         own = type(self.model).compute_loss is not keras.Model.compute_loss
         try:
             return self.model.compute_loss(
