@@ -11,7 +11,7 @@ import numpy as np
 
 @dataclass
 class Tally:
-    """What came of an attack."""
+    """The result of an attack."""
 
     attack: "Attack"
     tries: int = 0
@@ -24,7 +24,7 @@ class Tally:
 
 
 def summed(attack: "Attack", tallies: list[Tally]) -> Tally:
-    """What came of an attack in several calls."""
+    """The result of an attack in several calls."""
     total = Tally(attack)
     for part in (tally for tally in tallies if tally.attack is attack):
         total.tries += part.tries

@@ -1,4 +1,4 @@
-"""What earlier calls tried, as lines of JSON."""
+"""Results of earlier calls, as lines of JSON."""
 
 import json
 from collections import Counter
@@ -22,7 +22,7 @@ def append(file: Path, tally: Tally) -> None:
 
 
 def read(file: Path, attacks: list[Attack]) -> list[Tally]:
-    """What is in the file; nothing if there is no file."""
+    """The results in the file; none if there is no file."""
     if not file.exists():
         return []
     by_name = {attack.name: attack for attack in attacks}

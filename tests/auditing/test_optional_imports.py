@@ -1,4 +1,4 @@
-"""What the process of a side does not import, though TensorFlow would."""
+"""Packages that the process of a side leaves out, though TensorFlow would import them."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What twins are asked with, and what a side is not asked because the other cannot answer."""
+"""Inputs of twins, and questions that a side is spared because the other cannot answer."""
 
 from types import SimpleNamespace
 from typing import Any

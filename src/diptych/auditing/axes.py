@@ -5,7 +5,7 @@ images of a pair, or the channels of several inputs that are packed in one. If b
 same examples, those show the order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -36,6 +36,23 @@ def columns_of(
         (numbers,): for each of B's, where A has it. None if both have the same order, or if none
         is found.
     """
+    return order_of_all(a, b, of_a, of_b, _order)
+
+
+def order_of_all(
+    a: np.ndarray,
+    b: np.ndarray,
+    of_a: Sequence[Shape],
+    of_b: Sequence[Shape],
+    order_of: Callable[[np.ndarray, np.ndarray, Shape, Shape], np.ndarray],
+) -> np.ndarray | None:
+    """The order of all packed inputs' numbers, as `columns_of` takes and returns them.
+
+    Args:
+        a, b, of_a, of_b: as `columns_of`.
+        order_of: gives the order of one input's numbers, from those of both sides, (n, numbers),
+            and both shapes.
+    """
     count = min(len(a), len(b))
     one, other = a[:count].reshape(count, -1), b[:count].reshape(count, -1)
     sizes = [[int(np.prod(shape)) for shape in shapes] for shapes in (of_a, of_b)]
@@ -44,7 +61,7 @@ def columns_of(
     starts = np.cumsum([0, *sizes[0]])
     order = np.concatenate(
         [
-            start + _order(one[:, start:stop], other[:, start:stop], *shapes)
+            start + order_of(one[:, start:stop], other[:, start:stop], *shapes)
             for start, stop, *shapes in zip(starts, starts[1:], of_a, of_b, strict=False)
         ]
     )

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from diptych.auditing.axes import SWAPPED, Shape, alike
+from diptych.auditing.axes import SWAPPED, Shape, alike, order_of_all
 from diptych.auditing.endings import as_one
 from diptych.auditing.examples import Examples, in_order, shapes_of
 from diptych.auditing.match import turns
@@ -53,18 +53,7 @@ def reshaped(
         a, b: the same examples as each side takes them, (n, …).
         of_a, of_b: the shapes of the inputs that are packed in them, without the batch.
     """
-    count = min(len(a), len(b))
-    one, other = a[:count].reshape(count, -1), b[:count].reshape(count, -1)
-    sizes = [[int(np.prod(shape)) for shape in shapes] for shapes in (of_a, of_b)]
-    if not count or one.shape != other.shape or sizes[0] != sizes[1]:
-        return None
-    starts = np.cumsum([0, *sizes[0]])
-    parts = [
-        start + _transposed(one[:, start:stop], other[:, start:stop], *shapes)
-        for start, stop, *shapes in zip(starts, starts[1:], of_a, of_b, strict=False)
-    ]
-    order = np.concatenate(parts)
-    return None if np.array_equal(order, np.arange(len(order))) else order
+    return order_of_all(a, b, of_a, of_b, _transposed)
 
 
 def _transposed(one: np.ndarray, other: np.ndarray, of_a: Shape, of_b: Shape) -> np.ndarray:
